@@ -1,0 +1,59 @@
+"""Sightline: deep learning on tables with PyTorch, every stage in sight.
+
+    import sightline as sl
+
+    run = sl.fit("flowers.csv", target="species")
+
+Names are imported when first used, so that `import sightline` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sightline.build.networks import MLP, Flat
+    from sightline.contracts import Batch, Column, EpochRecord, Record, Schema, Spec, Step
+    from sightline.errors import SightlineError, UserError
+    from sightline.load.split import Splits, split
+    from sightline.load.table import Table, read
+    from sightline.pipeline import demo, fit
+    from sightline.predict.model import Model
+    from sightline.prepare.prepared import Prepared, prepare
+    from sightline.run import Run
+    from sightline.train.training import Training
+
+_PLACES = {
+    "fit": "pipeline", "demo": "pipeline", "Run": "run",
+    "read": "load.table", "Table": "load.table", "split": "load.split", "Splits": "load.split",
+    "prepare": "prepare.prepared", "Prepared": "prepare.prepared",
+    "MLP": "build.networks", "Flat": "build.networks",
+    "Training": "train.training", "Model": "predict.model",
+    "Batch": "contracts", "Column": "contracts", "EpochRecord": "contracts", "Record": "contracts",
+    "Schema": "contracts", "Spec": "contracts", "Step": "contracts",
+    "SightlineError": "errors", "UserError": "errors",
+}  # fmt: skip
+
+__all__ = [  # noqa: RUF022 - in the order in which a reader meets them
+    "fit", "demo", "Run", "read", "Table", "split", "Splits", "prepare", "Prepared", "MLP", "Flat",
+    "Training", "Model", "Batch", "Column", "EpochRecord", "Record", "Schema", "Spec", "Step",
+    "SightlineError", "UserError",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        import difflib
+
+        close = difflib.get_close_matches(name, _PLACES, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise AttributeError(f"module 'sightline' has no attribute {name!r}.{hint}")
+    value = getattr(importlib.import_module(f"sightline.{_PLACES[name]}"), name)
+    # The import may have bound a room of the same name (prepare): it stays, being callable itself,
+    # so that `import sightline.prepare.prepared` works before and after.
+    return globals().setdefault(name, value)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

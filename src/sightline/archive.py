@@ -1,0 +1,234 @@
+"""Named tensors and JSON in one file, written atomically; knows nothing of models.
+
+The file is a zip whose members are stored, not compressed: `manifest.json` names the format and
+its version and the sha256 of every other member, `*.safetensors` hold tensors, `*.json` plain
+values, and other names plain bytes. Nothing is pickled, so opening a file runs no code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from sightline.errors import BundleError
+
+if TYPE_CHECKING:
+    import torch
+
+VERSION = 1
+"""The newest version of the file format that this code writes and reads."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What an archive holds, every member checked against its sha256.
+
+    Attributes:
+        manifest: The JSON given to `write`.
+        json: Per member name without its ending, the values.
+        tensors: Per member name without its ending, tensors by name.
+        files: Every other member's bytes.
+    """
+
+    manifest: Mapping[str, Any]
+    json: Mapping[str, Any]
+    tensors: Mapping[str, Mapping[str, torch.Tensor]]
+    files: Mapping[str, bytes]
+
+
+def write(
+    path: str | Path,
+    kind: str,
+    manifest: Mapping[str, Any],
+    *,
+    json_members: Mapping[str, Any],
+    tensors: Mapping[str, Mapping[str, torch.Tensor]],
+    files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write an archive so that `path` holds either the old file or the whole new one.
+
+    Args:
+        path: Where to; the folder must exist.
+        kind: What the archive is, such as "model"; `read` checks it.
+        manifest: JSON values for the manifest.
+        json_members: JSON values by member name.
+        tensors: Tensors by member name and name; moved to the processor and made contiguous.
+        files: Bytes by member name.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written; nothing is left behind.
+
+    Example:
+        >>> import torch, sightline.archive as archive
+        >>> archive.write("a.zip", "demo", {"by": "me"}, json_members={"settings": {"x": 1}},
+        ...               tensors={"weights": {"w": torch.ones(2)}})
+        >>> archive.read("a.zip", "demo").tensors["weights"]["w"].tolist()
+        [1.0, 1.0]
+    """
+    from safetensors.torch import save
+
+    members: dict[str, bytes] = {}
+    for name, values in json_members.items():
+        members[f"{name}.json"] = _to_json(values)
+    for name, named in tensors.items():
+        plain = {key: value.detach().cpu().contiguous().clone() for key, value in named.items()}
+        members[f"{name}.safetensors"] = save(plain)
+    members.update(files or {})
+    head = {
+        **manifest,
+        "format": "sightline",
+        "format_version": VERSION,
+        "kind": kind,
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    }
+    with atomic_file(Path(path)) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as bundle:
+        bundle.writestr(_member("manifest.json"), _to_json(head))
+        for name, data in members.items():
+            bundle.writestr(_member(name), data)
+
+
+def read(path: str | Path, kind: str) -> Archive:
+    """Read an archive, checking every member.
+
+    Raises:
+        BundleError: There is no such file, or it is damaged, truncated, of another kind or
+            program, or of a format version this code does not know.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise BundleError(f"{path} {what}.", "Give the path of a .sightline file.")
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            names = bundle.namelist()
+            if "manifest.json" not in names:
+                raise _foreign(path, "it has no manifest")
+            manifest = _manifest(path, bundle.read("manifest.json"), kind)
+            return _members(path, bundle, names, manifest)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError) as error:
+        # OSError: an altered offset seeks to nowhere.
+        with path.open("rb") as file:
+            started_as_zip = file.read(4) == b"PK\x03\x04"
+        if started_as_zip:
+            raise _damaged(path, f"the file is cut off or altered ({error})") from error
+        raise _foreign(path, "it is not an archive") from error
+
+
+def _manifest(path: Path, data: bytes, kind: str) -> dict[str, Any]:
+    try:
+        manifest = json.loads(data)
+    except ValueError as error:
+        raise _damaged(path, "its manifest cannot be read") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != "sightline":
+        raise _foreign(path, "its manifest is another program's")
+    version = manifest.get("format_version")
+    if not isinstance(version, int) or version > VERSION:
+        raise BundleError(
+            f"{path} has format version {version}; this Sightline reads versions up to {VERSION}.",
+            "Install a newer Sightline (pip install --upgrade sightline).",
+        )
+    if manifest.get("kind") != kind:
+        raise BundleError(
+            f"{path} holds a {manifest.get('kind')!r}, not a {kind!r}.",
+            f"Give a file that holds a {kind}.",
+        )
+    if not isinstance(manifest.get("sha256"), dict):
+        raise _damaged(path, "its manifest lists no checksums")
+    return manifest
+
+
+def _members(
+    path: Path, bundle: zipfile.ZipFile, names: list[str], manifest: dict[str, Any]
+) -> Archive:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    sums: dict[str, str] = manifest["sha256"]
+    if set(names) != {"manifest.json", *sums} or len(names) != len(set(names)):
+        wrong = sorted(set(names) ^ {"manifest.json", *sums})
+        raise _damaged(path, f"its members are not those of its manifest: {wrong}")
+    parts: dict[str, Any] = {}
+    tensors: dict[str, Mapping[str, torch.Tensor]] = {}
+    files: dict[str, bytes] = {}
+    for name, expected in sums.items():
+        if bundle.getinfo(name).compress_type != zipfile.ZIP_STORED:
+            raise _damaged(path, f"its member {name} is compressed")
+        data = bundle.read(name)
+        if hashlib.sha256(data).hexdigest() != expected:
+            raise _damaged(path, f"its member {name} does not have the checksum written beside it")
+        try:
+            if name.endswith(".safetensors"):
+                tensors[name.removesuffix(".safetensors")] = load(data)
+            elif name.endswith(".json"):
+                parts[name.removesuffix(".json")] = json.loads(data)
+            else:
+                files[name] = data
+        except (ValueError, SafetensorError) as error:
+            raise _damaged(path, f"its member {name} cannot be read ({error})") from error
+    return Archive(manifest, parts, tensors, files)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes its final name only when all of it is on the disk.
+
+    Whatever goes wrong, `path` is left as it was and no other file stays behind.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from sightline.archive import atomic_file
+        >>> with atomic_file(Path("new.txt")) as file:
+        ...     _ = file.write(b"all or nothing")
+        >>> Path("new.txt").read_text()
+        'all or nothing'
+    """
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp"
+    )
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    with contextlib.suppress(PermissionError):  # Windows cannot open a folder
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _to_json(values: Any) -> bytes:
+    return json.dumps(values, ensure_ascii=False, allow_nan=False, indent=1).encode()
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    # A fixed date: the same model saved twice is the same file, bit for bit.
+    return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+
+
+def _damaged(path: Path, why: str) -> BundleError:
+    return BundleError(f"{path} is damaged: {why}.", "Use another copy, or save the model again.")
+
+
+def _foreign(path: Path, why: str) -> BundleError:
+    return BundleError(
+        f"{path} is not a Sightline file: {why}.",
+        "Give a file that model.save() or `sightline fit` wrote.",
+    )

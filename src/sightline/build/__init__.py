@@ -1,0 +1,1 @@
+"""Stage 3, build: networks from a spec, `forward(numeric, categorical) -> logits`."""

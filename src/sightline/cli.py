@@ -1,0 +1,460 @@
+"""The command `sightline`: parse, call the API, print. Thin on purpose.
+
+Nothing heavy is imported before a command runs, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from sightline.errors import OptionError, UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from sightline.predict.model import Model
+    from sightline.run import Run
+
+Command = Callable[..., Any]
+
+
+class Commands(click.Group):
+    """A group whose unknown commands get a suggestion."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find a command, or say which one was probably meant."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            names = self.list_commands(ctx)
+            raise click.UsageError(
+                f"No such command {args[0]!r}. {did_you_mean(args[0], names, 'commands')}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="sightline")
+def cli() -> None:
+    """Deep learning on tables with PyTorch, every stage in sight.
+
+    \b
+    sightline demo                                  watch five stages on made-up rows
+    sightline inspect flowers.csv                   what each column would become
+    sightline fit flowers.csv --target species      the five stages on your table
+    sightline predict MODEL new.csv -o out.csv      a prediction and probabilities per row
+    """
+
+
+# ------------------------------------------------------------- options that commands share
+
+
+def _pairs(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> dict[str, str]:
+    kinds = {}
+    for pair in value:
+        name, equals, kind = pair.rpartition("=")
+        if not equals or not name:
+            raise click.BadParameter(
+                f"{pair!r} is not of the form COLUMN=KIND, such as zip=categorical."
+            )
+        kinds[name] = kind
+    return kinds
+
+
+def _names(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> list[str]:
+    import csv
+
+    try:
+        return [name for given in value for name in next(csv.reader([given]), [])]
+    except csv.Error as error:
+        raise click.BadParameter(
+            f'{error}. Write names as in a CSV header: a name with a line end or comma in "quotes".'
+        ) from error
+
+
+def _share(ctx: click.Context, parameter: click.Parameter, value: str) -> float | int | str:
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    if not math.isfinite(number):
+        raise click.BadParameter(f"{value!r} is neither a share, nor a number of rows, nor a file.")
+    return int(number) if number >= 1 and number.is_integer() else number
+
+
+def reading(command: Command) -> Command:
+    """Options that say how a table is read."""
+    for option in (
+        click.option("--kind", "kinds", multiple=True, metavar="COLUMN=KIND", callback=_pairs,
+                     help="Read a column as numeric, categorical, boolean, datetime or text."),
+        click.option("--drop", multiple=True, metavar="COLUMNS", callback=_names,
+                     help="Leave columns out; several with commas."),
+        click.option("--missing", multiple=True, metavar="TEXT",
+                     help="A text that means missing, in every column (may be repeated)."),
+        click.option("--encoding", metavar="NAME", help="Of text files that are not UTF-8, e.g. cp1252."),
+        click.option("--on-bad-rows", type=click.Choice(["error", "skip"]), default="error",
+                     help="Stop at a row that cannot be read, or leave it out and count it.", show_default=True),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+)
+network_option = click.option(
+    "--network", metavar="FILE.py:CLASS", help="A network of your own: its class takes the spec."
+)
+model_argument = click.argument("model", type=click.Path())
+
+
+# ------------------------------------------------------------- commands
+
+
+@cli.command()
+@click.option("--run", metavar="DIR", help="The run folder to make.  [default: runs/demo-TIME]")
+@click.option("--seed", default=0, show_default=True, help="Of data, split, weights and batches.")
+@quiet_option
+@json_option
+def demo(run: str | None, seed: int, quiet: bool, as_json: bool) -> None:
+    """Watch a small network learn three classes from ten numbers."""
+    from sightline.pipeline import demo as run_demo
+
+    made = run_demo(run=run, seed=seed, quiet=quiet or as_json)
+    if as_json:
+        _print_json(_fitted(made))
+
+
+@cli.command()
+@click.argument("source")
+@click.option("--target", required=True, help="The column to predict.")
+@click.option(
+    "--task", type=click.Choice(["classification", "regression"]), help="Instead of inferring it."
+)
+@click.option("--positive", metavar="CLASS", help="The class that binary metrics are about.")
+@click.option(
+    "--valid",
+    default="0.1",
+    callback=_share,
+    metavar="SHARE|ROWS|FILE",
+    show_default=True,
+    help="Validation rows: a share, a number, or a file.",
+)
+@click.option(
+    "--test",
+    default="0.1",
+    callback=_share,
+    metavar="SHARE|ROWS|FILE",
+    show_default=True,
+    help="Test rows, likewise.",
+)
+@click.option("--group", metavar="COLUMN", help="Equal values stay in one part of the split.")
+@click.option("--time", metavar="COLUMN", help="The newest rows become the test rows.")
+@reading
+@click.option(
+    "--numeric",
+    type=click.Choice(["standard", "minmax", "robust", "quantile"]),
+    help="How numbers are scaled.  [default: robust]",
+)
+@network_option
+@click.option("--epochs", default=100, show_default=True, help="The most epochs.")
+@click.option("--batch-size", type=int, help="Rows of a batch.  [default: by the number of rows]")
+@click.option("--learning-rate", default=1e-3, show_default=True, help="Of AdamW.")
+@click.option("--weight-decay", default=0.01, show_default=True, help="Of AdamW.")
+@click.option(
+    "--patience",
+    default=16,
+    show_default=True,
+    help="Stop after so many epochs without a better validation loss.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of split, weights and batches.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option("--run", metavar="DIR", help="The run folder to make.  [default: runs/NAME-TIME]")
+@quiet_option
+@json_option
+def fit(source: str, target: str, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Take SOURCE (a file, folder or glob) through all five stages."""  # fmt: skip
+    from sightline.pipeline import fit as run_fit
+
+    options["missing"] = list(options["missing"]) or None
+    run = run_fit(source, target, quiet=quiet or as_json, **options)
+    if as_json:
+        _print_json(_fitted(run))
+
+
+@cli.command()
+@model_argument
+@click.argument("source")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    help="A .csv or .parquet file.  [default: CSV on standard output]",
+)
+@click.option(
+    "--keep", multiple=True, metavar="COLUMNS", callback=_names, help="Carry columns through."
+)
+@click.option("--encoding", metavar="NAME", help="Of a text file that is not UTF-8.")
+@network_option
+@quiet_option
+@json_option
+def predict(
+    model: str,
+    source: str,
+    output: str | None,
+    keep: list[str],
+    encoding: str | None,
+    network: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Predict each row of SOURCE with MODEL, in the order of its rows."""
+    from sightline.predict.output import prediction_table, write_table
+
+    loaded = _load(model, network)
+    found = loaded.predictions(source, keep=tuple(keep), encoding=encoding)
+    table = prediction_table(loaded, found, keep)
+    if output is not None:
+        write_table(table, Path(output))
+    if as_json:
+        said: dict[str, Any] = {
+            "rows": len(found.labels), "output": output, "missing": dict(found.missing),
+            "unseen": dict(found.unseen), "out_of_range": dict(found.out_of_range),
+            "extra": list(found.extra), "bad": [{"row": row, "error": error} for row, error in found.bad],
+        }  # fmt: skip
+        if output is None:
+            said["predictions"] = table.to_pylist()
+        _print_json(said)
+        return
+    if output is None:
+        import pyarrow.csv as pc
+
+        sys.stdout.flush()
+        pc.write_csv(table, sys.stdout.buffer)
+    if not quiet:
+        for sentence in found.report():
+            click.echo(_safe(sentence), err=True)
+        if output is not None:
+            click.echo(f"{len(found.labels):,} predictions written to {output}.", err=True)
+
+
+@cli.command()
+@model_argument
+@click.argument("source", required=False)
+@click.option("--encoding", metavar="NAME", help="Of a text file that is not UTF-8.")
+@network_option
+@quiet_option
+@json_option
+def evaluate(
+    model: str,
+    source: str | None,
+    encoding: str | None,
+    network: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Measure MODEL on its own test rows, or on those of SOURCE."""
+    from sightline.provenance import evaluate as run_evaluate
+    from sightline.provenance import overlap
+    from sightline.trace.records import finite
+
+    loaded = _load(model, network)
+    warning = None
+    if source is None:
+        metrics = run_evaluate(loaded)
+    else:
+        found = loaded.predictions(source, encoding=encoding)
+        metrics = {**loaded.measure(found), "part": source}
+        seen, _ = overlap(loaded, found.table)
+        if seen:
+            warning = (
+                f"{seen:,} of the {found.table.rows:,} rows are rows that the model was trained on: these "
+                "figures flatter it."
+            )
+        metrics["training_rows_seen"] = seen
+    if as_json:
+        _print_json(metrics)
+    elif not quiet:
+        from sightline.trace.terminal import TerminalView
+
+        TerminalView().metrics(finite(metrics))
+    if warning and not quiet:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+@cli.command()
+@model_argument
+@click.argument("source")
+@click.option("--row", default=0, show_default=True, help="Which data row, counted from 0.")
+@click.option("--encoding", metavar="NAME", help="Of a text file that is not UTF-8.")
+@network_option
+@json_option
+def explain(
+    model: str, source: str, row: int, encoding: str | None, network: str | None, as_json: bool
+) -> None:
+    """Follow one row of SOURCE through MODEL, layer by layer."""
+    from sightline.trace.records import finite
+
+    loaded = _load(model, network)
+    table = loaded.read(source, encoding=encoding)
+    if not 0 <= row < table.rows:
+        raise OptionError(
+            f"{source} has no row {row:,}.", f"Give a row from 0 to {table.rows - 1:,} (--row)."
+        )
+    explained = finite(loaded.explain_rows(table, [row])[0].to_json())
+    if as_json:
+        _print_json(explained)
+        return
+    from sightline.trace.terminal import TerminalView
+
+    TerminalView().explanation(explained, f"Row {row:,} of {source}")
+
+
+@cli.command()
+@click.argument("source")
+@reading
+@json_option
+def inspect(source: str, as_json: bool, **options: Any) -> None:
+    """Say what the columns of SOURCE would become, or what a .sightline file holds."""
+    from sightline.trace.terminal import TerminalView
+
+    if source.endswith(".sightline"):
+        from sightline.predict.bundle import describe
+
+        said = describe(source)
+        if as_json:
+            _print_json(said)
+            return
+        view = TerminalView()
+        for line in said["lines"]:
+            view.console.print(_safe(line), markup=False)
+        view.columns(said["columns"])
+        return
+    from sightline.load.table import read
+
+    options["missing"] = list(options["missing"]) or None
+    table = read(source, **options)
+    notes = [f"{table.name}: {table.rows:,} rows x {len(table.columns)} columns."]
+    if table.skipped:
+        notes.append(f"{table.skipped:,} rows could not be read and were left out.")
+    if as_json:
+        _print_json({"rows": table.rows, "skipped": table.skipped, "columns": table.summary()})
+        return
+    TerminalView().columns(table.summary(), notes)
+
+
+@cli.command()
+@click.argument("run", type=click.Path())
+@json_option
+def quiz(run: str, as_json: bool) -> None:
+    """Answer three questions about RUN, a run folder."""
+    from sightline.errors import RunError
+    from sightline.trace.records import find, read_records
+    from sightline.trace.terminal import TerminalView
+
+    records, _ = read_records(Path(run))
+    found = find(records, "lesson", "quiz")
+    if not found:
+        raise RunError(f"{run} has no questions: the run did not end.", "Make the run again.")
+    questions = found[-1].body["questions"]
+    if as_json:
+        _print_json({"questions": questions})
+        return
+    view, right = TerminalView(), 0
+    for number, question in enumerate(questions, start=1):
+        view.question(number, question)
+        answer = _ask()
+        if answer is None:
+            verdict = "The answer is"
+        elif answer == question["right"]:
+            right += 1
+            verdict = "Right:"
+        else:
+            verdict = "Not quite: it is"
+        click.echo(f"{verdict} {question['right']}. {_safe(question['why'])}\n")
+    click.echo(f"{right} of {len(questions)} right.")
+
+
+def _ask() -> str | None:
+    """Read A, B, C or D; None when there is nobody to ask."""
+    while True:
+        click.echo("Your answer (A, B, C or D): ", nl=False)
+        line = sys.stdin.readline() if sys.stdin else ""  # None where it is closed
+        if not line:
+            click.echo()
+            return None
+        answer = line.strip().upper()
+        if answer in ("A", "B", "C", "D"):
+            return answer
+        click.echo("Please type A, B, C or D.")
+
+
+# ------------------------------------------------------------- helpers
+
+
+def _load(path: str, network: str | None) -> Model:
+    from sightline.predict.model import Model
+
+    folder = Path(path) / "model.sightline"
+    return Model.load(folder if folder.is_file() else path, network=network)
+
+
+def _fitted(run: Run) -> dict[str, Any]:
+    end = run.find("run", "end")[-1].body
+    return {
+        "run": str(run.folder), "bundle": end["bundle"], "seconds": end["seconds"],
+        "epochs": run.epochs[-1].number, "best_epoch": run.find("train", "end")[-1].body["best_epoch"],
+        "metrics": dict(run.metrics),
+    }  # fmt: skip
+
+
+def _print_json(values: Mapping[str, Any]) -> None:
+    from sightline.trace.records import finite
+
+    click.echo(
+        json.dumps(finite(values), ensure_ascii=False, allow_nan=False, indent=2, default=str)
+    )
+
+
+def _safe(text: str) -> str:
+    from sightline.trace.terminal import plain
+
+    return plain(text, 4000)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    click.echo(text, err=True)
+    sys.exit(code)
+
+
+def main() -> None:
+    """Run the command: exit code 2 and one message for a user's mistake, a traceback for ours.
+
+    A reader that has seen enough, such as head, ends it without a word: click sees to that.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(
+            stream, "reconfigure"
+        ):  # a terminal that lacks a letter shows ? instead of failing
+            stream.reconfigure(errors="replace")
+    try:
+        cli(prog_name="sightline", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("\nInterrupted.", 130)
+    except UserError as error:
+        _fail(f"Error: {_safe(error.problem)} {_safe(error.fix)}", 2)
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        _fail(f"Error: {what}{error.strerror or error}. Nothing was left half-written; free space or "
+              "choose another place, then try again.", 2)  # fmt: skip

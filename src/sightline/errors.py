@@ -1,0 +1,103 @@
+"""Every error Sightline raises, drawn as a tree.
+
+    SightlineError
+    |-- UserError              something you can put right; the command line exits with 2
+    |   |-- DataError          a file, a table, a column, a value
+    |   |-- OptionError        an argument or an option
+    |   |-- NetworkError       an nn.Module that does not fit the table
+    |   |-- BundleError        a .sightline file that cannot be used
+    |   `-- RunError           a run folder that cannot be used
+    `-- InternalError          a fault of ours; always shown with its traceback
+
+A user error says what is wrong and ends with what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SightlineError(Exception):
+    """The root of the tree: whatever Sightline raises on purpose.
+
+    Example:
+        >>> import sightline as sl
+        >>> try:
+        ...     sl.read("nowhere.csv")
+        ... except sl.SightlineError as error:
+        ...     print(type(error).__name__)
+        DataError
+    """
+
+
+class UserError(SightlineError):
+    """A mistake of the user's: what is wrong, and what to do.
+
+    Args:
+        problem: One or two sentences: the file, line or column, the value, the rule.
+        fix: What to do, as a sentence.
+
+    Example:
+        >>> from sightline.errors import DataError
+        >>> str(DataError("people.csv is empty.", "Give a file with a header and rows."))
+        'people.csv is empty. Give a file with a header and rows.'
+    """
+
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(f"{problem} {fix}")
+        self.problem = problem
+        self.fix = fix
+
+
+class DataError(UserError):
+    """Data that cannot be read or used as asked."""
+
+
+class OptionError(UserError):
+    """An argument or option that does not make sense."""
+
+
+class NetworkError(UserError):
+    """A network that does not fit the table."""
+
+
+class BundleError(UserError):
+    """A `.sightline` file that is damaged, foreign, or newer than this version."""
+
+
+class RunError(UserError):
+    """A run folder that is not there, not a run, or already taken."""
+
+
+class InternalError(SightlineError):
+    """A fault of Sightline's own: please report it with its traceback."""
+
+
+def did_you_mean(name: str, known: Iterable[str], what: str = "columns") -> str:
+    """Say which known name was probably meant, and list what there is.
+
+    Example:
+        >>> from sightline.errors import did_you_mean
+        >>> did_you_mean("specie", ["island", "species"])
+        "Did you mean 'species'? The columns are: 'island', 'species'."
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if not close:  # only the case differs: difflib does not see that
+        close = [other for other in names if other.lower() == name.lower()]
+    shown = ", ".join(shorten(repr(other), 40) for other in names[:12])
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    start = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{start}The {what} are: {shown}{more}."
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """Cut a long text for a message, saying how long it was.
+
+    Example:
+        >>> from sightline.errors import shorten
+        >>> shorten("a" * 100, 20)
+        'aaaaaaaaaaaaaaaaaaaa... (100 characters)'
+    """
+    return text if len(text) <= width else f"{text[:width]}... ({len(text):,} characters)"

@@ -1,0 +1,124 @@
+"""Batches from tensors in memory, through a real `DataLoader`.
+
+Gathering a row at a time is what makes the usual `DataLoader` slow, and gathering a batch at a
+time with `x[index]` is not the fast way either: `index_select` on a block of several batches,
+then cheap views of it, is (see `benchmarks/loader_speed.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from sightline.contracts import Batch, BatchSource
+
+BLOCK_ROWS = 8192
+
+
+class TensorSource:
+    """Rows held as tensors, shuffled anew for each epoch.
+
+    Args:
+        batch: All rows: numeric [N, D], categorical [N, C], target [N], row [N].
+        batch_size: Rows of a batch; the last batch of an epoch has what is left.
+        seed: With the epoch's number, decides the order.
+        shuffle: False keeps the rows' order, as validation does.
+
+    Example:
+        >>> import torch
+        >>> from sightline.contracts import Batch
+        >>> from sightline.load.batches import TensorSource
+        >>> rows = Batch(torch.randn(10, 3), torch.zeros(10, 0, dtype=torch.int32),
+        ...              torch.zeros(10), None, None, torch.arange(10))
+        >>> [len(batch.row) for batch in TensorSource(rows, batch_size=4).batches(epoch=1)]
+        [4, 4, 2]
+    """
+
+    def __init__(self, batch: Batch, batch_size: int, seed: int = 0, shuffle: bool = True) -> None:
+        self.batch = batch
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rows = len(batch.row)
+
+    def batches(self, epoch: int, start_row: int = 0) -> Iterator[Batch]:
+        """Yield an epoch's batches from a row on; the same (seed, epoch) gives the same order."""
+        size = self.batch_size
+        block = max(BLOCK_ROWS // size, 1) * size
+        order = self._order(epoch)
+        for start in range(start_row, self.rows, block):
+            stop = min(start + block, self.rows)
+            if order is None:
+                rows = each(self.batch, lambda x, a=start, b=stop: x[a:b])  # type: ignore[misc]
+            else:
+                rows = gather(self.batch, order[start:stop])
+            for low in range(0, stop - start, size):
+                yield each(rows, lambda x, a=low: x[a : a + size])  # type: ignore[misc]
+
+    def _order(self, epoch: int) -> torch.Tensor | None:
+        if not self.shuffle:
+            return None
+        # A multiplier keeps (seed, epoch) pairs apart: (0, 1) is not (1, 0).
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(self.rows, generator=generator)
+        return order.to(self.batch.row.device)
+
+
+class _Epoch(IterableDataset[Batch]):
+    def __init__(self, source: BatchSource, epoch: int, start_row: int) -> None:
+        self.source, self.epoch, self.start_row = source, epoch, start_row
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.source.batches(self.epoch, self.start_row)
+
+
+def loader(source: BatchSource, epoch: int, start_row: int = 0) -> DataLoader[Batch]:
+    """Wrap one epoch of a source in PyTorch's `DataLoader`, batches as the source made them.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.load.batches import loader
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> batch = next(iter(loader(prepared.source(batch_size=32), epoch=1)))
+        >>> list(batch.numeric.shape), list(batch.categorical.shape)
+        ([32, 9], [32, 2])
+    """
+    # A generator of its own: a DataLoader draws from the global one as it starts, and dropout would
+    # see the difference between an epoch that was left and taken up again and one that was not.
+    return DataLoader(
+        _Epoch(source, epoch, start_row), batch_size=None, collate_fn=_same,
+        generator=torch.Generator(),
+    )  # fmt: skip
+
+
+def each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+    """Apply a function to every tensor of a batch.
+
+    Example:
+        >>> import torch
+        >>> from sightline.contracts import Batch
+        >>> from sightline.load.batches import each
+        >>> batch = Batch(*[torch.zeros(4, 1)] * 3, None, None, torch.arange(4))
+        >>> each(batch, lambda x: x[:2]).row.tolist()
+        [0, 1]
+    """
+    return Batch(
+        change(batch.numeric),
+        change(batch.categorical),
+        change(batch.target),
+        None if batch.weight is None else change(batch.weight),
+        None if batch.base is None else change(batch.base),
+        change(batch.row),
+    )
+
+
+def gather(batch: Batch, rows: torch.Tensor) -> Batch:
+    """Copy some rows, in the order given."""
+    return each(batch, lambda x: torch.index_select(x, 0, rows))
+
+
+def _same(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,232 @@
+"""How one cell's text is understood: as a number, a truth value, a date, or nothing.
+
+The rules are the same wherever a row comes from: a file at training, a dict at prediction.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+BAD = math.inf
+"""What stands for "not a number" in a column of numbers: an infinity is no use to a network."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+BAD_DATE = -(2**63) + 1
+"""What stands for "not a date" in a column of microseconds."""
+
+DATE_FORMATS = (
+    "iso",
+    "%Y/%m/%d",
+    "%Y/%m/%d %H:%M",
+    "%Y/%m/%d %H:%M:%S",
+    "%d.%m.%Y",
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%m/%d/%Y",
+    "%m/%d/%Y %H:%M",
+    "%m/%d/%Y %H:%M:%S",
+    "%d/%m/%Y",
+    "%d/%m/%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S",
+)
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
+_DIGITS_FIRST = re.compile(r"\s*\d")
+_LEADING_ZERO = re.compile(r"0\d+")
+TRUTH = {"true": True, "false": False}
+
+
+def parse_number(text: str, missing: Collection[str]) -> float:
+    """Read a number as DuckDB's CAST to DOUBLE does: ASCII digits, a point, an exponent.
+
+    Returns:
+        The number; NaN when the text means missing; `BAD` when it is no (finite) number.
+
+    Example:
+        >>> from sightline.load.values import parse_number
+        >>> parse_number(" 1e3 ", ()), parse_number("?", ("?",)), parse_number("12a", ())
+        (1000.0, nan, inf)
+    """
+    stripped = text.strip()
+    if not stripped or text in missing or stripped in missing:
+        return math.nan
+    if not text.isascii():
+        return BAD
+    try:
+        number = float(stripped)
+    except ValueError:
+        return BAD
+    return BAD if math.isinf(number) else number
+
+
+def is_float(text: str) -> bool:
+    """Tell whether a text is a number for Python, NaN and the infinities among them.
+
+    Example:
+        >>> from sightline.load.values import is_float
+        >>> is_float("-999"), is_float("inf"), is_float("NA")
+        (True, True, False)
+    """
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_date(text: str, form: str) -> int:
+    """Read a date in one of `DATE_FORMATS` as microseconds since 1970 UTC.
+
+    A time without an offset is taken as UTC. Returns `BAD_DATE` when it is no such date.
+
+    Example:
+        >>> from sightline.load.values import parse_date
+        >>> parse_date("1970-01-02", "iso"), parse_date("03.01.1970", "%d.%m.%Y")
+        (86400000000, 172800000000)
+    """
+    text = text.strip()
+    try:
+        if form == "iso":
+            if not _ISO.fullmatch(text):
+                return BAD_DATE
+            moment = datetime.fromisoformat(text)
+        else:
+            moment = datetime.strptime(text, form)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - EPOCH) // MICROSECOND
+    except (ValueError, OverflowError):
+        return BAD_DATE
+
+
+def find_date_format(texts: Collection[str], share: float) -> str | None:
+    """Find the first of `DATE_FORMATS` that at least a share of the texts are written in.
+
+    Example:
+        >>> from sightline.load.values import find_date_format
+        >>> find_date_format(["31/12/2020", "01/02/2021"], 0.99)
+        '%d/%m/%Y'
+    """
+    if not texts:
+        return None
+    probe = next(iter(texts))
+    if not _DIGITS_FIRST.match(probe) and share >= 1:
+        return None
+    for form in DATE_FORMATS:
+        allowed = int(len(texts) * (1 - share))
+        failures = 0
+        for text in texts:
+            if parse_date(text, form) == BAD_DATE:
+                failures += 1
+                if failures > allowed:
+                    break
+        else:
+            return form
+    return None
+
+
+def is_code(text: str) -> bool:
+    """Tell whether a number is written with leading zeros, as a postal code is.
+
+    Example:
+        >>> from sightline.load.values import is_code
+        >>> is_code("01234"), is_code("0.5"), is_code("0")
+        (True, False, False)
+    """
+    return _LEADING_ZERO.fullmatch(text.strip()) is not None
+
+
+def to_text(value: Any) -> str | None:
+    """Write a value as a category's name; the same value gives the same name from any source.
+
+    Example:
+        >>> from sightline.load.values import to_text
+        >>> to_text(7.0), to_text(True), to_text(""), to_text(0.5)
+        ('7', 'true', None, '0.5')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value) or None
+
+
+# ------------------------------------------------------------- whole columns
+
+
+def as_dictionary(data: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Turn any column into text categories: int32 codes and unique texts; empty means null."""
+    if not pa.types.is_dictionary(data.type):
+        data = data.dictionary_encode()
+    if data.num_chunks > 1:
+        data = data.unify_dictionaries()
+        codes = pa.concat_arrays([chunk.indices for chunk in data.chunks])
+        words = data.chunk(0).dictionary
+    elif data.num_chunks == 1:
+        codes, words = data.chunk(0).indices, data.chunk(0).dictionary
+    else:
+        codes, words = pa.array([], pa.int32()), pa.array([], pa.string())
+    codes = codes.cast(pa.int32())
+    texts = [to_text(word) for word in words.to_pylist()]
+    if len(set(texts)) == len(texts) and None not in texts:
+        return pa.DictionaryArray.from_arrays(codes, pa.array(texts, pa.string()))
+    # Two words may have become one text (1 and 1.0), or none (the empty string).
+    unique = list(dict.fromkeys(text for text in texts if text is not None))
+    place = {text: number for number, text in enumerate(unique)}
+    moved = np.array([place[text] if text is not None else -1 for text in texts], np.int32)
+    codes = map_codes(codes, moved, missing=-1)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes, mask=codes < 0), pa.array(unique, pa.string())
+    )
+
+
+def map_codes(codes: pa.Array, values: np.ndarray, missing: Any) -> np.ndarray:
+    """Look each code's value up; a null code gets `missing`."""
+    if codes.null_count == 0:
+        spread: np.ndarray = values[codes.to_numpy()]
+        return spread
+    places = pc.fill_null(codes, len(values)).to_numpy(zero_copy_only=False)
+    spread = np.append(values, np.array([missing], values.dtype))[places]
+    return spread
+
+
+def map_words(
+    data: pa.DictionaryArray, function: Callable[[str], Any], dtype: Any, missing: Any
+) -> np.ndarray:
+    """Apply a function to each unique word once and spread the results over the rows.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from sightline.load.values import map_words
+        >>> map_words(pa.array(["a", None, "bb"]).dictionary_encode(), len, int, -1).tolist()
+        [1, -1, 2]
+    """
+    words = data.dictionary.to_pylist()
+    return map_codes(data.indices, np.array([function(word) for word in words], dtype), missing)
+
+
+def to_floats(data: pa.ChunkedArray) -> np.ndarray:
+    """Return float64 with NaN for null, whatever the column's number type."""
+    if not pa.types.is_float64(data.type):
+        data = data.cast(pa.float64(), safe=False)
+    one = data.num_chunks == 1 and data.null_count == 0
+    floats: np.ndarray = data.chunk(0).to_numpy() if one else data.to_numpy()
+    return floats
+
+
+def to_microseconds(data: pa.ChunkedArray) -> np.ndarray:
+    """Return int64 microseconds since 1970 UTC; a null becomes the smallest int64."""
+    moments: np.ndarray = pc.fill_null(data.cast(pa.int64()), np.iinfo(np.int64).min).to_numpy()
+    return moments

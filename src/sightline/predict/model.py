@@ -1,0 +1,402 @@
+"""The model: schema, preparation, network and task in one object and one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+
+from sightline.build.networks import NetworkMaker
+from sightline.contracts import BadRow, Spec
+from sightline.errors import DataError, OptionError
+from sightline.load.split import target_values
+from sightline.load.table import Table, read_like
+from sightline.predict import bundle
+from sightline.predict.metrics import measure
+from sightline.predict.path import Explanation, follow
+from sightline.predict.task import Task
+from sightline.prepare.encode import Encoder
+from sightline.prepare.transform import Transform
+
+CHUNK_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions for every row given, in the order given.
+
+    Attributes:
+        labels: [rows], labels in the type they came in, or numbers; None where a row is bad.
+        values: float32 [rows, K] probabilities, or [rows, 1] numbers; NaN where a row is bad.
+        bad: The rows that could not be read, and why.
+        missing, unseen, out_of_range: Per column, how many rows.
+        extra: Columns that the model does not know, ignored.
+        table: The rows as they were read.
+    """
+
+    labels: np.ndarray
+    values: np.ndarray
+    bad: tuple[BadRow, ...]
+    missing: Mapping[str, int]
+    unseen: Mapping[str, int]
+    out_of_range: Mapping[str, int]
+    extra: tuple[str, ...]
+    table: Table
+
+    def report(self) -> list[str]:
+        """Say what was noticed in the rows, one sentence each; empty when nothing was."""
+        said = []
+        if self.extra:
+            names = ", ".join(self.extra[:10])
+            more = f" and {len(self.extra) - 10} more" if len(self.extra) > 10 else ""
+            said.append(f"Ignored, because the model does not know them: {names}{more}.")
+        for what, counts in (
+            ("missing values", self.missing),
+            ("values never seen in training", self.unseen),
+            ("values outside the training range", self.out_of_range),
+        ):
+            if counts:
+                listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+                said.append(f"Rows with {what}: {listed}.")
+        if self.bad:
+            row, error = self.bad[0]
+            plural = "s have" if len(self.bad) > 1 else " has"
+            said.append(
+                f"{len(self.bad):,} row{plural} no prediction; the first is row {row:,}: {error}."
+            )
+        return said
+
+
+class Model:
+    """Raw rows in, predictions out: everything that was fitted, and nothing else.
+
+    Made by `sl.fit(...).model`, `Training.model()` or `Model.load`.
+
+    Attributes:
+        spec: What the network knows of the table.
+        encoder, transform: The fitted preparation.
+        network: The `nn.Module`.
+        task: What its logits mean.
+        baseline: The prediction that knows no features: class shares [K], or the mean [1].
+        provenance: Where the model comes from: source, split, test rows, versions, as JSON.
+        rows: Named int64 tensors that go with the provenance, such as the test rows.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> row = {"island": "Dream", "bill_length_mm": 46.5, "bill_depth_mm": 17.9, "sex": None,
+        ...        "flipper_length_mm": 192, "body_mass_g": 3500, "year": 2007}
+        >>> run.model.predict_proba(row).shape
+        (1, 3)
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: Spec,
+        encoder: Encoder,
+        transform: Transform,
+        network: nn.Module,
+        task: Task,
+        baseline: np.ndarray,
+        provenance: Mapping[str, Any] | None = None,
+        rows: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.encoder = encoder
+        self.transform = transform
+        self.network = network.eval()
+        self.task = task
+        self.baseline = baseline
+        self.provenance: dict[str, Any] = dict(provenance or {})
+        self.rows = dict(rows or {})
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The classes in the order of `predict_proba`'s columns; empty for regression."""
+        return self.spec.target.classes
+
+    # ------------------------------------------------------------- predict
+
+    def predict(self, data: Any) -> np.ndarray:
+        """Predict a label (or number) for each row.
+
+        Args:
+            data: Anything `sl.read` takes, or a dict with one value per column for one row.
+
+        Returns:
+            [rows], in the type that the target had; None where a row cannot be read.
+
+        Raises:
+            DataError: A column the model needs is missing, or the source cannot be read.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> len(run.model.predict("examples/penguins.csv"))
+            344
+        """
+        return self.predictions(data).labels
+
+    def predict_proba(self, data: Any) -> np.ndarray:
+        """Predict each class's probability: float32 [rows, classes], NaN where a row is bad.
+
+        Raises:
+            OptionError: The model is a regression.
+            DataError: As `predict`.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> bool(abs(run.model.predict_proba("examples/penguins.csv").sum(axis=1) - 1).max() < 1e-5)
+            True
+        """
+        if not self.task.classification:
+            raise OptionError(
+                f"The model predicts {self.spec.target.name!r}, a number: it has no probabilities.",
+                "Use predict().",
+            )
+        return self.predictions(data).values
+
+    def predictions(
+        self, data: Any, *, keep: tuple[str, ...] = (), encoding: str | None = None
+    ) -> Predictions:
+        """Predict, and say what was missing, unseen, out of range or unreadable.
+
+        Args:
+            data: As in `predict`.
+            keep: Columns to carry along in `Predictions.table`.
+            encoding: Of a text file that is not UTF-8.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run.model.predictions("examples/penguins.csv").missing["sex"]
+            11
+        """
+        table = self.read(data, keep=keep, encoding=encoding)
+        reader = self.encoder.open(table)
+        values = np.empty((table.rows, self.spec.outputs), np.float32)
+        counts: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({}, {}, {})
+        for start in range(0, table.rows, CHUNK_ROWS):
+            encoded = reader(slice(start, start + CHUNK_ROWS))
+            values[start : start + CHUNK_ROWS] = self._values(encoded.numeric, encoded.categorical)
+            for total, part in zip(
+                counts, (encoded.missing, encoded.unseen, encoded.out_of_range), strict=True
+            ):
+                for name, count in part.items():
+                    total[name] = total.get(name, 0) + count
+        bad = [row for row, _ in table.bad]
+        labels = self.task.decode(values)
+        values[bad] = np.nan
+        if bad:
+            labels = labels.astype(object)
+            labels[bad] = None
+        missing, unseen, outside = counts
+        return Predictions(labels, values, table.bad, missing, unseen, outside, table.extra, table)
+
+    def explain(self, row: Any) -> Explanation:
+        """Follow one row through the network, from its raw values to the named class.
+
+        Args:
+            row: A dict with a value per column, or a table of one row.
+
+        Raises:
+            DataError: More or fewer rows than one, or a column is missing.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> table = sl.read("examples/penguins.csv")
+            >>> row = {name: table.cells(name, 3) for name in table.columns}
+            >>> [layer.name for layer in run.model.explain(row).layers][:2]
+            ['Input layer: 11 features', 'Embeddings: a vector for each category']
+        """
+        table = self.read(row)
+        if table.rows != 1:
+            raise DataError(f"{table.rows:,} rows were given to explain.", "Give one row.")
+        return self.explain_rows(table, [0])[0]
+
+    def explain_rows(self, table: Table, rows: list[int]) -> list[Explanation]:
+        """Explain some rows of a table that `read` has read."""
+        reader = self.encoder.open(table)
+        bad = dict(table.bad)
+        return [
+            self._explain(table, reader(slice(row, row + 1)), row, bad.get(row)) for row in rows
+        ]
+
+    def _explain(self, table: Table, encoded: Any, row: int, error: str | None) -> Explanation:
+        numeric, categorical = self._tensors(encoded.numeric, encoded.categorical)
+        names = [f.name for f in self.spec.numeric] + [f.name for f in self.spec.categorical]
+        inputs = [*numeric[0].tolist(), *(float(code) for code in categorical[0].tolist())]
+        notes = [f"{name} is missing" for name in encoded.missing]
+        notes += [f"{name} has a value never seen in training" for name in encoded.unseen]
+        notes += [f"{name} is outside the training range" for name in encoded.out_of_range]
+        raw = {
+            column.name: table.cells(column.name, row) for column in self.encoder.schema.features
+        }
+        layers, logits = follow(self.network, numeric, categorical)
+        values = self.task.head(logits).cpu().numpy()
+        flat = logits.float().mean(dim=1) if logits.dim() == 3 else logits.float()
+        return Explanation(
+            raw=raw,
+            encoded=dict(zip(names, inputs, strict=True)),
+            notes=tuple(notes),
+            layers=layers,
+            logits=tuple(flat[0].tolist()),
+            probabilities=tuple(values[0].tolist()) if self.task.classification else (),
+            classes=self.classes,
+            prediction=None if error else self.task.decode(values).tolist()[0],
+            error=error,
+        )
+
+    def read(self, data: Any, *, keep: tuple[str, ...] = (), encoding: str | None = None) -> Table:
+        """Read rows as the training table was read; one dict of single values is one row."""
+        if isinstance(data, Table):
+            data = pa.table({name: plain_column(data, name) for name in data.columns})
+        if isinstance(data, Mapping) and not any(
+            isinstance(value, Sized) and not isinstance(value, str | bytes)
+            for value in data.values()
+        ):
+            data = {name: [value] for name, value in data.items()}
+        return read_like(data, self.encoder.schema, keep=keep, encoding=encoding)
+
+    # ------------------------------------------------------------- evaluate
+
+    def evaluate(self, data: Any, *, encoding: str | None = None) -> dict[str, Any]:
+        """Measure the model on rows with a known target.
+
+        Args:
+            data: Anything `sl.read` takes, the target column in it.
+            encoding: Of a text file that is not UTF-8.
+
+        Returns:
+            The metrics of `sightline.predict.metrics.measure`, and `left_out`: rows without a
+            usable target or features.
+
+        Raises:
+            DataError: The target is not there, has a class the model does not know, or no row
+                can be used.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=30, quiet=True)
+            >>> run.model.evaluate("examples/penguins.csv")["accuracy"] > 0.9
+            True
+        """
+        found = self.predictions(data, encoding=encoding)
+        return self.measure(found)
+
+    def measure(self, found: Predictions, rows: np.ndarray | None = None) -> dict[str, Any]:
+        """Measure predictions whose table holds the target, on some of its rows or all."""
+        target = self.spec.target
+        if target.name not in found.table.columns:
+            raise DataError(
+                f"{found.table.name} has no column {target.name!r}, the target: nothing to compare with.",
+                "Give rows with the target, or use predict.",
+            )
+        truth = target_values(found.table, target)
+        usable = found.table.columns[target.name].is_valid().to_numpy().copy()
+        usable[[row for row, _ in found.bad]] = False
+        if self.task.classification and (strange := usable & (truth < 0)).any():
+            row = int(np.flatnonzero(strange)[0])
+            raise DataError(
+                f"{found.table.name}, row {row:,}: the class {found.table.cells(target.name, row)!r} "
+                f"is none of the model's ({', '.join(map(str, target.classes[:10]))}).",
+                "Leave such rows out, or train the model with them.",
+            )
+        if rows is not None:
+            chosen = np.zeros(len(usable), bool)
+            chosen[rows] = True
+            usable &= chosen
+        if not usable.any():
+            raise DataError(
+                f"{found.table.name} has no row with a target.", "Give rows to compare with."
+            )
+        asked = len(usable) if rows is None else len(rows)
+        metrics = measure(target, found.values[usable], truth[usable], self.baseline)
+        return {**metrics, "left_out": asked - int(usable.sum())}
+
+    # ------------------------------------------------------------- save and load
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one file, atomically: all of it or nothing.
+
+        A network of your own is saved as weights and, for the record, its source; loading it
+        takes the class again, because a file must not run code.
+
+        Raises:
+            OSError: The disk is full, or the folder cannot be written.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run.model.save("penguins.sightline")
+            >>> sl.Model.load("penguins.sightline").classes
+            ('Adelie', 'Chinstrap', 'Gentoo')
+        """
+        bundle.save(self, path)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, network: nn.Module | NetworkMaker | str | None = None
+    ) -> Self:
+        """Read a model that `save` wrote. Runs no code from the file.
+
+        Args:
+            path: The file.
+            network: For a network of your own: its class, a function of the spec, a module, or
+                "file.py:Class".
+
+        Raises:
+            BundleError: The file is not there, damaged, foreign, newer than this version, or
+                needs `network`.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run.model.save("penguins.sightline")
+            >>> model = sl.Model.load("penguins.sightline")
+            >>> bool((model.predict("examples/penguins.csv") == run.model.predict("examples/penguins.csv")).all())
+            True
+        """
+        return cls(**bundle.load(path, network))
+
+    # ------------------------------------------------------------- helpers
+
+    def _tensors(
+        self, numeric: np.ndarray, categorical: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        device = next(self.network.parameters()).device
+        with torch.no_grad():
+            features = self.transform(torch.from_numpy(numeric))
+        return features.to(device), torch.from_numpy(categorical).to(device)
+
+    def _values(self, numeric: np.ndarray, categorical: np.ndarray) -> np.ndarray:
+        if not len(numeric):
+            return np.empty((0, self.spec.outputs), np.float32)
+        training = self.network.training
+        self.network.eval()
+        with torch.no_grad():
+            values = self.task.head(self.network(*self._tensors(numeric, categorical)))
+        self.network.train(training)
+        return values.cpu().numpy()
+
+
+def plain_column(table: Table, name: str) -> pa.ChunkedArray:
+    """Return a typed column as plain Arrow values again, dates as timestamps."""
+    data = table.columns[name]
+    if name in table.schema and table.schema[name].kind == "datetime":
+        return data.cast(pa.timestamp("us"))
+    if pa.types.is_dictionary(data.type):
+        return data.cast(pa.string())
+    whole = name in table.schema and table.schema[name].values == "integer"
+    if whole and pa.types.is_floating(data.type):
+        return data.cast(pa.int64(), safe=False)
+    return data

@@ -1,0 +1,64 @@
+"""Predictions as a table of their own: for a file, one row for each row given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+
+from sightline.archive import atomic_file
+from sightline.errors import DataError, OptionError
+from sightline.predict.model import Model, Predictions, plain_column
+
+
+def prediction_table(model: Model, found: Predictions, keep: Sequence[str]) -> pa.Table:
+    """Lay predictions out as columns: kept ones, prediction, a probability per class, error."""
+    columns: dict[str, Any] = {}
+
+    def add(name: str, values: Any) -> None:
+        if name in columns:
+            raise OptionError(
+                f"The column {name!r} would be written twice.", "Keep fewer columns (--keep)."
+            )
+        columns[name] = values
+
+    for name in keep:
+        add(name, plain_column(found.table, name))
+    add("prediction", pa.array(found.labels, from_pandas=True))
+    if model.task.classification:
+        for place, label in enumerate(model.classes):
+            values = found.values[:, place]
+            add(f"probability_{label}", pa.array(values, mask=np.isnan(values)))
+    if found.bad:
+        errors: list[str | None] = [None] * len(found.labels)
+        for row, error in found.bad:
+            errors[row] = error
+        add("error", pa.array(errors, pa.string()))
+    return pa.table(columns)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table as CSV or Parquet, by the path's ending, atomically.
+
+    Raises:
+        DataError: The folder does not exist.
+        OptionError: Another ending.
+    """
+    if not path.parent.is_dir():
+        raise DataError(
+            f"The folder {path.parent} does not exist.", "Make it, or choose another place."
+        )
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise OptionError(
+            f"{path} is neither .csv nor .parquet.", "Give one of these endings (-o)."
+        )
+    with atomic_file(path) as file:
+        if path.suffix.lower() == ".csv":
+            pc.write_csv(table, file)
+        else:
+            pq.write_table(table, file)

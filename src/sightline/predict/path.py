@@ -1,0 +1,122 @@
+"""Follow one row through the network: every layer's name, shape and largest values."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sightline.contracts import Label
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """What one layer made of the row.
+
+    Attributes:
+        name: As a teacher says it, or the module's path in a network of your own.
+        shape: Of the output, for one row.
+        size: How many values that is.
+        active: How many of them are not zero.
+        largest: Up to five (place, value) pairs of the largest magnitude.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    size: int
+    active: int
+    largest: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One prediction, opened up.
+
+    Attributes:
+        raw: The row's values as they came, per feature column.
+        encoded: Per network input, its number: scaled features, then category codes.
+        notes: What was missing, unseen or out of range, in words.
+        layers: The path, the input layer first.
+        logits: [K]; the mean over members for an ensemble.
+        probabilities: Per class; empty for regression.
+        classes: The class of each probability.
+        prediction: The named class, or the number.
+        error: Why there is no prediction, or None.
+    """
+
+    raw: dict[str, Any]
+    encoded: dict[str, float]
+    notes: tuple[str, ...]
+    layers: tuple[LayerOutput, ...]
+    logits: tuple[float, ...]
+    probabilities: tuple[float, ...]
+    classes: tuple[Label, ...]
+    prediction: Label | None
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def follow(
+    network: nn.Module, numeric_1D: Tensor, categorical_1C: Tensor
+) -> tuple[tuple[LayerOutput, ...], Tensor]:
+    """Run one row through a network, noting each layer's output.
+
+    A network with `layers()` names its own stops; any other is followed through its leaf
+    modules in the order they are called, under their module paths.
+
+    Returns:
+        The path and the logits [1, K] or [1, M, K].
+    """
+    width = numeric_1D.shape[1] + categorical_1C.shape[1]
+    together = torch.cat([numeric_1D, categorical_1C.to(numeric_1D.dtype)], dim=1)
+    path = [_output(f"Input layer: {width} features", together)]
+    handles = []
+    for name, module in stops(network):
+
+        def note(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
+            if isinstance(output, Tensor):
+                path.append(_output(name, output))
+
+        handles.append(module.register_forward_hook(note))
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            logits = network(numeric_1D, categorical_1C)
+    finally:
+        network.train(training)
+        for handle in handles:
+            handle.remove()
+    return tuple(path), logits
+
+
+def stops(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Name the modules a row stops at: a network's own `layers()`, or its leaf modules."""
+    own = getattr(network, "layers", None)
+    if inspect.ismethod(own):  # a module kept as `self.layers` is callable too
+        yield from own()
+        return
+    for name, module in network.named_modules():
+        if not any(True for _ in module.children()):
+            yield f"{name or type(network).__name__}: {type(module).__name__}", module
+
+
+def _output(name: str, output: Tensor) -> LayerOutput:
+    flat = output.detach().float().reshape(-1).cpu()
+    top = flat.abs().topk(min(SHOWN, len(flat))).indices
+    return LayerOutput(
+        name=name,
+        shape=tuple(output.shape),
+        size=len(flat),
+        active=int((flat != 0).sum()),
+        largest=tuple((int(i), float(flat[i])) for i in top),
+    )

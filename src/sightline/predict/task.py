@@ -1,0 +1,148 @@
+"""Classification and regression: loss, head, metrics and decoding in one object.
+
+The task is here, not beside training, because a shipped model decodes without training.
+Letters: B rows, M members of an ensemble, K outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sightline.contracts import Batch, Label, Target
+
+
+class Task:
+    """What logits mean for one target.
+
+    Args:
+        target: The target.
+        center: For regression, the training rows' mean, in the target's unit.
+        scale: For regression, their standard deviation.
+
+    Example:
+        >>> import torch
+        >>> from sightline.contracts import Target
+        >>> from sightline.predict.task import Task
+        >>> task = Task(Target("y", "classification", ("no", "yes"), "yes"))
+        >>> task.head(torch.tensor([[0.0, 0.0]])).tolist()
+        [[0.5, 0.5]]
+    """
+
+    def __init__(self, target: Target, center: float = 0.0, scale: float = 1.0) -> None:
+        self.target = target
+        self.classification = target.task == "classification"
+        self.center = center
+        self.scale = scale
+
+    @classmethod
+    def fit(cls, target: Target, values: Tensor) -> Task:
+        """Make the task for a target, scaled on its training values [N]."""
+        if target.task == "classification":
+            return cls(target)
+        wide = values.double()
+        scale = float(wide.std(correction=0))
+        # float32 cannot divide by less than its smallest number.
+        least = torch.finfo(torch.float32).tiny
+        return cls(target, float(wide.mean()), scale if scale > least else 1.0)
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the weighted mean loss, a scalar: log loss, or squared error when scaled.
+
+        Args:
+            logits: [B, K], or [B, M, K] for M members, each of which is scored.
+            batch: Its target [B], weight and base count.
+        """
+        if batch.base is not None:
+            logits = logits + (batch.base if logits.dim() == 2 else batch.base[:, None])
+        if batch.weight is None and logits.dim() == 2:  # the usual case, without a detour
+            if self.classification:
+                return F.cross_entropy(logits, batch.target)
+            return F.mse_loss(logits[:, 0], self.scaled(batch.target))
+        losses = self.losses(logits, batch.target)
+        weight = batch.weight
+        if weight is None:
+            return losses.mean()
+        if losses.dim() == 2 and weight.dim() == 1:
+            weight = weight[:, None].expand_as(losses)
+        return (losses * weight).sum() / weight.sum()
+
+    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return each row's loss: [B], or [B, M]."""
+        if logits.dim() == 3:
+            rows, members, outputs = logits.shape
+            flat = self.losses(logits.reshape(-1, outputs), target.repeat_interleave(members))
+            return flat.view(rows, members)
+        if self.classification:
+            return F.cross_entropy(logits, target, reduction="none")
+        return (logits[:, 0] - self.scaled(target)).square()
+
+    def scaled(self, target: Tensor) -> Tensor:
+        """Bring a regression's target [B] to mean 0 and deviation 1."""
+        return (target - self.center) / self.scale
+
+    def head(self, logits: Tensor) -> Tensor:
+        """Turn logits into probabilities [B, K], or numbers [B, 1] in the target's unit.
+
+        Members are averaged after the softmax.
+        """
+        values = (
+            F.softmax(logits.float(), dim=-1)
+            if self.classification
+            else (logits.float() * self.scale + self.center)
+        )
+        return values.mean(dim=1) if values.dim() == 3 else values
+
+    def score(self, values: Tensor, target: Tensor) -> Tensor:
+        """Return the sum over rows of what accuracy or RMSE is made of.
+
+        Args:
+            values: What `head` gives, [B, K].
+            target: [B].
+
+        Returns:
+            Right answers, or squared errors in the target's unit, summed: a scalar.
+        """
+        if self.classification:
+            return (values.argmax(dim=1) == target).sum()
+        return (values[:, 0] - target).double().square().sum()
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric that `mean_score` gives."""
+        return "accuracy" if self.classification else "rmse"
+
+    def mean_score(self, total: float, rows: int) -> float:
+        """Turn a sum of scores into the metric."""
+        mean = total / rows
+        return mean if self.classification else float(mean**0.5)
+
+    def decode(self, values: np.ndarray) -> np.ndarray:
+        """Turn what `head` gave, [B, K], into labels or numbers [B], in the target's own type."""
+        if not self.classification:
+            return np.asarray(values[:, 0], np.float64)
+        labels: np.ndarray = label_array(self.target.classes)[values.argmax(axis=1)]
+        return labels
+
+    def baseline(self, train: Tensor) -> np.ndarray:
+        """Return the prediction that knows no features: class shares [K], or the mean [1]."""
+        if not self.classification:
+            return np.array([self.center])
+        counts = torch.bincount(train, minlength=len(self.target.classes)).double()
+        return (counts / counts.sum()).numpy()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scaling as plain JSON values; the target is in the spec."""
+        return {"center": self.center, "scale": self.scale}
+
+
+def label_array(classes: tuple[Label, ...]) -> np.ndarray:
+    """Return labels as an array of their own type: int64, float64, bool, or object for text."""
+    kinds = {type(label) for label in classes}
+    if kinds == {str}:
+        return np.array(classes, object)
+    return np.array(classes)

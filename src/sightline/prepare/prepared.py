@@ -1,0 +1,355 @@
+"""Fit the preparation on the training rows, and hand over tensors and a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from sightline.contracts import (
+    SCALINGS,
+    Batch,
+    CategoricalFeature,
+    Column,
+    NumericFeature,
+    Scaling,
+    Schema,
+    Spec,
+)
+from sightline.errors import DataError, OptionError, did_you_mean
+from sightline.load.batches import TensorSource
+from sightline.load.split import Splits, target_values
+from sightline.load.table import Table
+from sightline.prepare.encode import PARTS, Encoder, Way, date_numbers, find_words
+from sightline.prepare.transform import Transform
+
+CHUNK_ROWS = 65_536
+EDGES = 17
+EDGE_ROWS = 100_000
+MOST_WORDS = 64
+DEFAULT_SCALING: Scaling = "robust"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The fitted preparation and the tensors of all three parts.
+
+    Attributes:
+        spec: What a network must know.
+        encoder: Host side: typed columns to numbers and codes.
+        transform: Network side: numbers to features.
+        train, valid, test: Batches of all rows of a part; the target of a regression is in its
+            own unit (the task scales it).
+        splits: Where the rows came from.
+        notes: What was noticed, one sentence each, such as held-out values outside the
+            training range.
+
+    Example:
+        >>> import sightline as sl
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> list(prepared.train.numeric.shape), prepared.spec.outputs
+        ([276, 9], 3)
+    """
+
+    spec: Spec
+    encoder: Encoder
+    transform: Transform
+    train: Batch
+    valid: Batch
+    test: Batch
+    splits: Splits
+    notes: tuple[str, ...]
+
+    def source(self, batch_size: int, seed: int = 0) -> TensorSource:
+        """Return the training rows as a source of shuffled batches."""
+        return TensorSource(self.train, batch_size, seed)
+
+    def describe(self) -> list[dict[str, str]]:
+        """Tell each column's way from the table to the network.
+
+        Returns:
+            Per column: `column`, `kind`, `way` in words, and the `features` it becomes.
+
+        Example:
+            >>> import sightline as sl
+            >>> table = sl.read("examples/penguins.csv")
+            >>> prepared = sl.prepare(sl.split(table, target="species"), numeric="minmax")
+            >>> print(prepared.describe()[1]["way"])
+            scaled to 0..1 (32.1 to 59.6); missing filled with the median 44.45 and flagged
+        """
+        return [self._describe(column) for column in self.splits.table.schema.columns]
+
+    def _describe(self, column: Column) -> dict[str, str]:
+        said = {"column": column.name, "kind": column.kind}
+        way = next((way for way in self.encoder.ways if way.column == column.name), None)
+        if column.role == "target":
+            return {**said, "way": self._target_way(), "features": ""}
+        if way is None:
+            why = _no_words(column) if column.role == "feature" else column.reason
+            return {**said, "way": f"left out: {why}", "features": ""}
+        own = [f.name for f in self.spec.numeric if f.column == column.name]
+        if way.how == "codes":
+            words = len(self.encoder.schema.vocabularies[column.name])
+            text = f"{words:,} training values get codes 2..{words + 1}; 0 is missing, 1 unseen"
+            return {**said, "way": text, "features": f"{column.name} (code)"}
+        if way.how == "number":
+            text = self._number_way(self.encoder.numbers.index((column.name, column.name)))
+        elif way.how == "date":
+            parts = "".join(f", {part}" for part in way.parts)
+            text = (
+                f"days since the first training date{parts}; each {_scaled(self.transform.scaling)}"
+            )
+        else:
+            text = (
+                f"{len(self.encoder.schema.vocabularies[column.name])} n-grams of 1 or 2 words, "
+                "1 where the text has it, else 0"
+            )
+        shown = ", ".join(own[:6]) + (f" and {len(own) - 6} more" if len(own) > 6 else "")
+        return {**said, "way": text, "features": shown}
+
+    def _target_way(self) -> str:
+        target = self.spec.target
+        if target.task == "regression":
+            return "scaled by the training rows' mean and standard deviation"
+        shown = ", ".join(f"{i} {label}" for i, label in enumerate(target.classes[:6]))
+        more = f" and {len(target.classes) - 6} more" if len(target.classes) > 6 else ""
+        return f"class numbers: {shown}{more}"
+
+    def _number_way(self, place: int) -> str:
+        t, column = self.transform, self.encoder.numbers[place][1]
+        low, high = self.encoder.schema.ranges[column]
+        text = {
+            "standard": f"minus the mean {t.center[place]:.4g}, divided by the standard deviation "
+            f"{t.scale[place]:.4g}",
+            "minmax": f"scaled to 0..1 ({low:.4g} to {high:.4g})",
+            "robust": f"minus the median {t.center[place]:.4g}, divided by the interquartile range "
+            f"{t.scale[place]:.4g}, bent softly within -3..3",
+            "quantile": "by rank to a normal distribution",
+        }[t.scaling]
+        if place in t.flags.tolist():
+            name = "mean" if t.scaling == "standard" else "median"
+            return f"{text}; missing filled with the {name} {t.fill[place]:.4g} and flagged"
+        return text
+
+
+def check_scaling(numeric: Scaling | None) -> Scaling:
+    """Return the way of scaling asked for, or the default.
+
+    Raises:
+        OptionError: An unknown one.
+    """
+    if numeric is not None and numeric not in SCALINGS:
+        raise OptionError(
+            f"Numbers cannot be scaled by {numeric!r}.",
+            did_you_mean(str(numeric), SCALINGS, "ways"),
+        )
+    return numeric or DEFAULT_SCALING
+
+
+def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
+    """Fit the preparation on `splits.train` and apply it to all three parts.
+
+    No statistic, vocabulary or range ever sees a validation or test row.
+
+    Args:
+        splits: From `sightline.split`.
+        numeric: How numbers are scaled: "standard", "minmax", "robust" or "quantile"; None is
+            "robust", chosen by measurement (docs/decisions.md).
+
+    Raises:
+        OptionError: An unknown scaling.
+        DataError: No feature is left that varies in the training rows.
+
+    Example:
+        >>> import sightline as sl
+        >>> splits = sl.split(sl.read("examples/penguins.csv"), target="species")
+        >>> prepared = sl.prepare(splits, numeric="standard")
+        >>> bool(prepared.train.numeric.mean().abs() < 0.2)
+        True
+    """
+    scaling = check_scaling(numeric)
+    encoder, transform, numbers = _fit(splits, scaling)
+    table = splits.table
+    target = target_values(table, splits.target)
+    reader = encoder.open(table)
+    parts: dict[str, Batch] = {}
+    outside: dict[str, int] = {}
+    unseen: dict[str, int] = {}
+    for name, rows in (("train", splits.train), ("valid", splits.valid), ("test", splits.test)):
+        width = len(numbers)
+        numeric_ND = torch.empty(len(rows), width)
+        categorical_NC = torch.empty(len(rows), len(encoder.codes), dtype=torch.int32)
+        for start in range(0, len(rows), CHUNK_ROWS):
+            part = rows[start : start + CHUNK_ROWS]
+            encoded = reader(part)
+            stop = start + len(part)
+            numeric_ND[start:stop] = transform(torch.from_numpy(encoded.numeric))
+            categorical_NC[start:stop] = torch.from_numpy(encoded.categorical)
+            for total, counts in ((outside, encoded.out_of_range), (unseen, encoded.unseen)):
+                for column, count in counts.items():
+                    total[column] = total.get(column, 0) + count
+        values = torch.from_numpy(target[rows])
+        if splits.target.task == "regression":
+            values = values.to(torch.float32)
+        row = torch.from_numpy(rows)
+        parts[name] = Batch(numeric_ND, categorical_NC, values, None, None, row)
+    names = _distinct([*(feature.name for feature in numbers), *encoder.codes])
+    numbers = [replace(feature, name=next(names)) for feature in numbers]
+    spec = Spec(
+        numeric=tuple(_with_edges(numbers, parts["train"].numeric, len(encoder.numbers))),
+        categorical=tuple(
+            CategoricalFeature(next(names), column, encoder.cardinality(column))
+            for column in encoder.codes
+        ),
+        targets=(splits.target,),
+    )
+    return Prepared(
+        spec, encoder, transform, **parts, splits=splits, notes=tuple(_notes(outside, unseen))
+    )
+
+
+def _fit(splits: Splits, scaling: Scaling) -> tuple[Encoder, Transform, list[NumericFeature]]:
+    """Learn ranges, vocabularies and statistics from the training rows alone."""
+    table, rows = splits.table, splits.train
+    ways: list[Way] = []
+    ranges: dict[str, tuple[float, float]] = {}
+    vocabularies: dict[str, tuple[str, ...]] = {}
+    fitted: list[tuple[np.ndarray, bool]] = []  # each number's training values, and is it flagged?
+    for column in table.schema.features:
+        name = column.name
+        if column.kind == "numeric":
+            values = table.numbers(name)[rows]
+            empty = np.isnan(values)
+            given = values[~empty] if empty.any() else values
+            ranges[name] = (float(given.min()), float(given.max())) if len(given) else (0.0, 0.0)
+            ways.append(Way(name, "number"))
+            fitted.append((values, bool(empty.any())))
+        elif column.kind == "datetime":
+            moments = table.moments(name)[rows]
+            empty = moments == np.iinfo(np.int64).min
+            kept = moments[~empty]
+            first, last = (int(kept.min()), int(kept.max())) if len(kept) else (0, 0)
+            ranges[name] = (first, last)
+            found = date_numbers(moments, first, PARTS)[1:]
+            parts = tuple(p for p, v in zip(PARTS, found, strict=True) if _varies(v))
+            ways.append(Way(name, "date", parts))
+            columns = date_numbers(moments, first, parts)
+            fitted += [(v, bool(empty.any()) and i == 0) for i, v in enumerate(columns)]
+        elif column.kind == "text":
+            words = table.words(name)
+            codes = words.indices.take(_arrow_rows(rows)).drop_null().to_numpy()
+            counts = np.bincount(codes, minlength=len(words.dictionary))
+            seen = np.flatnonzero(counts)
+            texts = words.dictionary.take(_arrow_rows(seen)).to_pylist()
+            ngrams = find_words(texts, counts[seen], MOST_WORDS)
+            if not ngrams:
+                continue  # `describe` says so
+            vocabularies[name] = ngrams
+            ways.append(Way(name, "words"))
+            fitted += [(np.array([0.0, 1.0]), False)] * len(ngrams)
+        else:
+            vocabularies[name] = _vocabulary(table, column, rows)
+            ways.append(Way(name, "codes"))
+    if not ways:
+        raise DataError(
+            f"{table.name} has no feature that can be prepared: every one is text in which no word "
+            f"comes twice ({', '.join(repr(column.name) for column in table.schema.features[:5])}).",
+            "Give another column, or read these as another kind with kinds= (--kind).",
+        )
+    schema = Schema(table.schema.columns, table.schema.missing, ranges, vocabularies)
+    encoder = Encoder(schema, tuple(ways))
+    flags = [place for place, (_, flagged) in enumerate(fitted) if flagged]
+    names = encoder.numbers
+    words_ways = {way.column for way in ways if way.how == "words"}
+    transform = Transform(scaling, len(fitted), flags)
+    for place, (values, _) in enumerate(fitted):
+        if names[place][1] in words_ways and scaling != "quantile":
+            continue  # 0 and 1 already; a missing text has none of the words
+        transform.fit_column(place, values)
+    features = [NumericFeature(name, column) for name, column in names]
+    features += [
+        NumericFeature(f"{names[place][0]} is missing", names[place][1]) for place in flags
+    ]
+    return encoder, transform, features
+
+
+def _vocabulary(table: Table, column: Column, rows: np.ndarray) -> tuple[str, ...]:
+    """The training values, most frequent first; ties in alphabetical order."""
+    if column.kind == "boolean":
+        flags = table.flags(column.name)[rows]
+        return tuple(text for flag, text in enumerate(("false", "true")) if (flags == flag).any())
+    words = table.words(column.name)
+    codes = words.indices.take(_arrow_rows(rows)).drop_null().to_numpy()
+    counts = np.bincount(codes, minlength=len(words.dictionary))
+    texts = words.dictionary.to_pylist()
+    seen = sorted(np.flatnonzero(counts).tolist(), key=lambda code: (-counts[code], texts[code]))
+    return tuple(texts[code] for code in seen)
+
+
+def _arrow_rows(rows: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    return pa.array(rows)
+
+
+def _varies(values: np.ndarray) -> bool:
+    given = values[~np.isnan(values)]
+    return bool(len(given)) and bool(given.min() != given.max())
+
+
+def _distinct(names: Sequence[str]) -> Iterator[str]:
+    """Tell apart what has one name: a column "day.year" beside the year of a date "day"."""
+    taken: set[str] = set()
+    for name in names:
+        other, number = name, 2
+        while other in taken:
+            other, number = f"{name} ({number})", number + 1
+        taken.add(other)
+        yield other
+
+
+def _with_edges(
+    features: list[NumericFeature], values_ND: torch.Tensor, numbers: int
+) -> Iterator[NumericFeature]:
+    """Give each number its quantiles; the flags, which come after the numbers, have none."""
+    sample_ND = values_ND[:: max(len(values_ND) // EDGE_ROWS, 1)]
+    grid = torch.linspace(0, 1, EDGES).tolist()
+    for place, feature in enumerate(features):
+        if place >= numbers:
+            yield feature
+        else:
+            edges = np.unique(np.quantile(sample_ND[:, place].numpy(), grid))
+            yield replace(feature, edges=tuple(float(edge) for edge in edges))
+
+
+def _notes(outside: dict[str, int], unseen: dict[str, int]) -> Iterator[str]:
+    if outside:
+        total = sum(outside.values())
+        yield (
+            f"{total:,} held-out value{'s lie' if total != 1 else ' lies'} outside the training range "
+            f"({_counts(outside)})"
+        )
+    if unseen:
+        total = sum(unseen.values())
+        yield f"{total:,} held-out categor{'ies were' if total != 1 else 'y was'} never seen in training ({_counts(unseen)})"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    top = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {count:,}" for name, count in top[:5]) + (
+        ", ..." if len(top) > 5 else ""
+    )
+
+
+def _scaled(scaling: Scaling) -> str:
+    return {
+        "standard": "standardised", "minmax": "scaled to 0..1", "robust": "scaled robustly",
+        "quantile": "mapped to a normal distribution",
+    }[scaling]  # fmt: skip
+
+
+def _no_words(column: Column) -> str:
+    return f"{column.reason}, and no word comes twice in the training rows"

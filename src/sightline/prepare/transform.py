@@ -1,0 +1,134 @@
+"""Network side: numbers become features. An `nn.Module`, so that it ships with the network.
+
+float64 in, float32 out; the shapes depend on nothing in the data.
+Letters: N rows, A numbers from the encoder, F flags, D = A + F features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sightline.contracts import Scaling
+
+QUANTILES = 1000
+QUANTILE_ROWS = 100_000
+"""Quantiles are taken of about so many training rows at most, evenly spread over the table."""
+LARGEST = 1e100
+"""Training values count as no larger than this: their squares would overflow."""
+FARTHEST = 1e6
+"""No scaled number is farther from 0: layers multiply and add in float32."""
+
+
+class Transform(nn.Module):
+    """Fill what is missing, scale, and flag what was missing.
+
+    Four ways to scale, by the column's training values:
+
+    - "standard": minus the mean, divided by the standard deviation.
+    - "minmax": to 0..1 between the smallest and the largest.
+    - "robust": minus the median, divided by the interquartile range, then bent softly so that
+      no value passes 3: z / sqrt(1 + (z / 3)^2) (Holzmueller et al. 2024, RealMLP).
+    - "quantile": by rank to a normal distribution (as scikit-learn's QuantileTransformer does):
+      straight lines between knots, the training quantiles and their normal scores; equal
+      quantiles are one knot with their mean rank. Values outside the training range get the
+      scores of its ends.
+
+    Args:
+        scaling: One of these.
+        numbers: A, how many numbers come in.
+        flags: Which of them get a flag column.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from sightline.prepare.transform import Transform
+        >>> transform = Transform("minmax", numbers=1, flags=[0])
+        >>> transform.fit_column(0, np.array([0.0, 5.0, 10.0, np.nan]))
+        >>> transform(torch.tensor([[2.5], [float("nan")]], dtype=torch.float64)).tolist()
+        [[0.25, 0.0], [0.5, 1.0]]
+    """
+
+    center: Tensor
+    scale: Tensor
+    fill: Tensor
+    knots: Tensor
+    scores: Tensor
+    flags: Tensor
+
+    def __init__(self, scaling: Scaling, numbers: int, flags: list[int]) -> None:
+        super().__init__()
+        self.scaling = scaling
+        rows = QUANTILES if scaling == "quantile" else 0
+        self.register_buffer("center", torch.zeros(numbers, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(numbers, dtype=torch.float64))
+        self.register_buffer("fill", torch.zeros(numbers, dtype=torch.float64))
+        self.register_buffer("knots", torch.zeros(numbers, rows, dtype=torch.float64))
+        self.register_buffer("scores", torch.zeros(numbers, rows, dtype=torch.float64))
+        self.register_buffer("flags", torch.tensor(flags, dtype=torch.int64))
+
+    def fit_column(self, place: int, values: np.ndarray) -> None:
+        """Learn one column's statistics from its training values (NaN is missing)."""
+        given = values[~np.isnan(values)].clip(-LARGEST, LARGEST)
+        if not len(given):
+            return  # all missing in the training rows: the column stays 0, its flag 1
+        fill, center, scale = float(np.median(given)), 0.0, 1.0
+        if self.scaling == "standard":
+            center, scale = float(given.mean()), float(given.std())
+            fill = center
+        elif self.scaling == "minmax":
+            center = float(given.min())
+            scale = float(given.max()) - center
+        elif self.scaling == "robust":
+            low, center, high = (float(q) for q in np.quantile(given, (0.25, 0.5, 0.75)))
+            # Most values equal: the quartiles say nothing, the whole range does.
+            scale = high - low or float(given.max() - given.min()) / 2
+        else:
+            self._fit_knots(place, given[:: -(-len(given) // QUANTILE_ROWS)])
+        if scale < 1e-300:
+            scale = 1.0
+        self.center[place], self.scale[place], self.fill[place] = center, scale, fill
+
+    def forward(self, numbers_NA: Tensor) -> Tensor:
+        """Map float64 [N, A] with NaN to float32 [N, D]."""
+        missing_NA = torch.isnan(numbers_NA)
+        x_NA = torch.where(missing_NA, self.fill, numbers_NA)
+        if self.scaling == "quantile":
+            x_NA = self._normal(x_NA)
+        else:
+            x_NA = ((x_NA - self.center) / self.scale).clamp(-FARTHEST, FARTHEST)
+        if self.scaling == "robust":
+            x_NA = x_NA / torch.sqrt(1 + (x_NA / 3) ** 2)
+        flags_NF = torch.index_select(missing_NA, 1, self.flags)
+        return torch.cat([x_NA, flags_NF.to(x_NA.dtype)], dim=1).to(torch.float32)
+
+    def _fit_knots(self, place: int, given: np.ndarray) -> None:
+        ranks = np.linspace(0, 1, QUANTILES)
+        # Interpolated quantiles of equal values may differ in their last bit, either way.
+        quantiles = np.maximum.accumulate(np.quantile(given, ranks))
+        knots, which = np.unique(quantiles, return_inverse=True)
+        mean = np.bincount(which, ranks) / np.bincount(which)
+        edge = 0.5 / QUANTILES
+        scores = torch.special.ndtri(torch.from_numpy(mean.clip(edge, 1 - edge)))
+        self.knots[place] = float(knots[-1])  # what is left over repeats the last knot
+        self.scores[place] = scores[-1]
+        self.knots[place, : len(knots)] = torch.from_numpy(knots)
+        self.scores[place, : len(knots)] = scores
+
+    def _normal(self, x_NA: Tensor) -> Tensor:
+        """Read each value off its column's lines between knots."""
+        x_AN = x_NA.T.contiguous()
+        right_AN = torch.searchsorted(self.knots, x_AN).clamp(1, QUANTILES - 1)
+        left_AN = right_AN - 1
+        low_AN = torch.gather(self.knots, 1, left_AN)
+        width_AN = (torch.gather(self.knots, 1, right_AN) - low_AN).clamp(min=1e-300)
+        share_AN = ((x_AN - low_AN) / width_AN).clamp(0, 1)
+        score_AN = torch.gather(self.scores, 1, left_AN)
+        rise_AN = torch.gather(self.scores, 1, right_AN) - score_AN
+        return (score_AN + share_AN * rise_AN).T
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build an empty copy; the buffers hold the rest."""
+        return {"scaling": self.scaling, "numbers": len(self.center), "flags": self.flags.tolist()}

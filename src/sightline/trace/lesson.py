@@ -1,0 +1,371 @@
+"""The lesson of a run: what each stage did, in sentences made of this run's own numbers.
+
+Every function takes bodies of records and returns the body of a new one; `docs/trace.md` lists
+them. The terminal, the page and the report only render these.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sightline.errors import shorten
+
+Body = Mapping[str, Any]
+WORDS = 650
+"""About how many words a lesson has, quiz included; a test holds it to a quarter."""
+WORDS_A_MINUTE = 200
+STAGES = {
+    "load": "Rows become batches",
+    "prepare": "Columns become tensors",
+    "build": "Features in, logits out",
+    "train": "Weights move, loss falls",
+    "predict": "A row becomes an answer",
+}
+
+
+def opening(table: Body, target: Body) -> dict[str, Any]:
+    """Write the title, the opening paragraph and the reading time."""
+    features = sum(column["role"] == "feature" for column in table["columns"])
+    name = shorten(target["name"], 40)
+    if target["task"] == "classification":
+        goal = (
+            f"to give each row a probability for each of {len(target['classes'])} classes of {name} "
+            f"({_listed(target['classes'])})"
+        )
+    else:
+        goal = f"to predict the number {name} for each row"
+    paragraph = (
+        f"Deep learning on a table takes five stages: load the rows, prepare them as numbers, build a "
+        f"network, train it, and predict with it. Here they are done for real on {table['name']}: "
+        f"{table['rows']:,} rows and {features} feature{'s' if features != 1 else ''}, from which a "
+        f"network learns {goal}. Every number below comes from this very run."
+    )
+    title = f"How a network learns to predict {name}"
+    return {"title": title, "paragraph": paragraph, "minutes": round(WORDS / WORDS_A_MINUTE)}
+
+
+def begin(name: str) -> dict[str, Any]:
+    """Head a stage: its number, name and title."""
+    return {"number": list(STAGES).index(name) + 1, "name": name, "title": STAGES[name]}
+
+
+def load_stage(table: Body, split: Body, batch: Body) -> dict[str, Any]:
+    """Tell stage 1."""
+    kinds: dict[str, int] = {}
+    for column in table["columns"]:
+        if column["role"] == "feature":
+            kinds[column["kind"]] = kinds.get(column["kind"], 0) + 1
+    ignored = [column["name"] for column in table["columns"] if column["role"] == "ignored"]
+    features = sum(kinds.values())
+    done = (
+        f"Each column was read whole and given a kind ({_and([f'{n} {k}' for k, n in kinds.items()])}). "
+        f"The rows were then divided: {split['sentence']}. Validation and test rows are set aside "
+        "before anything is learned from the data. A PyTorch DataLoader hands the training rows over in "
+        "batches, in a new order each epoch."
+    )
+    if ignored:
+        done += f" Left out as no help: {_listed(ignored)}."
+    return _stage(
+        "load",
+        came_in=f"{table['name']}: {table['rows']:,} rows x {len(table['columns'])} columns",
+        done=done,
+        came_out=f"{split['train']:,} rows x {features} features -> batches of {batch['batch_size']}",
+        caption=f"One batch: {batch['sentence']}. {batch['batches']:,} of them make an epoch.",
+    )  # fmt: skip
+
+
+def prepare_stage(prepared: Body, split: Body) -> dict[str, Any]:
+    """Tell stage 2."""
+    how = {
+        "minmax": "normalised to 0..1", "standard": "standardised (mean 0, deviation 1)",
+        "robust": "centred on the median and scaled by the interquartile range",
+        "quantile": "mapped by rank to a normal distribution",
+    }[prepared["scaling"]]  # fmt: skip
+    numbers, codes, flags = prepared["numbers"], prepared["codes"], prepared["flags"]
+    done = []
+    if numbers:
+        done.append(f"Numbers were {how}")
+    if flags:
+        done.append(
+            f"missing ones filled in and flagged in {flags} column{'s' if flags != 1 else ''}"
+        )
+    if codes:
+        done.append(f"{codes} categorical column{'s' if codes != 1 else ''} turned into codes")
+    sentence = (
+        f"{', '.join(done)}. Every statistic comes from the {split['train']:,} training rows alone: the "
+        "network must not get a glimpse of the rows that it is tested on."
+    )
+    width = f"{numbers + flags} number{'s' if numbers + flags != 1 else ''}"
+    if codes:
+        width += f" + {codes} code{'s' if codes != 1 else ''}"
+    notes = " ".join(f"{note}." for note in prepared["notes"])
+    return _stage(
+        "prepare",
+        came_in=f"{split['train']:,} rows x {prepared['columns_in']} columns",
+        done=sentence,
+        came_out=f"{split['train']:,} rows x {width}, as tensors"
+        + (" float32" if not codes else " float32 and int32"),
+        caption=(f"{how[0].upper() + how[1:]}" if numbers else "Each category has a code of its own, given")
+        + " on the training rows."
+        + (f" {notes}" if notes else ""),
+    )  # fmt: skip
+
+
+def build_stage(network: Body, target: Body) -> dict[str, Any]:
+    """Tell stage 3."""
+    layers = [layer["name"] for layer in network["layers"][1:]]
+    named = (
+        f"{len(layers)} parts: {_and([shorten(name, 60) for name in layers[:6]])}"
+        if layers
+        else "one part"
+    )
+    what = f"{network['outputs']} classes" if target["task"] == "classification" else "1 number"
+    return _stage(
+        "build",
+        came_in=f"{network['batch']} rows x {network['inputs']} features",
+        done=(
+            f"The network, {network['class']}, was built of {named}. It has {network['parameters']:,} parameters, "
+            "numbers that training is going to change; at first they are random."
+        ),
+        came_out=f"{network['batch']} rows x {what}",
+        caption=(
+            f"{network['batch']} rows x {network['inputs']} features -> {network['batch']} rows x {what}."
+        ),
+    )  # fmt: skip
+
+
+def train_stage(
+    plan: Body, epochs: Sequence[Body], end: Body, target: Body, seen: Body
+) -> dict[str, Any]:
+    """Tell stage 4."""
+    last, best = epochs[-1], epochs[end["best_epoch"]]
+    name = "accuracy" if target["task"] == "classification" else "rmse"
+    done = (
+        f"Batch by batch the network guessed, the loss said how wrong it was, automatic "
+        f"differentiation gave each weight's share of the blame, and AdamW moved every weight a "
+        f"little: {end['steps']:,} updates in {last['number']} "
+        f"epoch{'s' if last['number'] != 1 else ''}, on {plan['device']} ({plan['device_reason']})."
+    )
+    if seen is not None:
+        done += (
+            f" In step {seen['step']:,}, for example, {seen['weight']} was {seen['weight_before']:.5f}, "
+            f"its gradient {seen['gradient']:.5f}, and it became {seen['weight_after']:.5f}."
+        )
+    shown = f"valid_{name}" if f"valid_{name}" in best["metrics"] else f"train_{name}"
+    part = "validation" if shown.startswith("valid") else "training"
+    caption = (
+        f"Training loss went from {_short(epochs[0]['train_loss'])} to {_short(last['train_loss'])}, "
+        f"{part} {name} from {_short(epochs[0]['metrics'][shown])} to {_short(best['metrics'][shown])} "
+        f"in epoch {best['number']}, whose weights were kept."
+    )
+    return _stage(
+        "train",
+        came_in=f"batches of {plan['batch_size']} rows, {plan['steps_per_epoch']:,} an epoch",
+        done=done,
+        came_out=f"{end['parameters']:,} trained parameters ({end['stopped']})",
+        caption=caption,
+    )  # fmt: skip
+
+
+def predict_stage(example: Body, metrics: Body | None, target: Body, inputs: int) -> dict[str, Any]:
+    """Tell stage 5."""
+    explained = example["explanation"]
+    if target["task"] == "classification":
+        values = [round(float(p), 2) for p in explained["probabilities"]]
+        out = f"1 row x {len(values)} probabilities {values[:6] if len(values) <= 6 else [*values[:5], '...']}"
+        right = explained["prediction"] == example["truth"]
+        answer = (
+            f"{shorten(str(explained['prediction']), 40)} ({'right' if right else 'wrong'}: it is "
+            + (f"{shorten(str(example['truth']), 40)})")
+        )
+        turn = "softmax turned its logits into probabilities that add up to 1"
+    else:
+        out = f"1 row x 1 number: {_short(explained['prediction'])}"
+        answer = f"{_short(explained['prediction'])} (it is {_short(example['truth'])})"
+        turn = "its output was brought back to the target's own unit"
+    caption = f"Row {example['row']:,}, {example['part']}: predicted {answer}."
+    if metrics is not None:
+        caption += f" {_score(metrics, example['part'])}"
+    return _stage(
+        "predict",
+        came_in=f"1 row x {inputs} features",
+        done=f"One row that training never saw went through each layer, and {turn}."
+        if example["part"] != "a training row"
+        else f"One row went through each layer, and {turn}.",
+        came_out=out,
+        caption=caption,
+    )  # fmt: skip
+
+
+def insight() -> dict[str, Any]:
+    """Write the key insight."""
+    return {
+        "title": "Key insight",
+        "text": (
+            "A network is ordinary code. Its graph is dynamic, built anew by every forward pass, so "
+            "changing it is changing a line and running on. Automatic differentiation keeps each step "
+            "clear: forward, loss, backward, update, with no gradient written by hand. And what was "
+            "trained here is what runs in production: the same preparation and the same weights, in "
+            "one file."
+        ),
+    }
+
+
+def quiz(
+    plan: Body,
+    split: Body,
+    epochs: Sequence[Body],
+    end: Body,
+    example: Body,
+    target: Body,
+    seed: int,
+) -> dict[str, Any]:
+    """Ask three questions about this run, each with four answers and an explanation."""
+    dice = random.Random(seed)  # noqa: S311 - the order of answers is no secret
+    questions = [
+        _steps_question(plan, split),
+        _graph_question(),
+        _best_question(epochs, end) if dice.random() < 0.5 else _answer_question(example, target),
+    ]
+    return {"questions": [_shuffled(*question, dice) for question in questions]}
+
+
+# ------------------------------------------------------------- questions
+
+
+def _steps_question(plan: Body, split: Body) -> tuple[str, str, list[str], str]:
+    steps, rows, size = plan["steps_per_epoch"], split["train"], plan["batch_size"]
+    wrong = [f"{n:,}" for n in (rows, 1, size, steps * 2, steps + 7, steps + 13) if n != steps]
+    return (
+        f"There are {rows:,} training rows, in batches of {size}. How often were the weights updated in "
+        "one epoch?",
+        f"{steps:,}",
+        list(dict.fromkeys(wrong))[:3],
+        f"The weights move once per batch, and {rows:,} rows make {steps:,} "
+        f"batch{'es' if steps != 1 else ''} of up to {size}.",
+    )
+
+
+def _graph_question() -> tuple[str, str, list[str], str]:
+    return (
+        "PyTorch's graphs are dynamic. Why does that matter here?",
+        "The graph is built anew by each forward pass, so the network can be changed between two steps",
+        [
+            "The graph is compiled once before training, and must not change afterwards",
+            "It lets the network be trained without any gradients",
+            "It makes sure that the loss falls in every epoch",
+        ],
+        "Each forward pass runs ordinary Python and notes what was computed; backward walks that note "
+        "once. The next pass may take another path: a layer can be widened, frozen or replaced while "
+        "training goes on.",
+    )
+
+
+def _best_question(epochs: Sequence[Body], end: Body) -> tuple[str, str, list[str], str]:
+    best = end["best_epoch"]
+    if epochs[best]["valid_loss"] is None:
+        return (
+            "There were no validation rows in this run. What could not be noticed without them?",
+            "That the network learns its training rows by heart and does worse on new ones",
+            [
+                "That the training loss falls",
+                "How many parameters the network has",
+                "How often the weights were updated",
+            ],
+            "Only rows that the weights were not fitted to can tell learning from memorising.",
+        )
+    return (
+        f"The weights of epoch {best} were kept. Why those?",
+        f"The validation loss was lowest there, {_short(epochs[best]['valid_loss'])}",
+        [
+            "The training loss is always lowest there",
+            "The weights of the last epoch are always kept",
+            "The test rows were predicted best there",
+        ],
+        "The validation rows choose the epoch because training does not fit them; the test rows must "
+        "not choose anything, or they could no longer tell how good the model is.",
+    )
+
+
+def _answer_question(example: Body, target: Body) -> tuple[str, str, list[str], str]:
+    explained = example["explanation"]
+    if target["task"] == "classification":
+        top = max(float(p) for p in explained["probabilities"])
+        name = shorten(str(explained["prediction"]), 40)
+        return (
+            f"For row {example['row']:,} the network answered {name}. How did it get there?",
+            f"{name} has the largest probability of all classes, {top:.2f}",
+            [
+                "It looked up the most similar training row",
+                "A rule for this class was written by hand",
+                "The class was drawn at random",
+            ],
+            "The output layer gives a logit per class, softmax turns logits into probabilities that add "
+            "up to 1, and the class with the largest one is the answer.",
+        )
+    return (
+        f"For row {example['row']:,} the network answered {_short(explained['prediction'])}. In which unit?",
+        f"In the unit of {shorten(target['name'], 40)}, as it stands in the table",
+        ["In standard deviations", "As a probability between 0 and 1", "As a class number"],
+        "Training scales the target so that the loss is near 1 at first; prediction undoes that scaling.",
+    )
+
+
+def _shuffled(
+    question: str, right: str, wrong: list[str], why: str, dice: random.Random
+) -> dict[str, Any]:
+    answers = [right, *wrong]
+    dice.shuffle(answers)
+    letters = "ABCD"
+    return {
+        "question": question,
+        "answers": dict(zip(letters, answers, strict=True)),
+        "right": letters[answers.index(right)],
+        "why": why,
+    }
+
+
+# ------------------------------------------------------------- helpers
+
+
+def _stage(name: str, **texts: str) -> dict[str, Any]:
+    return {**begin(name), **texts}
+
+
+def _score(metrics: Body, part: str) -> str:
+    base = metrics["baseline"]
+    rows = f"On the {metrics['rows']:,} {metrics['part']} rows"
+    if "accuracy" in metrics:
+        return (
+            f"{rows} accuracy is {metrics['accuracy']:.3f}, where always guessing the most frequent "
+            f"class would get {base['accuracy']:.3f}."
+        )
+    return (
+        f"{rows} the root mean squared error is {_short(metrics['rmse'])}, where always guessing the "
+        f"mean would get {_short(base['rmse'])}."
+    )
+
+
+def _short(value: Any) -> str:
+    value = float(value)
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _and(parts: Sequence[str]) -> str:
+    return (
+        parts[0]
+        if len(parts) == 1
+        else f"{', '.join(parts[:-1])} and {parts[-1]}"
+        if parts
+        else "none"
+    )
+
+
+def _listed(values: Sequence[Any], most: int = 6) -> str:
+    shown = [shorten(str(value), 30) for value in values[:most]]
+    return ", ".join(shown) + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -1,0 +1,194 @@
+"""Put an epoch's numbers into words that say no more than the numbers do.
+
+`observe` tries the rules in this order and returns the first that holds, then adds what else is
+true of the epoch. Let t0, t1, ... be the training losses, v0, v1, ... the validation losses
+(epoch 0 is the untrained network), `best` the lowest validation loss so far, and "fell by x %"
+the change from the epoch before, as a share of it. The watched loss is the validation loss, or
+the training loss where there are no validation rows.
+
+| observation | rule |
+|---|---|
+| starting ... | epoch 0; "moderate" when the loss is at most 1.25 times guessing's |
+| diverging | a loss is not finite, or the training loss is over 2 x t0 |
+| learning rate too high | the training loss rose by over 5 % now and in one of the two epochs before, or by over 50 % at once |
+| overfitting since epoch N | v has been above `best` for 3 epochs, is over 2 % above it, and t fell since; N follows the best epoch |
+| finite again | the watched loss was not a finite number the epoch before |
+| falling fast | the watched loss fell by 25 % or more |
+| good progress | it fell by 8 % or more |
+| converging | it fell by 2 % or more |
+| plateau | it has been within 2 % for 5 epochs, and the metric does no better than the baseline |
+| stable | it changed by less than 2 % ("with strong performance" when accuracy is 0.9 or R2 0.8, and above the baseline) |
+| rising | it rose by 2 % or more |
+
+Added: "below the majority baseline" when the validation accuracy (or RMSE) is worse than the
+baseline's; "class X is never predicted" when no validation row is given a class that has
+validation rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from sightline.errors import shorten
+
+TINY = 1e-12
+"""In place of a loss of zero, of which no change is a share."""
+
+
+@dataclass(frozen=True)
+class EpochNumbers:
+    """What `observe` looks at of one epoch.
+
+    Attributes:
+        train_loss: Mean training loss.
+        valid_loss: Mean validation loss, or None without validation rows.
+        metric: Validation (else training) accuracy, or RMSE in the target's unit.
+        never_predicted: Classes with validation rows that no validation row is given.
+    """
+
+    train_loss: float
+    valid_loss: float | None
+    metric: float
+    never_predicted: tuple[str, ...] = ()
+
+    @property
+    def watched(self) -> float:
+        """The loss that tells progress: validation where there is one."""
+        return self.train_loss if self.valid_loss is None else self.valid_loss
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What the numbers are held against.
+
+    Attributes:
+        classification: Whether the metric is accuracy (higher is better) or RMSE (lower).
+        guess_loss: The loss of guessing: the entropy of the training class shares, or 1 for a
+            scaled regression target.
+        baseline: The metric of the majority class or of the mean.
+    """
+
+    classification: bool
+    guess_loss: float
+    baseline: float
+
+    def beaten_by(self, metric: float) -> bool:
+        """Is this metric better than the baseline's?"""
+        return metric > self.baseline if self.classification else metric < self.baseline
+
+    def strong(self, metric: float) -> bool:
+        """Accuracy of 0.9, or R2 of 0.8, and better than the baseline."""
+        if self.classification:
+            return metric >= 0.9 and self.beaten_by(metric)
+        return metric <= math.sqrt(0.2) * self.baseline and self.beaten_by(metric)
+
+
+def observe(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str:
+    """Say in words what the latest epoch shows.
+
+    Args:
+        history: Every epoch so far, the untrained network first.
+        yardstick: What to hold it against.
+
+    Example:
+        >>> from sightline.train.observations import EpochNumbers, Yardstick, observe
+        >>> yardstick = Yardstick(classification=True, guess_loss=1.1, baseline=0.4)
+        >>> history = [EpochNumbers(1.1, 1.1, 0.35), EpochNumbers(0.8, 0.6, 0.75)]
+        >>> observe(history[:1], yardstick), observe(history, yardstick)
+        ('starting with moderate loss; below the majority baseline', 'loss is falling fast')
+    """
+    now = history[-1]
+    if len(history) == 1:
+        main = _start(now, yardstick)
+    else:
+        main = _trouble(history) or _progress(history, yardstick)
+    return "; ".join([main, *_additions(now, yardstick)])
+
+
+def _start(now: EpochNumbers, yardstick: Yardstick) -> str:
+    if not math.isfinite(now.train_loss) or not math.isfinite(now.watched):
+        return "starting with a loss that is not a finite number"
+    moderate = now.watched <= 1.25 * yardstick.guess_loss
+    return f"starting with {'moderate' if moderate else 'high'} loss"
+
+
+def _trouble(history: Sequence[EpochNumbers]) -> str | None:
+    now, first = history[-1], history[0]
+    train = [epoch.train_loss for epoch in history]
+    if not math.isfinite(now.train_loss) or not math.isfinite(now.watched):
+        return "diverging: the loss is not a finite number"
+    if now.train_loss > 2 * first.train_loss:
+        return "diverging: the training loss is over twice that of the untrained network"
+    rises = [b > 1.05 * a for a, b in pairwise(train[-4:])]
+    if now.train_loss > 1.5 * train[-2] or (rises[-1] and sum(rises) >= 2):
+        return "learning rate too high: the training loss is rising"
+    return _overfitting(history)
+
+
+def _overfitting(history: Sequence[EpochNumbers]) -> str | None:
+    now = history[-1]
+    if now.valid_loss is None:
+        return None
+    losses = [epoch.watched for epoch in history]
+    # Of equal losses the last: "above the best for 3 epochs" begins after it.
+    best = min(
+        reversed(range(len(losses))), key=lambda i: (not math.isfinite(losses[i]), losses[i])
+    )
+    since = len(history) - 1 - best
+    if (
+        since >= 3
+        and now.valid_loss > 1.02 * losses[best]
+        and now.train_loss < history[best].train_loss
+    ):
+        return (
+            f"overfitting since epoch {best + 1}: validation loss has risen since, training loss has "
+            "fallen"
+        )
+    return None
+
+
+def _progress(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str:
+    now, before = history[-1], history[-2]
+    if not math.isfinite(before.watched):
+        return "the loss is a finite number again"
+    change = (before.watched - now.watched) / max(before.watched, TINY)
+    if change >= 0.25:
+        return "loss is falling fast"
+    if change >= 0.08:
+        return "good progress"
+    if change >= 0.02:
+        return "converging"
+    if change <= -0.02:
+        which = "training" if now.valid_loss is None else "validation"
+        return f"{which} loss rose from {before.watched:.3g} to {now.watched:.3g}"
+    recent = [epoch.watched for epoch in history[-6:]]
+    still = len(recent) == 6 and max(recent) <= 1.02 * min(recent)
+    if still and not yardstick.beaten_by(now.metric):
+        return "plateau: the loss has stood still for 5 epochs, no better than the baseline"
+    return "stable with strong performance" if yardstick.strong(now.metric) else "stable"
+
+
+def _additions(now: EpochNumbers, yardstick: Yardstick) -> list[str]:
+    said = []
+    worse = (
+        now.metric < yardstick.baseline
+        if yardstick.classification
+        else now.metric > yardstick.baseline
+    )
+    if worse:
+        said.append(
+            "below the majority baseline"
+            if yardstick.classification
+            else "worse than the mean baseline"
+        )
+    if now.never_predicted:
+        names = ", ".join(shorten(name, 40) for name in now.never_predicted[:3])
+        more = f" and {len(now.never_predicted) - 3} more" if len(now.never_predicted) > 3 else ""
+        one = len(now.never_predicted) == 1
+        said.append(
+            f"class{'' if one else 'es'} {names}{more} {'is' if one else 'are'} never predicted"
+        )
+    return said

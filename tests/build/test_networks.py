@@ -1,0 +1,330 @@
+import inspect
+import json
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+import sightline as sl
+from sightline.build.networks import check_network, load_class, make_network, source_of
+from sightline.contracts import CategoricalFeature, NumericFeature, Spec, Target
+from sightline.errors import NetworkError, OptionError
+
+
+def spec_of(D=2, cardinalities=(4, 3), classes=("a", "b", "c")):
+    target = Target("y", "classification", classes) if classes else Target("y", "regression")
+    return Spec(
+        tuple(NumericFeature(f"x{j}", f"x{j}") for j in range(D)),
+        tuple(CategoricalFeature(f"c{j}", f"c{j}", n) for j, n in enumerate(cardinalities)),
+        (target,),
+    )
+
+
+def inputs(spec, rows=5):
+    codes = [torch.randint(n, (rows,)) for n in spec.cardinalities]
+    return torch.randn(rows, len(spec.numeric)), (
+        torch.stack(codes, dim=1).int() if codes else torch.zeros(rows, 0, dtype=torch.int32)
+    )
+
+
+class Net(nn.Module):
+    """A network of the user's own."""
+
+    def __init__(self, spec):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(len(spec.numeric), spec.outputs)])
+
+    def forward(self, numeric, categorical):
+        return self.layers[0](numeric)
+
+
+class Odd(Net):
+    """A network that gives whatever a function makes of its logits."""
+
+    def __init__(self, spec, change):
+        super().__init__(spec)
+        self.change = change
+
+    def forward(self, numeric, categorical):
+        return self.change(super().forward(numeric, categorical))
+
+
+# ------------------------------------------------------------- MLP
+
+
+@pytest.mark.parametrize("hidden", [[], [8], [8, 4]])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        spec_of(), spec_of(D=0), spec_of(cardinalities=()), spec_of(classes=()),
+        spec_of(cardinalities=(3, 300)), spec_of(classes=tuple(f"k{i}" for i in range(30))),
+    ],
+)  # fmt: skip
+def test_an_mlp_gives_logits_for_any_spec(spec, hidden):
+    network = sl.MLP(spec, hidden=hidden)
+    check_network(network, spec)
+    assert network(*inputs(spec)).shape == (5, spec.outputs)
+    assert len(network.hidden) == len(hidden)
+
+
+def test_every_input_reaches_the_logits():
+    spec = spec_of()
+    network = sl.MLP(spec, hidden=[16], activation="tanh").eval()
+    numeric, _ = inputs(spec, 1)
+    codes = torch.tensor([[2, 2]], dtype=torch.int32)
+    before = network(numeric, codes)
+    for j in range(2):
+        moved, changed = numeric.clone(), codes.clone()
+        moved[0, j] += 1
+        changed[0, j] = 0
+        assert not torch.equal(network(moved, codes), before)
+        assert not torch.equal(network(numeric, changed), before)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_config_builds_the_network_again(activation, dropout):
+    spec = spec_of()
+    network = sl.MLP(spec, hidden=[8, 4], activation=activation, dropout=dropout).eval()
+    config = json.loads(json.dumps(network.config()))
+    again = sl.MLP.from_config(spec, config).eval()
+    again.load_state_dict(network.state_dict())
+    numeric, categorical = inputs(spec)
+    assert torch.equal(again(numeric, categorical), network(numeric, categorical))
+    assert again.config() == config
+
+
+def test_config_follows_an_edit_of_the_layers():
+    network = sl.MLP(spec_of(D=3, cardinalities=()), hidden=[8])
+    network.hidden[0].linear = nn.Linear(3, 16)
+    network.output = nn.Linear(16, 3)
+    assert network.config()["hidden"] == [16]
+
+
+def test_dropout_works_in_training_alone():
+    spec = spec_of()
+    network = sl.MLP(spec, hidden=[64], dropout=0.5)
+    given = inputs(spec)
+    assert not torch.equal(network(*given), network(*given))
+    network.eval()
+    assert torch.equal(network(*given), network(*given))
+
+
+@pytest.mark.parametrize("hidden", [[0], [-1], [2.5], ["64"], "64", [True]])
+def test_widths_that_make_no_sense(hidden):
+    with pytest.raises(OptionError, match=r"^hidden is \[.*Give a list of widths"):
+        sl.MLP(spec_of(), hidden=hidden)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1, 1.5, float("nan")])
+def test_dropout_that_makes_no_sense(dropout):
+    with pytest.raises(OptionError, match=f"dropout is {dropout}"):
+        sl.MLP(spec_of(), dropout=dropout)
+
+
+def test_an_unknown_activation():
+    with pytest.raises(OptionError, match="no activation 'swish'"):
+        sl.MLP(spec_of(), activation="swish")
+
+
+def test_layers_are_named_as_a_teacher_would():
+    names = [layer.name for layer in sl.MLP(spec_of(), hidden=[8, 4], activation="gelu").layers()]
+    assert names == [
+        "Embeddings: a vector for each category",
+        "Hidden layer 1: Linear + GELU",
+        "Hidden layer 2: Linear + GELU",
+        "Output layer: Linear + softmax",
+    ]
+    regression = sl.MLP(spec_of(cardinalities=(), classes=()), hidden=[])
+    assert [layer.name for layer in regression.layers()] == ["Output layer: Linear + scale"]
+
+
+# ------------------------------------------------------------- Flat
+
+
+def test_flat_gives_numbers_then_each_category_one_hot():
+    spec = spec_of(D=1, cardinalities=(4, 3))
+    flat = sl.Flat(spec, nn.Identity())
+    out = flat(torch.tensor([[0.5], [7.0]]), torch.tensor([[0, 2], [3, 1]], dtype=torch.int32))
+    assert out.tolist() == [[0.5, 1, 0, 0, 0, 0, 0, 1], [7.0, 0, 0, 0, 1, 0, 1, 0]]
+    assert out.shape[1] == spec.flat_width
+
+
+@pytest.mark.parametrize("spec", [spec_of(D=0), spec_of(cardinalities=())])
+def test_flat_without_numbers_or_categories(spec):
+    network = sl.Flat(spec, nn.Linear(spec.flat_width, 3))
+    check_network(network, spec)
+    assert network(*inputs(spec)).shape == (5, 3)
+
+
+# ------------------------------------------------------------- check_network
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x[:, :2], r"Odd gives \[3, 2\] on numeric \[B=3, D=2\] float32 and categorical "
+         r"\[B=3, C=2\] int32, where \[3, 3\] \(or \[3, M, 3\].*'y' is 3 classes"),
+        (lambda x: x[:1], r"gives \[1, 3\] on .*where \[3, 3\]"),
+        (lambda x: x[:, 0], r"gives \[3\] on .*where \[3, 3\]"),
+        (lambda x: x[:, None, None], r"gives \[3, 1, 1, 3\] on"),
+        (lambda x: (x, x), r"Odd gives a tuple. Return logits \[3, 3\]"),
+        (lambda x: x.detach().numpy(), "Odd gives a ndarray"),
+        (lambda x: None, "Odd gives a NoneType"),
+        (lambda x: x.int(), r"Odd gives torch.int32. Return floating-point logits"),
+        (lambda x: 1 / 0, r"Odd.forward raised ZeroDivisionError on numeric \[B=3, D=2\]"),
+    ],
+)  # fmt: skip
+def test_an_output_that_does_not_fit_is_refused_with_shapes(change, said):
+    with pytest.raises(NetworkError, match=said):
+        check_network(Odd(spec_of(), change), spec_of())
+
+
+def test_a_regression_wants_one_number():
+    spec = spec_of(classes=())
+    with pytest.raises(NetworkError, match=r"gives \[3, 2\].*'y' is a regression, 1 number a row"):
+        check_network(Odd(spec, lambda x: x.repeat(1, 2)), spec)
+
+
+def test_members_are_welcome():
+    check_network(Odd(spec_of(), lambda x: x[:, None].repeat(1, 8, 1)), spec_of())
+
+
+def test_forward_with_one_argument_is_sent_to_flat():
+    with pytest.raises(NetworkError, match=r"Linear.forward raised TypeError.*sl\.Flat"):
+        check_network(nn.Linear(2, 3), spec_of())
+
+
+def test_a_network_with_nothing_to_learn():
+    class Nothing(nn.Module):
+        def forward(self, numeric, categorical):
+            return numeric.new_zeros(len(numeric), 3)
+
+    frozen = Net(spec_of()).requires_grad_(False)
+    for network in (Nothing(), frozen):
+        with pytest.raises(NetworkError, match="has no parameter to learn"):
+            check_network(network, spec_of())
+
+
+@pytest.mark.parametrize("network", [Net, "Net", lambda a, b: a, None])
+def test_what_is_no_module(network):
+    with pytest.raises(NetworkError, match=f"is a {type(network).__name__}, not an nn.Module"):
+        check_network(network, spec_of())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_check_leaves_the_network_as_it_was(training):
+    spec = spec_of(cardinalities=())
+    network = sl.Flat(spec, nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 3))).train(training)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    check_network(network, spec)
+    assert network.training is training
+    assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
+
+
+# ------------------------------------------------------------- make_network, load_class
+
+CODE = """
+import torch
+from torch import nn
+
+class Tiny(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        self.last = nn.Linear(len(spec.numeric), spec.outputs)
+
+    def forward(self, numeric, categorical):
+        return self.last(numeric)
+
+number = 3
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(CODE)
+    return path
+
+
+def test_a_network_is_made_from_whatever_names_one(file):
+    spec = spec_of()
+    module = Net(spec)
+    assert make_network(None, spec).config()["hidden"] == [64]
+    assert make_network(module, spec) is module
+    assert isinstance(make_network(Net, spec), Net)
+    assert make_network(lambda s: sl.MLP(s, [3]), spec).config()["hidden"] == [3]
+    assert type(make_network(f"{file}:Tiny", spec)).__name__ == "Tiny"
+
+
+def test_a_maker_that_fails_is_named():
+    def broken(spec):
+        raise KeyError("width")
+
+    with pytest.raises(NetworkError, match=r"broken\(spec\) raised KeyError: 'width'"):
+        make_network(broken, spec_of())
+    with pytest.raises(NetworkError, match="The network is a int"):
+        make_network(lambda spec: 3, spec_of())
+
+
+def test_a_maker_that_cannot_be_called(file):
+    with pytest.raises(NetworkError, match="raised TypeError: 'int' object is not callable"):
+        make_network(f"{file}:number", spec_of())
+
+
+@pytest.mark.parametrize("place", ["net.py", ":Net", "net.py:", ""])
+def test_a_place_of_another_form(place):
+    with pytest.raises(NetworkError, match=r"is not of the form file\.py:Class") as caught:
+        load_class(place)
+    assert repr(place) in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(NetworkError, match=r"none\.py does not exist"):
+        load_class(f"{tmp_path / 'none.py'}:Net")
+
+
+def test_a_file_that_is_not_python(tmp_path):
+    (tmp_path / "net.txt").write_text(CODE)
+    with pytest.raises(NetworkError, match=r"net\.txt is not a Python file"):
+        load_class(f"{tmp_path / 'net.txt'}:Tiny")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("1 / 0", "ZeroDivisionError"), ("def", "SyntaxError"), ("import nowhere1", "nowhere1")],
+)
+def test_a_file_that_raises(tmp_path, code, said):
+    (tmp_path / "net.py").write_text(code)
+    before = set(sys.modules)
+    with pytest.raises(NetworkError, match=rf"net\.py raised .*{said}"):
+        load_class(f"{tmp_path / 'net.py'}:Net")
+    assert not {name for name in set(sys.modules) - before if name.startswith("sightline_network")}
+
+
+def test_a_class_that_is_not_there(file):
+    with pytest.raises(NetworkError, match=r"has no 'tiny'. Did you mean 'Tiny'\?"):
+        load_class(f"{file}:tiny")
+
+
+def test_the_source_of_a_network(file, tmp_path):
+    spec = spec_of()
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "net.py"
+    other.write_text(CODE + "# another file of the same name\n")
+    first, second = make_network(f"{file}:Tiny", spec), make_network(f"{other}:Tiny", spec)
+    assert source_of(first) == file.read_bytes()
+    assert source_of(second) == other.read_bytes()
+    assert b"class Net(nn.Module)" in source_of(Net(spec))
+    assert source_of(sl.MLP(spec)) is None
+    assert source_of(nn.Linear(2, 3)) is None
+
+
+def test_a_class_typed_into_a_notebook_has_no_source(monkeypatch):
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    typed = type("Typed", (Net,), {"__module__": "__main__"})
+    with pytest.raises(OSError, match="source code not available"):
+        inspect.getsourcefile(typed)
+    assert source_of(typed(spec_of())) is None

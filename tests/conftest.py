@@ -1,0 +1,77 @@
+"""What the tests share: the penguins, prepared tables, and the command line."""
+
+import io
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+import sightline as sl
+
+torch.set_num_threads(1)  # small networks; the cores are for other tests
+
+
+class Said(NamedTuple):
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def penguins():
+    """The file that ships."""
+    return Path(__file__).parent.parent / "examples" / "penguins.csv"
+
+
+@pytest.fixture(scope="session")
+def species(penguins):
+    """The penguins, prepared to tell their species: 276 training and 34 validation rows."""
+    return sl.prepare(sl.split(sl.read(penguins), target="species", seed=0))
+
+
+@pytest.fixture(scope="session")
+def weight(penguins):
+    """The penguins, prepared to tell their body mass."""
+    return sl.prepare(sl.split(sl.read(penguins), target="body_mass_g", seed=0))
+
+
+@pytest.fixture
+def sightline(monkeypatch):
+    """Run the command inside this process: all of it but the start of Python.
+
+    `stdin=None` is an input that is closed.
+    """
+    from sightline.cli import main
+
+    def run(*arguments, stdin=None):
+        out, err = io.BytesIO(), io.BytesIO()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["sightline", *map(str, arguments)])
+            patch.setattr(sys, "stdin", None if stdin is None else io.StringIO(stdin))
+            patch.setattr(sys, "stdout", io.TextIOWrapper(out, "utf-8", write_through=True))
+            patch.setattr(sys, "stderr", io.TextIOWrapper(err, "utf-8", write_through=True))
+            code = 0
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code or 0
+            text, errors = out.getvalue().decode(), err.getvalue().decode()
+        return Said(code, text, errors)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory, penguins):
+    """A folder with the penguins in it and a short run of them, `runs/a`; look, do not change."""
+    folder = tmp_path_factory.mktemp("fitted")
+    (folder / "penguins.csv").write_bytes(penguins.read_bytes())
+    sl.fit(
+        folder / "penguins.csv", "species", epochs=12, learning_rate=0.01, device="cpu",
+        run=folder / "runs" / "a", quiet=True,
+    )  # fmt: skip
+    return folder

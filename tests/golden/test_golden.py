@@ -1,0 +1,27 @@
+"""Every format version ever written stays readable (see regenerate.py)."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sightline as sl
+from sightline import archive
+
+HERE = Path(__file__).parent
+
+
+def test_there_is_a_bundle_of_every_version():
+    kept = sorted(path.stem for path in HERE.glob("*.sightline"))
+    assert kept == [f"version_{number}" for number in range(1, archive.VERSION + 1)]
+
+
+@pytest.mark.parametrize("version", range(1, archive.VERSION + 1))
+def test_a_bundle_of_each_version_predicts_what_it_did(version):
+    expected = json.loads((HERE / f"version_{version}.json").read_text(encoding="utf-8"))
+    model = sl.Model.load(HERE / f"version_{version}.sightline")
+    assert list(model.classes) == expected["classes"]
+    found = model.predict_proba(expected["rows"])
+    # Other processors multiply in another order: the last bit may differ.
+    np.testing.assert_allclose(found, expected["probabilities"], rtol=1e-5, atol=1e-7)

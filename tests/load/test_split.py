@@ -1,0 +1,168 @@
+"""Who is in which part: disjoint, complete, fair, and refused when it cannot be."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sightline as sl
+from sightline.errors import UserError
+
+
+def table_of(y: list, **more: list) -> sl.Table:
+    return sl.read({"x": [float(i % 7) + 0.5 for i in range(len(y))], **more, "y": y})
+
+
+def check_parts(splits: sl.Splits) -> None:
+    together = np.concatenate([splits.train, splits.valid, splits.test])
+    assert sorted(together.tolist()) == list(range(splits.table.rows))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(1, 60), min_size=2, max_size=6), st.integers(0, 9),
+    st.sampled_from([0, 0.1, 0.25, 1]), st.sampled_from([0, 0.2, 2]),
+)  # fmt: skip
+def test_stratified(counts: list[int], seed: int, valid: float, test: float) -> None:
+    y = [f"c{k}" for k, count in enumerate([*counts, 10]) for _ in range(count)]
+    splits = sl.split(table_of(y), "y", seed=seed, valid=valid, test=test)
+    check_parts(splits)
+    labels = splits.labels()
+    assert set(labels[splits.train]) == set(labels)
+    for rows in (splits.valid, splits.test):
+        if len(rows) >= 20:
+            for k, count in enumerate([*counts, 10]):
+                expected = count * len(rows) / len(y)
+                assert abs((labels[rows] == k).sum() - expected) <= 2.5
+    again = sl.split(table_of(y), "y", seed=seed, valid=valid, test=test)
+    assert again.train.tolist() == splits.train.tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from("abcdefghijklmnop"), max_size=20), st.integers(0, 9))
+def test_groups_never_straddle(groups: list[str], seed: int) -> None:
+    groups = [*("abcdefghijklmnop" * 3), *groups]
+    y = ["p", "q"] * (len(groups) // 2) + ["p"] * (len(groups) % 2)
+    splits = sl.split(table_of(y, g=groups), "y", group="g", seed=seed, valid=0.2, test=0.2)
+    check_parts(splits)
+    parts = [{groups[row] for row in rows} for rows in (splits.train, splits.valid, splits.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    assert splits.table.schema["g"].role == "group"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=30, max_size=80), st.integers(0, 3))
+def test_time_is_ordered(days: list[int], seed: int) -> None:
+    days = [*range(41), *days]
+    y = ["p", "q"] * (len(days) // 2) + ["p"] * (len(days) % 2)
+    moments = np.datetime64("2020-01-01") + np.array(days)
+    splits = sl.split(table_of(y, t=moments), "y", time="t", seed=seed, valid=0.2, test=0.2)
+    check_parts(splits)
+    when = np.array(days)
+    assert when[splits.train].max() < when[splits.valid].min()
+    assert when[splits.valid].max() < when[splits.test].min()
+
+
+def test_shares_are_said_and_bounded() -> None:
+    splits = sl.split(table_of(["a", "b"] * 50), "y")
+    assert splits.describe().startswith("80 training rows (80 %), 10 validation rows (10 %)")
+    big = sl.read({"x": np.arange(150_000) % 7, "y": np.arange(150_000) % 2})
+    splits = sl.split(big, "y")
+    assert (len(splits.valid), len(splits.test)) == (10_000, 10_000)
+    assert len(sl.split(big, "y", test=0).test) == 0
+
+
+def test_rows_without_a_target_are_dropped_and_counted() -> None:
+    splits = sl.split(table_of(["a", None, "b", ""] * 25), "y")
+    assert (splits.dropped, splits.table.rows) == (50, 50)
+    check_parts(splits)
+    assert set(splits.labels()) == {0, 1}
+    numbers = sl.split(table_of([0.5, float("nan"), 1.5, 2.5] * 25), "y", task="regression")
+    assert numbers.dropped == 25
+    assert np.isfinite(numbers.labels()).all()
+
+
+@pytest.mark.parametrize(
+    ("y", "classes", "task"),
+    [
+        ([1, 2] * 20, (1, 2), "classification"),
+        ([True, False] * 20, (False, True), "classification"),
+        ([1.5, 2.5] * 20, (1.5, 2.5), "classification"),
+        (["b", "a"] * 20, ("a", "b"), "classification"),
+        ([i * 1.1 for i in range(40)], (), "regression"),
+    ],
+)
+def test_the_task_and_the_labels_keep_their_type(y: list, classes: tuple, task: str) -> None:
+    target = sl.split(table_of(y), "y").target
+    assert (target.classes, target.task) == (classes, task)
+    assert [type(label) for label in target.classes] == [type(label) for label in classes]
+
+
+def test_numbers_as_classes_when_asked() -> None:
+    table = sl.read({"x": [0.5, 1.5] * 20, "y": [1.0, 2.5] * 20}, kinds={"y": "categorical"})
+    splits = sl.split(table, "y", positive="1.0")
+    assert splits.labels().tolist() == [0, 1] * 20
+    assert splits.target.positive == 1.0
+
+
+def test_files_given(tmp_path) -> None:
+    (tmp_path / "valid.csv").write_text("y,x\na,0.5\nb,1.25\n,2\nc,3\n")
+    table = table_of(["a", "b"] * 20)
+    splits = sl.split(table, "y", valid=tmp_path / "valid.csv", test={"x": [1, 2], "y": ["a", "b"]})
+    check_parts(splits)
+    assert (len(splits.train), len(splits.valid), len(splits.test)) == (40, 3, 2)
+    assert splits.dropped == 1
+    assert "valid.csv" in splits.how
+    assert splits.table.numbers("x")[splits.valid].tolist() == [0.5, 1.25, 3]
+    (tmp_path / "valid.csv").write_text("x,z\n0.5,a\n")
+    refused(table, "valid.csv has no column 'y', the target", valid=tmp_path / "valid.csv")
+    (tmp_path / "valid.csv").write_text("x,y\n0.5,a\nmany,b\n")
+    refused(table, "valid.csv", "'many' is not a finite number", valid=tmp_path / "valid.csv")
+
+
+def refused(table: sl.Table, *said: str, target: str = "y", **options) -> None:
+    with pytest.raises(UserError) as caught:
+        sl.split(table, target, **options)
+    assert all(part in str(caught.value) for part in said), str(caught.value)
+    assert str(caught.value).endswith(caught.value.fix)
+
+
+GOOD = {"y": ["a", "b"] * 20, "z": ["c", "d"] * 20, "g": ["k"] * 39 + ["l"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"target": "Y"}, "no column 'Y'. Did you mean 'y'"),
+        ({"group": "h"}, "no column 'h'"),
+        ({"time": "h"}, "no column 'h'"),
+        ({"group": "g", "time": "x"}, "group and time cannot both"),
+        ({"group": "y"}, "'y' has two roles"),
+        ({"time": "z"}, "time column 'z' is categorical"),
+        ({"valid": -1}, "valid is -1"),
+        ({"valid": float("nan")}, "valid is nan"),
+        ({"test": float("inf")}, "test is inf"),
+        ({"test": True}, "test is True"),
+        ({"valid": 1.5}, "valid is 1.5. Give a share below 1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"valid": 20, "test": 20}, "has 40 rows, and 40 of them would be held out"),
+        ({"task": "cluster"}, "task is 'cluster'"),
+        ({"task": "regression"}, "which regression cannot predict"),
+        ({"positive": "c"}, "no class 'c'"),
+        ({"group": "g"}, "leaves no training rows"),
+    ],
+)
+def test_what_cannot_be_split(options: dict, said: str) -> None:
+    refused(table_of(**GOOD), said, **options)
+
+
+def test_targets_that_cannot_be_learned() -> None:
+    refused(table_of(["a"] * 40), "'y' has one class alone, 'a'")
+    refused(table_of([None] * 40), "missing in every row")
+    refused(table_of([f"u{i}" for i in range(40)]), "has 40 classes in 40 rows")
+    refused(table_of(["2020-01-01", "2020-01-02"] * 9), "'y' holds dates")
+    refused(table_of([3.5] * 40), "'y' is 3.5 in every row", task="regression")
+    refused(table_of([1.5, 2.5] * 20), "no positive class", task="regression", positive=1)
+    refused(table_of(["a", "b", "c"] * 9), "3 classes; a positive class is for two", positive="a")
+    refused(sl.read({"y": ["a", "b"] * 9}), "no feature beside the target")
+    refused(table_of(["a", "b"] * 9, t=[None, *range(17)]), "missing in 1 rows", time="t")

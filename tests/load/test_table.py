@@ -1,0 +1,83 @@
+"""A table in memory, and rows read as a model knows them."""
+
+import numpy as np
+import pytest
+
+import sightline as sl
+from sightline.errors import DataError, OptionError
+from sightline.load.table import join, read_like
+
+VALUES = {"n": [1.5, None, -0.0], "w": ["x", None, "z"], "b": [True, None, False],
+          "d": ["2020-01-01", "", "2020-01-02 03:04:05"]}  # fmt: skip
+
+
+def test_values_by_kind() -> None:
+    table = sl.read(VALUES)
+    assert np.isnan(table.numbers("n")).tolist() == [False, True, False]
+    assert table.flags("b").tolist() == [1, -1, 0]
+    assert table.words("w").to_pylist() == ["x", None, "z"]
+    assert table.moments("d")[0] == 1_577_836_800_000_000
+    assert table.cells("d", 2) == "2020-01-02 03:04:05"
+    assert table.row(1) == dict.fromkeys("nwbd")
+    assert [said["missing"] for said in table.summary()] == [1, 1, 1, 1]
+    assert "2020-01-01 00:00:00 to 2020-01-02 03:04:05" in table.summary()[3]["values"]
+
+
+def test_the_fingerprint_sees_every_value_and_the_order_of_rows() -> None:
+    first = sl.read(VALUES).fingerprint()
+    assert sl.read(dict(reversed(VALUES.items()))).fingerprint() == first
+    assert sl.read({**VALUES, "n": [1.5, None, 0.0]}).fingerprint() == first
+    for name, changed in [("n", [1.5, 0, 0]), ("w", ["x", "y", "z"]), ("b", [True, True, False])]:
+        assert sl.read({**VALUES, name: changed}).fingerprint() != first
+    turned = {name: values[::-1] for name, values in VALUES.items()}
+    assert sl.read(turned).fingerprint() != first
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"drop": ["m"]}, "no column 'm'"),
+        ({"drop": ["n", "w", "b", "d"]}, "no columns left. Drop fewer"),
+        ({"on_bad_rows": "ignore"}, "on_bad_rows is 'ignore'. Use 'error' or 'skip'"),
+    ],
+)
+def test_options_are_checked(options: dict, said: str) -> None:
+    with pytest.raises((OptionError, DataError)) as caught:
+        sl.read(VALUES, **options)
+    assert said in str(caught.value)
+    assert "n" not in sl.read(VALUES, drop="n").columns
+
+
+def test_no_row_left(tmp_path) -> None:
+    with pytest.raises(DataError, match="no row that can be read"):
+        sl.read({"a": ["x", "y"]}, kinds={"a": "numeric"}, on_bad_rows="skip")
+
+
+def test_rows_for_a_model(tmp_path) -> None:
+    train = sl.read({"n": [1.5, 2], "d": ["2020-01-01", "2020-01-02"], "y": ["a", "b"]})
+    path = tmp_path / "new.csv"
+    path.write_text("id,d,n,y\n1,2020-01-05,7,a\n2,soon,many,b\n3\n4,,,?\n")
+    rows = read_like(path, train.schema, keep=["id"])
+    assert rows.rows == 4
+    assert rows.words("id").to_pylist() == ["1", "2", None, "4"]
+    assert rows.numbers("n")[0] == 7
+    errors = dict(rows.bad)
+    assert sorted(errors) == [1, 2]
+    assert "'many' is not a finite number" in errors[1]
+    assert "'soon' is not a date" in errors[1]
+    assert "line 4: 1 cells" in errors[2]
+    assert read_like({**VALUES, "y": ["a"] * 3}, train.schema).extra == ("w", "b")
+
+
+def test_a_model_misses_its_columns() -> None:
+    schema = sl.read({"age": [1, 2], "y": ["a", "b"]}).schema
+    with pytest.raises(DataError, match=r"no column 'age', which the model needs.*'ages'"):
+        read_like({"ages": [1], "y": ["a"]}, schema)
+    with pytest.raises(OptionError, match="no column 'id' to keep"):
+        read_like({"age": [1], "y": ["a"]}, schema, keep=["id"])
+
+
+def test_tables_join_whole_and_broken_numbers() -> None:
+    both = join(sl.read({"a": [1, 2], "w": ["x", "y"]}), sl.read({"a": [1.5, 2], "w": ["z", "x"]}))
+    assert both.numbers("a").tolist() == [1, 2, 1.5, 2]
+    assert both.words("w").to_pylist() == ["x", "y", "z", "x"]

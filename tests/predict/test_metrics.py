@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+
+from sightline.contracts import Target
+from sightline.predict.metrics import measure
+
+BINARY = Target("y", "classification", ("no", "yes"), "yes")
+THREE = Target("y", "classification", ("a", "b", "c"))
+
+
+def test_binary_metrics_by_hand():
+    values = np.array([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]], np.float32)
+    found = measure(BINARY, values, np.array([0, 0, 1, 1]), np.array([0.6, 0.4]))
+    assert (found["rows"], found["accuracy"], found["roc_auc"]) == (4, 0.75, 1.0)
+    expected = -np.mean(np.log([0.9, 0.4, 0.7, 0.8]))
+    assert found["log_loss"] == pytest.approx(expected, rel=1e-6)
+    assert found["confusion"] == [[1, 1], [0, 2]]
+    no, yes = found["classes"]
+    assert (no["class"], no["precision"], no["recall"], no["rows"]) == ("no", 1.0, 0.5, 2)
+    assert (yes["precision"], yes["recall"], yes["f1"]) == pytest.approx((2 / 3, 1.0, 0.8))
+    assert found["positive"] == "yes"
+    assert "majority class, no" in found["baseline"]["what"]
+    assert found["baseline"]["accuracy"] == 0.5
+    assert found["baseline"]["log_loss"] == pytest.approx(-np.mean(np.log([0.6, 0.6, 0.4, 0.4])))
+
+
+def test_auc_is_that_of_the_positive_class():
+    values = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    truth = np.array([0, 1, 0])
+    first = Target("y", "classification", ("no", "yes"), "no")
+    assert measure(first, values, truth, np.array([0.5, 0.5]))["roc_auc"] == 1.0
+    turned = values[:, ::-1]
+    assert measure(BINARY, turned, truth, np.array([0.5, 0.5]))["roc_auc"] == 0.0
+
+
+def test_auc_of_three_classes_is_the_mean_over_those_that_are_there():
+    values = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.5, 0.4, 0.1]])
+    found = measure(THREE, values, np.array([0, 1, 1]), np.full(3, 1 / 3))
+    assert found["roc_auc"] == 1.0
+    assert found["classes"][2] == {
+        "class": "c", "precision": 0.0, "recall": 0.0, "f1": 0.0, "rows": 0,
+    }  # fmt: skip
+
+
+def test_one_class_alone_has_no_auc():
+    values = np.array([[0.8, 0.2], [0.3, 0.7]])
+    found = measure(BINARY, values, np.array([1, 1]), np.array([0.5, 0.5]))
+    assert found["roc_auc"] is None
+    assert found["accuracy"] == 0.5
+
+
+def test_a_probability_of_zero_for_the_truth_costs_much_but_not_infinity():
+    found = measure(BINARY, np.array([[1.0, 0.0]]), np.array([1]), np.array([1.0, 0.0]))
+    assert 80 < found["log_loss"] < 100
+    assert math.isfinite(found["baseline"]["log_loss"])
+
+
+def test_regression_metrics_by_hand():
+    target = Target("y", "regression")
+    found = measure(target, np.array([[1.0], [3.0]]), np.array([1.0, 2.0]), np.array([0.0]))
+    assert found["rmse"] == pytest.approx(0.5**0.5)
+    assert (found["mae"], found["r2"], found["rows"]) == (0.5, -1.0, 2)
+    assert found["baseline"]["rmse"] == pytest.approx(2.5**0.5)
+
+
+@pytest.mark.parametrize("truth", [[2.0], [2.0, 2.0]])
+def test_r2_needs_two_different_values(truth):
+    values = np.ones((len(truth), 1))
+    found = measure(Target("y", "regression"), values, np.array(truth), np.array([2.0]))
+    assert found["r2"] is None
+    assert found["rmse"] == 1.0

@@ -1,0 +1,361 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import sightline as sl
+from sightline.errors import DataError, OptionError
+from tests.predict.networks import Members, Own
+from tests.predict.tables import KINDS, ROWS, columns, row, train
+
+DATA = columns()
+
+
+def same(first, second):
+    return np.array_equal(first, second, equal_nan=True)
+
+
+# ------------------------------------------------------------- what goes in
+
+
+@pytest.fixture(scope="module")
+def expected(every):
+    return every.predict_proba(DATA)
+
+
+def test_probabilities_are_probabilities(every, expected):
+    assert expected.shape == (ROWS, 2)
+    assert expected.dtype == np.float32
+    np.testing.assert_allclose(expected.sum(axis=1), 1, atol=1e-6)
+    assert (every.predict(DATA) == np.array(["no", "yes"])[expected.argmax(axis=1)]).all()
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, sl.read], ids=["pd", "pl", "sl"])
+def test_frames_give_the_same_as_a_dict(every, expected, make):
+    assert same(every.predict_proba(make(DATA)), expected)
+
+
+def test_files_give_the_same_as_a_dict(every, expected, tmp_path):
+    frame = pl.DataFrame(DATA)
+    frame.write_csv(tmp_path / "a.csv")
+    frame.write_parquet(tmp_path / "a.parquet")
+    frame.write_ndjson(tmp_path / "a.jsonl")
+    for name in ("a.csv", "a.parquet", "a.jsonl"):
+        assert same(every.predict_proba(tmp_path / name), expected), name
+
+
+def test_the_order_of_columns_and_the_company_of_a_row_do_not_matter(every, expected):
+    turned = {name: DATA[name] for name in reversed(DATA)}
+    assert same(every.predict_proba(turned), expected)
+    for number in (0, 9, 11, 30):
+        np.testing.assert_allclose(
+            every.predict_proba(row(DATA, number))[0], expected[number], rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, pd.Series, pl.Series])
+def test_columns_may_be_any_sequence(number_model, kind):
+    given = {"x": kind([1.0, 2.0])}
+    assert same(number_model.predict_proba(given), number_model.predict_proba({"x": [1.0, 2.0]}))
+    assert number_model.predict_proba({"x": range(3)}).shape == (3, 2)
+
+
+@pytest.fixture(scope="module")
+def number_model():
+    return train({"x": [i / 3 for i in range(ROWS)], "y": [i % 2 for i in range(ROWS)]})
+
+
+def test_numbers_as_text_and_codes_as_floats():
+    data = {"x": [i / 3 for i in range(ROWS)], "code": [i % 4 for i in range(ROWS)]}
+    model = train({**data, "y": DATA["y"]}, kinds={"code": "categorical"})
+    plain = model.predictions({"x": 1.5, "code": 2})
+    for given in (
+        {"x": "1.5", "code": "2"}, {"x": np.float64(1.5), "code": 2.0},
+        {"x": " 1.5 ", "code": np.int8(2)},
+    ):  # fmt: skip
+        found = model.predictions(given)
+        assert same(found.values, plain.values), given
+        assert found.unseen == {}
+
+
+def test_no_rows_give_no_predictions(every):
+    for nothing in ({name: [] for name in DATA}, pd.DataFrame(DATA).iloc[:0]):
+        found = every.predictions(nothing)
+        assert found.labels.shape == (0,)
+        assert found.values.shape == (0, 2)
+        assert found.report() == []
+
+
+def test_many_rows_are_cut_into_parts(every, expected):
+    times = 300  # more than one part of 16,384 rows
+    long = {name: values * times for name, values in DATA.items()}
+    found = every.predictions(long)
+    np.testing.assert_allclose(found.values, np.tile(expected, (times, 1)), rtol=1e-5)
+    assert found.missing["size"] == 7 * times
+
+
+def test_a_missing_column_is_named_with_the_nearest(every):
+    data = {name.replace("size", "Size"): values for name, values in DATA.items()}
+    with pytest.raises(DataError, match=r"no column 'size'.*Did you mean 'Size'\?"):
+        every.predict(data)
+
+
+def test_extra_columns_are_named(every, expected):
+    found = every.predictions({**DATA, "<b>": [1] * ROWS, 'q"': ["x"] * ROWS})
+    assert found.extra == ("<b>", 'q"')
+    assert same(found.values, expected)
+    assert found.report()[0] == 'Ignored, because the model does not know them: <b>, q".'
+    many = every.predictions({**DATA, **{f"e{i}": [1] * ROWS for i in range(12)}})
+    assert "e9 and 2 more." in many.report()[0]
+
+
+def test_what_was_noticed_is_counted_per_column(every):
+    data = columns()
+    data["size"][1], data["size"][2] = 1e9, -1e9
+    data["city"][3], data["city"][4] = "atlantis", "el dorado"
+    data["day"][5] = "2050-01-01"
+    data["note"][6] = None
+    found = every.predictions(data)
+    assert found.missing == {"size": 7, "city": 6, "note": 1}
+    assert found.unseen == {"city": 2}
+    assert (found.out_of_range["size"], found.out_of_range["day"]) >= (2, 1)
+    said = " ".join(found.report())
+    assert "values never seen in training: city 2." in said
+    assert "missing values: size 7, city 6, note 1." in said
+
+
+# ------------------------------------------------------------- bad rows
+
+
+def test_bad_rows_give_an_empty_prediction_with_its_error(every, expected, tmp_path):
+    frame = pl.DataFrame(DATA).select("size", "city", "paid", "day", "note")
+    frame.write_csv(tmp_path / "a.csv")
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    for number, cells in (
+        (3, "many,c1,true,1970-01-01,red"),
+        (5, "1.5,c1"),
+        (7, "inf,c1,true,1970-01-01,red"),
+        (8, "1.5,c1,true,yesterday,red"),
+        (10, "1.5,c1,perhaps,1970-01-01,red"),
+        (12, "1,2,3,4,5,6,7"),
+    ):
+        lines[number + 1] = cells
+    (tmp_path / "b.csv").write_text("\n".join(lines) + "\n")
+    found = every.predictions(tmp_path / "b.csv")
+    errors = dict(found.bad)
+    assert sorted(errors) == [3, 5, 7, 8, 10, 12]
+    assert "column 'size': 'many' is not a finite number" in errors[3]
+    assert "'inf' is not a finite number" in errors[7]
+    assert "column 'day': 'yesterday' is not a date" in errors[8]
+    assert "column 'paid': 'perhaps' is not a truth value" in errors[10]
+    assert len(found.labels) == len(found.values) == ROWS
+    for number in range(ROWS):
+        assert (found.labels[number] is None) == (number in errors)
+        assert np.isnan(found.values[number]).all() == (number in errors)
+    good = [number for number in range(ROWS) if number not in errors]
+    np.testing.assert_allclose(found.values[good], expected[good], rtol=1e-5)
+    assert "6 rows have no prediction; the first is row 3: " in found.report()[-1]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), "a word", "1,5", "１２"])
+def test_a_bad_value_in_memory(number_model, value):
+    found = number_model.predictions({"x": value})
+    assert found.labels.tolist() == [None]
+    assert np.isnan(found.values).all()
+    assert "column 'x'" in found.bad[0].error
+    assert found.report()[-1].startswith("1 row has no prediction; the first is row 0")
+
+
+def test_a_regression_with_a_bad_row(number, penguins):
+    data = pd.read_csv(penguins).head(3).astype({"year": str})
+    data.loc[1, "year"] = "soon"
+    labels = number.predict(data)
+    assert labels[1] is None
+    assert all(isinstance(labels[i], float) for i in (0, 2))
+
+
+# ------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype"),
+    [
+        ((3, 7), np.int64),
+        ((0.5, 1.5), np.float64),
+        ((False, True), np.bool_),
+        (("<b>\n", "a"), object),
+    ],
+)
+def test_labels_come_back_in_the_type_they_came_in(labels, dtype, tmp_path):
+    data = columns(labels)
+    model = train(data)
+    model.save(tmp_path / "m.sightline")
+    for one in (model, sl.Model.load(tmp_path / "m.sightline")):
+        found = one.predict(data)
+        assert found.dtype == dtype
+        assert set(found.tolist()) <= set(labels)
+        assert one.classes == labels
+        assert all(type(a) is type(b) for a, b in zip(one.classes, labels, strict=True))
+        assert one.spec.target.positive == labels[-1]
+
+
+def test_the_positive_class_is_the_one_asked_for():
+    model = train(DATA, positive="no")
+    assert model.spec.target.positive == "no"
+    assert model.evaluate(DATA)["positive"] == "no"
+
+
+def test_thirty_classes():
+    data = {"size": [i / 7 for i in range(300)], "y": [f"k{i % 30:02}" for i in range(300)]}
+    model = train(data)
+    assert model.predict_proba(data).shape == (300, 30)
+    assert model.spec.target.positive is None
+
+
+def test_a_regression_predicts_numbers(number, penguins):
+    found = number.predict(penguins)
+    assert found.dtype == np.float64
+    assert found.shape == (344,)
+    with pytest.raises(OptionError, match=r"'body_mass_g', a number.*predict\(\)"):
+        number.predict_proba(penguins)
+
+
+def test_a_regression_on_whole_numbers():
+    model = train({**columns(), "y": [i % 5 for i in range(ROWS)]}, task="regression")
+    assert model.classes == ()
+    assert model.predict(DATA).dtype == np.float64
+
+
+def test_members_are_averaged():
+    model = train(DATA, network=Members)
+    values = model.predict_proba(DATA)
+    np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-6)
+    explained = model.explain(row(DATA, 3))
+    np.testing.assert_allclose(explained.probabilities, values[3], rtol=1e-5)
+    assert len(explained.logits) == 2
+
+
+# ------------------------------------------------------------- explain
+
+
+def test_explain_follows_one_row(every, expected):
+    given = row(DATA, 10)
+    found = every.explain(given)
+    assert found.raw["size"] == given["size"]
+    assert found.raw["city"] == given["city"]
+    assert list(found.encoded) == [
+        f.name for f in (*every.spec.numeric, *every.spec.categorical)
+    ]  # fmt: skip
+    np.testing.assert_allclose(found.probabilities, expected[10], rtol=1e-5)
+    assert found.prediction == every.predict(DATA)[10]
+    assert found.classes == ("no", "yes")
+    names = [layer.name for layer in found.layers]
+    assert names[0].startswith("Input layer: ")
+    assert names[-2:] == ["Hidden layer 1: Linear + ReLU", "Output layer: Linear + softmax"]
+    assert found.logits == pytest.approx([v for _, v in sorted(found.layers[-1].largest)])
+    exps = np.exp(found.logits)
+    np.testing.assert_allclose(found.probabilities, exps / exps.sum(), rtol=1e-5)
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_explain_shows_a_network_of_ones_own_by_its_modules():
+    names = [layer.name for layer in train(DATA, network=Own).explain(row(DATA, 1)).layers]
+    assert names[1:] == ["layers.0: Linear", "layers.1: Tanh", "layers.2: Linear"]
+
+
+def test_explain_says_what_is_missing_unseen_and_out_of_range(every):
+    given = {**row(DATA, 10), "size": None, "city": "atlantis", "day": "2050-01-01"}
+    found = every.explain(given)
+    assert found.notes == (
+        "size is missing",
+        "city has a value never seen in training",
+        "day is outside the training range",
+    )
+    assert found.encoded["city"] == 1.0
+    assert found.encoded["size is missing"] == 1.0
+    assert found.error is None
+
+
+def test_a_key_that_is_not_there_is_an_error_but_none_is_missing(every):
+    given = row(DATA, 10)
+    assert every.explain({**given, "city": None}).notes == ("city is missing",)
+    del given["city"]
+    with pytest.raises(DataError, match="no column 'city', which the model needs"):
+        every.explain(given)
+
+
+def test_explain_says_why_a_row_has_no_prediction(every):
+    found = every.explain({**row(DATA, 10), "size": "large"})
+    assert found.prediction is None
+    assert "'large' is not a finite number" in found.error
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_explain_takes_one_row(every, rows):
+    with pytest.raises(DataError, match=f"{rows} rows were given to explain"):
+        every.explain({name: values[:rows] for name, values in DATA.items()})
+
+
+def test_explain_a_regression(number, penguins):
+    table = sl.read(penguins)
+    found = number.explain({name: table.cells(name, 5) for name in table.columns})
+    assert found.probabilities == ()
+    assert found.prediction == pytest.approx(number.predict(penguins)[5], rel=1e-5)
+    assert found.layers[-1].name == "Output layer: Linear + scale"
+
+
+# ------------------------------------------------------------- evaluate
+
+
+def test_evaluate_measures_and_counts_what_it_leaves_out(every):
+    data = {name: values[1:] for name, values in columns().items()}
+    data["y"][0] = None
+    data["size"] = [str(value) if value is not None else None for value in data["size"]]
+    data["size"][5] = "large"
+    found = every.evaluate(data)
+    assert (found["rows"], found["left_out"]) == (ROWS - 3, 2)
+    assert found["baseline"]["what"].startswith("the training rows' majority class")
+
+
+def test_evaluate_without_a_target(every):
+    with pytest.raises(DataError, match="no column 'y', the target"):
+        every.evaluate({name: values for name, values in DATA.items() if name != "y"})
+
+
+def test_evaluate_a_class_the_model_does_not_know(every):
+    data = columns()
+    data["y"][4] = "perhaps"
+    with pytest.raises(DataError, match=r"row 4: the class 'perhaps' is none of .*\(no, yes\)"):
+        every.evaluate(data)
+
+
+def test_evaluate_without_a_known_target(every):
+    with pytest.raises(DataError, match="no row with a target"):
+        every.evaluate({**DATA, "y": [None] * ROWS})
+
+
+def test_measure_some_rows_alone(every):
+    found = every.predictions(DATA)
+    assert every.measure(found, np.array([1, 2, 3]))["rows"] == 3
+
+
+# ------------------------------------------------------------- odd names
+
+
+def test_names_that_are_hard_to_write_come_through(tmp_path):
+    hard = ['q"uo,te\n', "emoji 😀", "<script>alert(1)</script>", "a.b", "é" * 1000]
+    data = {name: [i * 1.5 + j for i in range(ROWS)] for j, name in enumerate(hard)}
+    labels = ['"a",\n', "<b>😀"]
+    model = train({**data, "y": [labels[i % 2] for i in range(ROWS)]})
+    model.save(tmp_path / "m.sightline")
+    again = sl.Model.load(tmp_path / "m.sightline")
+    assert set(again.predict(data)) <= set(labels)
+    assert list(again.explain(dict.fromkeys(hard, 1.0)).raw) == hard
+
+
+def test_kinds_in_a_table_of_ones_own_do_not_bind_the_model(every, expected):
+    table = sl.read(DATA, kinds={**KINDS, "note": "categorical"})
+    assert same(every.predict_proba(replace(table, name="mine")), expected)

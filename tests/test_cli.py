@@ -1,0 +1,291 @@
+"""The command line, in-process; tests/flow starts it for real."""
+
+import csv
+import json
+
+import pytest
+
+COMMANDS = ["demo", "fit", "predict", "evaluate", "explain", "inspect", "quiz"]
+
+
+@pytest.fixture
+def here(fitted, monkeypatch):
+    monkeypatch.chdir(fitted)
+    return fitted
+
+
+def refused(said, *parts):
+    """Exit code 2, one short message with these parts, no traceback, nothing on stdout."""
+    assert said.code == 2, said
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    for part in parts:
+        assert part in said.err, (part, said.err)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command(sightline, command):
+    said = sightline(command, "--help")
+    assert said.code == 0
+    assert f"Usage: sightline {command}" in said.out
+    assert said.err == ""
+
+
+def test_help_lists_every_command(sightline):
+    said = sightline("-h")
+    assert said.code == 0
+    assert all(f"\n  {command} " in said.out for command in COMMANDS)
+    assert sightline("--version").out.startswith("sightline, version ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["fitt"], ["No such command 'fitt'. Did you mean 'fit'? The commands are: "]),
+        (["\x1b[31m"], ["No such command '\\x1b[31m'"]),
+        (["fit", "penguins.csv", "--taget", "x"], ["--taget", "--target"]),
+        (["fit", "penguins.csv"], ["Missing option '--target'"]),
+        (["fit", "penguins.csv", "--target", "specie"], ["'specie'", "Did you mean 'species'?"]),
+        (["fit", "penguins.csv", "--target", "species", "--group", "iland"], ["'island'"]),
+        (["fit", "penguins.csv", "--target", "species", "--task", "clasification"],
+         ["classification", "regression"]),
+        (["fit", "penguins.csv", "--target", "species", "--valid", "nan"],
+         ["'nan' is neither a share, nor a number of rows, nor a file."]),
+        (["fit", "penguins.csv", "--target", "species", "--test", "1e999"], ["neither a share"]),
+        (["fit", "penguins.csv", "--target", "species", "--seed", "-1"], ["seed is -1"]),
+        (["fit", "penguins.csv", "--target", "species", "--epochs", "0"], ["epochs is 0"]),
+        (["fit", "penguins.csv", "--target", "species", "--batch-size", "0"], ["batch_size is 0"]),
+        (["fit", "penguins.csv", "--target", "species", "--patience", "0"], ["patience is 0"]),
+        (["fit", "penguins.csv", "--target", "species", "--device", "gpu"], ["'gpu' cannot be used"]),
+        (["fit", "penguins.csv", "--target", "species", "--run", "runs/a"], ["runs/a exists already"]),
+        (["fit", "penguins.csv", "--target", "species", "--network", "net.py"], ["file.py:Class"]),
+        (["fit", "nothing.csv", "--target", "y"], ["nothing.csv"]),
+        (["fit", "penguins.csv", "--target", "species", "--kind", "year"], ["COLUMN=KIND"]),
+        (["fit", "penguins.csv", "--target", "species", "--kind", "=text"], ["COLUMN=KIND"]),
+        (["fit", "penguins.csv", "--target", "species", "--kind", "yeer=text"], ["'year'"]),
+        (["inspect", "penguins.csv", "--kind", "year=numerc"], ["numerc", "numeric"]),
+        (["inspect", "penguins.csv", "--drop", "iland"], ["Did you mean 'island'?"]),
+        (["inspect", "penguins.csv", "--drop", "a\nb"], ["as in a CSV header"]),
+        (["inspect", "penguins.csv", "--on-bad-rows", "skp"], ["skip"]),
+        (["inspect", "no.sightline"], ["no.sightline"]),
+        (["predict", "runs/a", "penguins.csv", "--keep", "yeer"], ["Did you mean 'year'?"]),
+        (["predict", "runs/a", "penguins.csv", "-o", "out.txt"], ["neither .csv nor .parquet"]),
+        (["predict", "runs/a", "penguins.csv", "-o", "no/out.csv"], ["folder no does not exist"]),
+        (["predict", "runs/a", "penguins.csv", "--keep", "year,year"], ["written twice"]),
+        (["predict", "nothing", "penguins.csv"], ["nothing"]),
+        (["explain", "runs/a", "penguins.csv", "--row", "344"], ["no row 344", "0 to 343"]),
+        (["explain", "runs/a", "penguins.csv", "--row", "-1"], ["no row -1"]),
+        (["quiz", "nowhere"], ["nowhere is no run folder"]),
+        (["demo", "--seed", "-1"], ["seed is -1"]),
+        (["demo", "--run", "runs/a"], ["exists already"]),
+    ],
+)  # fmt: skip
+def test_mistakes_say_what_to_do(sightline, here, arguments, parts):
+    before = sorted(here.rglob("*"))
+    refused(sightline(*arguments), *parts)
+    assert sorted(here.rglob("*")) == before
+
+
+def test_without_a_command_there_is_help(sightline):
+    said = sightline()
+    assert said.code == 2
+    assert "Commands:" in said.out + said.err
+
+
+def test_quiet_prints_nothing(sightline, here, tmp_path):
+    arguments = ["penguins.csv", "--target", "species", "--epochs", "1", "--run", tmp_path / "r"]
+    assert sightline("fit", *arguments, "--quiet") == (0, "", "")
+    assert (tmp_path / "r" / "model.sightline").is_file()
+    assert sightline("demo", "--run", tmp_path / "d", "--quiet") == (0, "", "")
+    assert sightline("evaluate", "runs/a", "--quiet") == (0, "", "")
+    output = tmp_path / "out.csv"
+    assert sightline("predict", "runs/a", "penguins.csv", "-o", output, "--quiet") == (0, "", "")
+    assert len(output.read_text().splitlines()) == 345
+
+
+def test_inspect_a_file(sightline, here):
+    said = sightline("inspect", "penguins.csv")
+    assert said.code == 0
+    assert "344 rows x 8 columns" in said.out
+    assert "bill_length_mm" in said.out.replace("\n", "")
+    found = json.loads(sightline("inspect", "penguins.csv", "--json").out)
+    assert found["rows"] == 344
+    kinds = {column["name"]: column["kind"] for column in found["columns"]}
+    assert (kinds["species"], kinds["bill_length_mm"]) == ("categorical", "numeric")
+    assert all(column["reason"] for column in found["columns"])
+
+
+def test_kinds_and_drops_and_missing(sightline, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with open("t.csv", "w", newline="") as file:
+        csv.writer(file).writerows(
+            [["a,b", "a=b", "c"], *[[i % 5, i % 3, "x" if i % 2 else "-"] for i in range(30)]]
+        )
+    options = ["--drop", '"a,b"', "--kind", "a=b=categorical", "--missing", "-", "--json"]
+    found = json.loads(sightline("inspect", "t.csv", *options).out)
+    assert next((c["name"], c["kind"]) for c in found["columns"]) == ("a=b", "categorical")
+    assert [column["name"] for column in found["columns"]] == ["a=b", "c"]
+    assert found["columns"][1]["missing"] == 15
+    found = json.loads(sightline("inspect", "t.csv", "--json").out)
+    assert found["columns"][2]["missing"] == 0
+    assert len(found["columns"]) == 3
+
+
+def test_inspect_a_model(sightline, here):
+    said = sightline("inspect", "runs/a/model.sightline")
+    assert said.code == 0
+    assert "Predicts species, classification: Adelie, Chinstrap, Gentoo." in said.out
+    assert "Trained on 276 rows of" in said.out
+    found = json.loads(sightline("inspect", "runs/a/model.sightline", "--json").out)
+    assert found["target"]["classes"] == ["Adelie", "Chinstrap", "Gentoo"]
+    assert found["parameters"] > 0
+
+
+def test_explain_a_row(sightline, here):
+    said = sightline("explain", "runs/a", "penguins.csv", "--row", "3")
+    assert said.code == 0
+    assert "Row 3 of penguins.csv" in said.out
+    assert "Note: bill_length_mm is missing" in said.out
+    found = json.loads(sightline("explain", "runs/a", "penguins.csv", "--row", "3", "--json").out)
+    assert found["raw"]["island"] == "Torgersen"
+    assert found["raw"]["sex"] is None
+    assert sum(found["probabilities"]) == pytest.approx(1)
+    assert found["prediction"] in found["classes"]
+    assert [layer["name"] for layer in found["layers"]][-1] == "Output layer: Linear + softmax"
+
+
+def test_evaluate_the_test_rows(sightline, here):
+    metrics = json.loads(sightline("evaluate", "runs/a", "--json").out)
+    assert metrics["part"] == "test"
+    assert {"accuracy", "log_loss", "roc_auc", "classes", "confusion", "baseline"} <= set(metrics)
+    assert sum(map(sum, metrics["confusion"])) == metrics["rows"] == 34
+    said = sightline("evaluate", "runs/a/model.sightline")
+    assert "test: 34 rows" in said.out
+    assert said.err == ""
+
+
+def test_evaluate_warns_of_training_rows(sightline, here, tmp_path):
+    said = sightline("evaluate", "runs/a", "penguins.csv", "--json")
+    seen = json.loads(said.out)["training_rows_seen"]
+    assert seen >= 276
+    assert f"Warning: {seen} of the 344 rows are rows that the model was trained on" in said.err
+    text = (here / "penguins.csv").read_text().splitlines()
+    other = tmp_path / "other.csv"
+    moved = [
+        line.replace("2007", "1999").replace("2008", "1999").replace("2009", "1999")
+        for line in text
+    ]
+    other.write_text("\n".join(moved) + "\n")
+    said = sightline("evaluate", "runs/a", other, "--json")
+    assert json.loads(said.out)["training_rows_seen"] == 0
+    assert said.err == ""
+
+
+def test_evaluate_needs_the_target(sightline, here, tmp_path):
+    lines = (here / "penguins.csv").read_text().splitlines()
+    (tmp_path / "x.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    refused(sightline("evaluate", "runs/a", tmp_path / "x.csv"), "no column 'species', the target")
+
+
+def quiz_of(folder):
+    from sightline.run import Run
+
+    return Run(folder / "runs" / "a").find("lesson", "quiz")[-1].body["questions"]
+
+
+def test_quiz_counts_right_answers(sightline, here):
+    right = [question["right"] for question in quiz_of(here)]
+    said = sightline("quiz", "runs/a", stdin="\n".join(right).lower() + "\n")
+    assert said.code == 0
+    assert said.out.count("Right: ") == 3
+    assert said.out.endswith("3 of 3 right.\n")
+    wrong = "ABCD"[("ABCD".index(right[0]) + 1) % 4]
+    said = sightline("quiz", "runs/a", stdin="\n".join(["maybe", wrong, *right[1:]]) + "\n")
+    assert "Please type A, B, C or D." in said.out
+    assert f"Not quite: it is {right[0]}. " in said.out
+    assert said.out.endswith("2 of 3 right.\n")
+
+
+@pytest.mark.parametrize("stdin", [None, ""])
+def test_quiz_with_nobody_to_ask(sightline, here, stdin):
+    said = sightline("quiz", "runs/a", stdin=stdin)
+    assert said.code == 0
+    assert said.out.count("The answer is ") == 3
+    assert said.out.endswith("0 of 3 right.\n")
+
+
+def test_quiz_as_json(sightline, here):
+    assert json.loads(sightline("quiz", "runs/a", "--json").out)["questions"] == quiz_of(here)
+
+
+def test_a_run_without_questions(sightline, tmp_path):
+    (tmp_path / "trace.jsonl").write_text("")
+    refused(sightline("quiz", tmp_path), "has no questions: the run did not end")
+
+
+def test_predict_to_standard_output(sightline, here):
+    said = sightline("predict", "runs/a", "penguins.csv", "--keep", "island,year")
+    rows = list(csv.DictReader(said.out.splitlines()))
+    assert len(rows) == 344
+    assert list(rows[0]) == [
+        "island", "year", "prediction", "probability_Adelie", "probability_Chinstrap",
+        "probability_Gentoo",
+    ]  # fmt: skip
+    for row in rows:
+        shares = {name: float(v) for name, v in row.items() if name.startswith("probability_")}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+        assert max(shares, key=shares.get) == f"probability_{row['prediction']}"
+    assert "Rows with missing values: " in said.err
+
+
+def test_predict_as_json(sightline, here, tmp_path):
+    found = json.loads(sightline("predict", "runs/a", "penguins.csv", "--json").out)
+    assert found["rows"] == len(found["predictions"]) == 344
+    assert found["missing"]["sex"] == 11
+    assert found["output"] is None
+    output = tmp_path / "p.parquet"
+    said = sightline("predict", "runs/a", "penguins.csv", "-o", output, "--json")
+    assert json.loads(said.out)["output"] == str(output)
+    assert "predictions" not in json.loads(said.out)
+    assert output.is_file()
+
+
+def test_a_bad_row_keeps_its_place(sightline, here, tmp_path):
+    lines = (here / "penguins.csv").read_text().splitlines()[:200]
+    lines[5] = lines[5].replace(lines[5].split(",")[1], "tall", 1)
+    (tmp_path / "bad.csv").write_text("\n".join(lines) + "\n")
+    said = sightline("predict", "runs/a", tmp_path / "bad.csv")
+    rows = list(csv.DictReader(said.out.splitlines()))
+    assert len(rows) == 199
+    assert rows[4]["prediction"] == rows[4]["probability_Adelie"] == ""
+    assert "tall" in rows[4]["error"]
+    assert rows[3]["error"] == ""
+    assert "1 row has no prediction; the first is row 4" in said.err
+
+
+def test_a_full_disk_is_said(sightline, here, tmp_path, monkeypatch):
+    import errno
+
+    import pyarrow.csv
+
+    def full(table, file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pyarrow.csv, "write_csv", full)
+    output = tmp_path / "out.csv"
+    output.write_text("mine")
+    refused(sightline("predict", "runs/a", "penguins.csv", "-o", output), "No space left on device")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+    assert output.read_text() == "mine"
+
+
+def test_a_fault_of_ours_is_not_hidden(sightline, here, monkeypatch):
+    import sightline.pipeline as pipeline
+
+    def broken(*arguments, **options):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(pipeline, "fit", broken)
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        sightline("fit", "penguins.csv", "--target", "species")

@@ -1,0 +1,44 @@
+"""Every example in every docstring runs, in a folder of its own that has the penguins."""
+
+import doctest
+import importlib
+import io
+import pkgutil
+import shutil
+
+import pytest
+
+import sightline
+
+MODULES = [
+    "sightline",
+    *sorted(found.name for found in pkgutil.walk_packages(sightline.__path__, "sightline.")),
+]
+
+
+def examples(name):
+    module = importlib.import_module(name)
+    return [test for test in doctest.DocTestFinder().find(module, name) if test.examples]
+
+
+def test_the_modules_are_found():
+    assert {"sightline.cli", "sightline.train.training", "sightline.load.table"} <= set(MODULES)
+
+
+def test_a_wrong_example_would_be_noticed():
+    wrong = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, 0)
+    assert doctest.DocTestRunner(verbose=False).run(wrong, out=io.StringIO().write).failed == 1
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name, tmp_path, monkeypatch, penguins):
+    (tmp_path / "examples").mkdir()
+    shutil.copy(penguins, tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    said = io.StringIO()
+    runner = doctest.DocTestRunner(
+        verbose=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    )
+    for test in examples(name):
+        runner.run(test, out=said.write)
+    assert not runner.failures, said.getvalue()

@@ -1,0 +1,197 @@
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sightline.contracts import Record
+from sightline.trace.terminal import TerminalView, brief, chart, plain
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def shown(view_records, file=None):
+    file = file or io.StringIO()
+    view = TerminalView(file)
+    for stage, type_, body in view_records:
+        view(Record(1, 0, 1, "now", stage, type_, body))
+    view.close()
+    return file.getvalue()
+
+
+def column(name, **more):
+    return {"name": name, "kind": "numeric", "role": "feature", "missing": 0, "values": "1 to 2",
+            "reason": "numbers", **more}  # fmt: skip
+
+
+def epoch(number, loss, **more):
+    return {"number": number, "train_loss": loss, "valid_loss": loss, "observation": "stable",
+            "metrics": {"train_accuracy": 0.5, "valid_accuracy": 0.25}, **more}  # fmt: skip
+
+
+INSIGHT = ("lesson", "insight", {"title": "Key insight", "text": "Look."})
+EVIL = "x\x1b[31mred\x1b]0;title\x07\r\n\u202eend"
+
+
+def test_plain_text_where_there_is_no_terminal(monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    text = shown([INSIGHT, ("load", "table", {"columns": [column("a")], "notes": ["A note."]})])
+    assert "\x1b" not in text
+    assert "Key insight\nLook.\n" in text
+    assert "A note." in text
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_colour_when_forced(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "\x1b[" in shown([INSIGHT])
+
+
+@pytest.mark.parametrize(
+    ("stage", "type_", "body"),
+    [
+        ("lesson", "opening", {"title": EVIL, "paragraph": EVIL, "minutes": 1}),
+        ("load", "table", {"columns": [column(EVIL, values=EVIL, reason=EVIL)], "notes": [EVIL]}),
+        ("prepare", "columns", {"ways": [{"column": EVIL, "way": EVIL}]}),
+        ("build", "network", {"layers": [{"name": EVIL, "shape": [1], "parameters": 1}]}),
+        ("train", "epoch", epoch(0, 1.0, observation=EVIL)),
+        ("lesson", "stage", {"came_in": EVIL, "came_out": EVIL, "done": EVIL, "caption": EVIL}),
+        ("lesson", "quiz", {"questions": [{"question": EVIL, "answers": {"A": EVIL}}]}),
+        ("run", "end", {"run": EVIL, "bundle": EVIL, "seconds": 1.0, "next": [EVIL]}),
+        ("predict", "example", {"row": 1, "part": EVIL, "explanation": {
+            "raw": {EVIL: EVIL}, "error": None, "notes": [EVIL], "encoded": {EVIL: 1.0},
+            "layers": [{"name": EVIL, "shape": [1], "largest": [[0, 1.0]]}], "classes": [EVIL],
+            "probabilities": [1.0], "logits": [1.0], "prediction": EVIL}}),
+        ("predict", "metrics", {"part": EVIL, "rows": 1, "accuracy": 1.0, "positive": EVIL,
+            "baseline": {"accuracy": 0.5, "what": EVIL}, "left_out": 1, "confusion": [[1]],
+            "classes": [{"class": EVIL, "precision": 1.0, "recall": 1.0, "f1": 1.0, "rows": 1}]}),
+    ],
+)  # fmt: skip
+def test_control_characters_are_shown_not_obeyed(stage, type_, body):
+    text = shown([(stage, type_, body)])
+    assert not set("\x1b\x07\r\u202e") & set(text)
+    assert "\\x1b[31mr" in "".join(text.split()).replace("|", "")
+
+
+def test_markup_is_text():
+    text = shown([("load", "table", {"columns": [column("[red]a[/red]")], "notes": ["[b]n[/b]"]})])
+    assert "[b]n[/b]" in text
+    assert "[red]a" in text
+
+
+def test_long_names_are_cut():
+    name = "n" * 1_000_000
+    text = shown([("load", "table", {"columns": [column(name, values=name)], "notes": [name]})])
+    assert len(text) < 10_000
+    assert "(1,000,000 characters)" in "".join(text.split("\n"))
+
+
+def test_many_columns_are_counted():
+    columns = [column(f"c{i}") for i in range(43)]
+    text = shown([("load", "table", {"columns": columns, "notes": []})])
+    assert "and 3 more columns" in text
+    assert "c39" in text
+    assert "c40" not in text
+
+
+def test_types_without_a_picture_show_nothing():
+    assert shown([("run", "start", {}), ("made", "up", {})]) == ""
+
+
+def test_epochs_make_a_table_and_a_chart():
+    end = {"stopped": "all 2 epochs done", "best_epoch": 1}
+    bad = epoch(2, "NaN", valid_loss=None, observation="diverging")
+    lines = shown(
+        [("train", "epoch", epoch(0, 1.0)), ("train", "epoch", epoch(1, 0.5)),
+         ("train", "epoch", bad), ("train", "end", end)]
+    ).splitlines()  # fmt: skip
+    assert lines[0] == "Loss: training, validation. Accuracy: validation rows."
+    assert lines[1].split() == ["Epoch", "Loss", "Valid", "Accuracy", "Observation"]
+    assert lines[2].split() == ["0", "1.000", "1.000", "0.250", "stable"]
+    assert lines[4].split() == ["2", "nan", "-", "0.250", "diverging"]
+    assert lines[5] == "Loss (o training, x validation, * both)"
+    assert lines[-1] == "all 2 epochs done; the weights of epoch 1 are kept."
+
+
+def test_regression_shows_rmse():
+    body = {**epoch(0, 1.0), "valid_loss": None, "metrics": {"train_rmse": 1234.5}}
+    lines = shown([("train", "epoch", body)]).splitlines()
+    assert lines[0] == "Loss: training, validation. RMSE: training rows."
+    assert lines[2].split() == ["0", "1.000", "-", "1,234", "stable"]
+
+
+def test_a_row_without_a_prediction_says_why():
+    view = TerminalView(file := io.StringIO())
+    view.explanation({"raw": {"a": None}, "error": "a letter in a number"}, "Row 1")
+    assert file.getvalue().splitlines()[-1] == "No prediction: a letter in a number"
+
+
+def test_the_progress_bar_is_for_terminals_alone(monkeypatch):
+    view = TerminalView(file := io.StringIO())
+    view.step(1, 2)
+    view.close()
+    assert file.getvalue() == ""
+    monkeypatch.setenv("TERM", "xterm")
+    view = TerminalView(tty := Terminal())
+    view.step(1, 2)
+    view.close()
+    view.close()
+    assert "1/2" in tty.getvalue()
+
+
+@given(st.text(max_size=200), st.integers(1, 100))
+def test_plain_is_one_printable_line(text, width):
+    said = plain(text, width)
+    assert said.isprintable()
+    if text.isprintable() and len(text) <= width:
+        assert said == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0, "0.000"), (0.0004, "4.0e-04"), (-0.25, "-0.250"), (999.9999, "1000.000"),
+     (1234.5, "1,234"), ("Infinity", "inf"), ("-Infinity", "-inf"), (True, "1.000")],
+)  # fmt: skip
+def test_brief(value, text):
+    assert brief(value) == text
+
+
+def marks(lines, mark):
+    return [
+        (x, y) for y, line in enumerate(lines[1:-2]) for x, c in enumerate(line[10:]) if c == mark
+    ]
+
+
+def test_the_chart_puts_marks_where_the_losses_are():
+    rows = [
+        {"number": i, "train_loss": t, "valid_loss": v}
+        for i, (t, v) in enumerate([(1.0, 1.0), (0.5, 0.75), (0.0, 0.25)])
+    ]
+    lines = chart(rows, height=5)
+    assert marks(lines, "*") == [(0, 0)]
+    assert marks(lines, "o") == [(1, 2), (2, 4)]
+    assert marks(lines, "x") == [(1, 1), (2, 3)]
+    assert lines[1].split()[0] == "1.000"
+    assert lines[5].split()[0] == "0.000"
+
+
+def test_the_chart_of_losses_that_are_no_numbers():
+    rows = [{"number": 0, "train_loss": "NaN", "valid_loss": None}]
+    assert chart(rows) == []
+    rows.append({"number": 1, "train_loss": 0.5, "valid_loss": "Infinity"})
+    assert marks(chart(rows), "o") == [(1, 7)]
+
+
+def test_the_chart_stays_narrow_and_ends_with_the_last_epoch():
+    rows = [{"number": i, "train_loss": 1 / (i + 1), "valid_loss": None} for i in range(1000)]
+    lines = chart(rows, width=60)
+    assert max(map(len, lines)) <= 10 + 62
+    assert lines[-1].endswith("epoch 999")
+    assert max(x for x, _ in marks(lines, "o")) == len(lines[-2]) - 11

@@ -1,0 +1,106 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import sightline as sl
+from sightline.train.glass import Glass
+
+
+def network(prepared, hidden=(8,)):
+    torch.manual_seed(0)
+    return sl.MLP(prepared.spec, hidden=list(hidden))
+
+
+def seen_first_step(prepared):
+    training = sl.Training(network(prepared), prepared, epochs=1, device="cpu")
+    glass = Glass.before(training.network)
+    step = next(training.steps())
+    return glass.after(step, training.network), step
+
+
+@pytest.mark.parametrize("table", ["species", "weight"])
+def test_the_step_tells_the_truth(table, request):
+    prepared = request.getfixturevalue(table)
+    seen, step = seen_first_step(prepared)
+    batch = step.batch
+    assert seen["weight_after"] == seen["weight_before"] + seen["update"]
+    assert seen["update"] != 0
+    assert seen["weight"].startswith("output.weight[")
+
+    # The same weight's gradient, by autograd alone, on a network with the same first weights.
+    again = network(prepared)
+    logits = again(batch.numeric, batch.categorical)
+    if table == "species":
+        loss = F.cross_entropy(logits, batch.target)
+    else:
+        values = prepared.train.target.double()
+        scaled = (batch.target - float(values.mean())) / float(values.std(correction=0))
+        loss = F.mse_loss(logits[:, 0], scaled)
+    (gradient,) = torch.autograd.grad(loss, again.output.weight)
+    place = tuple(int(i) for i in seen["weight"].split("[")[1].rstrip("]").split(","))
+    assert seen["gradient"] == float(gradient[place])
+    assert abs(seen["gradient"]) == float(gradient.abs().max())
+    assert seen["weight_before"] == float(again.output.weight.detach()[place])
+    assert seen["loss"] == float(loss.detach())
+
+    assert seen["rows"] == len(batch.row) == 32
+    assert seen["first_rows"] == batch.row[:4].tolist()
+    assert seen["first_targets"] == batch.target[:4].tolist()
+    assert seen["logits_shape"] == list(logits.shape)
+    assert seen["numeric_shape"] == list(batch.numeric.shape)
+    assert seen["categorical_shape"] == list(batch.categorical.shape)
+    assert seen["first_logits"][0] == [round(float(x), 4) for x in logits[0].detach()]
+    assert seen["first_numeric"][3] == [round(float(x), 4) for x in batch.numeric[3, :8]]
+
+
+def test_first_and_last_epoch_are_kept(species):
+    training = sl.Training(network(species), species, epochs=4, batch_size=100, device="cpu")
+    list(training)
+    assert sorted(training.glasses) == [1, 4]
+    steps = training.plan.steps_per_epoch
+    assert training.glasses[1]["step"] == 1
+    assert training.glasses[4]["step"] == 3 * steps + 1
+    for seen in training.glasses.values():
+        assert seen["weight_after"] == seen["weight_before"] + seen["update"]
+
+
+def test_one_epoch_is_first_and_last(species):
+    training = sl.Training(network(species), species, epochs=1, batch_size=100, device="cpu")
+    list(training)
+    assert list(training.glasses) == [1]
+
+
+def test_a_matrix_is_chosen_and_frozen_weights_are_not():
+    frozen = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 4))
+    frozen[1].weight.requires_grad_(False)
+    assert Glass.before(frozen).name == "0.weight"
+
+
+class Shift(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(3))
+
+    def forward(self, numeric, categorical):
+        return self.bias.expand(len(numeric), 3)
+
+
+def test_a_network_without_a_matrix(species):
+    training = sl.Training(Shift(), species, epochs=1, batch_size=100, device="cpu")
+    list(training)
+    assert training.glasses[1]["weight"].startswith("bias[")
+
+
+class Unused(Shift):
+    def __init__(self):
+        super().__init__()
+        self.never = nn.Linear(2, 2, bias=False)
+
+
+def test_a_weight_without_gradient_stays(species):
+    training = sl.Training(Unused(), species, epochs=1, batch_size=100, device="cpu")
+    list(training)
+    seen = training.glasses[1]
+    assert seen["weight"].startswith("never.weight[")
+    assert (seen["gradient"], seen["update"]) == (0.0, 0.0)
