@@ -160,7 +160,7 @@ def demo(run: str | None, seed: int, quiet: bool, as_json: bool) -> None:
 @click.option(
     "--numeric",
     type=click.Choice(["standard", "minmax", "robust", "quantile"]),
-    help="How numbers are scaled.  [default: robust]",
+    help="How numbers are scaled.  [default: quantile]",
 )
 @network_option
 @click.option("--epochs", default=100, show_default=True, help="The most epochs.")

@@ -11,7 +11,6 @@ from sightline.train.plan import (
     make_plan,
 )
 
-
 SETTINGS = {
     "epochs": 1, "batch_size": None, "learning_rate": 0.1, "weight_decay": 0.0, "patience": None,
     "seed": 0, "device": "cpu",

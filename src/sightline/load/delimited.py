@@ -16,17 +16,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import BadRow
 from sightline.errors import DataError, shorten
-from sightline.load.values import BAD, is_code, is_float, parse_number
+from sightline.load.values import BAD, from_floats, is_code, is_float, parse_number, to_floats
+
+if TYPE_CHECKING:
+    import duckdb
 
 OnBadRows = Literal["error", "skip", "keep"]
-SAMPLE_ROWS = 2000
+SAMPLE_ROWS = 500
 BATCH_ROWS = 122_880  # DuckDB's own row group
 CODECS = {".gz": "gzip", ".zst": "zstd"}
 
@@ -177,22 +180,22 @@ class Delimited:
                     if self.names[i] not in text
                     and _looks_numeric(sample.column(f"c{i}").to_pylist(), missing)
                 }
-                chosen = (
-                    ", ".join(_number(f"c{i}", missing) if i in numbers else f"c{i}" for i in keep)
-                    or "c0"
+                exact = {i: _number(f"c{i}", missing) for i in numbers}
+                plain = not any(is_float(token) for token in missing if token != "NaN")
+                quick = {i: _quick_number(f"c{i}") for i in numbers} if plain else exact
+                chosen = {i: quick.get(i, f"c{i}") for i in keep} or {0: "c0"}
+                columns = _stream(connection, source, chosen)
+                # Something else than numbers in it: look again, now for texts that mean missing.
+                doubtful = (
+                    [i for i in numbers if np.isinf(to_floats(columns[i])).any()] if plain else []
                 )
-                query = connection.sql(f"SELECT {chosen} FROM {source}")
-                batches = [
-                    _encode_text(batch)
-                    for batch in query.to_arrow_reader(BATCH_ROWS)
-                    if batch.num_rows
-                ]
+                if doubtful:
+                    columns |= _stream(connection, source, {i: exact[i] for i in doubtful})
         except (duckdb.Error, pa.ArrowException, OSError):  # Arrow wraps what comes mid-stream
             return None
-        if not batches:
-            return pa.table({self.names[i]: pa.array([], pa.string()) for i in keep})
-        table = pa.concat_tables(batches)
-        return table.rename_columns([self.names[i] for i in keep] or ["c0"])
+        return pa.table(
+            [columns[i] for i in keep] or [columns[0]], [self.names[i] for i in keep] or ["c0"]
+        )
 
     # ------------------------------------------------------------- the careful path
 
@@ -405,7 +408,7 @@ def _quote(text: str) -> str:
 
 
 def _number(column: str, missing: Sequence[str]) -> str:
-    """SQL for a column of numbers: null when missing, infinite when it is no number."""
+    """SQL for a column of numbers: NaN when missing, infinite when it is no number."""
     number = f"try_cast({column} AS DOUBLE)"
     listed = [token for token in missing if is_float(token)]
     if listed:  # a number such as -999 that stands for missing
@@ -414,9 +417,36 @@ def _number(column: str, missing: Sequence[str]) -> str:
     empty = f"{column} IS NULL OR trim({column}) = ''"
     if missing:
         empty += f" OR trim({column}) IN ({', '.join(map(_quote, missing))})"
-    return (
-        f"coalesce({number}, CASE WHEN {empty} THEN NULL ELSE 'Infinity'::DOUBLE END) AS {column}"
-    )
+    return f"coalesce({number}, if({empty}, 'NaN'::DOUBLE, 'Infinity'::DOUBLE))"
+
+
+def _quick_number(column: str) -> str:
+    """SQL for a column whose empty cells alone are missing: a third faster than `_number`."""
+    other = f"if({column} IS NULL, 'NaN'::DOUBLE, 'Infinity'::DOUBLE)"
+    return f"coalesce(try_cast({column} AS DOUBLE), {other})"
+
+
+def _stream(
+    connection: duckdb.DuckDBPyConnection, source: str, chosen: dict[int, str]
+) -> dict[int, pa.ChunkedArray]:
+    """Read columns batch by batch: numbers into arrays of our own, text as categories.
+
+    A batch keeps all its columns in memory while one of them is in use, so none is kept.
+    """
+    parts: dict[int, list[Any]] = {i: [] for i in chosen}
+    query = connection.sql(f"SELECT {', '.join(chosen.values())} FROM {source}")
+    for batch in query.to_arrow_reader(BATCH_ROWS):
+        for column, part in zip(batch.columns, parts.values(), strict=True):
+            text = pa.types.is_string(column.type)
+            part.append(column.dictionary_encode() if text else column.to_numpy().copy())
+    columns = {}
+    for i in chosen:
+        part = parts.pop(i)
+        if part and isinstance(part[0], np.ndarray):
+            columns[i] = from_floats(np.concatenate(part))
+        else:
+            columns[i] = pa.chunked_array(part, pa.dictionary(pa.int32(), pa.string()))
+    return columns
 
 
 def _looks_numeric(texts: list[str | None], missing: Sequence[str]) -> bool:
@@ -425,14 +455,6 @@ def _looks_numeric(texts: list[str | None], missing: Sequence[str]) -> bool:
     if not given or any(is_code(text) for text in texts if text is not None):
         return False
     return sum(number == BAD for number in given) <= 0.01 * len(given)
-
-
-def _encode_text(batch: pa.RecordBatch) -> pa.Table:
-    columns = [
-        column.dictionary_encode() if pa.types.is_string(column.type) else column
-        for column in batch.columns
-    ]
-    return pa.table(columns, names=batch.schema.names)
 
 
 def count_bad(numbers: np.ndarray) -> int:

@@ -212,9 +212,9 @@ def _from_numbers(name: str, data: pa.ChunkedArray, wanted: Kind | None) -> Type
     if np.isinf(floats).any():
         bad = {int(row): f"{floats[row]:g}" for row in np.flatnonzero(np.isinf(floats))}
         floats = np.where(np.isinf(floats), np.nan, floats)
-        data = pa.chunked_array([pa.array(floats, from_pandas=True)])
+        data = v.from_floats(floats)
     elif np.isnan(floats).sum() > data.null_count:  # a NaN is a missing value too
-        data = pa.chunked_array([pa.array(floats, from_pandas=True)])
+        data = v.from_floats(floats)
     whole = _is_whole(floats)
     return _typed(
         name,
@@ -368,7 +368,7 @@ def _text_numbers(name: str, data: pa.DictionaryArray, parsed: np.ndarray) -> Ty
     bad_rows = np.flatnonzero(floats == v.BAD)
     bad = {int(row): data[int(row)].as_py() for row in bad_rows}
     floats[bad_rows] = np.nan
-    array = pa.chunked_array([pa.array(floats, from_pandas=True)])
+    array = v.from_floats(floats)
     whole = _is_whole(floats)
     reason = _numbers_reason(array) if whole else "numbers"
     return _typed(name, "numeric", array, "integer" if whole else "float", reason, bad=bad)

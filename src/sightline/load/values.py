@@ -217,13 +217,33 @@ def map_words(
     return map_codes(data.indices, np.array([function(word) for word in words], dtype), missing)
 
 
+def from_floats(floats: np.ndarray) -> pa.ChunkedArray:
+    """Make a column of float64 in which NaN is null, without a copy."""
+    return pa.chunked_array([pa.array(floats, pa.float64(), from_pandas=True)])
+
+
 def to_floats(data: pa.ChunkedArray) -> np.ndarray:
-    """Return float64 with NaN for null, whatever the column's number type."""
+    """Return float64 with NaN for null, whatever the column's number type; without a copy if it can.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from sightline.load.values import to_floats
+        >>> to_floats(pa.chunked_array([[1, None]])).tolist()
+        [1.0, nan]
+    """
     if not pa.types.is_float64(data.type):
         data = data.cast(pa.float64(), safe=False)
-    one = data.num_chunks == 1 and data.null_count == 0
-    floats: np.ndarray = data.chunk(0).to_numpy() if one else data.to_numpy()
-    return floats
+    if data.num_chunks == 1:
+        chunk = data.chunk(0)
+        if chunk.null_count == 0:
+            whole: np.ndarray = chunk.to_numpy()
+            return whole
+        # What lies under a null is anything at all, but NaN in the columns that we made.
+        floats = np.frombuffer(chunk.buffers()[1], np.float64)[chunk.offset :][: len(chunk)]
+        if np.array_equal(np.isnan(floats), chunk.is_null().to_numpy(zero_copy_only=False)):
+            return floats
+    copied: np.ndarray = data.to_numpy()
+    return copied
 
 
 def to_microseconds(data: pa.ChunkedArray) -> np.ndarray:

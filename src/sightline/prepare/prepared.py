@@ -30,7 +30,7 @@ CHUNK_ROWS = 65_536
 EDGES = 17
 EDGE_ROWS = 100_000
 MOST_WORDS = 64
-DEFAULT_SCALING: Scaling = "robust"
+DEFAULT_SCALING: Scaling = "quantile"
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
     Args:
         splits: From `sightline.split`.
         numeric: How numbers are scaled: "standard", "minmax", "robust" or "quantile"; None is
-            "robust", chosen by measurement (docs/decisions.md).
+            "quantile", chosen by measurement (docs/decisions.md).
 
     Raises:
         OptionError: An unknown scaling.

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from sightline.contracts import Scaling
 
 QUANTILES = 1000
+STEEPEST = 1e300
+"""Between knots that are next to each other in float64 a line has no finite slope."""
 QUANTILE_ROWS = 100_000
 """Quantiles are taken of about so many training rows at most, evenly spread over the table."""
 LARGEST = 1e100
@@ -56,6 +58,7 @@ class Transform(nn.Module):
     fill: Tensor
     knots: Tensor
     scores: Tensor
+    slopes: Tensor
     flags: Tensor
 
     def __init__(self, scaling: Scaling, numbers: int, flags: list[int]) -> None:
@@ -67,6 +70,7 @@ class Transform(nn.Module):
         self.register_buffer("fill", torch.zeros(numbers, dtype=torch.float64))
         self.register_buffer("knots", torch.zeros(numbers, rows, dtype=torch.float64))
         self.register_buffer("scores", torch.zeros(numbers, rows, dtype=torch.float64))
+        self.register_buffer("slopes", torch.zeros(numbers, rows, dtype=torch.float64))
         self.register_buffer("flags", torch.tensor(flags, dtype=torch.int64))
 
     def fit_column(self, place: int, values: np.ndarray) -> None:
@@ -74,6 +78,8 @@ class Transform(nn.Module):
         given = values[~np.isnan(values)].clip(-LARGEST, LARGEST)
         if not len(given):
             return  # all missing in the training rows: the column stays 0, its flag 1
+        if self.scaling == "quantile":
+            given = given[:: -(-len(given) // QUANTILE_ROWS)]
         fill, center, scale = float(np.median(given)), 0.0, 1.0
         if self.scaling == "standard":
             center, scale = float(given.mean()), float(given.std())
@@ -86,7 +92,7 @@ class Transform(nn.Module):
             # Most values equal: the quartiles say nothing, the whole range does.
             scale = high - low or float(given.max() - given.min()) / 2
         else:
-            self._fit_knots(place, given[:: -(-len(given) // QUANTILE_ROWS)])
+            self._fit_knots(place, given)
         if scale < 1e-300:
             scale = 1.0
         self.center[place], self.scale[place], self.fill[place] = center, scale, fill
@@ -112,22 +118,20 @@ class Transform(nn.Module):
         mean = np.bincount(which, ranks) / np.bincount(which)
         edge = 0.5 / QUANTILES
         scores = torch.special.ndtri(torch.from_numpy(mean.clip(edge, 1 - edge)))
-        self.knots[place] = float(knots[-1])  # what is left over repeats the last knot
+        slopes = torch.diff(scores) / torch.diff(torch.from_numpy(knots))
+        self.knots[place] = float(knots[-1])  # what is left over repeats the last knot, flat
         self.scores[place] = scores[-1]
         self.knots[place, : len(knots)] = torch.from_numpy(knots)
         self.scores[place, : len(knots)] = scores
+        self.slopes[place, : len(slopes)] = slopes.clamp(max=STEEPEST)
 
     def _normal(self, x_NA: Tensor) -> Tensor:
         """Read each value off its column's lines between knots."""
-        x_AN = x_NA.T.contiguous()
-        right_AN = torch.searchsorted(self.knots, x_AN).clamp(1, QUANTILES - 1)
-        left_AN = right_AN - 1
-        low_AN = torch.gather(self.knots, 1, left_AN)
-        width_AN = (torch.gather(self.knots, 1, right_AN) - low_AN).clamp(min=1e-300)
-        share_AN = ((x_AN - low_AN) / width_AN).clamp(0, 1)
-        score_AN = torch.gather(self.scores, 1, left_AN)
-        rise_AN = torch.gather(self.scores, 1, right_AN) - score_AN
-        return (score_AN + share_AN * rise_AN).T
+        x_AN = torch.clamp(x_NA, self.knots[:, 0], self.knots[:, -1]).T.contiguous()
+        left_AN = (torch.searchsorted(self.knots, x_AN) - 1).clamp_(min=0)
+        above_AN = x_AN.sub_(torch.gather(self.knots, 1, left_AN))
+        rise_AN = above_AN.mul_(torch.gather(self.slopes, 1, left_AN))
+        return rise_AN.add_(torch.gather(self.scores, 1, left_AN)).T
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build an empty copy; the buffers hold the rest."""
