@@ -158,12 +158,17 @@ class Batch(NamedTuple):
 
 
 class BatchSource(Protocol):
-    """Where batches come from; all that training knows of data."""
+    """Where batches come from; all that training knows of data.
+
+    Rows are handed over in blocks of some whole batches, because what a loader does for each
+    thing that it hands over costs more than cutting a block into batches.
+    """
 
     rows: int
+    batch_size: int
 
-    def batches(self, epoch: int, start_row: int = 0) -> Iterator[Batch]:
-        """Yield one epoch's batches, in an order fixed by (seed, epoch), from a row on."""
+    def blocks(self, epoch: int, start_row: int = 0) -> Iterator[Batch]:
+        """Yield one epoch's rows, in an order fixed by (seed, epoch), from a row on."""
         ...
 
 

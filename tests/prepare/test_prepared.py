@@ -125,7 +125,7 @@ def test_features_of_one_name_are_told_apart():
         "day": data["day"], "day.year": [i + 0.5 for i in range(ROWS)], "day.month": data["city"],
         "size": data["size"], "size is missing": data["size"][::-1], "y": TARGET,
     }  # fmt: skip
-    prepared = sl.prepare(sl.split(sl.read(named), target="y"))
+    prepared = sl.prepare(sl.split(sl.read(named), target="y"), numeric="robust")
     names = [f.name for f in (*prepared.spec.numeric, *prepared.spec.categorical)]
     assert len(set(names)) == len(names)
     assert {"day.year", "day.year (2)", "size is missing", "day.month (2)"} <= set(names)

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as hn
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 
 from sightline.contracts import SCALINGS
-from sightline.prepare.transform import FARTHEST, Transform
+from sightline.prepare.transform import FARTHEST, QUANTILES, Transform
 
 any_number = st.floats(allow_nan=True, allow_infinity=False, width=64)
 columns = hn.arrays(np.float64, st.integers(1, 40), elements=any_number)
@@ -84,13 +84,15 @@ def test_quantile_is_as_scikit_learns(rows, ties):
     later = random.exponential(size=300)
     if ties:
         train, later = train.round(1), later.round(1)
-    theirs = QuantileTransformer(output_distribution="normal", n_quantiles=1000, subsample=None)
+    theirs = QuantileTransformer(
+        output_distribution="normal", n_quantiles=QUANTILES, subsample=None
+    )
     expected = theirs.fit(train[:, None]).transform(later[:, None])[:, 0]
     out = apply(fitted("quantile", train), later)[:, 0].numpy()
     # Lines between scores, not ranks: the same at the knots, apart between them in the tails.
-    inside = np.abs(expected) < 2.5
+    inside = np.abs(expected) < 1.9
     assert inside.sum() > 250
-    np.testing.assert_allclose(out[inside], expected[inside], atol=0.01)
+    np.testing.assert_allclose(out[inside], expected[inside], atol=0.02)
 
 
 def test_an_outlier_is_bent_and_not_forgotten():

@@ -1,8 +1,9 @@
-"""CSV and TSV files to raw columns: DuckDB at full speed, Python's reader to find the fault.
+"""CSV and TSV files to raw columns: Arrow at full speed, Python's reader to find the fault.
 
-The fast path reads each column once, as numbers where a sample says so and as text otherwise.
-DuckDB refuses a file with one broken row without saying enough, so a refusal sends the file
-through the careful path, which knows the physical line of every row.
+The fast path reads each column once, as numbers where the first rows say so and as text otherwise;
+a cell that is no number makes it read those columns again as text and look. Arrow refuses a file
+with one row of the wrong shape without saying enough, so a refusal sends the file through the
+careful path, which knows the physical line of every row.
 """
 
 from __future__ import annotations
@@ -11,26 +12,26 @@ import csv
 import io
 import math
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pa_compute
+import pyarrow.csv as pc
 
 from sightline.contracts import BadRow
 from sightline.errors import DataError, shorten
-from sightline.load.values import BAD, from_floats, is_code, is_float, parse_number, to_floats
-
-if TYPE_CHECKING:
-    import duckdb
+from sightline.load.parallel import each_column
+from sightline.load.values import BAD, NUMBER, from_floats, is_code, parse_number
 
 OnBadRows = Literal["error", "skip", "keep"]
 SAMPLE_ROWS = 500
-BATCH_ROWS = 122_880  # DuckDB's own row group
+BLOCK_BYTES = 1 << 22
 CODECS = {".gz": "gzip", ".zst": "zstd"}
 
 
@@ -135,100 +136,110 @@ class Delimited:
             DataError: No rows, or a bad row with `on_bad_rows="error"`.
         """
         keep = [i for i, name in enumerate(self.names) if wanted is None or name in wanted]
-        with tempfile.TemporaryDirectory() as scratch:
-            fast = None
-            if csv_is_plain(self.encoding):
-                fast = self._fast(self.path, keep, text, missing)
-            else:  # Python knows far more encodings than DuckDB: write the file again as UTF-8
-                copy = Path(scratch) / "utf8.csv"
-                with (
-                    text_of(self.path, self.encoding) as lines,
-                    copy.open("w", encoding="utf-8", newline="") as out,
-                    readable(self.path, self.encoding),
-                ):
-                    while block := lines.read(1 << 22):
-                        out.write(block)
-                fast = self._fast(copy, keep, text, missing)
-        if fast is not None:
-            return RawFile(fast, self.notes, [], 0)
-        return self._careful(keep, on_bad_rows)
+        table = self._fast(keep, text, missing)
+        return RawFile(table, self.notes, [], 0) if table else self._careful(keep, on_bad_rows)
 
     # ------------------------------------------------------------- the fast path
 
     def _fast(
-        self, path: Path, keep: list[int], text: frozenset[str], missing: Sequence[str]
+        self, keep: list[int], text: frozenset[str], missing: Sequence[str]
     ) -> pa.Table | None:
-        """Read with DuckDB; None when it refuses the file."""
-        import duckdb
-
-        if any("\n" in name or "\r" in name for name in self.names):
-            return None  # DuckDB takes a break in a name for how lines end, and finds no rows
-
-        source = _source(path, len(self.names), self.delimiter, self.blank)
-        everything = ", ".join(f"c{i}" for i in keep) or "c0"
+        """Read with Arrow; None when it refuses the file, for a row of the wrong shape say."""
+        numbers = self._find_numbers(keep, missing) - {i for i in keep if self.names[i] in text}
         try:
-            with duckdb.connect() as connection:
-                connection.execute("SET preserve_insertion_order = true")
-                connection.execute("SET enable_progress_bar = false")
-                # One pass has nothing to optimise, and trying takes seconds from 100 columns on.
-                connection.execute("PRAGMA disable_optimizer")
-                head = connection.sql(f"SELECT {everything} FROM {source} LIMIT {SAMPLE_ROWS}")
-                sample = head.to_arrow_table()
-                numbers = {
-                    i
-                    for i in keep
-                    if self.names[i] not in text
-                    and _looks_numeric(sample.column(f"c{i}").to_pylist(), missing)
-                }
-                exact = {i: _number(f"c{i}", missing) for i in numbers}
-                plain = not any(is_float(token) for token in missing if token != "NaN")
-                quick = {i: _quick_number(f"c{i}") for i in numbers} if plain else exact
-                chosen = {i: quick.get(i, f"c{i}") for i in keep} or {0: "c0"}
-                columns = _stream(connection, source, chosen)
-                # Something else than numbers in it: look again, now for texts that mean missing.
-                doubtful = (
-                    [i for i in numbers if np.isinf(to_floats(columns[i])).any()] if plain else []
-                )
-                if doubtful:
-                    columns |= _stream(connection, source, {i: exact[i] for i in doubtful})
-        except (duckdb.Error, pa.ArrowException, OSError):  # Arrow wraps what comes mid-stream
+            columns = self._arrow(keep, dict.fromkeys(numbers, pa.float64()), missing)
+        except pa.ArrowInvalid:  # some cell is no number: find out which ones
+            try:
+                columns = self._arrow(keep, dict.fromkeys(numbers, pa.string()), missing)
+            except (pa.ArrowInvalid, UnicodeError):
+                return None
+        except UnicodeError:
             return None
-        return pa.table(
-            [columns[i] for i in keep] or [columns[0]], [self.names[i] for i in keep] or ["c0"]
-        )
+
+        def finish(i: int) -> pa.ChunkedArray:
+            column = columns.pop(i)  # its first form is let go, column by column
+            if i not in numbers:
+                return column
+            text = pa.types.is_string(column.type)
+            return from_floats(_tolerant(column, missing) if text else column.to_numpy())
+
+        rows = len(next(iter(columns.values())))
+        done = each_column(finish, keep, rows)
+        return pa.table(done, [self.names[i] for i in keep])
+
+    def _arrow(
+        self, keep: list[int], types: dict[int, pa.DataType], missing: Sequence[str]
+    ) -> dict[int, pa.ChunkedArray]:
+        """Parse the file once: some columns by `types`, the others as categories of text."""
+        names = [f"c{i}" for i in range(len(self.names))]
+        words = pa.dictionary(pa.int32(), pa.string())
+        with ExitStack() as stack:
+            stream: Any = stack.enter_context(bytes_of(self.path))
+            if not is_utf8(self.encoding):
+                stream = _Transcoded(stream, self.encoding)
+            table = pc.read_csv(
+                stream,
+                pc.ReadOptions(
+                    column_names=names, skip_rows=self.blank, skip_rows_after_names=1,
+                    block_size=BLOCK_BYTES,
+                ),
+                pc.ParseOptions(
+                    delimiter=self.delimiter, newlines_in_values=True,
+                    ignore_empty_lines=len(names) > 1,
+                ),
+                pc.ConvertOptions(
+                    column_types={names[i]: types.get(i, words) for i in keep},
+                    include_columns=[names[i] for i in keep] or names[:1],
+                    # Numbers alone: in text the empty string becomes missing later, "NA" never.
+                    null_values=["", *missing], strings_can_be_null=False,
+                ),
+                memory_pool=_pool(),
+            )  # fmt: skip
+        return dict(zip(keep or [0], table.columns, strict=True))
+
+    def _find_numbers(self, keep: list[int], missing: Sequence[str]) -> set[int]:
+        """Guess from the first rows which columns hold numbers; all rows decide later."""
+        rows = [cells for _, cells, _ in islice(self.records(), SAMPLE_ROWS) if cells]
+        return {i for i in keep if _looks_numeric([cells[i] for cells in rows], missing)}
 
     # ------------------------------------------------------------- the careful path
 
     def records(self) -> Iterator[tuple[int, list[str] | None, str]]:
         """Yield (physical line, cells or None, fault) for each data row, in file order."""
         with text_of(self.path, self.encoding) as lines, unlimited_fields():
-            reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+            memory = _Memory(lines)
+            reader = csv.reader(memory, delimiter=self.delimiter)
             header_seen = False
             while True:
                 line = reader.line_num + 1
-                fault = ""
-                cells: list[str] | None = None
-                try:
-                    with readable(self.path, self.encoding, line):
-                        cells = next(reader)
-                except StopIteration:
+                memory.forget()
+                with readable(self.path, self.encoding, line):
+                    cells: list[str] | None = next(reader, None)
+                if cells is None:
                     return
-                except csv.Error as error:
-                    if "unexpected end of data" in str(error):
-                        raise DataError(
-                            f'{self.path}, line {line:,}: a quote (") opens and never closes.',
-                            "Close the quote, or double it if it is part of the text.",
-                        ) from None
-                    fault = f"the quotes do not match ({error})"
+                if memory.ended and self._open_quote(memory.text):
+                    raise DataError(
+                        f'{self.path}, line {line:,}: a quote (") opens and never closes.',
+                        "Close the quote, or double it if it is part of the text.",
+                    )
+                fault = ""
                 if cells == [] and (len(self.names) > 1 or not header_seen):
                     continue  # a blank line
                 if not header_seen:
                     header_seen = True
                     continue
-                if cells is not None and len(cells) != len(self.names) and cells != []:
+                if len(cells) != len(self.names) and cells != []:
                     fault = f"{len(cells)} cells where the header has {len(self.names)}"
                     cells = None
                 yield line, cells, fault
+
+    def _open_quote(self, text: str) -> bool:
+        """Tell whether a file's last record ends within quotes."""
+        try:
+            list(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, strict=True))
+        except csv.Error as error:
+            return "unexpected end of data" in str(error)
+        return False
 
     def _careful(self, keep: list[int], on_bad_rows: OnBadRows) -> RawFile:
         columns: list[list[str | None]] = [[] for _ in keep]
@@ -294,9 +305,66 @@ def _free(stem: str, taken: set[str], start: int = 1) -> str:
     return name
 
 
-def csv_is_plain(encoding: str) -> bool:
-    """Tell whether DuckDB can read this encoding itself."""
+def _pool() -> pa.MemoryPool:
+    """Arrow's jemalloc where it is built in: it gives a parsed block's memory back to the next."""
+    try:
+        return pa.jemalloc_memory_pool()
+    except NotImplementedError:
+        return pa.default_memory_pool()
+
+
+def is_utf8(encoding: str) -> bool:
+    """Tell whether a file in this encoding is UTF-8 as it stands.
+
+    Example:
+        >>> from sightline.load.delimited import is_utf8
+        >>> is_utf8("UTF_8"), is_utf8("cp1252")
+        (True, False)
+    """
     return encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii", "us-ascii", "utf-8-sig"}
+
+
+class _Transcoded(io.RawIOBase):
+    """A file in any encoding that Python knows, as the UTF-8 that Arrow reads."""
+
+    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+        self._text = io.TextIOWrapper(stream, encoding, newline="")
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        while size < 0 or len(self._rest) < size:
+            more = self._text.read(1 << 20)
+            if not more:
+                break
+            self._rest += more.encode()
+        size = len(self._rest) if size < 0 else size
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+
+class _Memory:
+    """Lines on their way to a reader, with those of the current record kept."""
+
+    def __init__(self, lines: IO[str]) -> None:
+        self._lines = lines
+        self._kept: list[str] = []
+        self.ended = False
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self._kept.append(line)
+            yield line
+        self.ended = True
+
+    def forget(self) -> None:
+        self._kept.clear()
+
+    @property
+    def text(self) -> str:
+        return "".join(self._kept)
 
 
 def refuse_binary(path: Path, encoding: str | None) -> None:
@@ -333,14 +401,12 @@ def refuse_binary(path: Path, encoding: str | None) -> None:
 def bytes_of(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading, unpacking .gz and .zst."""
     codec = CODECS.get(path.suffix.lower())
-    if codec is None:
-        with path.open("rb") as plain:
-            yield plain
-        return
     try:
         with pa.input_stream(str(path), compression=codec) as stream:
             yield stream
     except OSError as error:
+        if codec is None:
+            raise
         raise DataError(
             f"{path} cannot be unpacked: {error}.", f"Check that it is a whole {codec} file."
         ) from error
@@ -388,65 +454,16 @@ def unlimited_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _source(path: Path, columns: int, delimiter: str, blank: int) -> str:
-    types = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(columns))
-    codec = CODECS.get(path.suffix.lower(), "none")
-    return (
-        f"read_csv([{_quote(_no_glob(str(path.absolute())))}], header=true, auto_detect=false, skip={blank}, "
-        f"delim={_quote(delimiter)}, "
-        f"quote='\"', escape='\"', nullstr='', compression='{codec}', columns={{{types}}})"
-    )
-
-
-def _no_glob(path: str) -> str:
-    """DuckDB expands * ? [ in a path: put each in brackets, where it stands for itself."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _number(column: str, missing: Sequence[str]) -> str:
-    """SQL for a column of numbers: NaN when missing, infinite when it is no number."""
-    number = f"try_cast({column} AS DOUBLE)"
-    listed = [token for token in missing if is_float(token)]
-    if listed:  # a number such as -999 that stands for missing
-        tokens = ", ".join(map(_quote, listed))
-        number = f"CASE WHEN trim({column}) IN ({tokens}) THEN NULL ELSE {number} END"
-    empty = f"{column} IS NULL OR trim({column}) = ''"
-    if missing:
-        empty += f" OR trim({column}) IN ({', '.join(map(_quote, missing))})"
-    return f"coalesce({number}, if({empty}, 'NaN'::DOUBLE, 'Infinity'::DOUBLE))"
-
-
-def _quick_number(column: str) -> str:
-    """SQL for a column whose empty cells alone are missing: a third faster than `_number`."""
-    other = f"if({column} IS NULL, 'NaN'::DOUBLE, 'Infinity'::DOUBLE)"
-    return f"coalesce(try_cast({column} AS DOUBLE), {other})"
-
-
-def _stream(
-    connection: duckdb.DuckDBPyConnection, source: str, chosen: dict[int, str]
-) -> dict[int, pa.ChunkedArray]:
-    """Read columns batch by batch: numbers into arrays of our own, text as categories.
-
-    A batch keeps all its columns in memory while one of them is in use, so none is kept.
-    """
-    parts: dict[int, list[Any]] = {i: [] for i in chosen}
-    query = connection.sql(f"SELECT {', '.join(chosen.values())} FROM {source}")
-    for batch in query.to_arrow_reader(BATCH_ROWS):
-        for column, part in zip(batch.columns, parts.values(), strict=True):
-            text = pa.types.is_string(column.type)
-            part.append(column.dictionary_encode() if text else column.to_numpy().copy())
-    columns = {}
-    for i in chosen:
-        part = parts.pop(i)
-        if part and isinstance(part[0], np.ndarray):
-            columns[i] = from_floats(np.concatenate(part))
-        else:
-            columns[i] = pa.chunked_array(part, pa.dictionary(pa.int32(), pa.string()))
-    return columns
+def _tolerant(texts: pa.ChunkedArray, missing: Sequence[str]) -> np.ndarray:
+    """Turn text into numbers: NaN where missing, `BAD` where it is no number."""
+    trimmed = pa_compute.utf8_trim_whitespace(texts)
+    number = pa_compute.match_substring_regex(trimmed, f"^({NUMBER})$")
+    gone = pa_compute.is_in(trimmed, value_set=pa.array(["", *missing], pa.string()))
+    numbers = pa_compute.if_else(number, trimmed, pa.scalar(None, pa.string())).cast(pa.float64())
+    floats = numbers.to_numpy()
+    is_number = number.to_numpy()
+    is_missing = gone.to_numpy()
+    return np.where(is_missing, np.nan, np.where(is_number, floats, BAD))
 
 
 def _looks_numeric(texts: list[str | None], missing: Sequence[str]) -> bool:

@@ -429,19 +429,21 @@ def _role(typed: Typed) -> Column:
     rows = len(data) - data.null_count
     if rows == 0:
         return replace(column, role="ignored", reason="all values are missing")
-    if column.kind in ("categorical", "text"):
-        one = len(pc.unique(data.chunk(0).indices.drop_null())) == 1
-    else:
-        span = pc.min_max(data).as_py()
-        one = span["min"] == span["max"]
-    if one and data.null_count == 0 and len(data) > 1:
-        value = shorten(str(pc.drop_null(data)[0].as_py()), 30)
+    if data.null_count == 0 and len(data) > 1 and _is_constant(data):
+        value = shorten(str(data[0].as_py()), 30)
         return replace(column, role="ignored", reason=f"one value in every row: {value}")
     if column.kind == "numeric" and column.values == "integer" and rows >= IDENTIFIER_ROWS:
         reason = _counts_rows(column.name, v.to_floats(data))
         if reason:
             return replace(column, role="ignored", reason=reason)
     return column
+
+
+def _is_constant(data: pa.ChunkedArray) -> bool:
+    """One value in every row? The first rows mostly tell, so they are asked first."""
+    if pa.types.is_dictionary(data.type):
+        data = pa.chunked_array([data.chunk(0).indices])
+    return all(len(pc.unique(part)) == 1 for part in (data[:100], data))
 
 
 def _counts_rows(name: str, floats: np.ndarray) -> str | None:

@@ -337,9 +337,8 @@ def _not_numbers(files: Sequence[RawFile]) -> frozenset[str]:
         if any(numeric) and not all(numeric):
             wrong.add(name)
         elif any(numeric):
-            floats = [to_floats(column) for column in columns]
-            bad = sum(count_bad(part) for part in floats)
-            given = sum(int(np.count_nonzero(~np.isnan(part))) for part in floats)
+            bad = sum(count_bad(to_floats(column)) for column in columns)
+            given = sum(len(column) - column.null_count for column in columns)
             if bad > (1 - NUMBER_SHARE) * given:
                 wrong.add(name)
     return frozenset(wrong)

@@ -438,6 +438,8 @@ def stratified_order(classes: np.ndarray, seed: int) -> np.ndarray:
     """
     random = np.random.default_rng(seed)
     shuffled = random.permutation(len(classes))
+    if len(classes) and classes.max() < 2**15:
+        classes = classes.astype(np.int16)  # numpy sorts these by radix, ten times faster
     by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
     _, starts, counts = np.unique(classes[by_class], return_index=True, return_counts=True)
     rank = np.arange(len(classes)) - np.repeat(starts, counts)

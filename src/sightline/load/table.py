@@ -16,6 +16,7 @@ from sightline.contracts import BadRow, Column, Kind, Schema
 from sightline.errors import DataError, OptionError, did_you_mean, shorten
 from sightline.load.delimited import OnBadRows
 from sightline.load.kinds import Typed, check_kinds, type_column
+from sightline.load.parallel import each_column
 from sightline.load.sources import Place, Raw, open_source
 from sightline.load.values import (
     EPOCH,
@@ -176,13 +177,18 @@ def read(
             raise OptionError(
                 f"{raw.name} has no column {name!r}.", did_you_mean(name, raw.table.column_names)
             )
-    typed = [
-        type_column(
-            name, raw.table.column(name), kind=kinds.get(name), missing=tokens,
+
+    def type_(name: str) -> Typed:
+        return type_column(
+            name,
+            raw.table.column(name),
+            kind=kinds.get(name),
+            missing=tokens,
             note=raw.notes.get(name),
         )
-        for name in raw.table.column_names if name not in set(drop)
-    ]  # fmt: skip
+
+    kept = [name for name in raw.table.column_names if name not in set(drop)]
+    typed = each_column(type_, kept, raw.table.num_rows)
     if not raw.table.num_columns:
         raise DataError(f"{raw.name} has no columns.", "Give a table with columns and rows.")
     if not typed:

@@ -38,6 +38,9 @@ DATE_FORMATS = (
     "%d/%m/%Y %H:%M",
     "%d/%m/%Y %H:%M:%S",
 )
+NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?[nN][aA][nN]"
+"""A number, for every reader: ASCII digits, a point, an exponent; or NaN, which means missing."""
+_NUMBER = re.compile(NUMBER)
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
 _DIGITS_FIRST = re.compile(r"\s*\d")
 _LEADING_ZERO = re.compile(r"0\d+")
@@ -45,7 +48,7 @@ TRUTH = {"true": True, "false": False}
 
 
 def parse_number(text: str, missing: Collection[str]) -> float:
-    """Read a number as DuckDB's CAST to DOUBLE does: ASCII digits, a point, an exponent.
+    """Read a number as Arrow's CSV reader does: ASCII digits, a point, an exponent.
 
     Returns:
         The number; NaN when the text means missing; `BAD` when it is no (finite) number.
@@ -58,13 +61,10 @@ def parse_number(text: str, missing: Collection[str]) -> float:
     stripped = text.strip()
     if not stripped or text in missing or stripped in missing:
         return math.nan
-    if not text.isascii():
+    if not _NUMBER.fullmatch(stripped):
         return BAD
-    try:
-        number = float(stripped)
-    except ValueError:
-        return BAD
-    return BAD if math.isinf(number) else number
+    number = float(stripped)
+    return BAD if math.isinf(number) else number  # 1e999
 
 
 def is_float(text: str) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,20 +16,20 @@ from sightline.contracts import (
     Column,
     NumericFeature,
     Scaling,
-    Schema,
     Spec,
 )
-from sightline.errors import DataError, OptionError, did_you_mean
+from sightline.errors import OptionError, did_you_mean
 from sightline.load.batches import TensorSource
+from sightline.load.parallel import each_column
 from sightline.load.split import Splits, target_values
-from sightline.load.table import Table
-from sightline.prepare.encode import PARTS, Encoder, Way, date_numbers, find_words
+from sightline.prepare.encode import Encoded, Encoder
+from sightline.prepare.fit import distinct, fit
 from sightline.prepare.transform import Transform
 
-CHUNK_ROWS = 65_536
+CHUNK_ROWS = 32_768
+NOTHING_MORE = np.empty((0, 0))
 EDGES = 17
-EDGE_ROWS = 100_000
-MOST_WORDS = 64
+EDGE_ROWS = 20_000
 DEFAULT_SCALING: Scaling = "quantile"
 
 
@@ -171,32 +171,33 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
         True
     """
     scaling = check_scaling(numeric)
-    encoder, transform, numbers = _fit(splits, scaling)
+    encoder, transform, numbers = fit(splits, scaling)
     table = splits.table
     target = target_values(table, splits.target)
     reader = encoder.open(table)
-    parts: dict[str, Batch] = {}
-    outside: dict[str, int] = {}
-    unseen: dict[str, int] = {}
-    for name, rows in (("train", splits.train), ("valid", splits.valid), ("test", splits.test)):
-        width = len(numbers)
-        numeric_ND = torch.empty(len(rows), width)
+    outside: Counter[str] = Counter()
+    unseen: Counter[str] = Counter()
+
+    def part(rows: np.ndarray) -> Batch:
+        numeric_ND = torch.empty(len(rows), len(numbers))
         categorical_NC = torch.empty(len(rows), len(encoder.codes), dtype=torch.int32)
-        for start in range(0, len(rows), CHUNK_ROWS):
-            part = rows[start : start + CHUNK_ROWS]
-            encoded = reader(part)
-            stop = start + len(part)
-            numeric_ND[start:stop] = transform(torch.from_numpy(encoded.numeric))
-            categorical_NC[start:stop] = torch.from_numpy(encoded.categorical)
-            for total, counts in ((outside, encoded.out_of_range), (unseen, encoded.unseen)):
-                for column, count in counts.items():
-                    total[column] = total.get(column, 0) + count
+
+        def fill(start: int) -> Encoded:
+            some = slice(start, start + CHUNK_ROWS)
+            encoded = reader(rows[some])
+            numeric_ND[some] = transform(torch.from_numpy(encoded.numeric))
+            categorical_NC[some] = torch.from_numpy(encoded.categorical)
+            return replace(encoded, numeric=NOTHING_MORE, categorical=NOTHING_MORE)
+
+        for encoded in each_column(fill, range(0, len(rows), CHUNK_ROWS), len(rows)):
+            outside.update(encoded.out_of_range)
+            unseen.update(encoded.unseen)
         values = torch.from_numpy(target[rows])
-        if splits.target.task == "regression":
-            values = values.to(torch.float32)
-        row = torch.from_numpy(rows)
-        parts[name] = Batch(numeric_ND, categorical_NC, values, None, None, row)
-    names = _distinct([*(feature.name for feature in numbers), *encoder.codes])
+        values = values.to(torch.float32) if splits.target.task == "regression" else values
+        return Batch(numeric_ND, categorical_NC, values, None, None, torch.from_numpy(rows))
+
+    parts = {"train": part(splits.train), "valid": part(splits.valid), "test": part(splits.test)}
+    names = iter(distinct([*(feature.name for feature in numbers), *encoder.codes]))
     numbers = [replace(feature, name=next(names)) for feature in numbers]
     spec = Spec(
         numeric=tuple(_with_edges(numbers, parts["train"].numeric, len(encoder.numbers))),
@@ -209,106 +210,6 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
     return Prepared(
         spec, encoder, transform, **parts, splits=splits, notes=tuple(_notes(outside, unseen))
     )
-
-
-def _fit(splits: Splits, scaling: Scaling) -> tuple[Encoder, Transform, list[NumericFeature]]:
-    """Learn ranges, vocabularies and statistics from the training rows alone."""
-    table, rows = splits.table, splits.train
-    ways: list[Way] = []
-    ranges: dict[str, tuple[float, float]] = {}
-    vocabularies: dict[str, tuple[str, ...]] = {}
-    fitted: list[tuple[np.ndarray, bool]] = []  # each number's training values, and is it flagged?
-    for column in table.schema.features:
-        name = column.name
-        if column.kind == "numeric":
-            values = table.numbers(name)[rows]
-            empty = np.isnan(values)
-            given = values[~empty] if empty.any() else values
-            ranges[name] = (float(given.min()), float(given.max())) if len(given) else (0.0, 0.0)
-            ways.append(Way(name, "number"))
-            fitted.append((values, bool(empty.any())))
-        elif column.kind == "datetime":
-            moments = table.moments(name)[rows]
-            empty = moments == np.iinfo(np.int64).min
-            kept = moments[~empty]
-            first, last = (int(kept.min()), int(kept.max())) if len(kept) else (0, 0)
-            ranges[name] = (first, last)
-            found = date_numbers(moments, first, PARTS)[1:]
-            parts = tuple(p for p, v in zip(PARTS, found, strict=True) if _varies(v))
-            ways.append(Way(name, "date", parts))
-            columns = date_numbers(moments, first, parts)
-            fitted += [(v, bool(empty.any()) and i == 0) for i, v in enumerate(columns)]
-        elif column.kind == "text":
-            words = table.words(name)
-            codes = words.indices.take(_arrow_rows(rows)).drop_null().to_numpy()
-            counts = np.bincount(codes, minlength=len(words.dictionary))
-            seen = np.flatnonzero(counts)
-            texts = words.dictionary.take(_arrow_rows(seen)).to_pylist()
-            ngrams = find_words(texts, counts[seen], MOST_WORDS)
-            if not ngrams:
-                continue  # `describe` says so
-            vocabularies[name] = ngrams
-            ways.append(Way(name, "words"))
-            fitted += [(np.array([0.0, 1.0]), False)] * len(ngrams)
-        else:
-            vocabularies[name] = _vocabulary(table, column, rows)
-            ways.append(Way(name, "codes"))
-    if not ways:
-        raise DataError(
-            f"{table.name} has no feature that can be prepared: every one is text in which no word "
-            f"comes twice ({', '.join(repr(column.name) for column in table.schema.features[:5])}).",
-            "Give another column, or read these as another kind with kinds= (--kind).",
-        )
-    schema = Schema(table.schema.columns, table.schema.missing, ranges, vocabularies)
-    encoder = Encoder(schema, tuple(ways))
-    flags = [place for place, (_, flagged) in enumerate(fitted) if flagged]
-    names = encoder.numbers
-    words_ways = {way.column for way in ways if way.how == "words"}
-    transform = Transform(scaling, len(fitted), flags)
-    for place, (values, _) in enumerate(fitted):
-        if names[place][1] in words_ways and scaling != "quantile":
-            continue  # 0 and 1 already; a missing text has none of the words
-        transform.fit_column(place, values)
-    features = [NumericFeature(name, column) for name, column in names]
-    features += [
-        NumericFeature(f"{names[place][0]} is missing", names[place][1]) for place in flags
-    ]
-    return encoder, transform, features
-
-
-def _vocabulary(table: Table, column: Column, rows: np.ndarray) -> tuple[str, ...]:
-    """The training values, most frequent first; ties in alphabetical order."""
-    if column.kind == "boolean":
-        flags = table.flags(column.name)[rows]
-        return tuple(text for flag, text in enumerate(("false", "true")) if (flags == flag).any())
-    words = table.words(column.name)
-    codes = words.indices.take(_arrow_rows(rows)).drop_null().to_numpy()
-    counts = np.bincount(codes, minlength=len(words.dictionary))
-    texts = words.dictionary.to_pylist()
-    seen = sorted(np.flatnonzero(counts).tolist(), key=lambda code: (-counts[code], texts[code]))
-    return tuple(texts[code] for code in seen)
-
-
-def _arrow_rows(rows: np.ndarray) -> Any:
-    import pyarrow as pa
-
-    return pa.array(rows)
-
-
-def _varies(values: np.ndarray) -> bool:
-    given = values[~np.isnan(values)]
-    return bool(len(given)) and bool(given.min() != given.max())
-
-
-def _distinct(names: Sequence[str]) -> Iterator[str]:
-    """Tell apart what has one name: a column "day.year" beside the year of a date "day"."""
-    taken: set[str] = set()
-    for name in names:
-        other, number = name, 2
-        while other in taken:
-            other, number = f"{name} ({number})", number + 1
-        taken.add(other)
-        yield other
 
 
 def _with_edges(

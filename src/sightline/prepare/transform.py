@@ -6,7 +6,8 @@ Letters: N rows, A numbers from the encoder, F flags, D = A + F features.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,15 +15,77 @@ from torch import Tensor, nn
 
 from sightline.contracts import Scaling
 
-QUANTILES = 1000
+QUANTILES = 256
 STEEPEST = 1e300
 """Between knots that are next to each other in float64 a line has no finite slope."""
 QUANTILE_ROWS = 100_000
 """Quantiles are taken of about so many training rows at most, evenly spread over the table."""
 LARGEST = 1e100
 """Training values count as no larger than this: their squares would overflow."""
+SMALLEST = 1e-300
+"""A spread below this is none: the column is constant."""
 FARTHEST = 1e6
 """No scaled number is farther from 0: layers multiply and add in float32."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What scaling one column of numbers takes.
+
+    Attributes:
+        center, scale: Subtracted, and divided by.
+        fill: In place of what is missing.
+        knots, scores: For "quantile", increasing float64 values and the scores they map to.
+    """
+
+    center: float = 0.0
+    scale: float = 1.0
+    fill: float = 0.0
+    knots: np.ndarray | None = None
+    scores: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, values: np.ndarray, scaling: Scaling) -> Self:
+        """Compute them from training values, NaN where missing.
+
+        Example:
+            >>> import numpy as np
+            >>> from sightline.prepare.transform import Statistics
+            >>> Statistics.of(np.array([1.0, 3.0, np.nan]), "standard").center
+            2.0
+        """
+        given = values[~np.isnan(values)]
+        if not len(given):
+            return cls()  # all missing in the training rows: the column stays 0, its flag 1
+        if scaling == "quantile":
+            given = given[:: -(-len(given) // QUANTILE_ROWS)]
+        given = given.clip(-LARGEST, LARGEST)
+        if scaling == "standard":
+            center, scale = float(given.mean()), float(given.std())
+            return cls(center, scale if scale >= SMALLEST else 1.0, center)
+        fill = float(np.median(given))
+        if scaling == "minmax":
+            center = float(given.min())
+            scale = float(given.max()) - center
+        elif scaling == "robust":
+            low, center, high = (float(q) for q in np.quantile(given, (0.25, 0.5, 0.75)))
+            # Most values equal: the quartiles say nothing, the whole range does.
+            scale = high - low or float(given.max() - given.min()) / 2
+        else:
+            return cls(0.0, 1.0, fill, *_knots(given))
+        return cls(center, scale if scale >= SMALLEST else 1.0, fill)
+
+
+def _knots(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different quantiles, and the normal score of each one's mean rank."""
+    ranks = np.linspace(0, 1, QUANTILES)
+    # Interpolated quantiles of equal values may differ in their last bit, either way.
+    quantiles = np.maximum.accumulate(np.quantile(given, ranks))
+    knots, which = np.unique(quantiles, return_inverse=True)
+    mean = np.bincount(which, ranks) / np.bincount(which)
+    edge = 0.5 / QUANTILES
+    scores = torch.special.ndtri(torch.from_numpy(mean.clip(edge, 1 - edge)))
+    return knots, scores.numpy()
 
 
 class Transform(nn.Module):
@@ -75,27 +138,20 @@ class Transform(nn.Module):
 
     def fit_column(self, place: int, values: np.ndarray) -> None:
         """Learn one column's statistics from its training values (NaN is missing)."""
-        given = values[~np.isnan(values)].clip(-LARGEST, LARGEST)
-        if not len(given):
-            return  # all missing in the training rows: the column stays 0, its flag 1
-        if self.scaling == "quantile":
-            given = given[:: -(-len(given) // QUANTILE_ROWS)]
-        fill, center, scale = float(np.median(given)), 0.0, 1.0
-        if self.scaling == "standard":
-            center, scale = float(given.mean()), float(given.std())
-            fill = center
-        elif self.scaling == "minmax":
-            center = float(given.min())
-            scale = float(given.max()) - center
-        elif self.scaling == "robust":
-            low, center, high = (float(q) for q in np.quantile(given, (0.25, 0.5, 0.75)))
-            # Most values equal: the quartiles say nothing, the whole range does.
-            scale = high - low or float(given.max() - given.min()) / 2
-        else:
-            self._fit_knots(place, given)
-        if scale < 1e-300:
-            scale = 1.0
-        self.center[place], self.scale[place], self.fill[place] = center, scale, fill
+        self.set_column(place, Statistics.of(values, self.scaling))
+
+    def set_column(self, place: int, found: Statistics) -> None:
+        """Take one column's statistics."""
+        self.center[place], self.scale[place] = found.center, found.scale
+        self.fill[place] = found.fill
+        if found.knots is not None and found.scores is not None:
+            knots, scores = torch.from_numpy(found.knots), torch.from_numpy(found.scores)
+            slopes = torch.diff(scores) / torch.diff(knots)
+            self.knots[place] = knots[-1]  # what is left over repeats the last knot, flat
+            self.scores[place] = scores[-1]
+            self.knots[place, : len(knots)] = knots
+            self.scores[place, : len(knots)] = scores
+            self.slopes[place, : len(slopes)] = slopes.clamp(max=STEEPEST)
 
     def forward(self, numbers_NA: Tensor) -> Tensor:
         """Map float64 [N, A] with NaN to float32 [N, D]."""
@@ -110,28 +166,16 @@ class Transform(nn.Module):
         flags_NF = torch.index_select(missing_NA, 1, self.flags)
         return torch.cat([x_NA, flags_NF.to(x_NA.dtype)], dim=1).to(torch.float32)
 
-    def _fit_knots(self, place: int, given: np.ndarray) -> None:
-        ranks = np.linspace(0, 1, QUANTILES)
-        # Interpolated quantiles of equal values may differ in their last bit, either way.
-        quantiles = np.maximum.accumulate(np.quantile(given, ranks))
-        knots, which = np.unique(quantiles, return_inverse=True)
-        mean = np.bincount(which, ranks) / np.bincount(which)
-        edge = 0.5 / QUANTILES
-        scores = torch.special.ndtri(torch.from_numpy(mean.clip(edge, 1 - edge)))
-        slopes = torch.diff(scores) / torch.diff(torch.from_numpy(knots))
-        self.knots[place] = float(knots[-1])  # what is left over repeats the last knot, flat
-        self.scores[place] = scores[-1]
-        self.knots[place, : len(knots)] = torch.from_numpy(knots)
-        self.scores[place, : len(knots)] = scores
-        self.slopes[place, : len(slopes)] = slopes.clamp(max=STEEPEST)
-
     def _normal(self, x_NA: Tensor) -> Tensor:
         """Read each value off its column's lines between knots."""
         x_AN = torch.clamp(x_NA, self.knots[:, 0], self.knots[:, -1]).T.contiguous()
-        left_AN = (torch.searchsorted(self.knots, x_AN) - 1).clamp_(min=0)
+        left_AN = (torch.searchsorted(self.knots, x_AN, right=True) - 1).clamp_(min=0)
         above_AN = x_AN.sub_(torch.gather(self.knots, 1, left_AN))
         rise_AN = above_AN.mul_(torch.gather(self.slopes, 1, left_AN))
-        return rise_AN.add_(torch.gather(self.scores, 1, left_AN)).T
+        score_AN = rise_AN.add_(torch.gather(self.scores, 1, left_AN))
+        # Rounding must not lift a value over the next knot's score: order is kept, to the bit.
+        right_AN = left_AN.add_(1).clamp_(max=QUANTILES - 1)
+        return torch.minimum(score_AN, torch.gather(self.scores, 1, right_AN)).T
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build an empty copy; the buffers hold the rest."""
