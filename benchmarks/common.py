@@ -41,7 +41,7 @@ def machine() -> dict[str, Any]:
     if cpuinfo.exists():
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         processor = names[0].split(":", 1)[1].strip() if names else processor
-    packages = ("sightline", "torch", "numpy", "pandas", "pyarrow", "duckdb", "scikit-learn")
+    packages = ("sightline", "torch", "numpy", "pandas", "pyarrow", "scikit-learn")
     return {
         "processor": processor, "cores": os.cpu_count(), "system": platform.system(),
         "python": platform.python_version(), "versions": {name: version(name) for name in packages},

@@ -1,6 +1,6 @@
 """CSV to training tensors: Sightline against pandas and scikit-learn, time and peak memory.
 
-    python -m benchmarks.load_speed [--rows 1000000] [--repeats 5]
+    python -m benchmarks.load_speed [--rows 1000000] [--repeats 5] [--numeric quantile]
 
 The table has 20 numeric columns, 10 columns of categories (3 to 5000 different texts) and a
 target; 5 % of the cells are missing. Each side runs in a process of its own, in turn. pandas and
@@ -51,12 +51,12 @@ print(json.dumps({"seconds": seconds, "peak": peak - base, "tensors": tensors}))
 OURS = (
     START
     + """
-import torch, duckdb, pyarrow.compute, sightline as sl
+import torch, pyarrow.compute, sightline as sl
 import sightline.load.table, sightline.load.split, sightline.prepare.prepared, pyarrow.csv
 """
     + WATCH
     + """
-prepared = sl.prepare(sl.split(sl.read(sys.argv[1]), target="y"))
+prepared = sl.prepare(sl.split(sl.read(sys.argv[1]), target="y"), numeric=sys.argv[2])
 parts = (prepared.train, prepared.valid, prepared.test)
 tensors = sum(t.nbytes for part in parts for t in part if t is not None)
 """
@@ -106,6 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--numeric", default="quantile")
     given = parser.parse_args()
     seen: dict[str, list[dict[str, float]]] = {"sightline": [], "pandas + scikit-learn": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +116,10 @@ def main() -> None:
 
         def run(name: str, code: str) -> float:
             done = subprocess.run(
-                [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+                [sys.executable, "-c", code, str(path), given.numeric],
+                capture_output=True,
+                text=True,
+                check=True,
             )
             seen[name].append(json.loads(done.stdout))
             return seen[name][-1]["seconds"]
@@ -130,8 +134,9 @@ def main() -> None:
     tensors = seen["sightline"][0]["tensors"]
     peak = max(one["peak"] for one in seen["sightline"])
     save(
-        "load_speed",
+        "load_speed" if given.numeric == "quantile" else f"load_speed_{given.numeric}",
         {
+            "numeric": given.numeric,
             "rows": given.rows,
             "csv_bytes": size,
             "seconds": seconds,

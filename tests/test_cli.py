@@ -168,7 +168,7 @@ def test_evaluate_warns_of_training_rows(sightline, here, tmp_path):
     said = sightline("evaluate", "runs/a", "penguins.csv", "--json")
     seen = json.loads(said.out)["training_rows_seen"]
     assert seen >= 276
-    assert f"Warning: {seen} of the 344 rows are rows that the model was trained on" in said.err
+    assert f"Warning: {seen} of the 344 rows of penguins.csv equal a row" in said.err
     text = (here / "penguins.csv").read_text().splitlines()
     other = tmp_path / "other.csv"
     moved = [

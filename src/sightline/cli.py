@@ -274,8 +274,8 @@ def evaluate(
         seen, _ = overlap(loaded, found.table)
         if seen:
             warning = (
-                f"{seen:,} of the {found.table.rows:,} rows are rows that the model was trained on: these "
-                "figures flatter it."
+                f"{seen:,} of the {found.table.rows:,} rows of {source} equal a row that the model was "
+                "trained on, in every value (duplicates among them): these figures flatter it."
             )
         metrics["training_rows_seen"] = seen
     if as_json:
@@ -324,6 +324,8 @@ def inspect(source: str, as_json: bool, **options: Any) -> None:
     """Say what the columns of SOURCE would become, or what a .sightline file holds."""
     from sightline.trace.terminal import TerminalView
 
+    if (Path(source) / "model.sightline").is_file():
+        source = str(Path(source) / "model.sightline")
     if source.endswith(".sightline"):
         from sightline.predict.bundle import describe
 

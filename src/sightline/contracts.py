@@ -135,7 +135,7 @@ class Batch(NamedTuple):
     Attributes:
         numeric: float32 [B, D]; D may be 0.
         categorical: int32 [B, C] codes: 0 missing, 1 unseen, 2.. known; C may be 0.
-        target: [B], int64 class numbers or float32 numbers.
+        target: [B], int64 class numbers, or float64 numbers in the target's own unit.
         weight: [B] or [B, M], or None when every row counts the same.
         base: [B, K] starting logits that the task adds, or None.
         row: int64 [B], which rows of the table these are.

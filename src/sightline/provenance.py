@@ -32,7 +32,9 @@ def evaluate(model: Model) -> dict[str, Any]:
         True
     """
     _, splits = training_data(model)
-    part, rows = ("test", splits.test) if len(splits.test) else ("validation", splits.valid)
+    held = {"test": model.rows["test"].numpy(), "validation": model.rows["valid"].numpy()}
+    part = "test" if len(held["test"]) else "validation"
+    rows = held[part]
     if not len(rows):
         raise DataError(
             "The model was trained on every row: it has neither test nor validation rows.",

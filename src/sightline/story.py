@@ -95,6 +95,7 @@ class Story:
         self.said_network = self.trace.write("build", "network", {
             "class": type(network).__name__, "batch": size,
             "inputs": len(spec.numeric) + len(spec.categorical), "outputs": spec.outputs,
+            "features": len(self.splits.table.schema.features),
             "parameters": sum(p.numel() for p in network.parameters()),
             "layers": [
                 {"name": layer.name, "shape": list(layer.shape), "parameters": counts.get(layer.name, 0)}
@@ -142,8 +143,7 @@ class Story:
         }).body  # fmt: skip
         metrics = {**measure_rows(model, splits, rows), "part": part}
         said = self.trace.write("predict", "metrics", metrics).body
-        inputs = self.said_network["inputs"]
-        self._tell(lesson.predict_stage(example, said, self.target, inputs))
+        self._tell(lesson.predict_stage(example, said, self.target, self.said_network))
         self.trace.write("lesson", "insight", lesson.insight())
         self.trace.write("lesson", "quiz", lesson.quiz(
             self.plan, self.said_split, self.epochs, self.said_end, example, self.target, self.seed

@@ -187,3 +187,20 @@ def test_locate_reads_the_cell_as_written(tmp_path: Path) -> None:
     one = Delimited.open(write(tmp_path / "t.csv", 'a,b\n\n1,"x\ny"\n2, w \n'), None)
     assert one.locate(0, "b") == (3, "x\ny")
     assert one.locate(1, "b") == (5, " w ")
+
+
+@pytest.mark.parametrize("row", [3, 700, 2000])
+def test_a_quote_that_never_closes_loses_no_rows_in_silence(tmp_path: Path, row: int) -> None:
+    rows = [f"{i},{i},{chr(34) if i == row else ''}w{i % 3}" for i in range(2001)]
+    with pytest.raises(DataError, match=f"line {row + 2:,}: a quote .* never closes"):
+        sl.read(write(tmp_path / "t.csv", "\n".join(["a,b,c", *rows]) + "\n"))
+
+
+@pytest.mark.parametrize("row", [0, 600, 1199])
+def test_codes_are_codes_wherever_their_leading_zero_stands(tmp_path: Path, row: int) -> None:
+    rows = [f"{'01000' if i == row else 10_000 + i % 7},{i % 5}" for i in range(1200)]
+    table = sl.read(write(tmp_path / "t.csv", "\n".join(["zip,n", *rows])))
+    assert table.schema["zip"].kind == "categorical"
+    assert "01000" in table.schema["zip"].reason
+    assert table.columns["zip"][row].as_py() == "01000"
+    assert table.schema["n"].kind == "numeric"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sightline as sl
-from sightline.errors import UserError
+from sightline.errors import DataError, OptionError, UserError
 
 
 def table_of(y: list, **more: list) -> sl.Table:
@@ -166,3 +166,31 @@ def test_targets_that_cannot_be_learned() -> None:
     refused(table_of(["a", "b", "c"] * 9), "3 classes; a positive class is for two", positive="a")
     refused(sl.read({"y": ["a", "b"] * 9}), "no feature beside the target")
     refused(table_of(["a", "b"] * 9, t=[None, *range(17)]), "missing in 1 rows", time="t")
+
+
+def test_groups_and_given_rows_do_not_go_together() -> None:
+    table = sl.read({"x": [1.5, 2, 3, 4], "g": list("aabb"), "y": list("abab")})
+    with pytest.raises(
+        OptionError, match="group='g' cannot keep groups apart in rows that are given"
+    ):
+        sl.split(table, "y", group="g", valid={"x": [1.5], "y": ["a"]})
+
+
+def test_time_decides_beside_given_rows() -> None:
+    n = 40
+    table = sl.read(
+        {
+            "x": [i + 0.5 for i in range(n)],
+            "t": [i % n + 0.25 for i in range(n)],
+            "y": list("ab") * 20,
+        }
+    )
+    splits = sl.split(table, "y", time="t", test=4, valid={"x": [1.5, 2.5], "y": ["a", "b"]})
+    assert splits.test.tolist() == [36, 37, 38, 39]
+    assert len(splits.valid) == 2
+
+
+def test_a_target_that_cannot_be_read_in_given_rows_is_an_error() -> None:
+    table = sl.read({"x": [i + 0.5 for i in range(30)], "y": [i * 1.5 for i in range(30)]})
+    with pytest.raises(DataError, match="'abc' is not a finite number"):
+        sl.split(table, "y", valid={"x": [1.5, 2.5], "y": ["3", "abc"]})

@@ -220,3 +220,15 @@ def test_a_network_of_a_later_version(every, tmp_path):
     change(path, manifest=lambda manifest: manifest.update(network=network))
     with pytest.raises(BundleError, match="holds a Later, which this Sightline does not know"):
         sl.Model.load(path)
+
+
+def test_a_model_made_stage_by_stage_can_be_inspected(tmp_path):
+    from sightline.predict.bundle import describe
+
+    prepared = sl.prepare(
+        sl.split(sl.read({"x": [1.5, 2, 3, 4] * 9, "y": list("abab") * 9}), target="y")
+    )
+    training = sl.Training(sl.MLP(prepared.spec), prepared, epochs=1)
+    list(training.steps())
+    training.model().save(tmp_path / "a.sightline")
+    assert "does not say which table" in describe(tmp_path / "a.sightline")["lines"][-1]

@@ -87,7 +87,7 @@ def test_numbers_come_back_in_the_targets_unit():
 
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=30))
 def test_a_regression_is_scaled_on_its_training_rows(values):
-    target = torch.tensor(values)
+    target = torch.tensor(values, dtype=torch.float64)
     task = Task.fit(Target("y", "regression"), target)
     assert task.scale > 0
     back = task.head(task.scaled(target)[:, None])[:, 0]

@@ -106,7 +106,7 @@ def test_a_table_of_numbers_alone_or_categories_alone_has_both_tensors():
 
 
 def test_the_target_of_a_regression_keeps_its_unit(penguins, weight):
-    assert weight.train.target.dtype == torch.float32
+    assert weight.train.target.dtype == torch.float64
     assert 2000 < weight.train.target.min() < weight.train.target.max() < 7000
 
 

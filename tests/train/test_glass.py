@@ -36,7 +36,7 @@ def test_the_step_tells_the_truth(table, request):
     else:
         values = prepared.train.target.double()
         scaled = (batch.target - float(values.mean())) / float(values.std(correction=0))
-        loss = F.mse_loss(logits[:, 0], scaled)
+        loss = F.mse_loss(logits[:, 0], scaled.float())
     (gradient,) = torch.autograd.grad(loss, again.output.weight)
     place = tuple(int(i) for i in seen["weight"].split("[")[1].rstrip("]").split(","))
     assert seen["gradient"] == float(gradient[place])

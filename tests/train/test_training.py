@@ -66,7 +66,7 @@ def test_the_loop_is_the_plain_pytorch_loop(table, request):
                 loss = F.cross_entropy(logits, batch.target)
                 right += int((logits.argmax(1) == batch.target).sum())
             else:
-                loss = F.mse_loss(logits[:, 0], (batch.target - center) / scale)
+                loss = F.mse_loss(logits[:, 0], ((batch.target - center) / scale).float())
                 guess = logits[:, 0].detach() * scale + center
                 right += float((guess - batch.target).double().square().sum())
             optimizer.zero_grad()
@@ -420,3 +420,17 @@ def test_going_on_with_dropout_is_bit_identical(species):
 
     whole, broken = weights([]), weights([2, 5, 11])
     assert all(torch.equal(a, b) for a, b in zip(whole, broken, strict=True))
+
+
+def test_a_target_far_from_zero_is_learned_all_the_same():
+    """Seconds since 1970: float32 would round them to some hundred seconds."""
+    x = np.arange(600.0) % 100
+    prepared = sl.prepare(
+        sl.split(sl.read({"x": x, "y": 1.7e9 + x}), target="y", task="regression")
+    )
+    torch.manual_seed(0)
+    training = sl.Training(sl.MLP(prepared.spec), prepared, epochs=30, learning_rate=0.01)
+    *_, last = training
+    assert last.metrics["valid_r2"] > 0.95
+    found = training.model().predict({"x": [10.0, 90.0]})
+    assert found - 1.7e9 == pytest.approx([10, 90], abs=10)

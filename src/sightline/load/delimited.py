@@ -164,6 +164,7 @@ class Delimited:
             return from_floats(_tolerant(column, missing) if text else column.to_numpy())
 
         rows = len(next(iter(columns.values())))
+        numbers -= self._find_codes(keep, numbers, columns)
         done = each_column(finish, keep, rows)
         return pa.table(done, [self.names[i] for i in keep])
 
@@ -174,9 +175,10 @@ class Delimited:
         names = [f"c{i}" for i in range(len(self.names))]
         words = pa.dictionary(pa.int32(), pa.string())
         with ExitStack() as stack:
-            stream: Any = stack.enter_context(bytes_of(self.path))
-            if not is_utf8(self.encoding):
-                stream = _Transcoded(stream, self.encoding)
+            plain: Any = stack.enter_context(bytes_of(self.path))
+            stream = _Counted(
+                plain if is_utf8(self.encoding) else _Transcoded(plain, self.encoding)
+            )
             table = pc.read_csv(
                 stream,
                 pc.ReadOptions(
@@ -195,7 +197,26 @@ class Delimited:
                 ),
                 memory_pool=_pool(),
             )  # fmt: skip
+        if stream.quotes % 2:  # Arrow takes a quote that never closes for the end of the last cell
+            raise pa.ArrowInvalid("an odd number of quotes")
         return dict(zip(keep or [0], table.columns, strict=True))
+
+    def _find_codes(
+        self, keep: list[int], numbers: set[int], columns: dict[int, pa.ChunkedArray]
+    ) -> set[int]:
+        """Find whole numbers written with leading zeros, and put their text into `columns`.
+
+        The first rows may not show them: every column that could hold some is looked at as text.
+        """
+        likely = [i for i in keep if i in numbers and _may_be_codes(columns[i])]
+        if not likely:
+            return set()
+        texts = self._arrow(likely, {}, ())
+        codes = {
+            i for i in likely if any(_has_codes(chunk.dictionary) for chunk in texts[i].chunks)
+        }
+        columns.update({i: texts[i] for i in codes})
+        return codes
 
     def _find_numbers(self, keep: list[int], missing: Sequence[str]) -> set[int]:
         """Guess from the first rows which columns hold numbers; all rows decide later."""
@@ -322,6 +343,22 @@ def is_utf8(encoding: str) -> bool:
         (True, False)
     """
     return encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii", "us-ascii", "utf-8-sig"}
+
+
+class _Counted(io.RawIOBase):
+    """A file on its way to Arrow, its quotes counted."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.quotes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._stream.read(size)
+        self.quotes += data.count(b'"')
+        return data
 
 
 class _Transcoded(io.RawIOBase):
@@ -464,6 +501,25 @@ def _tolerant(texts: pa.ChunkedArray, missing: Sequence[str]) -> np.ndarray:
     is_number = number.to_numpy()
     is_missing = gone.to_numpy()
     return np.where(is_missing, np.nan, np.where(is_number, floats, BAD))
+
+
+def _may_be_codes(column: pa.ChunkedArray) -> bool:
+    """Whole numbers of two digits and more, none below zero?"""
+    if not pa.types.is_floating(column.type):
+        return False  # already read as text, for another reason
+    span = pa_compute.min_max(column).as_py()
+    if span["min"] is None or span["min"] < 0 or span["max"] < 10:
+        return False
+    for part in (column[:1000], column):
+        whole = pa_compute.equal(part, pa_compute.round(part))
+        if not pa_compute.all(whole, min_count=0).as_py():
+            return False
+    return True
+
+
+def _has_codes(words: pa.Array) -> bool:
+    found = pa_compute.match_substring_regex(words, r"^\s*0[0-9]+\s*$")
+    return bool(pa_compute.any(found, min_count=0).as_py())
 
 
 def _looks_numeric(texts: list[str | None], missing: Sequence[str]) -> bool:

@@ -124,6 +124,11 @@ def split(
         raise OptionError(f"The column {target!r} has two roles.", "Give each role its own column.")
     parts = [("valid", valid), ("test", test)]
     files = {name: part for name, part in parts if not isinstance(part, int | float)}
+    if group and files:
+        raise OptionError(
+            f"group={group!r} cannot keep groups apart in rows that are given ({', '.join(files)}).",
+            "Divide all rows yourself, or give shares.",
+        )
     shares: dict[str, float] = {name: part for name, part in parts if name not in files}
     for name, share in shares.items():
         if isinstance(share, bool) or not 0 <= share < math.inf:
@@ -330,7 +335,7 @@ def _with_roles(table: Table, target: str, group: str | None, time: str | None) 
 def _read_part(part: Any, table: Table, name: str) -> Table:
     """Read validation or test rows given as a file, as the training file was read."""
     encoding = table.options.get("encoding")
-    other = read_like(part, table.schema, encoding=encoding)
+    other = read_like(part, table.schema, encoding=encoding, target_counts=True)
     target = next(c.name for c in table.schema.columns if c.role == "target")
     if target not in other.columns:
         raise DataError(
@@ -399,7 +404,7 @@ def _divide(
             _newest_first(table, time, mine),
             f"by time: the newest rows of {time} are held out",
         )
-        parts = _cut_by_value(order, _sortable(table, time), wanted)
+        parts = _cut_by_value(order, _sortable(table, time, mine), wanted)
     elif group:
         how = f"whole groups of {group}, seed {seed}"
         parts = _cut_groups(table, group, mine, wanted, seed)
@@ -449,7 +454,7 @@ def stratified_order(classes: np.ndarray, seed: int) -> np.ndarray:
     return by_class[np.argsort(key, kind="stable")]
 
 
-def _sortable(table: Table, name: str) -> np.ndarray:
+def _sortable(table: Table, name: str, mine: np.ndarray) -> np.ndarray:
     kind = table.schema[name].kind
     if kind == "datetime":
         values = table.moments(name)
@@ -462,16 +467,16 @@ def _sortable(table: Table, name: str) -> np.ndarray:
             f"The time column {name!r} is {kind}: {table.schema[name].reason}.",
             "Give a column of dates or numbers.",
         )
-    if missing.any():
+    if missing[mine].any():
         raise DataError(
-            f"The time column {name!r} is missing in {int(missing.sum()):,} rows.",
+            f"The time column {name!r} is missing in {int(missing[mine].sum()):,} rows.",
             "Fill them in, or leave those rows out.",
         )
     return values
 
 
 def _newest_first(table: Table, name: str, mine: np.ndarray) -> np.ndarray:
-    return mine[np.argsort(_sortable(table, name)[mine], kind="stable")[::-1]]
+    return mine[np.argsort(_sortable(table, name, mine)[mine], kind="stable")[::-1]]
 
 
 def _cut_by_value(

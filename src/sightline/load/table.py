@@ -222,7 +222,12 @@ def read(
 
 
 def read_like(
-    source: Any, schema: Schema, *, keep: Sequence[str] = (), encoding: str | None = None
+    source: Any,
+    schema: Schema,
+    *,
+    keep: Sequence[str] = (),
+    encoding: str | None = None,
+    target_counts: bool = False,
 ) -> Table:
     """Read rows for a model: its features, its target when there is one, and no row left out.
 
@@ -234,6 +239,8 @@ def read_like(
         schema: The table's as it was at training.
         keep: Further columns to carry along as they are.
         encoding: Of text files that are not UTF-8.
+        target_counts: Whether a target that cannot be read makes a row bad, as it does in rows to
+            learn from; otherwise it is a missing one.
 
     Raises:
         DataError: A feature is missing, or the source cannot be read.
@@ -264,7 +271,7 @@ def read_like(
         if name in names:
             typed = type_column(name, raw.table.column(name), known=column, missing=schema.missing)
             columns[name] = typed.data
-            if column.role == "target":
+            if column.role == "target" and not target_counts:
                 continue  # nothing is predicted from it
             for row, text_ in typed.bad.items():
                 cell = _cell(raw, row, name, text_)

@@ -72,16 +72,24 @@ def load(path: str | Path, network: nn.Module | NetworkMaker | str | None) -> di
             "baseline": np.array(manifest["baseline"]), "provenance": manifest["provenance"],
             "rows": found.tensors["rows"],
         }  # fmt: skip
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise BundleError(
-            f"{path} is not a whole model: {type(error).__name__}: {error}.",
-            "Use another copy, or save the model again.",
-        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise _not_whole(path, error) from error
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """Say what a bundle holds, without building its network."""
+    """Say what a bundle holds, without building its network.
+
+    Raises:
+        BundleError: The file is not there, damaged, foreign or newer than this version.
+    """
     found = archive.read(path, "model")
+    try:
+        return _describe(path, found)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise _not_whole(path, error) from error
+
+
+def _describe(path: str | Path, found: archive.Archive) -> dict[str, Any]:
     manifest, spec, prepare = found.manifest, found.json["spec"], found.json["prepare"]
     target = spec["targets"][0]
     parameters = sum(tensor.numel() for tensor in found.tensors["weights"].values())
@@ -111,10 +119,22 @@ def describe(path: str | Path) -> dict[str, Any]:
             f"Predicts {target['name']}, {target['task']}{classes}.",
             f"Network: {manifest['network']['class']} {manifest['network'].get('config', '')}, "
             f"{parameters:,} parameters; numbers scaled by {prepare['transform']['scaling']}.",
-            f"Trained on {manifest['provenance'].get('train_rows', '?'):,} rows of "
-            f"{manifest['provenance'].get('name', 'an unknown table')}.",
+            _trained_on(manifest["provenance"]),
         ],
     }
+
+
+def _trained_on(provenance: Mapping[str, Any]) -> str:
+    if "train_rows" not in provenance:
+        return "It does not say which table it was trained on."
+    return f"Trained on {provenance['train_rows']:,} rows of {provenance['name']}."
+
+
+def _not_whole(path: str | Path, error: Exception) -> BundleError:
+    return BundleError(
+        f"{path} is not a whole model: {type(error).__name__}: {error}.",
+        "Use another copy, or save the model again.",
+    )
 
 
 def versions() -> dict[str, str]:

@@ -33,7 +33,7 @@ class Predictions:
 
     Attributes:
         labels: [rows], labels in the type they came in, or numbers; None where a row is bad.
-        values: float32 [rows, K] probabilities, or [rows, 1] numbers; NaN where a row is bad.
+        values: float32 [rows, K] probabilities, or float64 [rows, 1] numbers; NaN where a row is bad.
         bad: The rows that could not be read, and why.
         missing, unseen, out_of_range: Per column, how many rows.
         extra: Columns that the model does not know, ignored.
@@ -182,7 +182,8 @@ class Model:
         """
         table = self.read(data, keep=keep, encoding=encoding)
         reader = self.encoder.open(table)
-        values = np.empty((table.rows, self.spec.outputs), np.float32)
+        wide = np.float32 if self.task.classification else np.float64
+        values = np.empty((table.rows, self.spec.outputs), wide)
         counts: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({}, {}, {})
         for start in range(0, table.rows, CHUNK_ROWS):
             encoded = reader(slice(start, start + CHUNK_ROWS))

@@ -112,8 +112,9 @@ def _fit_words(table: Table, name: str, rows: np.ndarray, scaling: Scaling) -> C
     ngrams = find_words(texts, counts, MOST_WORDS)
     if not ngrams:
         return ColumnFit(None)  # `describe` says so
-    # 0 and 1 already; a missing text has none of the words.
-    plain = Statistics() if scaling != "quantile" else Statistics.of(np.array([0.0, 1.0]), scaling)
+    # 0 and 1 stay what they are; a missing text has none of the words.
+    ends = np.array([0.0, 1.0])
+    plain = Statistics(knots=ends, scores=ends) if scaling == "quantile" else Statistics()
     return ColumnFit(Way(name, "words"), None, ngrams, (plain,) * len(ngrams))
 
 

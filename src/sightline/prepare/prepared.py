@@ -192,9 +192,8 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
         for encoded in each_column(fill, range(0, len(rows), CHUNK_ROWS), len(rows)):
             outside.update(encoded.out_of_range)
             unseen.update(encoded.unseen)
-        values = torch.from_numpy(target[rows])
-        values = values.to(torch.float32) if splits.target.task == "regression" else values
-        return Batch(numeric_ND, categorical_NC, values, None, None, torch.from_numpy(rows))
+        values, row = torch.from_numpy(target[rows]), torch.from_numpy(rows)
+        return Batch(numeric_ND, categorical_NC, values, None, None, row)
 
     parts = {"train": part(splits.train), "valid": part(splits.valid), "test": part(splits.test)}
     names = iter(distinct([*(feature.name for feature in numbers), *encoder.codes]))

@@ -19,7 +19,7 @@ QUANTILES = 256
 STEEPEST = 1e300
 """Between knots that are next to each other in float64 a line has no finite slope."""
 QUANTILE_ROWS = 100_000
-"""Quantiles are taken of about so many training rows at most, evenly spread over the table."""
+"""Quantiles are taken of so many training rows at most, drawn at random."""
 LARGEST = 1e100
 """Training values count as no larger than this: their squares would overflow."""
 SMALLEST = 1e-300
@@ -58,7 +58,7 @@ class Statistics:
         if not len(given):
             return cls()  # all missing in the training rows: the column stays 0, its flag 1
         if scaling == "quantile":
-            given = given[:: -(-len(given) // QUANTILE_ROWS)]
+            given = _sample(given)
         given = given.clip(-LARGEST, LARGEST)
         if scaling == "standard":
             center, scale = float(given.mean()), float(given.std())
@@ -74,6 +74,14 @@ class Statistics:
         else:
             return cls(0.0, 1.0, fill, *_knots(given))
         return cls(center, scale if scale >= SMALLEST else 1.0, fill)
+
+
+def _sample(given: np.ndarray) -> np.ndarray:
+    """Some values at random, the smallest and the largest among them; always the same ones."""
+    if len(given) <= QUANTILE_ROWS:
+        return given
+    rows = np.random.default_rng(0).integers(0, len(given), QUANTILE_ROWS)
+    return np.append(given[rows], (given.min(), given.max()))
 
 
 def _knots(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -123,18 +123,24 @@ def build_stage(network: Body, target: Body) -> dict[str, Any]:
         else "one part"
     )
     what = f"{network['outputs']} classes" if target["task"] == "classification" else "1 number"
+    width = f"{network['inputs']} {inputs_word(network)}"
     return _stage(
         "build",
-        came_in=f"{network['batch']} rows x {network['inputs']} features",
+        came_in=f"{network['batch']} rows x {width}",
         done=(
             f"The network, {network['class']}, was built of {named}. It has {network['parameters']:,} parameters, "
             "numbers that training is going to change; at first they are random."
         ),
         came_out=f"{network['batch']} rows x {what}",
         caption=(
-            f"{network['batch']} rows x {network['inputs']} features -> {network['batch']} rows x {what}."
+            f"{network['batch']} rows x {width} -> {network['batch']} rows x {what}."
         ),
     )  # fmt: skip
+
+
+def inputs_word(network: Body) -> str:
+    """Features, unless the network takes more or fewer numbers than there are feature columns."""
+    return "features" if network["inputs"] == network["features"] else "inputs"
 
 
 def train_stage(
@@ -154,6 +160,11 @@ def train_stage(
             f" In step {seen['step']:,}, for example, {seen['weight']} was {seen['weight_before']:.5f}, "
             f"its gradient {seen['gradient']:.5f}, and it became {seen['weight_after']:.5f}."
         )
+        if seen["update"] * seen["gradient"] > 0:
+            done += (
+                " (It moved with its gradient, not against it: AdamW remembers the steps before, whose "
+                "gradients pointed the other way.)"
+            )
     shown = f"valid_{name}" if f"valid_{name}" in best["metrics"] else f"train_{name}"
     part = "validation" if shown.startswith("valid") else "training"
     caption = (
@@ -170,12 +181,20 @@ def train_stage(
     )  # fmt: skip
 
 
-def predict_stage(example: Body, metrics: Body | None, target: Body, inputs: int) -> dict[str, Any]:
+def predict_stage(
+    example: Body, metrics: Body | None, target: Body, network: Body
+) -> dict[str, Any]:
     """Tell stage 5."""
     explained = example["explanation"]
     if target["task"] == "classification":
         values = [round(float(p), 2) for p in explained["probabilities"]]
-        out = f"1 row x {len(values)} probabilities {values[:6] if len(values) <= 6 else [*values[:5], '...']}"
+        out = f"1 row x {len(values)} probabilities"
+        if len(values) <= 6:
+            out += f" {values}"
+        else:  # too many to list: the largest, by name
+            top = sorted(range(len(values)), key=lambda i: -values[i])[:3]
+            names = [f"{shorten(str(explained['classes'][i]), 30)} {values[i]}" for i in top]
+            out += f", the largest {_and(names)}"
         right = explained["prediction"] == example["truth"]
         answer = (
             f"{shorten(str(explained['prediction']), 40)} ({'right' if right else 'wrong'}: it is "
@@ -191,7 +210,7 @@ def predict_stage(example: Body, metrics: Body | None, target: Body, inputs: int
         caption += f" {_score(metrics, example['part'])}"
     return _stage(
         "predict",
-        came_in=f"1 row x {inputs} features",
+        came_in=f"1 row x {network['inputs']} {inputs_word(network)}",
         done=f"One row that training never saw went through each layer, and {turn}."
         if example["part"] != "a training row"
         else f"One row went through each layer, and {turn}.",
@@ -224,7 +243,7 @@ def quiz(
     seed: int,
 ) -> dict[str, Any]:
     """Ask three questions about this run, each with four answers and an explanation."""
-    dice = random.Random(seed)  # noqa: S311 - the order of answers is no secret
+    dice = random.Random(f"{seed} {epochs[-1]['train_loss']}")  # noqa: S311 - the order of answers is no secret
     questions = [
         _steps_question(plan, split),
         _graph_question(),
@@ -337,15 +356,18 @@ def _stage(name: str, **texts: str) -> dict[str, Any]:
 
 def _score(metrics: Body, part: str) -> str:
     base = metrics["baseline"]
+    loss = "rmse" if "rmse" in metrics else "log_loss"
+    useless = float(metrics[loss]) >= float(base[loss])
+    verdict = f" By {loss.replace('_', ' ')} it is no better than guessing." if useless else ""
     rows = f"On the {metrics['rows']:,} {metrics['part']} rows"
     if "accuracy" in metrics:
         return (
             f"{rows} accuracy is {metrics['accuracy']:.3f}, where always guessing the most frequent "
-            f"class would get {base['accuracy']:.3f}."
+            f"class would get {base['accuracy']:.3f}.{verdict}"
         )
     return (
         f"{rows} the root mean squared error is {_short(metrics['rmse'])}, where always guessing the "
-        f"mean would get {_short(base['rmse'])}."
+        f"mean would get {_short(base['rmse'])}.{verdict}"
     )
 
 

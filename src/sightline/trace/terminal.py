@@ -212,7 +212,7 @@ class TerminalView:
         encoded = explained["encoded"].items()
         numbers = ", ".join(f"{plain(k, 30)} {brief(v)}" for k, v in list(encoded)[:30])
         self._say(f"Encoded tensor: {numbers}{_rest(explained['encoded'], 30)}")
-        table = self._table("Layer", "Output", "Largest values")
+        table = self._table("Layer", "Output", "Largest by size")
         for layer in explained["layers"]:
             largest = ", ".join(f"[{place}] {brief(value)}" for place, value in layer["largest"])
             shape = " x ".join(map(str, layer["shape"]))

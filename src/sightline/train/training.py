@@ -97,9 +97,9 @@ class Training:
             [p for p in network.parameters() if p.requires_grad],
             lr=learning_rate, weight_decay=weight_decay, fused=self.device.type in ("cpu", "cuda"),
         )  # fmt: skip
-        self.valid = each(prepared.valid, lambda x: x.to(self.device))
+        self.valid = each(prepared.valid, self._on_device)
         self.source: BatchSource = TensorSource(
-            each(prepared.train, lambda x: x.to(self.device)), self.plan.batch_size, seed
+            each(prepared.train, self._on_device), self.plan.batch_size, seed
         )
         self.history: list[EpochRecord] = []
         self.stopped: str | None = None
@@ -207,6 +207,11 @@ class Training:
             torch.cat(values),
         )
 
+    def _on_device(self, x: Tensor) -> Tensor:
+        if self.device.type == "mps" and x.dtype == torch.float64:
+            x = x.float()  # Apple's GPUs have no float64
+        return x.to(self.device)
+
     def _count(self, step: Step, seconds: float, glass: Glass | None) -> None:
         """Add a step to its epoch; close the epoch with its last one."""
         self._step_number = step.number
@@ -220,7 +225,7 @@ class Training:
         """Record epoch 0: what the network says before it has learned anything."""
         started = time.perf_counter()
         train = self.source.batch if isinstance(self.source, TensorSource) else self.prepared.train
-        part = each(train, lambda x: x[:UNTRAINED_ROWS])
+        part = each(train, lambda x: x[:: -(-len(x) // UNTRAINED_ROWS)])
         loss, metric, _ = self.evaluate(part)
         self._record(0, loss, metric, 0.0, time.perf_counter() - started, len(part.row))
 
