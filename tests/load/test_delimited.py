@@ -204,3 +204,13 @@ def test_codes_are_codes_wherever_their_leading_zero_stands(tmp_path: Path, row:
     assert "01000" in table.schema["zip"].reason
     assert table.columns["zip"][row].as_py() == "01000"
     assert table.schema["n"].kind == "numeric"
+
+
+def test_codes_are_found_beside_a_column_with_a_bad_cell(tmp_path: Path) -> None:
+    rows = [
+        f"{'01000' if i == 900 else 10_000 + i % 7},{'x' if i == 1000 else i}" for i in range(1200)
+    ]
+    table = sl.read(write(tmp_path / "t.csv", "\n".join(["zip,n", *rows])), on_bad_rows="skip")
+    assert (table.schema["zip"].kind, table.schema["n"].kind) == ("categorical", "numeric")
+    assert table.columns["zip"][900].as_py() == "01000"
+    assert table.skipped == 1

@@ -208,13 +208,14 @@ class Delimited:
 
         The first rows may not show them: every column that could hold some is looked at as text.
         """
+        texts = {i: columns[i] for i in numbers if pa.types.is_string(columns[i].type)}
+        codes = {i for i, column in texts.items() if any(map(_has_codes, column.chunks))}
         likely = [i for i in keep if i in numbers and _may_be_codes(columns[i])]
-        if not likely:
-            return set()
-        texts = self._arrow(likely, {}, ())
-        codes = {
-            i for i in likely if any(_has_codes(chunk.dictionary) for chunk in texts[i].chunks)
-        }
+        if likely:
+            texts |= self._arrow(likely, {}, ())
+            codes |= {
+                i for i in likely if any(_has_codes(chunk.dictionary) for chunk in texts[i].chunks)
+            }
         columns.update({i: texts[i] for i in codes})
         return codes
 
@@ -506,7 +507,7 @@ def _tolerant(texts: pa.ChunkedArray, missing: Sequence[str]) -> np.ndarray:
 def _may_be_codes(column: pa.ChunkedArray) -> bool:
     """Whole numbers of two digits and more, none below zero?"""
     if not pa.types.is_floating(column.type):
-        return False  # already read as text, for another reason
+        return False  # text already, because some cell is no number
     span = pa_compute.min_max(column).as_py()
     if span["min"] is None or span["min"] < 0 or span["max"] < 10:
         return False
