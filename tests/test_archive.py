@@ -296,6 +296,15 @@ def test_a_disk_that_is_really_full(tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
 
 
+def test_numbers_that_json_lacks(tmp_path):
+    values = {"settings": {"x": [float("inf"), float("-inf"), 1.5]}}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write(tmp_path / "a.zip", json_members=values)
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "a.zip", json_members=values, allow_nan=True)
+    assert archive.read(tmp_path / "a.zip", "demo").json == values
+
+
 def test_an_interrupted_write_leaves_nothing_behind(tmp_path):
     def write_half():
         with archive.atomic_file(tmp_path / "a") as file:

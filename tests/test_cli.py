@@ -5,7 +5,10 @@ import json
 
 import pytest
 
-COMMANDS = ["demo", "fit", "predict", "evaluate", "explain", "inspect", "quiz"]
+from sightline.errors import Interrupted
+
+COMMANDS = ["demo", "fit", "resume", "replay", "edit", "compare", "predict", "evaluate", "explain",
+            "inspect", "quiz"]  # fmt: skip
 
 
 @pytest.fixture
@@ -76,6 +79,31 @@ def test_help_lists_every_command(sightline):
         (["explain", "runs/a", "penguins.csv", "--row", "344"], ["no row 344", "0 to 343"]),
         (["explain", "runs/a", "penguins.csv", "--row", "-1"], ["no row -1"]),
         (["quiz", "nowhere"], ["nowhere is no run folder"]),
+        (["resume", "nowhere"], ["nowhere is no run folder"]),
+        (["resume", "runs/a", "--checkpoint-epochs", "0"], ["checkpoint_epochs is 0"]),
+        (["replay", "nowhere"], ["nowhere is no run folder"]),
+        (["replay", "runs/a", "--to", "runs/a"], ["runs/a exists already"]),
+        (["compare", "runs/a", "nowhere"], ["nowhere is no run folder"]),
+        (["edit", "nowhere", "--stop"], ["nowhere is no run folder"]),
+        (["edit", "runs/a", "--stop"], ["No process is making the run runs/a", "while it trains"]),
+        (["edit", "runs/a"], ["There is no edit. Give one, such as --widen hidden.0=128."]),
+        (["edit", "runs/a", "--widen", "hidden.0"], ["--widen is 'hidden.0'. Write LAYER=UNITS"]),
+        (["edit", "runs/a", "--widen", "=3"], ["--widen is '=3'"]),
+        (["edit", "runs/a", "--widen", "hidden.0=-3"], ["--widen is 'hidden.0=-3'"]),
+        (["edit", "runs/a", "--widen", "hidden.0=\u00b2"], ["Write LAYER=UNITS"]),
+        (["edit", "runs/a", "--replace", "hidden.0"], ["--replace is 'hidden.0'. Write MODULE=TEXT."]),
+        (["edit", "runs/a", "--batch-size", "x"], ["'x' is not a valid integer"]),
+        (["fit", "penguins.csv", "--target", "species", "--optimizer", "adam"], ["adamw", "muon"]),
+        (["fit", "penguins.csv", "--target", "species", "--schedule", "cos"], ["one-cycle"]),
+        (["fit", "penguins.csv", "--target", "species", "--ema", "1"], ["ema is 1.0"]),
+        (["fit", "penguins.csv", "--target", "species", "--warm-up", "2"], ["warm_up is 2.0"]),
+        (["fit", "penguins.csv", "--target", "species", "--clip-norm", "0"], ["clip_norm is 0.0"]),
+        (["fit", "penguins.csv", "--target", "species", "--time-limit", "nan"], ["time_limit is nan"]),
+        (["fit", "penguins.csv", "--target", "species", "--watch"], ["watches the network's file"]),
+        (["fit", "penguins.csv", "--target", "species", "--weight", "island"], ["a weight is a number"]),
+        (["fit", "penguins.csv", "--target", "body_mass_g", "--balanced", "--quiet"], ["class_weights are for classes"]),
+        (["fit", "penguins.csv", "--target", "species", "--checkpoint-seconds", "-1"],
+         ["checkpoint_seconds is -1"]),
         (["demo", "--seed", "-1"], ["seed is -1"]),
         (["demo", "--run", "runs/a"], ["exists already"]),
     ],
@@ -278,6 +306,54 @@ def test_a_full_disk_is_said(sightline, here, tmp_path, monkeypatch):
     refused(sightline("predict", "runs/a", "penguins.csv", "-o", output), "No space left on device")
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     assert output.read_text() == "mine"
+
+
+def test_every_edit_has_an_option(sightline, here, monkeypatch):
+    from sightline import contracts as c
+    from sightline import session
+
+    sent = []
+
+    def send(run, edits, seconds):
+        sent.append((str(run), edits, seconds))
+        return ["done\x1b[31m"], False
+
+    monkeypatch.setattr(session, "send_and_wait", send)
+    said = sightline(
+        "edit", "runs/a", "--widen", "hidden.0=96", "--widen", "hidden.1=7", "--deepen", "hidden.0",
+        "--replace", "hidden.0.activation=LeakyReLU(negative_slope=0.2)", "--freeze", "embeddings",
+        "--unfreeze", "output", "--learning-rate", "0.5", "--weight-decay", "0", "--batch-size", "64",
+        "--epochs", "7", "--stop", "--wait", "3",
+    )  # fmt: skip
+    assert said == (0, "done\\x1b[31m\n", "")
+    ((run, edits, seconds),) = sent
+    assert (run, seconds) == ("runs/a", 3.0)
+    assert edits == [
+        c.Widen("hidden.0", 96), c.Widen("hidden.1", 7), c.Deepen("hidden.0"),
+        c.Replace("hidden.0.activation", "LeakyReLU(negative_slope=0.2)"), c.Freeze("embeddings"),
+        c.Unfreeze("output"), c.SetLearningRate(0.5), c.SetWeightDecay(0.0), c.SetBatchSize(64),
+        c.SetEpochs(7), c.Stop(),
+    ]  # fmt: skip
+    monkeypatch.setattr(session, "send_and_wait", lambda *_: (["refused: no"], True))
+    assert sightline("edit", "runs/a", "--stop") == (2, "refused: no\n", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [(Interrupted(15, "runs/x", 7), 143, "Interrupted after step 7; a checkpoint is written."),
+     (Interrupted(2, "runs/x", 7), 130, "Go on with: sightline resume runs/x"),
+     (KeyboardInterrupt(), 130, "Interrupted.")],
+)  # fmt: skip
+def test_an_interrupted_fit_has_its_own_exit_code(sightline, here, monkeypatch, error, code, text):
+    import sightline.pipeline as pipeline
+
+    def broken(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(pipeline, "fit", broken)
+    said = sightline("fit", "penguins.csv", "--target", "species")
+    assert (said.code, said.out) == (code, "")
+    assert text in said.err
 
 
 def test_a_fault_of_ours_is_not_hidden(sightline, here, monkeypatch):

@@ -6,14 +6,30 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from sightline.contracts import (
+    EDITS,
     BadRow,
     CategoricalFeature,
     Column,
+    Deepen,
+    Edit,
     EpochRecord,
+    Event,
+    Freeze,
     NumericFeature,
+    Reload,
+    Replace,
     Schema,
+    SetBatchSize,
+    SetEpochs,
+    SetLearningRate,
+    SetMicroBatch,
+    SetWeightDecay,
     Spec,
+    Stop,
     Target,
+    Unfreeze,
+    Widen,
+    edit_from_json,
 )
 
 AGE = Column("age", "numeric", "feature", "numbers", "integer")
@@ -123,3 +139,52 @@ def test_reading_the_contracts_imports_neither_torch_nor_pyarrow():
     code = "import sys, sightline.contracts; print({'torch', 'pyarrow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+ONE_OF_EACH = [
+    SetLearningRate(0.1), SetWeightDecay(0.0), SetBatchSize(32), SetMicroBatch(8), SetEpochs(9),
+    Freeze("hidden.0"), Unfreeze("embeddings"), Widen("hidden.0", 128), Deepen("hidden.0"),
+    Replace("hidden.0", "GELU()"), Reload("net.py:Net", "0" * 64), Stop(), Stop("enough"),
+]  # fmt: skip
+
+
+def test_there_is_one_of_each_edit():
+    assert {type(edit) for edit in ONE_OF_EACH} == set(EDITS.values())
+    assert all(issubclass(kind, Edit) for kind in EDITS.values())
+
+
+@pytest.mark.parametrize("edit", ONE_OF_EACH, ids=lambda edit: type(edit).__name__)
+def test_an_edit_comes_back_from_json(edit):
+    assert edit_from_json(through_json(edit.to_json())) == edit
+    with pytest.raises(FrozenInstanceError):
+        edit.anything = 1
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({}, "no edit None; the edits are SetLearningRate, "),
+        ({"edit": "Edit"}, "no edit 'Edit'"),
+        ({"edit": "Enlarge", "name": "x"}, "no edit 'Enlarge'"),
+        ({"edit": "Freeze"}, "Freeze: .*name"),
+        ({"edit": "Freeze", "name": "x", "width": 3}, "Freeze: .*width"),
+    ],
+)
+def test_what_is_no_edit_is_refused(data, said):
+    before = dict(data)
+    with pytest.raises(ValueError, match=said):
+        edit_from_json(data)
+    assert data == before
+
+
+def test_a_module_is_taken_by_its_text():
+    class Layer:
+        def __repr__(self):
+            return "Tanh()"
+
+    assert Replace("hidden.0.activation", Layer()) == Replace("hidden.0.activation", "Tanh()")
+
+
+def test_an_event_is_plain_json():
+    event = Event("edit", 3, 1, "said", {"edit": Freeze("x").to_json()})
+    assert Event(**through_json(event.to_json())) == event

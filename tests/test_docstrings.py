@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import io
 import pkgutil
 import shutil
@@ -23,6 +24,25 @@ def examples(name):
 
 def test_the_modules_are_found():
     assert {"sightline.cli", "sightline.train.training", "sightline.load.table"} <= set(MODULES)
+
+
+SHOWN = ["sightline.contracts", "sightline.predict.task", "sightline.trace.lesson"] + [
+    f"sightline.train.{name}"
+    for name in ("plan", "settings", "optimizers", "schedules", "doctor", "observations",
+                 "evaluation", "health")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_every_public_function_and_class_has_an_example(name):
+    module = importlib.import_module(name)
+    public = {
+        f"{name}.{own}" for own, thing in vars(module).items()
+        if not own.startswith("_") and (inspect.isclass(thing) or inspect.isfunction(thing))
+        and thing.__module__ == name
+    }  # fmt: skip
+    assert public
+    assert public <= {test.name for test in examples(name)}
 
 
 def test_a_wrong_example_would_be_noticed():

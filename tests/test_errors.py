@@ -28,6 +28,16 @@ def test_every_error_is_in_the_tree_drawn_at_the_top():
     assert all(name in errors.__doc__ for name in kinds)
 
 
+def test_interrupted_is_no_exception_that_a_program_may_swallow():
+    error = errors.Interrupted(15, "runs/a", 1234)
+    assert isinstance(error, KeyboardInterrupt)
+    assert not isinstance(error, Exception)
+    assert (error.signal, error.run, error.step) == (15, "runs/a", 1234)
+    assert str(error).startswith("Interrupted after step 1,234; a checkpoint is written.")
+    assert str(error).endswith("sightline resume runs/a")
+    assert "Interrupted" in errors.__doc__
+
+
 def test_did_you_mean_names_the_nearest():
     said = errors.did_you_mean("specie", ["island", "species"])
     assert said == "Did you mean 'species'? The columns are: 'island', 'species'."

@@ -28,7 +28,9 @@ def test_a_run_reopened(fitted):
     assert run.model.classes == ("Adelie", "Chinstrap", "Gentoo")
     assert run.table.rows == 344
     assert run.find("run", "end")[0].body["bundle"].endswith("model.sightline")
-    assert sorted(path.name for path in run.folder.iterdir()) == ["model.sightline", "trace.jsonl"]
+    assert sorted(path.name for path in run.folder.iterdir()) == [
+        "checkpoints", "model.sightline", "trace.jsonl",
+    ]  # fmt: skip
 
 
 def test_metrics_are_the_test_rows_measured_again(fitted):
@@ -38,9 +40,9 @@ def test_metrics_are_the_test_rows_measured_again(fitted):
 
 def test_numbers_that_json_lacks_come_back_as_numbers(here):
     run = small("penguins.csv", learning_rate=1e30, run="r")
-    assert math.isnan(run.epochs[-1].train_loss)
+    assert math.isnan(run.epochs[-1].valid_loss)
     assert all(isinstance(value, float) for value in run.epochs[-1].metrics.values())
-    assert run.find("train", "end")[0].body["stopped"].endswith("not a finite number")
+    assert run.find("train", "end")[0].body["stopped"].endswith("a second time")
 
 
 def test_a_folder_without_a_run(tmp_path):
@@ -49,8 +51,18 @@ def test_a_folder_without_a_run(tmp_path):
 
 
 def test_a_run_that_did_not_end(here):
-    with pytest.raises(sl.UserError, match="lower learning rate"):
-        small("penguins.csv", learning_rate=1e30, valid=0, run="r")
+    class View:
+        def __call__(self, record):
+            if record.type == "epoch" and record.body["number"] == 1:
+                raise KeyboardInterrupt
+
+        def step(self, done, total):
+            pass
+
+        close = lambda self: None  # noqa: E731
+
+    with pytest.raises(KeyboardInterrupt):
+        small("penguins.csv", view=View(), run="r")
     run = sl.Run("r")
     assert len(run.epochs) == 2
     with pytest.raises(RunError, match=r"has no metrics: the run did not end. Make the run again."):
@@ -64,6 +76,22 @@ def test_a_run_refused_before_training_leaves_no_folder(here):
         small("penguins.csv", target="specie")
     with pytest.raises(OptionError, match="device"):
         small("penguins.csv", device="abacus", run="r")
+    assert [path.name for path in here.iterdir()] == ["penguins.csv"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"learning_rat": 0.1}, "no setting 'learning_rat'.*Did you mean 'learning_rate'"),
+     ({"epoch": 3}, "no setting 'epoch'.*Did you mean 'epochs'"),
+     ({"optimizer": "adam"}, "optimizer is 'adam'.*Did you mean 'adamw'"),
+     ({"schedule": "cosin"}, "Did you mean 'cosine'"), ({"ema": 1.0}, "ema is 1.0"),
+     ({"checkpoint_epochs": 0}, "checkpoint_epochs is 0"),
+     ({"watch": True}, r"Give network=.file\.py:Class"), ({"weight": "yeer"}, "Did you mean 'year'"),
+     ({"weight": "island"}, "a weight is a number"), ({"weight": "species"}, "two roles")],
+)  # fmt: skip
+def test_settings_that_make_no_sense_leave_nothing(here, given, said):
+    with pytest.raises(sl.UserError, match=said):
+        small("penguins.csv", run="r", **given)
     assert [path.name for path in here.iterdir()] == ["penguins.csv"]
 
 

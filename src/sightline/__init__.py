@@ -14,30 +14,52 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sightline.build.networks import MLP, Flat
-    from sightline.contracts import Batch, Column, EpochRecord, Record, Schema, Spec, Step
+    from sightline.contracts import (
+        Batch,
+        Column,
+        Deepen,
+        EpochRecord,
+        Event,
+        Freeze,
+        Record,
+        Replace,
+        Schema,
+        Spec,
+        Step,
+        Stop,
+        Unfreeze,
+        Widen,
+    )
     from sightline.errors import SightlineError, UserError
     from sightline.load.split import Splits, split
     from sightline.load.table import Table, read
-    from sightline.pipeline import demo, fit
+    from sightline.pipeline import demo, fit, replay, resume
     from sightline.predict.model import Model
     from sightline.prepare.prepared import Prepared, prepare
     from sightline.run import Run
+    from sightline.trace.compare import compare
+    from sightline.train.checkpoints import Checkpoints
     from sightline.train.training import Training
 
 _PLACES = {
-    "fit": "pipeline", "demo": "pipeline", "Run": "run",
+    "fit": "pipeline", "demo": "pipeline", "resume": "pipeline", "replay": "pipeline",
+    "Run": "run", "compare": "trace.compare",
     "read": "load.table", "Table": "load.table", "split": "load.split", "Splits": "load.split",
     "prepare": "prepare.prepared", "Prepared": "prepare.prepared",
     "MLP": "build.networks", "Flat": "build.networks",
-    "Training": "train.training", "Model": "predict.model",
+    "Training": "train.training", "Checkpoints": "train.checkpoints", "Model": "predict.model",
+    "Widen": "contracts", "Deepen": "contracts", "Replace": "contracts", "Freeze": "contracts",
+    "Unfreeze": "contracts", "Stop": "contracts", "Event": "contracts",
     "Batch": "contracts", "Column": "contracts", "EpochRecord": "contracts", "Record": "contracts",
     "Schema": "contracts", "Spec": "contracts", "Step": "contracts",
     "SightlineError": "errors", "UserError": "errors",
 }  # fmt: skip
 
 __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
-    "fit", "demo", "Run", "read", "Table", "split", "Splits", "prepare", "Prepared", "MLP", "Flat",
-    "Training", "Model", "Batch", "Column", "EpochRecord", "Record", "Schema", "Spec", "Step",
+    "fit", "resume", "replay", "compare", "demo", "Run", "read", "Table", "split", "Splits", "prepare",
+    "Prepared", "MLP", "Flat", "Training", "Checkpoints", "Widen", "Deepen", "Replace", "Freeze",
+    "Unfreeze", "Stop", "Model", "Batch", "Column", "EpochRecord", "Event", "Record", "Schema", "Spec",
+    "Step",
     "SightlineError", "UserError",
 ]  # fmt: skip
 

@@ -52,6 +52,7 @@ def write(
     json_members: Mapping[str, Any],
     tensors: Mapping[str, Mapping[str, torch.Tensor]],
     files: Mapping[str, bytes] | None = None,
+    allow_nan: bool = False,
 ) -> None:
     """Write an archive so that `path` holds either the old file or the whole new one.
 
@@ -62,6 +63,7 @@ def write(
         json_members: JSON values by member name.
         tensors: Tensors by member name and name; moved to the processor and made contiguous.
         files: Bytes by member name.
+        allow_nan: Write numbers that JSON lacks as NaN and Infinity, which Python reads.
 
     Raises:
         OSError: The disk is full or the folder cannot be written; nothing is left behind.
@@ -77,7 +79,7 @@ def write(
 
     members: dict[str, bytes] = {}
     for name, values in json_members.items():
-        members[f"{name}.json"] = _to_json(values)
+        members[f"{name}.json"] = _to_json(values, allow_nan)
     for name, named in tensors.items():
         plain = {key: value.detach().cpu().contiguous().clone() for key, value in named.items()}
         members[f"{name}.safetensors"] = save(plain)
@@ -214,8 +216,8 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             os.close(folder)
 
 
-def _to_json(values: Any) -> bytes:
-    return json.dumps(values, ensure_ascii=False, allow_nan=False, indent=1).encode()
+def _to_json(values: Any, allow_nan: bool = False) -> bytes:
+    return json.dumps(values, ensure_ascii=False, allow_nan=allow_nan, indent=1).encode()
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from sightline.errors import OptionError, UserError, did_you_mean
+from sightline.errors import Interrupted, OptionError, UserError, did_you_mean
 
 if TYPE_CHECKING:
+    from sightline.contracts import Record
     from sightline.predict.model import Model
     from sightline.run import Run
 
@@ -104,6 +105,46 @@ def reading(command: Command) -> Command:
     return command
 
 
+def training_options(command: Command) -> Command:
+    """Options that say how the network is trained."""
+    names = click.Choice
+    for option in reversed([
+        click.option("--epochs", default=100, show_default=True, help="The most epochs."),
+        click.option("--time-limit", type=float, metavar="SECONDS", help="The most seconds of training."),
+        click.option("--patience", default=16, show_default=True,
+                     help="Stop after so many epochs without a better validation loss."),
+        click.option("--batch-size", type=int, help="Rows of a batch.  [default: by the number of rows]"),
+        click.option("--accumulate", default=1, show_default=True, help="Batches to a weight update."),
+        click.option("--optimizer", type=names(["adamw", "sgd", "muon"]), default="adamw", show_default=True),
+        click.option("--learning-rate", default=1e-3, show_default=True, help="Of the optimizer."),
+        click.option("--schedule", type=names(["constant", "warm-up", "cosine", "one-cycle"]),
+                     default="constant", show_default=True, help="Of the learning rate."),
+        click.option("--warm-up", type=float, metavar="SHARE", help="Share of training in which it rises."),
+        click.option("--weight-decay", default=0.01, show_default=True, help="Not of biases and norms."),
+        click.option("--clip-norm", type=float, help="The largest norm of all gradients together."),
+        click.option("--ema", type=float, metavar="DECAY", help="Average the weights, e.g. 0.999."),
+        click.option("--label-smoothing", default=0.0, show_default=True, help="Spread over all classes."),
+        click.option("--balanced", is_flag=True, help="Weigh each class by how rare it is."),
+        click.option("--precision", type=names(["auto", "float32", "bfloat16"]), default="auto",
+                     show_default=True, help="Of the matrix products."),
+        click.option("--doctor/--no-doctor", default=True, help="Look at each layer's health.  [default: yes]"),
+    ]):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def checkpoint_options(command: Command) -> Command:
+    """Options that say how often a checkpoint is written."""
+    for option in (
+        click.option("--checkpoint-epochs", type=int, help="A checkpoint after so many epochs."),
+        click.option("--checkpoint-seconds", default=30.0, show_default=True,
+                     help="A checkpoint after so many seconds."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+run_argument = click.argument("run", type=click.Path())
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
@@ -156,6 +197,7 @@ def demo(run: str | None, seed: int, quiet: bool, as_json: bool) -> None:
 )
 @click.option("--group", metavar="COLUMN", help="Equal values stay in one part of the split.")
 @click.option("--time", metavar="COLUMN", help="The newest rows become the test rows.")
+@click.option("--weight", metavar="COLUMN", help="How much each row counts in the loss.")
 @reading
 @click.option(
     "--numeric",
@@ -163,29 +205,135 @@ def demo(run: str | None, seed: int, quiet: bool, as_json: bool) -> None:
     help="How numbers are scaled.  [default: quantile]",
 )
 @network_option
-@click.option("--epochs", default=100, show_default=True, help="The most epochs.")
-@click.option("--batch-size", type=int, help="Rows of a batch.  [default: by the number of rows]")
-@click.option("--learning-rate", default=1e-3, show_default=True, help="Of AdamW.")
-@click.option("--weight-decay", default=0.01, show_default=True, help="Of AdamW.")
-@click.option(
-    "--patience",
-    default=16,
-    show_default=True,
-    help="Stop after so many epochs without a better validation loss.",
-)
+@training_options
 @click.option("--seed", default=0, show_default=True, help="Of split, weights and batches.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option("--watch", is_flag=True, help="Load the file of --network anew whenever it is saved.")
+@checkpoint_options
 @click.option("--run", metavar="DIR", help="The run folder to make.  [default: runs/NAME-TIME]")
 @quiet_option
 @json_option
-def fit(source: str, target: str, quiet: bool, as_json: bool, **options: Any) -> None:
+def fit(
+    source: str, target: str, quiet: bool, as_json: bool, balanced: bool, **options: Any
+) -> None:
     """Take SOURCE (a file, folder or glob) through all five stages."""  # fmt: skip
     from sightline.pipeline import fit as run_fit
 
     options["missing"] = list(options["missing"]) or None
+    options["class_weights"] = "balanced" if balanced else None
     run = run_fit(source, target, quiet=quiet or as_json, **options)
     if as_json:
         _print_json(_fitted(run))
+
+
+@cli.command()
+@run_argument
+@network_option
+@checkpoint_options
+@quiet_option
+@json_option
+def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Go on with RUN, a fit that was cut off, as if it had not been."""
+    from sightline.pipeline import resume as run_resume
+
+    if (
+        any(record.type == "end" and record.stage == "run" for record in _records(run))
+        and not quiet
+    ):
+        click.echo(f"{_safe(run)} is complete: there is nothing to go on with.", err=True)
+    made = run_resume(run, quiet=quiet or as_json, **options)
+    if as_json:
+        _print_json(_fitted(made))
+
+
+@cli.command()
+@run_argument
+@click.option("--to", metavar="DIR", help="The run folder to make.  [default: runs/NAME-TIME]")
+@network_option
+@quiet_option
+@json_option
+def replay(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Do RUN again with its edits at the same steps; exit code 1 if other weights come of it."""
+    from sightline.pipeline import replay as run_replay
+
+    made = run_replay(run, quiet=quiet or as_json, **options)
+    found = made.find("train", "replay")[-1].body
+    if as_json:
+        _print_json({**_fitted(made), **found})
+    if not found["identical"]:
+        sys.exit(1)
+
+
+@cli.command()
+@run_argument
+@click.option("--widen", multiple=True, metavar="LAYER=UNITS", help="E.g. hidden.0=128.")
+@click.option("--deepen", multiple=True, metavar="LAYER", help="Insert a layer after it.")
+@click.option(
+    "--replace", multiple=True, metavar="MODULE=TEXT", help='E.g. "hidden.0.activation=GELU()".'
+)
+@click.option("--freeze", multiple=True, metavar="NAME", help="Parameters that keep their values.")
+@click.option("--unfreeze", multiple=True, metavar="NAME", help="Parameters that learn again.")
+@click.option("--learning-rate", type=float)
+@click.option("--weight-decay", type=float)
+@click.option("--batch-size", type=int)
+@click.option("--epochs", type=int)
+@click.option("--stop", is_flag=True, help="End the training here, with all that follows.")
+@click.option(
+    "--wait", default=30.0, show_default=True, help="Seconds to wait for what comes of it."
+)
+def edit(run: str, wait: float, **options: Any) -> None:
+    """Change RUN while it trains in another process, at its next step."""
+    from sightline.session import send_and_wait
+
+    said, refused = send_and_wait(Path(run), _edits(options), wait)
+    for sentence in said:
+        click.echo(_safe(sentence))
+    if refused:
+        sys.exit(2)
+
+
+def _edits(options: Mapping[str, Any]) -> list[Any]:
+    from sightline import contracts as c
+
+    made: list[Any] = []
+    for pair in options["widen"]:
+        name, _, units = pair.rpartition("=")
+        if not name or not units.isdecimal():
+            raise OptionError(f"--widen is {pair!r}.", "Write LAYER=UNITS, such as hidden.0=128.")
+        made.append(c.Widen(name, int(units)))
+    made += [c.Deepen(name) for name in options["deepen"]]
+    for pair in options["replace"]:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise OptionError(f"--replace is {pair!r}.", "Write MODULE=TEXT.")
+        made.append(c.Replace(name, text))
+    made += [c.Freeze(name) for name in options["freeze"]]
+    made += [c.Unfreeze(name) for name in options["unfreeze"]]
+    kinds = {
+        "learning_rate": c.SetLearningRate, "weight_decay": c.SetWeightDecay,
+        "batch_size": c.SetBatchSize, "epochs": c.SetEpochs,
+    }  # fmt: skip
+    made += [kind(options[name]) for name, kind in kinds.items() if options[name] is not None]
+    made += [c.Stop()] if options["stop"] else []
+    if not made:
+        raise OptionError("There is no edit.", "Give one, such as --widen hidden.0=128.")
+    return made
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path())
+@json_option
+def compare(runs: Sequence[str], as_json: bool) -> None:
+    """Say in what RUNS differ, and how well each did."""
+    from sightline.trace.compare import compare as run_compare
+
+    said = run_compare(*runs)
+    if as_json:
+        _print_json(said)
+        return
+    from sightline.trace.terminal import TerminalView
+
+    TerminalView().compared(said)
 
 
 @cli.command()
@@ -407,6 +555,12 @@ def _load(path: str, network: str | None) -> Model:
     return Model.load(folder if folder.is_file() else path, network=network)
 
 
+def _records(run: str) -> list[Record]:
+    from sightline.trace.records import read_records
+
+    return read_records(Path(run))[0]
+
+
 def _fitted(run: Run) -> dict[str, Any]:
     end = run.find("run", "end")[-1].body
     return {
@@ -452,7 +606,10 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        cause = error.__cause__  # click makes an Abort of every KeyboardInterrupt
+        if isinstance(cause, Interrupted):
+            _fail(_safe(str(cause)), 128 + cause.signal)
         _fail("\nInterrupted.", 130)
     except UserError as error:
         _fail(f"Error: {_safe(error.problem)} {_safe(error.fix)}", 2)

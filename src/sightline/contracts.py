@@ -21,6 +21,7 @@ Role = Literal["feature", "target", "weight", "group", "time", "id", "ignored"]
 Values = Literal["integer", "float", "string", "boolean", "datetime"]
 TaskName = Literal["classification", "regression"]
 Scaling = Literal["standard", "minmax", "robust", "quantile"]
+EventType = Literal["edit", "refused", "skipped", "rollback", "memory", "layers", "warning"]
 Label = str | int | float | bool
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -123,7 +124,13 @@ class Schema:
 
 
 class BadRow(NamedTuple):
-    """A row that could not be read, and why. Rows count from 0 at the first data row."""
+    """A row that could not be read, and why. Rows count from 0 at the first data row.
+
+    Example:
+        >>> from sightline.contracts import BadRow
+        >>> BadRow(3, "two cells where three are due").row
+        3
+    """
 
     row: int
     error: str
@@ -162,6 +169,13 @@ class BatchSource(Protocol):
 
     Rows are handed over in blocks of some whole batches, because what a loader does for each
     thing that it hands over costs more than cutting a block into batches.
+
+    Example:
+        >>> import sightline as sl
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> source = prepared.source(batch_size=32)
+        >>> source.rows, sum(len(block.row) for block in source.blocks(epoch=1, start_row=64))
+        (276, 212)
     """
 
     rows: int
@@ -181,6 +195,11 @@ class NumericFeature:
 
     `edges` are up to 17 increasing quantiles of the training values, for networks that cut
     numbers into bins; empty for a flag.
+
+    Example:
+        >>> from sightline.contracts import NumericFeature
+        >>> NumericFeature("age is missing", "age").edges
+        ()
     """
 
     name: str
@@ -190,7 +209,13 @@ class NumericFeature:
 
 @dataclass(frozen=True)
 class CategoricalFeature:
-    """One column of codes; `cardinality` counts missing (0) and unseen (1) too."""
+    """One column of codes; `cardinality` counts missing (0) and unseen (1) too.
+
+    Example:
+        >>> from sightline.contracts import CategoricalFeature
+        >>> CategoricalFeature("island", "island", cardinality=5).cardinality
+        5
+    """
 
     name: str
     column: str
@@ -203,6 +228,11 @@ class Target:
 
     `classes` is in sorted order and empty for regression; `positive` is the class that binary
     metrics are about.
+
+    Example:
+        >>> from sightline.contracts import Target
+        >>> Target("sex", "classification", ("female", "male"), "female").classes
+        ('female', 'male')
     """
 
     name: str
@@ -278,15 +308,282 @@ class Spec:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the machine or a clock decides: settled once, recorded, then obeyed."""
+    """What the machine or a clock decides: settled once, recorded, then obeyed.
+
+    Resume and replay take the plan from the record and measure nothing again, so that the same
+    plan, versions and machine give the same bits.
+
+    Attributes:
+        device: Where tensors live, and `device_reason` why.
+        precision: "float32" or "bfloat16" (of the matrix products), and `precision_reason` why.
+        threads: Of PyTorch while it trains, and `threads_reason` why.
+        epochs: The most epochs; fewer than asked for where `time_limit` allows no more.
+        batch_size: Rows of a weight update.
+        micro_batch: Rows that go through the network at once; fewer than `batch_size` where
+            gradients are accumulated or memory is short.
+        steps_per_epoch: Weight updates of an epoch.
+
+    Example:
+        >>> import sightline as sl
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> plan = sl.Training(sl.MLP(prepared.spec), prepared, device="cpu").plan
+        >>> plan.device, plan.device_reason, plan.batch_size, plan.steps_per_epoch
+        ('cpu', 'as asked', 32, 9)
+    """
 
     device: str
     device_reason: str
     precision: str
+    precision_reason: str
     threads: int
+    threads_reason: str
     epochs: int
     batch_size: int
+    micro_batch: int
     steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change to a training while it runs, as data: applied between two steps, recorded, replayed.
+
+    Example:
+        >>> import sightline as sl
+        >>> sl.Widen("hidden.0", 128).to_json()
+        {'edit': 'Widen', 'name': 'hidden.0', 'width': 128}
+    """
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; `edit_from_json` reads them back."""
+        return {"edit": type(self).__name__, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class SetLearningRate(Edit):
+    """Set the learning rate of now; what is left of a schedule is rescaled with it.
+
+    Example:
+        >>> from sightline.contracts import SetLearningRate
+        >>> SetLearningRate(3e-4).to_json()
+        {'edit': 'SetLearningRate', 'value': 0.0003}
+    """
+
+    value: float
+
+
+@dataclass(frozen=True)
+class SetWeightDecay(Edit):
+    """Set the weight decay of the parameters that have one.
+
+    Example:
+        >>> from sightline.contracts import SetWeightDecay
+        >>> SetWeightDecay(0.1).value
+        0.1
+    """
+
+    value: float
+
+
+@dataclass(frozen=True)
+class SetBatchSize(Edit):
+    """Set the rows of a weight update.
+
+    Example:
+        >>> from sightline.contracts import SetBatchSize
+        >>> SetBatchSize(64).value
+        64
+    """
+
+    value: int
+
+
+@dataclass(frozen=True)
+class SetMicroBatch(Edit):
+    """Set the rows that go through the network at once; a weight update keeps its rows.
+
+    Example:
+        >>> from sightline.contracts import SetMicroBatch
+        >>> SetMicroBatch(16).value
+        16
+    """
+
+    value: int
+
+
+@dataclass(frozen=True)
+class SetEpochs(Edit):
+    """Set the last epoch; what is left of a schedule is stretched to it.
+
+    Example:
+        >>> from sightline.contracts import SetEpochs
+        >>> SetEpochs(200).value
+        200
+    """
+
+    value: int
+
+
+@dataclass(frozen=True)
+class Freeze(Edit):
+    """Keep parameters as they are: one, or all below a name such as "hidden.0" or "embeddings".
+
+    Example:
+        >>> import sightline as sl
+        >>> sl.Freeze("embeddings").to_json()
+        {'edit': 'Freeze', 'name': 'embeddings'}
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Unfreeze(Edit):
+    """Let parameters learn again: one, or all below a name.
+
+    Example:
+        >>> import sightline as sl
+        >>> sl.Unfreeze("embeddings").name
+        'embeddings'
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Widen(Edit):
+    """Give a hidden layer more units; the network's outputs stay what they were.
+
+    The new units' incoming weights are fresh, their outgoing ones zero (after Net2Net, Chen,
+    Goodfellow and Shlens 2016, with zeros in place of copies).
+
+    Example:
+        >>> import sightline as sl
+        >>> sl.Widen("hidden.0", 128).width
+        128
+    """
+
+    name: str
+    width: int
+
+
+@dataclass(frozen=True)
+class Deepen(Edit):
+    """Insert a hidden layer; the network's outputs stay what they were.
+
+    The new layer is x + s * f(x) with s starting at zero (ReZero, Bachlechner et al. 2020).
+
+    Example:
+        >>> import sightline as sl
+        >>> sl.Deepen(after="hidden.0").to_json()
+        {'edit': 'Deepen', 'after': 'hidden.0'}
+    """
+
+    after: str
+
+
+@dataclass(frozen=True)
+class Replace(Edit):
+    """Put another module in the place of one.
+
+    `module` is a PyTorch layer as text such as "GELU()" or "Linear(64, 3)" (a layer itself is
+    taken by its text). Weights that match by name carry over.
+
+    Example:
+        >>> import sightline as sl, torch
+        >>> sl.Replace("hidden.0.activation", torch.nn.Tanh()).module
+        'Tanh()'
+    """
+
+    name: str
+    module: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "module", str(self.module))
+
+
+@dataclass(frozen=True)
+class Reload(Edit):
+    """Build the network anew from "file.py:Class"; weights that match by name carry over.
+
+    `sha256` names the very text of the file, kept as RUN/sources/SHA256.py.
+
+    Example:
+        >>> from sightline.contracts import Reload
+        >>> Reload("net.py:Net", "0" * 64).network
+        'net.py:Net'
+    """
+
+    network: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Stop(Edit):
+    """End the training here, with the epoch as far as it has come.
+
+    Example:
+        >>> from sightline.contracts import Stop
+        >>> Stop().why
+        'stopped by an edit'
+    """
+
+    why: str = "stopped by an edit"
+
+
+EDITS: dict[str, type[Edit]] = {kind.__name__: kind for kind in Edit.__subclasses__()}
+
+
+def edit_from_json(data: Mapping[str, Any]) -> Edit:
+    """Read what `Edit.to_json` wrote.
+
+    Raises:
+        ValueError: There is no such edit, or its fields are others.
+
+    Example:
+        >>> from sightline.contracts import edit_from_json
+        >>> edit_from_json({"edit": "Freeze", "name": "embeddings"})
+        Freeze(name='embeddings')
+    """
+    fields = dict(data)
+    kind = fields.pop("edit", None)
+    if kind not in EDITS:
+        raise ValueError(f"no edit {kind!r}; the edits are {', '.join(EDITS)}")
+    try:
+        return EDITS[kind](**fields)
+    except TypeError as error:
+        raise ValueError(f"{kind}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a training besides its steps and epochs.
+
+    Attributes:
+        type: "edit" and "refused" (edits), "skipped" and "rollback" (losses that are not finite),
+            "memory", "layers" (what the doctor saw), "warning".
+        step: How many steps were done.
+        epoch: In which epoch.
+        said: What happened, in a sentence.
+        details: The same as data.
+
+    Example:
+        >>> import sightline as sl
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> training = sl.Training(sl.MLP(prepared.spec), prepared, epochs=1)
+        >>> training.edit(learning_rate=0.01); history = list(training)
+        >>> training.events[0].type, training.events[0].said
+        ('edit', 'learning rate 0.001 -> 0.01')
+    """
+
+    type: EventType
+    step: int
+    epoch: int
+    said: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +594,8 @@ class Step:
         number: Counts from 1 over the whole training.
         epoch: Counts from 1; epoch 0 is the untrained network.
         rows: How many rows the batch held.
-        loss: Scalar tensor, the batch's mean loss before the update.
+        loss: Scalar tensor, the batch's mean loss before the update; where it is not a finite
+            number, there was no update.
         batch: The batch itself.
         logits: [B, K] or [B, M, K], what the network said before the update.
 

@@ -9,6 +9,9 @@
     |   `-- RunError           a run folder that cannot be used
     `-- InternalError          a fault of ours; always shown with its traceback
 
+    KeyboardInterrupt
+    `-- Interrupted            a fit that a signal ended, and that can be resumed
+
 A user error says what is wrong and ends with what to do about it.
 """
 
@@ -68,6 +71,22 @@ class BundleError(UserError):
 
 class RunError(UserError):
     """A run folder that is not there, not a run, or already taken."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A fit that was asked to end by a signal, wrote a checkpoint, and can be resumed.
+
+    Attributes:
+        signal: Its number.
+        run: The run folder.
+        step: After how many steps.
+    """
+
+    def __init__(self, signal: int, run: object, step: int) -> None:
+        super().__init__(
+            f"Interrupted after step {step:,}; a checkpoint is written. Go on with: sightline resume {run}"
+        )
+        self.signal, self.run, self.step = signal, run, step
 
 
 class InternalError(SightlineError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time as clock
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,17 +15,28 @@ import numpy as np
 import torch
 from torch import nn
 
-from sightline.build.networks import MLP, NetworkMaker, load_class, make_network, source_of
+from sightline.build.networks import (
+    MLP,
+    NetworkMaker,
+    load_class,
+    make_network,
+    source_of,
+)
 from sightline.contracts import Kind, Label, Record, Scaling, TaskName
+from sightline.errors import OptionError, RunError
 from sightline.load.delimited import OnBadRows
 from sightline.load.split import split
 from sightline.load.table import Table, read
-from sightline.prepare.prepared import check_scaling, prepare
-from sightline.provenance import provenance
+from sightline.prepare.prepared import Prepared, check_scaling, prepare
+from sightline.provenance import provenance, read_again, row_numbers
 from sightline.run import BUNDLE, Run
+from sightline.session import Session, edits_left, edits_of
 from sightline.story import Story
-from sightline.trace.records import Trace, taken
-from sightline.train.plan import check_seed, check_settings, settle_batch_size
+from sightline.trace.records import Trace, find, read_records, taken
+from sightline.train.checkpoints import SECONDS, check_rhythm, read_first, read_newest, restore
+from sightline.train.optimizers import OptimizerMaker
+from sightline.train.plan import check_seed, settle_batch_size
+from sightline.train.settings import Settings
 from sightline.train.training import Training
 
 
@@ -56,18 +68,17 @@ def fit(
     test: Any = 0.1,
     group: str | None = None,
     time: str | None = None,
+    weight: str | None = None,
     numeric: Scaling | None = None,
     network: nn.Module | NetworkMaker | str | None = None,
-    epochs: int = 100,
-    batch_size: int | None = None,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 0.01,
-    patience: int | None = 16,
     seed: int = 0,
-    device: str = "auto",
+    watch: bool = False,
+    checkpoint_seconds: float | None = SECONDS,
+    checkpoint_epochs: int | None = None,
     run: str | Path | None = None,
     quiet: bool = False,
     view: Progress | None = None,
+    **settings: Any,
 ) -> Run:
     """Take a table through all five stages and record every one.
 
@@ -75,21 +86,26 @@ def fit(
         source: Anything `sl.read` takes, or a table that it has read.
         target: The column to predict.
         kinds, drop, missing, encoding, on_bad_rows: As in `sl.read`.
-        task, positive, valid, test, group, time: As in `sl.split`.
+        task, positive, valid, test, group, time, weight: As in `sl.split`.
         numeric: How numbers are scaled, as in `sl.prepare`.
         network: A module, a class or function that takes the spec, "file.py:Class", or None for
             the default, `sl.MLP(spec, hidden=[64])`.
-        epochs, batch_size, learning_rate, weight_decay, patience, device: As in `sl.Training`.
-        seed: Decides the split, the first weights and the order of the batches.
+        seed: Decides the split, the first weights, the order of the batches and dropout.
+        watch: Load a network given as "file.py:Class" anew whenever its file is saved.
+        checkpoint_seconds, checkpoint_epochs: How often a checkpoint is written while it trains;
+            there is one at the start and at the end as well.
         run: The run folder to make; None makes `runs/NAME-TIME`.
         quiet: Print nothing.
         view: What watches instead of the terminal.
+        settings: Any other setting of `sl.Training` by name: epochs, batch_size, learning_rate,
+            optimizer, schedule, ema, time_limit, precision, device, ...
 
     Returns:
         The run: `.model`, `.records`, `.metrics`, `.epochs`, `.folder`.
 
     Raises:
         UserError: Bad data, options or networks; see `sightline.errors`.
+        Interrupted: Ctrl-C or SIGTERM came while it trained; `sl.resume` goes on.
         OSError: The disk is full; the run folder keeps what was written.
 
     Example:
@@ -98,57 +114,214 @@ def fit(
         >>> run.metrics["accuracy"] > 0.9
         True
     """
-    if view is None and not quiet:
-        from sightline.trace.terminal import TerminalView
-
-        view = TerminalView()
-    check_settings(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-        weight_decay=weight_decay, patience=patience, seed=seed, device=device,
-    )  # fmt: skip
+    asked = Settings.of({**settings, "seed": seed})
+    check_rhythm(checkpoint_seconds, checkpoint_epochs)
     check_scaling(numeric)
+    place = network if isinstance(network, str) else None
+    if watch and place is None:
+        raise OptionError("watch=True watches the network's file.", 'Give network="file.py:Class".')
     if isinstance(network, str):
         network = load_class(network)
-    trace = Trace([view] if view else [])
-    story = Story(trace, seed)
     folder = _run_folder(source, run)
-    try:
+    with _telling(view, quiet) as (trace, view):
+        story = Story(trace, seed)
         table = source if isinstance(source, Table) else read(
             source, kinds=kinds, drop=drop, missing=missing, encoding=encoding, on_bad_rows=on_bad_rows
         )  # fmt: skip
         splits = split(
             table, target, task=task, positive=positive, valid=valid, test=test, seed=seed,
-            group=group, time=time,
+            group=group, time=time, weight=weight,
         )  # fmt: skip
-        story.load(table, splits, settle_batch_size(batch_size, len(splits.train)))
+        again = {
+            "origin": provenance(source, table, splits, valid, test), "numeric": numeric,
+            "settings": asked.to_json(),
+        }  # fmt: skip
+        size = settle_batch_size(asked.batch_size, len(splits.train))
+        story.load(table, splits, size, again)
 
         prepared = prepare(splits, numeric=numeric)
         story.prepare(prepared)
 
-        with _seeded(seed):
-            built = make_network(network, prepared.spec)
-            training = Training(
-                built, prepared, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-                weight_decay=weight_decay, patience=patience, seed=seed, device=device,
-            )  # fmt: skip
-            story.build(training)
+        training = _training(network, prepared, asked)
+        story.build(training)
 
-            trace.save_to(folder)
-            _keep_source(built, folder)
-            for step in story.steps():
-                if view is not None:
-                    view.step(step.number, training.plan.epochs * training.plan.steps_per_epoch)
+        trace.save_to(folder)
+        _keep_source(training.network, folder)
+        story.plan(training)
+        session = Session(
+            story, training, folder, more=again, checkpoint_seconds=checkpoint_seconds,
+            checkpoint_epochs=checkpoint_epochs, watch=place if watch else None,
+        )  # fmt: skip
+        _train_and_end(session, view)
+    return Run(folder, network=network)
 
-        model = training.model()
-        model.provenance, model.rows = provenance(source, table, splits, valid, test)
-        story.predict(model)
-        model.save(folder / BUNDLE)
-        story.end(folder, folder / BUNDLE)
+
+def resume(
+    run: str | Path,
+    *,
+    source: Any = None,
+    network: nn.Module | NetworkMaker | str | None = None,
+    optimizer: OptimizerMaker | None = None,
+    schedule: Any = None,
+    checkpoint_seconds: float | None = SECONDS,
+    checkpoint_epochs: int | None = None,
+    quiet: bool = False,
+    view: Progress | None = None,
+) -> Run:
+    """Go on with a fit that was cut off, to the last bit as if it had not been.
+
+    Args:
+        run: Its run folder. A run that is complete is returned as it is.
+        source: The table, where it was one in memory.
+        network: A network of your own whose source the run does not keep.
+        optimizer, schedule: Your own ones, where you gave any.
+        checkpoint_seconds, checkpoint_epochs, quiet, view: As in `fit`.
+
+    Raises:
+        RunError: It is no run, it was cut off before training, or it is still being made.
+        DataError: The table is gone or has changed.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=3, quiet=True)
+        >>> sl.resume(run.folder, quiet=True).metrics == run.metrics  # it was complete
+        True
+    """
+    folder = Path(run)
+    check_rhythm(checkpoint_seconds, checkpoint_epochs)
+    records, _ = read_records(folder)
+    if find(records, "run", "end"):
+        return Run(folder, network=network)
+    saved = read_newest(folder)
+    with _telling(view, quiet, folder, saved.more["records"]) as (trace, view):
+        story = Story(trace, saved.state["settings"]["seed"])
+        table, splits = read_again(saved.more["origin"], source)
+        story.take(table, splits)
+        training = restore(
+            saved, prepare(splits, numeric=saved.more["numeric"]), sources=folder / "sources",
+            network=network, optimizer=optimizer, schedule=schedule,
+        )  # fmt: skip
+        more = {name: saved.more[name] for name in ("origin", "numeric", "settings")}
+        session = Session(
+            story, training, folder, more=more, replayed=edits_left(records, saved, training),
+            checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs,
+        )  # fmt: skip
+        _train_and_end(session, view)
+    return Run(folder, network=network)
+
+
+def replay(
+    run: str | Path,
+    *,
+    to: str | Path | None = None,
+    source: Any = None,
+    network: nn.Module | NetworkMaker | str | None = None,
+    optimizer: OptimizerMaker | None = None,
+    schedule: Any = None,
+    quiet: bool = False,
+    view: Progress | None = None,
+) -> Run:
+    """Do a fit again: the same rows, settings, plan and first weights, the same edits at the same steps.
+
+    The new run's `train/end` record says whether its weights are bit for bit those of the first.
+
+    Args:
+        run: The run folder of a fit whose training ended.
+        to: The run folder to make; None makes `runs/NAME-TIME`.
+        source: The table, where it was one in memory.
+        network, optimizer, schedule: Your own ones, where the run does not keep them.
+        quiet, view: As in `fit`.
+
+    Raises:
+        RunError: It is no run, or its training did not end.
+        DataError: The table is gone or has changed.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=3, quiet=True)
+        >>> again = sl.replay(run.folder, quiet=True)
+        >>> again.find("train", "replay")[0].body["identical"]
+        True
+    """
+    first = Path(run)
+    records, _ = read_records(first)
+    ended = find(records, "train", "end")
+    if not ended:
+        raise RunError(
+            f"The training of {first} did not end.", f"Resume it: sightline resume {first}"
+        )
+    saved = read_first(first)
+    again = {name: saved.more[name] for name in ("origin", "numeric", "settings")}
+    folder = _run_folder(f"{first.name}-replay", to)
+    with _telling(view, quiet) as (trace, view):
+        story = Story(trace, saved.state["settings"]["seed"])
+        table, splits = read_again(again["origin"], source)
+        story.load(table, splits, saved.state["plan"]["batch_size"], again)
+        prepared = prepare(splits, numeric=again["numeric"])
+        story.prepare(prepared)
+        training = restore(
+            saved, prepared, sources=first / "sources", network=network, optimizer=optimizer,
+            schedule=schedule,
+        )  # fmt: skip
+        # What the clock decided the first time is in the plan and the edits.
+        training.settings = replace(training.settings, time_limit=None)
+        story.build(training)
+        trace.save_to(folder)
+        if (first / "sources").is_dir():
+            shutil.copytree(first / "sources", folder / "sources")
+        story.plan(training)
+        session = Session(
+            story, training, folder, more=again, replayed=edits_of(records),
+            checkpoint_seconds=SECONDS, checkpoint_epochs=None,
+        )  # fmt: skip
+        _train_and_end(session, view, ended[-1].body)
+    return Run(folder, network=network)
+
+
+def _training(
+    network: nn.Module | NetworkMaker | str | None, prepared: Prepared, settings: Settings
+) -> Training:
+    """Build the network, its first weights drawn from the seed, and its training."""
+    options = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        return Training(make_network(network, prepared.spec), prepared, **options)
+
+
+def _train_and_end(
+    session: Session, view: Progress | None, first: Mapping[str, Any] | None = None
+) -> None:
+    """Do stage 4 and stage 5, and write the model; `first` is how training ended the first time."""
+    story, training, folder = session.story, session.training, session.run
+    for step in session.steps():
+        if view is not None:
+            view.step(step.number, training.plan.epochs * training.plan.steps_per_epoch)
+    if first is not None:
+        story.compare(first)
+    model = training.model()
+    model.provenance, model.rows = session.more["origin"], row_numbers(story.splits)
+    story.predict(model)
+    model.save(folder / BUNDLE)
+    story.end(folder, folder / BUNDLE)
+
+
+@contextmanager
+def _telling(
+    view: Progress | None, quiet: bool, folder: Path | None = None, records: int = 0
+) -> Iterator[tuple[Trace, Progress | None]]:
+    """Open a trace, or go on with a run's from a record on, and close it whatever happens."""
+    if view is None and not quiet:
+        from sightline.trace.terminal import TerminalView
+
+        view = TerminalView()
+    views = [view] if view else []
+    trace = Trace(views) if folder is None else Trace.go_on(folder, records, views)
+    try:
+        yield trace, view
     finally:
-        trace.close()
         if view is not None:
             view.close()
-    return Run(folder, network=network)
+        trace.close()
 
 
 def demo(
@@ -234,11 +407,3 @@ def _run_folder(source: Any, run: str | Path | None) -> Path:
 
 def _clock() -> str:
     return clock.strftime("%Y%m%d-%H%M%S")
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed PyTorch's generators for the weights and dropout, and restore them afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield

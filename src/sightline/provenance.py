@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,8 @@ def overlap(model: Model, table: Table) -> tuple[int, int]:
     return int(np.isin(own, hashes.numpy()).sum()), len(hashes)
 
 
-def provenance(
-    source: Any, table: Table, splits: Splits, valid: Any, test: Any
-) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Say where a model comes from, so that its test rows can be found again."""
+def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any) -> dict[str, Any]:
+    """Say where a model comes from, so that its rows can be found again: plain JSON values."""
     parts = {"valid": valid, "test": test}
     files = {name: part for name, part in parts.items() if isinstance(part, str | Path)}
     plain = all(isinstance(part, int | float | str | Path) for part in parts.values())
@@ -70,13 +69,6 @@ def provenance(
         **splits.options,
         **{name: str(Path(part).absolute()) for name, part in files.items()},
     }
-    names = [c.name for c in splits.table.schema.columns if c.role in ("feature", "target")]
-    sample = splits.train[:: -(-len(splits.train) // MOST_HASHES)]
-    hashes = splits.table.row_hashes(names)[sample].view(np.int64)
-    rows = {
-        "valid": torch.from_numpy(splits.valid), "test": torch.from_numpy(splits.test),
-        "train_hashes": torch.from_numpy(hashes.copy()),
-    }  # fmt: skip
     return {
         "source": str(Path(source).absolute()) if again else None,
         "name": table.name,
@@ -85,7 +77,18 @@ def provenance(
         "split": options,
         "train_rows": len(splits.train),
         "fingerprint": splits.table.fingerprint(),
-    }, rows
+    }
+
+
+def row_numbers(splits: Splits) -> dict[str, torch.Tensor]:
+    """Return what a model keeps of its rows: which are held out, and hashes of the training rows."""
+    names = [c.name for c in splits.table.schema.columns if c.role in ("feature", "target")]
+    sample = splits.train[:: -(-len(splits.train) // MOST_HASHES)]
+    hashes = splits.table.row_hashes(names)[sample].view(np.int64)
+    return {
+        "valid": torch.from_numpy(splits.valid), "test": torch.from_numpy(splits.test),
+        "train_hashes": torch.from_numpy(hashes.copy()),
+    }  # fmt: skip
 
 
 def training_data(model: Model) -> tuple[Table, Splits]:
@@ -94,25 +97,45 @@ def training_data(model: Model) -> tuple[Table, Splits]:
     Raises:
         DataError: It was a table in memory, is gone, or has changed.
     """
-    origin = model.provenance
+    return read_again(model.provenance)
+
+
+def read_again(origin: Mapping[str, Any], source: Any = None) -> tuple[Table, Splits]:
+    """Read a table again and divide it as `origin`, from `provenance`, says.
+
+    Args:
+        origin: Where it was.
+        source: The table itself, where it was in memory.
+
+    Raises:
+        DataError: It was a table in memory, is gone, or has changed.
+    """
+    if source is not None:
+        table = source if isinstance(source, Table) else read(source, **origin["read"])
+        return table, _same(table, origin)
     if not origin.get("source"):
         raise DataError(
             "The model was trained on a table in memory, which cannot be read again.",
-            "Give a file with rows to use.",
+            "Give the table again (source=), or a file with rows to use.",
         )
     for path in origin["paths"]:
         if not Path(path).is_file():
             raise DataError(
-                f"{path}, which the model was trained on, is gone.", "Give a file with rows."
+                f"{path}, which the model was trained on, is gone.",
+                "Put it back, or give a file with rows.",
             )
     table = read(origin["source"], **origin["read"])
+    return table, _same(table, origin)
+
+
+def _same(table: Table, origin: Mapping[str, Any]) -> Splits:
     splits = split(table, **origin["split"])
     if splits.table.fingerprint() != origin["fingerprint"]:
         raise DataError(
-            f"{origin['source']} has changed since the model was trained on it.",
+            f"{origin['source'] or table.name} has changed since the model was trained on it.",
             "Give a file with rows to use, or fit again.",
         )
-    return table, splits
+    return splits
 
 
 def subset(table: Table, rows: np.ndarray) -> Table:

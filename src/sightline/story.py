@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from torch import nn
 
-from sightline.contracts import Column, Step
+from sightline.contracts import Column, EventType, Step
 from sightline.load.split import Splits
 from sightline.load.table import Table
 from sightline.predict.bundle import versions
@@ -26,6 +27,7 @@ from sightline.prepare.prepared import Prepared
 from sightline.provenance import measure_rows, subset
 from sightline.trace import lesson
 from sightline.trace.records import Trace
+from sightline.train.checkpoints import weights_fingerprint
 from sightline.train.training import Training
 
 
@@ -36,14 +38,30 @@ class Story:
         self.trace = trace
         self.seed = seed
         self.began = self._last = time.perf_counter()
+        told = Counter((record.stage, record.type) for record in trace.records)
+        self._epochs_told = told["train", "epoch"]
+        self._events = sum(told["train", type_] for type_ in get_args(EventType))
 
-    def load(self, table: Table, splits: Splits, batch_size: int) -> None:
-        """Tell stage 1: columns, split, batches."""
+    def load(
+        self,
+        table: Table,
+        splits: Splits,
+        batch_size: int,
+        asked: Mapping[str, Any],
+    ) -> None:
+        """Tell stage 1: columns, split, batches.
+
+        Args:
+            table, splits: What was read, and how it was divided.
+            batch_size: Rows of a batch.
+            asked: What the fit was asked to do, so that it can be done again: where the table comes
+                from, the scaling, the settings.
+        """
         seconds = self._lap()
-        self.table, self.splits, self.target = table, splits, asdict(splits.target)
+        self.take(table, splits)
         self.trace.write("run", "start", {
             "source": table.name, "target": self.target, "seed": self.seed,
-            "read": dict(table.options), "split": splits.options, "versions": versions(),
+            "read": dict(table.options), "split": splits.options, **asked, "versions": versions(),
         })  # fmt: skip
         schema = splits.table.schema
         columns = [
@@ -58,7 +76,7 @@ class Story:
         self.trace.write("lesson", "opening", lesson.opening(said, self.target))
         self._begin("load")
         said_table = self.trace.write("load", "table", said).body
-        self.said_split = self.trace.write("load", "split", {
+        said_split = self.trace.write("load", "split", {
             "train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test),
             "how": splits.how, "sentence": splits.describe(),
         }).body  # fmt: skip
@@ -66,11 +84,14 @@ class Story:
             "batch_size": batch_size, "batches": -(-len(splits.train) // batch_size),
             "features": len(schema.features), "sentence": _samples(batch_size, schema.features),
         }).body  # fmt: skip
-        self._tell(lesson.load_stage(said_table, self.said_split, batch))
+        self._tell(lesson.load_stage(said_table, said_split, batch))
+
+    def take(self, table: Table, splits: Splits) -> None:
+        """Take the table of a run whose first stages are told already."""
+        self.table, self.splits, self.target = table, splits, asdict(splits.target)
 
     def prepare(self, prepared: Prepared) -> None:
         """Tell stage 2: each column's way."""
-        self.prepared = prepared
         self._begin("prepare")
         body = self.trace.write("prepare", "columns", {
             "scaling": prepared.transform.scaling, "ways": prepared.describe(),
@@ -79,20 +100,19 @@ class Story:
             "codes": len(prepared.encoder.codes), "numeric_shape": list(prepared.train.numeric.shape),
             "categorical_shape": list(prepared.train.categorical.shape), "seconds": self._lap(),
         }).body  # fmt: skip
-        self._tell(lesson.prepare_stage(body, self.said_split))
+        self._tell(lesson.prepare_stage(body, self._body("load", "split")))
 
     def build(self, training: Training) -> None:
         """Tell stage 3: the network's layers, with the shapes of one batch."""
-        self.training, self.plan = training, asdict(training.plan)
-        network, spec, size = training.network, self.prepared.spec, training.plan.batch_size
-        train = self.prepared.train
+        network, prepared, size = training.network, training.prepared, training.plan.batch_size
+        spec, train = prepared.spec, prepared.train
         layers, _ = follow(
             network, train.numeric[:size].to(training.device),
             train.categorical[:size].to(training.device),
         )  # fmt: skip
         counts = _parameter_counts(network)
         self._begin("build")
-        self.said_network = self.trace.write("build", "network", {
+        said = self.trace.write("build", "network", {
             "class": type(network).__name__, "batch": size,
             "inputs": len(spec.numeric) + len(spec.categorical), "outputs": spec.outputs,
             "features": len(self.splits.table.schema.features),
@@ -101,30 +121,67 @@ class Story:
                 {"name": layer.name, "shape": list(layer.shape), "parameters": counts.get(layer.name, 0)}
                 for layer in layers
             ],
-            "spec": spec.to_json(), "printed": str(network),
+            "spec": spec.to_json(), "printed": str(network), "again": training.first_network,
         }).body  # fmt: skip
-        self._tell(lesson.build_stage(self.said_network, self.target))
+        self._tell(lesson.build_stage(said, self.target))
 
-    def steps(self) -> Iterator[Step]:
-        """Tell stage 4: pass the training's steps through, writing each epoch as it ends."""
-        training = self.training
+    def plan(self, training: Training) -> None:
+        """Begin stage 4: what was decided before the first step."""
         self._begin("train")
-        self.trace.write("train", "plan", self.plan)
-        written = 0
+        self.trace.write("train", "plan", asdict(training.plan))
+
+    def steps(self, training: Training) -> Iterator[Step]:
+        """Tell stage 4: pass the training's steps through, writing what happens as it happens."""
         for step in training.steps():
-            for epoch in training.history[written:]:
-                self.trace.write("train", "epoch", epoch.to_json())
-                written += 1
+            self.catch_up(training)
             yield step
+        self.catch_up(training)
+        if self.trace.find("train", "end"):  # the run was cut off after its training
+            return
         for number in sorted(training.glasses):
-            seen = self.trace.write("train", "step", training.glasses[number]).body
-        self.epochs = [epoch.to_json() for epoch in training.history]
-        self.said_end = self.trace.write("train", "end", {
-            "stopped": training.stopped, "best_epoch": training.best_epoch, "steps": step.number,
-            "parameters": self.said_network["parameters"],
-            "seconds": sum(epoch["metrics"]["seconds"] for epoch in self.epochs),
+            self.trace.write("train", "step", training.glasses[number])
+        end = self.trace.write("train", "end", {
+            "stopped": training.stopped, "best_epoch": training.best_epoch,
+            "steps": training.progress.steps, "skipped": training.progress.skipped,
+            "edits": len(training.progress.edits),
+            "parameters": sum(p.numel() for p in training.network.parameters()),
+            "weights": weights_fingerprint(training.network),
+            "best_weights": weights_fingerprint(training.best.network),
+            "seconds": sum(epoch.metrics["seconds"] for epoch in training.history),
         }).body  # fmt: skip
-        self._tell(lesson.train_stage(self.plan, self.epochs, self.said_end, self.target, seen))
+        seen = self._body("train", "step")
+        self._tell(lesson.train_stage(
+            self._body("train", "plan"), self._epochs(), end, self.target, seen
+        ))  # fmt: skip
+
+    def compare(self, first: Mapping[str, Any]) -> None:
+        """Say whether a replayed training ended with the weights of the first, bit for bit."""
+        names = ("weights", "best_weights", "steps")
+        end = self._body("train", "end")
+        identical = all(end[name] == first[name] for name in names)
+        said = "bit for bit the same as" if identical else "other than"
+        self.trace.write("train", "replay", {
+            "identical": identical, "edits": end["edits"],
+            "said": f"replayed: {end['steps']:,} steps and {end['edits']} edits gave weights {said} the "
+            "first time's",
+        })  # fmt: skip
+
+    def catch_up(self, training: Training) -> None:
+        """Write the events and epochs that are not written yet."""
+        if len(training.events) > self._events:
+            for event in training.events[self._events :]:
+                body = {
+                    "step": event.step,
+                    "epoch": event.epoch,
+                    "said": event.said,
+                    **event.details,
+                }
+                self.trace.write("train", event.type, body)
+            self._events = len(training.events)
+        if len(training.history) > self._epochs_told:
+            for epoch in training.history[self._epochs_told :]:
+                self.trace.write("train", "epoch", epoch.to_json())
+            self._epochs_told = len(training.history)
 
     def predict(self, model: Model) -> None:
         """Tell stage 5: one row's path, the metrics, and what the run teaches."""
@@ -143,10 +200,11 @@ class Story:
         }).body  # fmt: skip
         metrics = {**measure_rows(model, splits, rows), "part": part}
         said = self.trace.write("predict", "metrics", metrics).body
-        self._tell(lesson.predict_stage(example, said, self.target, self.said_network))
+        self._tell(lesson.predict_stage(example, said, self.target, self._body("build", "network")))
         self.trace.write("lesson", "insight", lesson.insight())
         self.trace.write("lesson", "quiz", lesson.quiz(
-            self.plan, self.said_split, self.epochs, self.said_end, example, self.target, self.seed
+            self._body("train", "plan"), self._body("load", "split"), self._epochs(),
+            self._body("train", "end"), example, self.target, self.seed,
         ))  # fmt: skip
 
     def end(self, folder: Path, bundle: Path) -> None:
@@ -167,6 +225,12 @@ class Story:
         })  # fmt: skip
 
     # ------------------------------------------------------------- helpers
+
+    def _body(self, stage: str, type_: str) -> Mapping[str, Any]:
+        return self.trace.find(stage, type_)[-1].body
+
+    def _epochs(self) -> list[Mapping[str, Any]]:
+        return [record.body for record in self.trace.find("train", "epoch")]
 
     def _begin(self, stage: str) -> None:
         self.trace.write("lesson", "begin", lesson.begin(stage))

@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 import sightline as sl
-from sightline.build.networks import check_network, load_class, make_network, source_of
+from sightline.build.networks import (
+    check_network,
+    describe_network,
+    load_class,
+    make_network,
+    network_maker,
+    source_of,
+)
 from sightline.contracts import CategoricalFeature, NumericFeature, Spec, Target
 from sightline.errors import NetworkError, OptionError
 
@@ -328,3 +335,66 @@ def test_a_class_typed_into_a_notebook_has_no_source(monkeypatch):
     with pytest.raises(OSError, match="source code not available"):
         inspect.getsourcefile(typed)
     assert source_of(typed(spec_of())) is None
+
+
+def test_a_file_that_ends_the_program_is_an_error(tmp_path):
+    (tmp_path / "net.py").write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(NetworkError, match=r"net\.py raised SystemExit: 3"):
+        load_class(f"{tmp_path / 'net.py'}:Net")
+
+
+# ------------------------------------------------------------- residual layers, descriptions
+
+
+def test_residual_layers_in_the_config_and_the_names():
+    network = sl.MLP(spec_of(cardinalities=()), hidden=[8, 8, 4], residual=[1])
+    assert network.config()["residual"] == [1]
+    assert [layer.scale is not None for layer in network.hidden] == [False, True, False]
+    names = [layer.name for layer in network.layers()]
+    assert names[1] == "Hidden layer 2: Linear + ReLU + what came in"
+    network.replace("hidden.1", "LayerNorm(8)")
+    assert [layer.name for layer in network.layers()][1] == "Hidden layer 2: LayerNorm"
+
+
+def test_a_residual_layer_of_another_width_is_refused():
+    with pytest.raises(OptionError, match="8 inputs and 4 outputs"):
+        sl.MLP(spec_of(), hidden=[8, 4], residual=[1])
+
+
+def test_old_configs_without_edits_are_read():
+    old = {"hidden": [8], "activation": "relu", "dropout": 0.0}
+    assert sl.MLP.from_config(spec_of(), old).config() == {**old, "residual": [], "replaced": {}}
+
+
+def test_a_built_in_network_is_described_and_made_again():
+    spec = spec_of()
+    described, source = describe_network(sl.MLP(spec, [8, 4], "gelu"))
+    assert source is None
+    maker = network_maker(json.loads(json.dumps(described)), None, None)
+    again = make_network(maker, spec)
+    assert again.config() == sl.MLP(spec, [8, 4], "gelu").config()
+
+
+def test_a_network_of_your_own_is_made_again_from_its_kept_source(file, tmp_path):
+    spec = spec_of()
+    described, source = describe_network(make_network(f"{file}:Tiny", spec))
+    assert (described["class"], described["built_in"]) == ("Tiny", False)
+    kept = tmp_path / "sources" / f"{described['source']}.py"
+    kept.parent.mkdir()
+    with pytest.raises(NetworkError, match=r"your own, Tiny, whose source was not kept.*network="):
+        network_maker(described, None, kept.parent)
+    kept.write_bytes(source)
+    again = make_network(network_maker(described, None, kept.parent), spec)
+    assert type(again).__name__ == "Tiny"
+    kept.write_bytes(source + b"\n")
+    with pytest.raises(NetworkError, match="has changed since it was kept"):
+        network_maker(described, None, kept.parent)
+
+
+def test_a_network_given_again_is_copied(file):
+    given = Net(spec_of())
+    described, _ = describe_network(given)
+    again = network_maker(described, given, None)
+    assert again is not given
+    assert torch.equal(again.layers[0].weight, given.layers[0].weight)
+    assert network_maker(described, Net, None) is Net

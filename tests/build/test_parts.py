@@ -7,7 +7,9 @@ from torch import nn
 from sightline.build.parts import (
     ACTIVATIONS,
     CategoryEmbeddings,
+    HiddenLayer,
     embedding_width,
+    is_elementwise,
     make_activation,
 )
 from sightline.errors import OptionError
@@ -60,3 +62,54 @@ def test_what_training_never_shows_is_the_middle_and_not_noise():
     for code in (0, 1):
         assert (embeddings(torch.full((1, 3), code, dtype=torch.int32)) == 0).all()
     assert (embeddings(torch.full((1, 3), 2, dtype=torch.int32)) != 0).all()
+
+
+# ------------------------------------------------------------- layers
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_residual_layer_starts_as_nothing(activation, dropout):
+    x = torch.randn(6, 5)
+    layer = HiddenLayer(5, 5, activation, dropout, residual=True)
+    assert torch.equal(layer(x), x)
+    layer.scale.data.fill_(1.0)
+    assert not torch.equal(layer(x), x)
+
+
+def test_a_residual_layer_keeps_the_width():
+    with pytest.raises(OptionError, match="4 inputs and 5 outputs"):
+        HiddenLayer(4, 5, "relu", 0.0, residual=True)
+
+
+def test_a_hidden_layer_is_linear_activation_dropout():
+    x = torch.randn(6, 5)
+    layer = HiddenLayer(5, 7, "tanh", 0.5)
+    assert layer.width == 7
+    assert layer.scale is None
+    out = layer.eval()(x)
+    assert torch.allclose(out, torch.tanh(x @ layer.linear.weight.T + layer.linear.bias))
+    dropped = layer.train()(x)
+    assert (dropped == 0).any()
+
+
+@pytest.mark.parametrize(
+    "module", [*(made() for made in ACTIVATIONS.values()), nn.Identity(), nn.Dropout(0.1)]
+)
+def test_what_is_elementwise_changes_with_its_own_input_alone(module):
+    assert is_elementwise(module)
+    torch.manual_seed(0)
+    x = torch.randn(3, 4)
+    module.eval()
+    torch.testing.assert_close(module(x)[:, :2], module(x[:, :2]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.LayerNorm(3), nn.RMSNorm(3), nn.BatchNorm1d(3), nn.Softmax(1), nn.GLU(), nn.Linear(3, 3),
+        nn.Sequential(nn.ReLU()), nn.PReLU(3),
+    ],
+)  # fmt: skip
+def test_what_is_not_elementwise(module):
+    assert not is_elementwise(module)

@@ -27,6 +27,9 @@ def test_each_row_comes_once_and_whole(rows: int, size: int, epoch: int, shuffle
     assert sorted(order.tolist()) == list(range(rows))
     assert shuffle or order.tolist() == list(range(rows))
     assert all(len(batch.row) == size for batch in found[:-1])
+    assert len(found) == b.count_batches(rows, size)
+    assert size == 1 or rows == 1 or all(len(batch.row) > 1 for batch in found)
+    assert all(len(batch.row) <= size + (size > 1) for batch in found)
     for batch in found:
         assert torch.equal(batch.numeric[:, 0], batch.row.float() * 2)
         assert torch.equal(batch.categorical[:, 0], batch.row.int())
@@ -74,3 +77,37 @@ def test_gather_copies_rows_in_the_order_given() -> None:
     picked = b.gather(rows_of(9), torch.tensor([7, 2]))
     assert picked.row.tolist() == [7, 2]
     assert picked.numeric.tolist() == [[14.0], [4.0]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "sizes"),
+    [
+        (9, 4, [4, 5]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (1, 4, [1]), (5, 4, [5]),
+        (3, 1, [1, 1, 1]), (3, 2, [3]), (2, 2, [2]), (1, 1, [1]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("block", [1, 4, 8, 8192])
+def test_a_lone_last_row_goes_with_the_batch_before(
+    rows: int, size: int, sizes: list[int], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(b, "BLOCK_ROWS", block)
+    source = b.TensorSource(rows_of(rows), size)
+    found = [len(batch.row) for batch in b.loader(source, epoch=1)]
+    assert found == sizes
+    assert b.count_batches(rows, size) == len(sizes)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 80), st.lists(st.integers(1, 30), min_size=2, max_size=6))
+def test_the_batch_size_may_change_within_an_epoch(rows: int, sizes: list[int]) -> None:
+    """A batch of each size, then the rest: no row is lost or comes twice."""
+    seen: list[int] = []
+    for size in sizes:
+        source = b.TensorSource(rows_of(rows), size, seed=3)
+        for batch in b.loader(source, epoch=2, start_row=len(seen)):
+            seen += batch.row.tolist()
+            break
+    if len(seen) < rows:
+        for batch in b.loader(source, epoch=2, start_row=len(seen)):
+            seen += batch.row.tolist()
+    assert seen == [row for batch in order_of(b.TensorSource(rows_of(rows), 7, seed=3), 2) for row in batch]  # fmt: skip

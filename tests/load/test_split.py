@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import sightline as sl
 from sightline.errors import DataError, OptionError, UserError
+from sightline.load.split import row_weights
 
 
 def table_of(y: list, **more: list) -> sl.Table:
@@ -137,7 +138,14 @@ GOOD = {"y": ["a", "b"] * 20, "z": ["c", "d"] * 20, "g": ["k"] * 39 + ["l"]}
         ({"group": "h"}, "no column 'h'"),
         ({"time": "h"}, "no column 'h'"),
         ({"group": "g", "time": "x"}, "group and time cannot both"),
-        ({"group": "y"}, "'y' has two roles"),
+        ({"group": "y"}, "A column has two roles among target 'y', group 'y'"),
+        (
+            {"weight": "y"},
+            "A column has two roles among target 'y', group None, time None and weight 'y'",
+        ),
+        ({"time": "x", "weight": "x"}, "A column has two roles"),
+        ({"weight": "W"}, "no column 'W'"),
+        ({"weight": "z"}, "'z' is categorical; a weight is a number"),
         ({"time": "z"}, "time column 'z' is categorical"),
         ({"valid": -1}, "valid is -1"),
         ({"valid": float("nan")}, "valid is nan"),
@@ -194,3 +202,68 @@ def test_a_target_that_cannot_be_read_in_given_rows_is_an_error() -> None:
     table = sl.read({"x": [i + 0.5 for i in range(30)], "y": [i * 1.5 for i in range(30)]})
     with pytest.raises(DataError, match="'abc' is not a finite number"):
         sl.split(table, "y", valid={"x": [1.5, 2.5], "y": ["3", "abc"]})
+
+
+# ------------------------------------------------------------- weights
+
+
+def weights_of(values: list) -> np.ndarray | None:
+    n = len(values)
+    return row_weights(sl.split(table_of(["a", "b"] * (n // 2), w=values), "y", weight="w").table)
+
+
+def test_a_weight_is_a_role_and_no_feature() -> None:
+    splits = sl.split(table_of(["a", "b"] * 20, w=[i / 2 for i in range(40)]), "y", weight="w")
+    column = splits.table.schema["w"]
+    assert (column.role, column.reason) == ("weight", "how much a row counts in the loss")
+    assert [feature.name for feature in splits.table.schema.features] == ["x"]
+    assert splits.options["weight"] == "w"
+    found = row_weights(splits.table)
+    assert found is not None
+    assert (found.dtype, found.tolist()) == (np.float32, [i / 2 for i in range(40)])
+
+
+def test_without_a_weight_column_there_are_no_weights() -> None:
+    assert row_weights(sl.split(table_of(["a", "b"] * 20), "y").table) is None
+
+
+def test_a_boolean_weight_leaves_rows_out() -> None:
+    found = weights_of([True, True, False, True] * 10)
+    assert found is not None
+    assert found.tolist() == [1, 1, 0, 1] * 10
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (-0.5, r"The weight 'w' of row 3 is -0\.5 \(1 rows are like it\): a weight is a number from 0"),
+        (None, r"The weight 'w' of row 3 is missing"),
+        (1e300, r"The weight 'w' of row 3 is 1e\+300"),
+    ],
+)  # fmt: skip
+def test_weights_that_are_none(bad: float | None, said: str) -> None:
+    values: list[float | None] = [i + 0.5 for i in range(40)]
+    values[3] = bad
+    with pytest.raises(DataError, match=said):
+        weights_of(values)
+
+
+def test_a_missing_boolean_weight() -> None:
+    with pytest.raises(DataError, match=r"row 1 is missing \(10 rows are like it\)"):
+        weights_of([True, None, False, True] * 10)
+
+
+def test_weights_of_zero_everywhere() -> None:
+    with pytest.raises(DataError, match="The weight 'w' is 0 in every row"):
+        weights_of([0.0] * 40)
+
+
+def test_given_rows_need_weights_too() -> None:
+    table = table_of(["a", "b"] * 20, w=[i + 0.5 for i in range(40)])
+    splits = sl.split(table, "y", weight="w", valid={"x": [1.5], "y": ["a"], "w": [7.0]}, test=0)
+    found = row_weights(splits.table)
+    assert found is not None
+    assert found[splits.valid].tolist() == [7.0]
+    refused(table, "no column 'w'", weight="w", valid={"x": [1.5], "y": ["a"]})
+    bad = {"x": [1.5, 2.5], "y": ["a", "b"], "w": ["1", "much"]}
+    refused(table, "column 'w': 'much' is not a finite number", weight="w", valid=bad)

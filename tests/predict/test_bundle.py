@@ -86,7 +86,7 @@ def test_a_bundle_holds_what_the_design_says(every, tmp_path):
     assert (manifest["format_version"], manifest["kind"]) == (1, "model")
     assert manifest["network"] == {
         "class": "MLP", "built_in": True,
-        "config": {"hidden": [8], "activation": "relu", "dropout": 0.0},
+        "config": {"hidden": [8], "activation": "relu", "dropout": 0.0, "residual": [], "replaced": {}},
     }  # fmt: skip
     assert {"sightline", "torch", "numpy", "pyarrow", "python"} == set(manifest["versions"])
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from sightline.contracts import Batch, Target
 from sightline.predict.task import Task
@@ -132,3 +133,53 @@ def test_labels_come_back_in_the_type_they_came_in(classes, dtype):
 
 def test_the_baseline_is_the_training_shares():
     assert CLASSES.baseline(torch.tensor([0, 0, 0, 2])).tolist() == [0.75, 0.0, 0.25]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("members", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_label_smoothing_is_that_of_cross_entropy(smoothing, members, weighted):
+    random = torch.Generator().manual_seed(2)
+    logits = torch.randn(B, *([M] if members else []), 3, generator=random)
+    weight = torch.rand(B, generator=random) if weighted else None
+    batch = batch_of(CLASSES, weight)
+    every = logits if members else logits[:, None]
+    losses = torch.stack(
+        [
+            F.cross_entropy(every[:, m], batch.target, reduction="none", label_smoothing=smoothing)
+            for m in range(every.shape[1])
+        ],
+        dim=1,
+    )
+    own = torch.ones(B) if weight is None else weight
+    expected = (losses.mean(1) * own).sum() / own.sum()
+    assert torch.allclose(CLASSES.loss(logits, batch, smoothing), expected)
+    assert torch.allclose(CLASSES.losses(logits, batch.target, smoothing).view(B, -1), losses)
+    if smoothing:
+        assert not torch.allclose(CLASSES.loss(logits, batch), expected, rtol=1e-3)
+
+
+def test_smoothing_means_nothing_to_a_number():
+    logits = torch.randn(B, 1)
+    assert torch.equal(
+        NUMBER.loss(logits, batch_of(NUMBER), 0.5), NUMBER.loss(logits, batch_of(NUMBER))
+    )
+
+
+@pytest.mark.parametrize("task", [CLASSES, NUMBER])
+@pytest.mark.parametrize("shape", [(B,), (B, M)])
+def test_a_batch_of_rows_without_weight_teaches_nothing(task, shape):
+    logits = torch.randn(*shape, 3 if task.classification else 1, requires_grad=True)
+    loss = task.loss(logits, batch_of(task, torch.zeros(B)))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize("task", [CLASSES, NUMBER])
+def test_members_weights_choose_among_members(task):
+    logits = torch.randn(B, M, 3 if task.classification else 1)
+    weight = torch.zeros(B, M)
+    weight[:, 1] = 1.0
+    expected = task.loss(logits[:, 1], batch_of(task))
+    assert torch.allclose(task.loss(logits, batch_of(task, weight)), expected)

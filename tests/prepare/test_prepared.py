@@ -234,3 +234,45 @@ def test_the_room_may_be_called_as_the_function():
 
     splits = sl.split(sl.read({**columns(), "y": TARGET}, kinds=KINDS), target="y")
     assert sightline.prepare(splits, numeric="minmax").transform.scaling == "minmax"
+
+
+# ------------------------------------------------------------- weights
+
+
+def weighted():
+    weights = [i / 4 for i in range(ROWS)]
+    table = sl.read({**columns(), "w": weights, "y": TARGET}, kinds=KINDS)
+    return weights, sl.prepare(sl.split(table, target="y", weight="w"))
+
+
+def test_each_part_has_its_rows_weights():
+    weights, prepared = weighted()
+    for part in (prepared.train, prepared.valid, prepared.test):
+        assert part.weight.dtype == torch.float32
+        assert part.weight.tolist() == [weights[row] for row in part.row.tolist()]
+
+
+def test_a_weight_is_not_seen_by_the_network():
+    _, prepared = weighted()
+    plain = prepared_of(columns())
+    assert prepared.spec == plain.spec
+    assert torch.equal(prepared.train.numeric, plain.train.numeric)
+    assert plain.train.weight is None
+
+
+def test_a_batch_has_its_rows_weights():
+    weights, prepared = weighted()
+    for batch in prepared.source(batch_size=7, seed=3).batches(2):
+        assert batch.weight.tolist() == [weights[row] for row in batch.row.tolist()]
+
+
+def test_prediction_needs_no_weight():
+    _, prepared = weighted()
+    model = sl.Training(sl.MLP(prepared.spec), prepared, epochs=1, device="cpu").model()
+    assert model.predict_proba(columns()).shape == (ROWS, 3)
+
+
+def test_a_weight_that_is_none_is_refused():
+    table = sl.read({**columns(), "w": [-1.5, *[1.0] * (ROWS - 1)], "y": TARGET}, kinds=KINDS)
+    with pytest.raises(DataError, match=r"weight 'w' of row 0 is -1\.5"):
+        sl.prepare(sl.split(table, target="y", weight="w"))

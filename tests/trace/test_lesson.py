@@ -198,3 +198,24 @@ def test_a_long_target_name_is_cut():
     said = lesson.opening(table, {"name": "n" * 5000, "task": "regression", "classes": []})
     assert len(said["title"]) < 150
     assert len(said["paragraph"]) < 800
+
+
+def test_a_step_whose_loss_was_not_finite_is_told():
+    """Numbers that are not finite are text in a trace."""
+    plan = {"device": "cpu", "device_reason": "as asked", "batch_size": 2, "steps_per_epoch": 1}
+    epoch = {"number": 0, "train_loss": "NaN", "metrics": {"train_accuracy": 0.5}}
+    end = {"best_epoch": 0, "steps": 1, "parameters": 3, "stopped": "all done"}
+    seen = {
+        "step": 1, "weight": "w", "weight_before": 0.5, "gradient": "NaN", "weight_after": 0.5,
+        "update": "NaN",
+    }  # fmt: skip
+    told = lesson.train_stage(plan, [epoch], end, {"task": "classification"}, seen)
+    assert "its gradient nan, and it became 0.50000." in told["done"]
+    assert "with its gradient, not against" not in told["done"]
+
+
+def test_the_optimizer_is_not_called_what_it_is_not(penguins, tmp_path):
+    made = sl.fit(
+        penguins, "species", run=tmp_path / "a", optimizer="sgd", epochs=1, quiet=True, device="cpu"
+    )
+    assert not any("AdamW" in text for text in texts(made))

@@ -1,5 +1,8 @@
+import errno
 import json
 import math
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -7,7 +10,7 @@ from dataclasses import asdict
 import pytest
 
 from sightline.errors import RunError
-from sightline.trace.records import FILE, Trace, finite, read_records
+from sightline.trace.records import FILE, Trace, being_written, finite, read_records
 
 
 def written(folder, *bodies):
@@ -97,10 +100,11 @@ def test_one_writer_alone(tmp_path):
     trace = Trace()
     trace.save_to(tmp_path / "run")
     program = (
-        "import sys; from sightline.trace.records import _lock\n"
+        "import sys; from pathlib import Path; from sightline.errors import RunError\n"
+        "from sightline.trace.records import _lock\n"
         "file = open(sys.argv[1], 'a')\n"
-        "try: _lock(file)\n"
-        "except BlockingIOError: print('refused')\n"
+        "try: _lock(file, Path('r'))\n"
+        "except RunError: print('refused')\n"
         "else: print('taken')"
     )
 
@@ -178,3 +182,187 @@ def test_records_are_plain(tmp_path):
     record = Trace().write("a", "b", {"x": 1})
     assert set(asdict(record)) == {"v", "seq", "attempt", "time", "stage", "type", "body"}
     assert record.time.endswith("+00:00")
+
+
+# ------------------------------------------------------------- going on, torn lines
+
+
+def go_on(folder, seq, *bodies):
+    trace = Trace.go_on(folder, seq)
+    for body in bodies:
+        trace.write("train", "epoch", body)
+    trace.close()
+    return trace
+
+
+def ns(folder):
+    return [record.body["n"] for record in read_records(folder)[0]]
+
+
+def test_going_on_is_a_new_attempt_from_a_number_on(tmp_path):
+    folder = written(tmp_path / "run", {"n": 0}, {"n": 1}, {"n": 2}).parent
+    seen = []
+    trace = Trace.go_on(folder, 1, [seen.append])
+    assert [record.body["n"] for record in trace.records] == [0]
+    trace.write("train", "epoch", {"n": "new"})
+    trace.close()
+    assert [(r.seq, r.attempt) for r in seen] == [(1, 2)]
+    assert ns(folder) == [0, "new"]
+    assert go_on(folder, 2, {"n": 3}).attempt == 3
+    assert ns(folder) == [0, "new", 3]
+    assert len((folder / FILE).read_bytes().splitlines()) == 5  # only ever added to
+
+
+def test_going_on_without_a_record_changes_nothing(tmp_path):
+    path = written(tmp_path / "run", {"n": 0}, {"n": 1})
+    path.write_bytes(path.read_bytes()[:-5])
+    before = path.read_bytes()
+    go_on(path.parent, 1)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("left", [1, 5, 60])
+def test_a_torn_last_line_is_closed_off_by_the_next_attempt(tmp_path, left):
+    path = written(tmp_path / "run", {"n": 0}, {"n": 1}, {"n": 2})
+    path.write_bytes(path.read_bytes()[:-left])
+    go_on(path.parent, 1, {"n": "new"})
+    records, notes = read_records(path.parent)
+    assert [record.body["n"] for record in records] == [0, "new"]
+    if left == 1:  # all of it but the line's end: the record is whole
+        assert notes == []
+    else:
+        assert notes == [f"{path}, line 3 is torn and left out: the run was cut off there."]
+
+
+def test_torn_lines_one_after_the_other(tmp_path):
+    path = written(tmp_path / "run", {"n": 0}, {"n": 1})
+    for _ in range(3):
+        path.write_bytes(path.read_bytes()[:-20])
+        assert ns(path.parent) == [0]
+        go_on(path.parent, 1, {"n": "new"})
+        assert ns(path.parent) == [0, "new"]
+    assert len(read_records(path.parent)[1]) == 3
+
+
+def test_a_torn_line_is_damage_where_no_new_attempt_follows(tmp_path):
+    torn = line(1)[:30] + "\n"
+    for lines in (
+        [line(0), torn, line(2)],
+        [line(0), line(1, 2), torn, line(2, 2)],
+        [line(0), torn],
+    ):
+        with pytest.raises(RunError, match="is damaged"):
+            read_records(by_hand(tmp_path, *lines))
+    assert ns(by_hand(tmp_path, line(0), torn, line(1, 2))) == [0, 1]
+
+
+def test_going_on_with_an_empty_file(tmp_path):
+    (tmp_path / FILE).write_bytes(b"")
+    assert go_on(tmp_path, 0, {"n": 0}).attempt == 1
+    assert ns(tmp_path) == [0]
+
+
+def test_going_on_without_a_run(tmp_path):
+    with pytest.raises(RunError, match="is no run folder"):
+        Trace.go_on(tmp_path, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_being_written(tmp_path):
+    pytest.importorskip("fcntl", reason="Windows cannot tell")
+    trace = Trace()
+    trace.save_to(tmp_path / "run")
+    assert being_written(tmp_path / "run")
+    with pytest.raises(
+        RunError, match=r"Another process is making the run .*run\. Wait for its end"
+    ):
+        Trace.go_on(tmp_path / "run", 0)
+    trace.close()
+    assert not being_written(tmp_path / "run")
+    assert not being_written(tmp_path / "run")  # asking leaves no lock
+    go_on(tmp_path / "run", 0)
+
+
+# ------------------------------------------------------------- a full disk
+
+
+def test_records_wait_for_room(tmp_path, monkeypatch):
+    trace = Trace()
+    trace.save_to(tmp_path / "run")
+    trace.write("train", "epoch", {"n": 0})
+    before = (tmp_path / "run" / FILE).read_bytes()
+    write = Trace._write
+
+    def full(self, data):
+        self._file.write(data[:11])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trace, "_write", full)
+        trace.write("train", "epoch", {"n": 1})
+        trace.write("train", "epoch", {"n": 2})
+        assert (tmp_path / "run" / FILE).read_bytes() == before  # no half line stays
+        assert len(trace.records) == 3
+    assert Trace._write is write
+    trace.write("train", "epoch", {"n": 3})
+    assert ns(tmp_path / "run") == [0, 1, 2, 3]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trace, "_write", full)
+        trace.write("train", "epoch", {"n": 4})
+    trace.close()
+    assert ns(tmp_path / "run") == [0, 1, 2, 3, 4]
+    assert b"\0" not in (tmp_path / "run" / FILE).read_bytes()
+
+
+def test_a_disk_that_stays_full_is_said_at_the_end(tmp_path, monkeypatch):
+    trace = Trace()
+    trace.save_to(tmp_path / "run")
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Trace, "_write", full)
+    trace.write("train", "epoch", {"n": 0})
+    with pytest.raises(OSError, match="No space left"):
+        trace.close()
+    trace.close()  # it is closed
+
+
+def test_other_faults_of_a_disk_are_raised_at_once(tmp_path, monkeypatch):
+    trace = Trace()
+    trace.save_to(tmp_path / "run")
+
+    def broken(self, data):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trace, "_write", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            trace.write("train", "epoch", {"n": 0})
+    trace.close()
+    assert ns(tmp_path / "run") == [0]
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    if not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("mounting a small file system needs root on Linux")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    mounted = subprocess.run(command, capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"mounting is not allowed here: {mounted.stderr.decode().strip()}")
+    try:
+        (disk / "stuff").write_bytes(bytes(30_000))
+        trace = Trace()
+        trace.save_to(disk / "run")
+        for n in range(5):
+            trace.write("train", "epoch", {"n": n, "text": "x" * 10_000})
+        data = (disk / "run" / FILE).read_bytes()
+        assert data.endswith(b"\n")
+        assert 1 <= data.count(b"\n") < 5
+        (disk / "stuff").unlink()
+        trace.close()
+        assert ns(disk / "run") == [0, 1, 2, 3, 4]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

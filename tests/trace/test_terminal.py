@@ -62,6 +62,8 @@ def test_colour_when_forced(monkeypatch):
         ("prepare", "columns", {"ways": [{"column": EVIL, "way": EVIL}]}),
         ("build", "network", {"layers": [{"name": EVIL, "shape": [1], "parameters": 1}]}),
         ("train", "epoch", epoch(0, 1.0, observation=EVIL)),
+        *[("train", type_, {"step": 3, "epoch": 1, "said": EVIL, "edit": {"name": EVIL}})
+          for type_ in ("edit", "refused", "skipped", "rollback", "memory", "warning", "replay")],
         ("lesson", "stage", {"came_in": EVIL, "came_out": EVIL, "done": EVIL, "caption": EVIL}),
         ("lesson", "quiz", {"questions": [{"question": EVIL, "answers": {"A": EVIL}}]}),
         ("run", "end", {"run": EVIL, "bundle": EVIL, "seconds": 1.0, "next": [EVIL]}),
@@ -125,6 +127,32 @@ def test_regression_shows_rmse():
     lines = shown([("train", "epoch", body)]).splitlines()
     assert lines[0] == "Loss: training, validation. RMSE: training rows."
     assert lines[2].split() == ["0", "1.000", "-", "1,234", "stable"]
+
+
+def test_the_plan_says_why():
+    body = {"device": "cpu", "device_reason": "no GPU", "precision": "float32", "precision_reason": "small",
+            "threads": 1, "threads_reason": "alone"}  # fmt: skip
+    assert (
+        shown([("train", "plan", body)])
+        == "Device: cpu (no GPU), 1 thread (alone), float32 (small).\n"
+    )
+    assert "2 threads (alone)" in shown([("train", "plan", {**body, "threads": 2})])
+
+
+def test_events_are_told_between_the_epochs():
+    event = {"step": 1234, "epoch": 1}
+    text = shown([
+        ("train", "epoch", epoch(0, 1.0)), ("train", "edit", {**event, "said": "learning rate up"}),
+        ("train", "warning", {**event, "said": "no checkpoint"}), ("train", "layers", {"layers": []}),
+        ("train", "epoch", epoch(1, 0.5)), ("train", "replay", {"said": "replayed: all the same"}),
+    ])  # fmt: skip
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    assert lines[3:5] == [
+        "Edit after step 1,234: learning rate up",
+        "After step 1,234: no checkpoint",
+    ]
+    assert lines[5].split()[0] == "1"
+    assert lines[-1] == "Replayed: all the same."
 
 
 def test_a_row_without_a_prediction_says_why():

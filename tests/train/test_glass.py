@@ -16,7 +16,7 @@ def seen_first_step(prepared):
     training = sl.Training(network(prepared), prepared, epochs=1, device="cpu")
     glass = Glass.before(training.network)
     step = next(training.steps())
-    return glass.after(step, training.network), step
+    return glass.after(training.network).seen(step), step
 
 
 @pytest.mark.parametrize("table", ["species", "weight"])
@@ -63,6 +63,26 @@ def test_first_and_last_epoch_are_kept(species):
     assert training.glasses[4]["step"] == 3 * steps + 1
     for seen in training.glasses.values():
         assert seen["weight_after"] == seen["weight_before"] + seen["update"]
+
+
+def test_asking_between_epochs_changes_nothing(species):
+    asked, left = (
+        sl.Training(network(species), species, epochs=4, batch_size=100, device="cpu")
+        for _ in range(2)
+    )
+    epochs = [sorted(asked.glasses) for _ in asked]
+    assert epochs == [[], [1], [1, 2], [1, 3], [1, 4]]
+    list(left)
+    assert asked.glasses == left.glasses
+
+
+def test_a_glass_follows_its_matrix_through_an_edit(species):
+    training = sl.Training(network(species), species, epochs=2, batch_size=100, device="cpu")
+    for step in training.steps():
+        if step.number == 2:
+            training.edit(sl.Widen("hidden.0", 12))
+    assert training.glasses[2]["weight"].startswith("output.weight[")
+    assert training.glasses[2]["update"] != 0
 
 
 def test_one_epoch_is_first_and_last(species):

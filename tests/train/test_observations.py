@@ -1,12 +1,14 @@
 """Made-up histories for every rule of the table in `observations`, on both sides of its bounds."""
 
+import json
 import math
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.train.observations import EpochNumbers, Yardstick, observe
+from sightline.train.observations import EpochNumbers, Layer, Yardstick, observe
 
 THREE = Yardstick(classification=True, guess_loss=1.0, baseline=0.4)
 NUMBER = Yardstick(classification=False, guess_loss=1.0, baseline=10.0)
@@ -164,7 +166,7 @@ def test_it_never_says_what_the_numbers_do_not(made, validated, yardstick):
         assert now.watched > before.watched
     if text.startswith("stable"):
         assert abs(now.watched - before.watched) <= 0.02 * before.watched + 1e-12
-    if "rising" in text:
+    if "is rising" in text:
         assert now.train_loss > before.train_loss
     if "over twice" in text:
         assert now.train_loss > 2 * numbers[0].train_loss
@@ -178,3 +180,136 @@ def test_it_never_says_what_the_numbers_do_not(made, validated, yardstick):
     if "below" in text or "worse than" in text:
         assert not yardstick.beaten_by(now.metric)
     assert ("never predicted" in text) == bool(now.never_predicted)
+
+
+# ------------------------------------------------------------- memorising, noise
+
+
+def test_memorising():
+    text = "memorising: the training loss is under a third of the validation loss"
+    assert said([1.0, 0.5, 0.17], [1.0, 0.5, 0.52]).endswith(f"; {text}")
+    assert "memorising" not in said([1.0, 0.5, 0.18], [1.0, 0.5, 0.52])  # over a third
+    assert "memorising" not in said([1.0, 0.5, 0.16], [1.0, 0.5, 0.509])  # within 2 % of the best
+    assert "memorising" not in said([1.0, 0.5, 0.1])  # no validation rows
+
+
+def test_noisy_validation():
+    text = "validation is noisy: its loss goes up and down by 5 % or more"
+    up_and_down = [1.0, 0.5, 0.53, 0.5, 0.53, 0.5, 0.53]
+    train = [1.0 - 0.1 * n for n in range(7)]
+    assert text in said(train, up_and_down)
+    assert "noisy" not in said(train[1:], up_and_down[1:])  # epoch 0 is not one of the six
+    assert "noisy" not in said(train, [1.0, 0.5, 0.52, 0.5, 0.52, 0.5, 0.52])  # under 5 %
+    assert "noisy" not in said(train, [1.0, 0.5, 0.53, 0.5, 0.53, 0.5, 0.47])  # three turns
+    assert "noisy" not in said(train, [1.0, 0.5, NAN, 0.5, 0.53, 0.5, 0.53])
+
+
+# ------------------------------------------------------------- the doctor's numbers
+
+
+def layer(name="hidden.0", **numbers):
+    usual = {
+        "title": name, "mean": 0.1, "deviation": 1.0, "zero": 0.4, "dead": 0.0, "saturated": None,
+        "weight_norm": 1.0, "gradient": 0.01, "update": 0.01, "frozen": False,
+    }  # fmt: skip
+    return Layer(name=name, **{**usual, **numbers})
+
+
+def health(*layers, before=(), loss=0.9, yardstick=THREE):
+    """What is said of one epoch's layers, those of other epochs having been `before`."""
+    epochs = [EpochNumbers(loss, loss, 0.5, layers=tuple(seen)) for seen in (*before, layers)]
+    main, *more = observe([EpochNumbers(loss, loss, 0.5), *epochs], yardstick).split("; ")
+    assert main == "stable"
+    return more
+
+
+OUTPUT = layer("output")
+
+
+def test_healthy_layers_are_not_talked_of():
+    assert health(layer(), OUTPUT) == []
+    assert health() == []
+
+
+@pytest.mark.parametrize(
+    ("sick", "well", "expected"),
+    [
+        ({"dead": 0.5}, {"dead": 0.49}, "50 % of hidden.0's units are dead"),
+        ({"dead": 0.5}, {"dead": 0.5, "frozen": True}, "50 % of hidden.0's units are dead"),
+        ({"saturated": 0.51}, {"saturated": 0.5}, "hidden.0 is saturated: 51 % of its outputs"),
+        ({"gradient": 9e-6}, {"gradient": 1.1e-5}, "gradients vanish: hidden.0's is 9.0e-04 of output's"),
+        ({"gradient": 9e-6}, {"gradient": 0.0}, "gradients vanish: hidden.0's is 9.0e-04 of output's"),
+        ({"gradient": 9e-6}, {"gradient": 9e-6, "frozen": True},
+         "gradients vanish: hidden.0's is 9.0e-04 of output's"),
+        ({"gradient": 10.1}, {"gradient": 10.0}, "gradients explode: hidden.0's is 10.1"),
+        ({"gradient": INF}, {"gradient": 9.0}, "gradients explode: hidden.0's is inf"),
+        ({"update": 9e-7}, {"update": 1e-6}, "hidden.0 does not move: a step changes it by 9.0e-07 of its size"),
+        ({"update": 0.0}, {"update": 0.0, "gradient": 0.0},
+         "hidden.0 does not move: a step changes it by 0.0e+00 of its size"),
+        ({"update": 0.0}, {"update": 0.0, "frozen": True},
+         "hidden.0 does not move: a step changes it by 0.0e+00 of its size"),
+        ({"update": 0.0}, {"update": 0.0, "weight_norm": 0.0},
+         "hidden.0 does not move: a step changes it by 0.0e+00 of its size"),
+    ],
+)  # fmt: skip
+def test_a_layers_rules_and_their_bounds(sick, well, expected):
+    assert health(layer(**sick), OUTPUT) == [expected]
+    assert health(layer(**well), OUTPUT) == []
+
+
+def test_dead_units_and_saturation_are_of_hidden_layers():
+    assert health(layer(), layer("output", dead=1.0, saturated=1.0)) == []
+
+
+def test_dead_activations_of_their_own_are_told():
+    relu = layer("1", dead=0.6, weight_norm=0.0, gradient=0.0, update=0.0)
+    assert health(layer("0"), relu, layer("2")) == ["60 % of 1's units are dead"]
+
+
+def test_saturated_logits():
+    text = ["saturated logits: their standard deviation is 15.1"]
+    wide = layer("output", deviation=15.1)
+    assert health(layer(), wide) == text
+    assert health(layer(), layer("output", deviation=15.0)) == []
+    assert health(layer(), wide, loss=0.51) == text
+    assert health(layer(), wide, loss=0.5) == []  # certain, and right
+    frozen = replace(wide, frozen=True)
+    assert health(layer(), frozen) == text
+    assert health(layer(deviation=15.1), replace(OUTPUT, frozen=True)) == []  # no logits
+    first, second = (EpochNumbers(0.9, 0.9, 5.0, layers=(layer(), wide)) for _ in range(2))
+    assert observe([first, second], NUMBER) == "stable"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "gradient", "expected"),
+    [
+        ([0.01, 0.01, 0.01], 1.01, True),
+        ([0.01, 0.01, 0.01], 0.99, False),
+        ([0.01, 0.01], 1.01, False),
+        ([0.01, 5.0, 0.01], 1.01, True),
+        ([0.01, 5.0, 5.0], 1.01, False),
+        ([0.0, 0.0, 0.0], 1.01, False),  # it was frozen, or its scale was zero
+        ([NAN, 0.01, 0.01, 0.01], 1.01, True),
+    ],
+)
+def test_gradients_explode_against_the_looks_before(earlier, gradient, expected):
+    before = [[layer(gradient=value), layer("other", gradient=1e-9)] for value in earlier]
+    told = health(layer(gradient=gradient), layer("other", gradient=1e-2), before=before)
+    assert ("gradients explode: hidden.0's is 1.01" in told) == expected
+
+
+def test_where_nothing_moves_no_layer_is_blamed():
+    """The first step of a warm-up, or one that was skipped."""
+    assert health(layer(update=0.0), layer("output", update=0.0)) == []
+
+
+def test_not_more_than_three_things_are_said():
+    sick = [layer(f"hidden.{n}", dead=0.9) for n in range(5)]
+    assert len(health(*sick, OUTPUT)) == 3
+
+
+def test_numbers_come_back_from_json():
+    numbers = EpochNumbers(NAN, INF, 0.5, ("a", "b"), None, (layer(saturated=0.5), OUTPUT))
+    again = EpochNumbers.from_json(json.loads(json.dumps(asdict(numbers))))
+    assert math.isnan(again.train_loss)
+    assert replace(again, train_loss=0.0) == replace(numbers, train_loss=0.0)

@@ -1,6 +1,8 @@
 import copy
 import itertools
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 
 import sightline as sl
 from sightline.errors import NetworkError, OptionError
+from sightline.train.evaluation import evaluate
 
 CLOCK = ("seconds", "rows_per_second", "validation_seconds")
 
@@ -55,7 +58,10 @@ def test_the_loop_is_the_plain_pytorch_loop(table, request):
     history = list(training)
 
     plain = network(prepared)
-    optimizer = torch.optim.AdamW(plain.parameters(), lr=0.01, weight_decay=0.1, fused=True)
+    matrices = [p for p in plain.parameters() if p.dim() > 1]
+    others = [p for p in plain.parameters() if p.dim() == 1]  # biases have no weight decay
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=0.01, fused=True)
     values = prepared.train.target.double()
     center, scale = float(values.mean()), float(values.std(correction=0))
     for epoch in (1, 2, 3):
@@ -238,23 +244,60 @@ def test_without_validation_rows(penguins):
     assert same(training.model().network.state_dict(), weights(training))
 
 
-def test_a_loss_that_is_no_number_stops_and_says_so(species):
+def test_losses_that_are_no_number_roll_back_and_then_stop(species):
     training = train(species, epochs=9, learning_rate=1e30)
     records = list(training)
-    assert [record.number for record in records] == [0, 1]
-    assert not math.isfinite(records[-1].train_loss)
-    assert training.stopped == "stopped in epoch 1: the loss is not a finite number"
-    assert records[-1].observation.startswith("diverging: the loss is not a finite number")
+    assert [record.number for record in records] == [0, 1, 2]
+    kinds = [event.type for event in training.events if event.type != "layers"]
+    assert kinds == ["skipped", "rollback", "skipped"]
+    (rollback,) = [event for event in training.events if event.type == "rollback"]
+    assert rollback.details == {"epoch": 0, "learning_rate": pytest.approx(1e29)}
+    assert records[-1].metrics["learning_rate"] == pytest.approx(1e29)
+    said = r"stopped in epoch 2: 5 steps in a row had no finite loss, a second time; rows \d+, .*; the columns "
+    assert re.match(said, training.stopped)
     assert same(training.model().network.state_dict(), network(species).state_dict())
-    with pytest.raises(NetworkError, match=r"epoch 1 is not a finite number.*lower learning rate"):
+    assert same(training.model(best=False).network.state_dict(), network(species).state_dict())
+
+
+def test_weights_whose_loss_is_no_number_make_no_model(penguins):
+    training = train(divided(penguins, valid=0), epochs=9, learning_rate=1e30)
+    records = list(training)
+    assert not math.isfinite(records[-1].train_loss)
+    assert records[-1].observation.startswith("diverging: the loss is not a finite number")
+    with pytest.raises(NetworkError, match=r"epoch 2 is not a finite number.*lower learning rate"):
         training.model(best=False)
 
 
-def test_without_validation_rows_there_are_no_finite_weights_to_keep(penguins):
-    training = train(divided(penguins, valid=0), learning_rate=1e30)
-    list(training)
-    with pytest.raises(NetworkError, match="not a finite number"):
-        training.model()
+class Poisoned(nn.Module):
+    """An MLP whose logits are no numbers in some of its training calls."""
+
+    def __init__(self, inner, calls):
+        super().__init__()
+        self.inner, self.calls, self.called = inner, calls, 0
+
+    def forward(self, numeric, categorical):
+        logits = self.inner(numeric, categorical)
+        if self.training:
+            self.called += 1
+            if self.called in self.calls:
+                return logits * math.nan
+        return logits
+
+
+def test_one_step_without_a_loss_changes_nothing(species):
+    training = train(species, Poisoned(network(species), {3}), precision="float32", epochs=2)
+    seen = {}
+    for step in training.steps():
+        seen[step.number] = {k: v.clone() for k, v in weights(training).items()}
+    losses = [not math.isfinite(step) for step in (training.history[1].train_loss,)]
+    assert losses == [False], "the step is left out of the epoch's mean"
+    assert same(seen[2], seen[3])
+    assert not same(seen[3], seen[4])
+    (event,) = [e for e in training.events if e.type == "skipped"]
+    assert event.step == 3
+    assert "step 3 has a loss that is not a finite number" in event.said
+    assert training.progress.skipped == 1
+    assert training.stopped == "all 2 epochs done"
 
 
 # ------------------------------------------------------------- numbers of an epoch
@@ -273,7 +316,7 @@ def test_accuracy_is_that_of_the_same_forward_passes(species):
 def test_dropout_trains_and_does_not_disturb_validation(species):
     training = train(species, network(species, dropout=0.5), epochs=1)
     record = list(training)[-1]
-    again = training.evaluate(training.valid)
+    again = evaluate(training.network, training.task, training.valid)
     assert again[0] == record.valid_loss
     assert training.network.training
 
@@ -434,3 +477,245 @@ def test_a_target_far_from_zero_is_learned_all_the_same():
     assert last.metrics["valid_r2"] > 0.95
     found = training.model().predict({"x": [10.0, 90.0]})
     assert found - 1.7e9 == pytest.approx([10, 90], abs=10)
+
+
+# ------------------------------------------------------------- parts of a batch
+
+
+def close(first, second, atol=2e-5):
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], rtol=1e-4, atol=atol, msg=name)
+
+
+def weighted(prepared):
+    """The same rows with weights, some of them zero."""
+    rows = len(prepared.train.row)
+    weight = torch.rand(rows, generator=torch.Generator().manual_seed(0)) * 3
+    weight[::7] = 0
+    return replace(prepared, train=prepared.train._replace(weight=weight))
+
+
+@pytest.mark.parametrize("table", ["species", "weight"])
+@pytest.mark.parametrize("weights_too", [False, True])
+@pytest.mark.parametrize("size", [16, 23])
+def test_accumulated_gradients_are_those_of_one_batch(table, weights_too, size, request):
+    prepared = request.getfixturevalue(table)
+    prepared = weighted(prepared) if weights_too else prepared
+    options = {"epochs": 2, "precision": "float32", "optimizer": "sgd", "learning_rate": 0.05}
+    parts = train(prepared, batch_size=size, accumulate=4, **options)
+    whole = train(prepared, batch_size=4 * size, **options)
+    assert (parts.plan.batch_size, parts.plan.micro_batch) == (4 * size, size)
+    assert (whole.plan.batch_size, whole.plan.micro_batch) == (4 * size, 4 * size)
+    for a, b in zip(parts.steps(), whole.steps(), strict=True):
+        assert a.rows == b.rows
+        assert torch.equal(a.batch.row, b.batch.row)
+        torch.testing.assert_close(a.loss, b.loss, rtol=1e-4, atol=1e-5)
+        assert a.logits.shape == b.logits.shape
+        torch.testing.assert_close(a.logits, b.logits, rtol=1e-3, atol=1e-4)
+    close(weights(parts), weights(whole))
+    for a, b in zip(parts.history, whole.history, strict=True):
+        assert a.train_loss == pytest.approx(b.train_loss, rel=1e-4)
+
+
+SHORT = torch.OutOfMemoryError("CUDA out of memory")
+
+
+class Small(nn.Module):
+    """An MLP on a device with room for some rows alone."""
+
+    def __init__(self, inner, room, error=SHORT):
+        super().__init__()
+        self.inner, self.room, self.error, self.largest = inner, room, error, 0
+
+    def forward(self, numeric, categorical):
+        if self.training and len(numeric) > self.room:
+            raise self.error
+        if self.training:
+            self.largest = max(self.largest, len(numeric))
+        return self.inner(numeric, categorical)
+
+
+def short_of_memory(prepared, room, *error, **options):
+    options = {"epochs": 2, "precision": "float32", "learning_rate": 0.01, **options}
+    made = Small(network(prepared), 10**9, *error)
+    training = train(prepared, made, **options)
+    training.network.room = room  # there was enough while the plan was made
+    return training
+
+
+@pytest.mark.parametrize("error", [
+    SHORT, MemoryError(),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+])  # fmt: skip
+@pytest.mark.parametrize("room", [49, 20, 8])
+def test_short_memory_makes_smaller_parts_of_the_same_batch(species, room, error):
+    training = short_of_memory(species, room, error)
+    steps = list(training.steps())
+    plain = train(species, Small(network(species), 10**9), epochs=2, precision="float32", learning_rate=0.01)  # fmt: skip
+    expected = list(plain.steps())
+    assert [step.rows for step in steps] == [step.rows for step in expected]
+    for a, b in zip(steps, expected, strict=True):
+        assert torch.equal(a.batch.row, b.batch.row)
+    close(weights(training), weights(plain), atol=1e-3)
+    assert training.plan.batch_size == 50
+    assert training.plan.micro_batch <= room
+    assert training.network.largest <= room
+    halves = [50]
+    while halves[-1] > room:
+        halves.append(-(-halves[-1] // 2))
+    said = [e.said for e in training.events if e.type == "memory"]
+    assert said == [f"memory is short for {rows} rows at once" for rows in halves[:-1]]
+    assert training.plan.micro_batch == halves[-1]
+    edits = [edit for _, edit in training.progress.edits]
+    assert edits == [{"edit": "SetMicroBatch", "value": rows} for rows in halves[1:]]
+    assert training.stopped == "all 2 epochs done"
+
+
+def test_memory_that_becomes_short_in_mid_epoch(species):
+    training = short_of_memory(species, 10**9)
+    seen = []
+    for step in training.steps():
+        seen += step.batch.row.tolist()
+        if step.number == 2:
+            training.network.room = 12
+        if step.number == 6:
+            break
+    assert sorted(seen) == sorted(species.train.row.tolist())
+    assert training.plan.micro_batch == 7
+
+
+def test_memory_that_is_short_for_one_row_is_an_error(species):
+    training = short_of_memory(species, 0)
+    with pytest.raises(torch.OutOfMemoryError):
+        list(training.steps())
+    assert training.plan.micro_batch == 1
+    assert training.progress.steps == 0
+    training.network.room = 10**9
+    assert next(training.steps()).number == 1, "where there is room again it goes on"
+
+
+def test_other_errors_of_a_network_are_passed_on(species):
+    training = short_of_memory(species, 20, RuntimeError("a shape is wrong"))
+    with pytest.raises(RuntimeError, match="a shape is wrong"):
+        list(training.steps())
+    assert [e for e in training.events if e.type == "memory"] == []
+    assert training.plan.micro_batch == 50
+
+
+# ------------------------------------------------------------- members, odd batches, norms
+
+
+@pytest.mark.parametrize("size", [25, 55, 137, 275, 276])
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}])
+def test_members_and_uneven_last_batches(species, size, options):
+    torch.manual_seed(0)
+    training = train(species, Members(species.spec), batch_size=size, epochs=3, learning_rate=0.05, **options)  # fmt: skip
+    steps = list(training.steps())
+    assert all(step.logits.shape == (step.rows, 4, 3) for step in steps)
+    assert min(step.rows for step in steps) > 1
+    assert training.history[-1].train_loss < training.history[0].train_loss
+    features = [column.name for column in species.encoder.schema.features]
+    proba = training.model().predict_proba({name: [None] for name in features})
+    assert proba.sum() == pytest.approx(1)
+
+
+def test_weights_count_for_each_member(species):
+    prepared = weighted(species)
+    torch.manual_seed(0)
+    (step,) = train(prepared, Members(prepared.spec), epochs=1, batch_size=276).steps()
+    w = step.batch.weight
+    each = [F.cross_entropy(step.logits[:, m], step.batch.target, reduction="none") for m in range(4)]  # fmt: skip
+    expected = sum((one * w).sum() / w.sum() for one in each) / 4
+    assert float(step.loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [25, 55, 275])
+def test_a_batchnorm_meets_no_lone_row(species, size):
+    """276 rows: 11 x 25 + 1, 5 x 55 + 1, 275 + 1."""
+    width = species.spec.flat_width
+    torch.manual_seed(0)
+    made = sl.Flat(species.spec, nn.Sequential(nn.Linear(width, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)))  # fmt: skip
+    training = train(species, made, batch_size=size, epochs=3, learning_rate=0.02)
+    rows = [step.rows for step in training.steps()]
+    assert rows == [*[size] * (276 // size - 1), size + 1] * 3
+    assert training.plan.steps_per_epoch == 276 // size
+    assert training.history[-1].train_loss < training.history[0].train_loss
+
+
+# ------------------------------------------------------------- averages, smoothing, weights, clipping
+
+
+def test_averages_are_validated_and_kept(species):
+    training = train(species, epochs=2, ema=0.9, learning_rate=0.05)
+    expected = {name: p.detach().clone() for name, p in training.network.named_parameters()}
+    for step in training.steps():
+        decay = min(0.9, (1 + step.number) / (10 + step.number))
+        for name, p in training.network.named_parameters():
+            expected[name].lerp_(p.detach(), 1 - decay)
+    close(training.average.values, expected)
+    own = copy.deepcopy(training.network)
+    valid = training.valid
+    averaged, plain = evaluate_with(own, expected, training), evaluate(own, training.task, valid)
+    record = training.history[-1]
+    assert record.valid_loss == pytest.approx(averaged[0], rel=1e-5)
+    assert record.valid_loss != pytest.approx(plain[0], rel=1e-5)
+    close(dict(training.model(best=False).network.named_parameters()), expected)
+    assert training.best_epoch == 2
+    close(dict(training.model().network.named_parameters()), expected)
+    assert same(weights(training), own.state_dict()), "training goes on from the weights themselves"
+
+
+def evaluate_with(made, values, training):
+    made = copy.deepcopy(made)
+    made.load_state_dict(values, strict=False)
+    return evaluate(made, training.task, training.valid)
+
+
+def test_smoothing_is_of_the_training_loss_alone(species):
+    training = train(species, epochs=1, label_smoothing=0.2)
+    step = next(training.steps())
+    expected = F.cross_entropy(step.logits, step.batch.target, label_smoothing=0.2)
+    assert float(step.loss) == pytest.approx(float(expected), rel=1e-6)
+    assert float(step.loss) != pytest.approx(float(F.cross_entropy(step.logits, step.batch.target)), rel=1e-3)  # fmt: skip
+    list(training.steps())
+    record = training.history[-1]
+    assert record.valid_loss == evaluate(training.network, training.task, training.valid)[0]
+
+
+def test_class_weights_make_a_class_count(species):
+    counts = torch.bincount(species.train.target)
+    balanced = 276 / (3 * counts.double())
+    for given, table in (("balanced", balanced), ({"Gentoo": 5.0}, torch.tensor([1.0, 1.0, 5.0]))):
+        step = next(train(species, class_weights=given).steps())
+        expected = F.cross_entropy(step.logits, step.batch.target, weight=table.float())
+        assert float(step.loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_class_and_sample_weights_multiply(species):
+    prepared = weighted(species)
+    step = next(train(prepared, class_weights={"Adelie": 2.0}).steps())
+    own = prepared.train.weight[[prepared.train.row.tolist().index(r) for r in step.batch.row.tolist()]]  # fmt: skip
+    factor = torch.tensor([2.0, 1.0, 1.0])[step.batch.target]
+    assert torch.allclose(step.batch.weight, own * factor)
+
+
+def test_a_class_that_weighs_nothing_is_not_learned(species):
+    training = train(species, class_weights={"Gentoo": 0.0}, epochs=20, learning_rate=0.02)
+    list(training)
+    _, _, proba = evaluate(training.network, training.task, training.valid)
+    assert set(proba.argmax(1).tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("clip", [0.05, 1e9])
+def test_gradients_are_clipped(species, clip):
+    training = train(species, epochs=1, clip_norm=clip)
+    norms = []
+    for _ in training.steps():
+        grads = [p.grad for p in training.network.parameters()]
+        norms.append(math.sqrt(sum(float(g.square().sum()) for g in grads)))
+    unclipped = train(species, epochs=1)
+    next(unclipped.steps())
+    first = math.sqrt(sum(float(p.grad.square().sum()) for p in unclipped.network.parameters()))
+    assert first > 0.05
+    assert norms[0] == pytest.approx(min(first, clip), rel=1e-4)
+    assert max(norms) <= clip * 1.0001

@@ -6,9 +6,11 @@ for M members) is a network; nothing has to be inherited.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import inspect
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -17,26 +19,18 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from sightline.build.parts import CategoryEmbeddings, Layer, make_activation
+from sightline.build.parts import (
+    ACTIVATIONS,
+    CategoryEmbeddings,
+    HiddenLayer,
+    Layer,
+    is_elementwise,
+)
+from sightline.build.surgery import replace_module
 from sightline.contracts import Spec
 from sightline.errors import NetworkError, OptionError, did_you_mean
 
 NetworkMaker = Callable[[Spec], nn.Module]
-
-
-class HiddenLayer(nn.Module):
-    """Linear, activation, dropout."""
-
-    def __init__(self, inputs: int, outputs: int, activation: str, dropout: float) -> None:
-        super().__init__()
-        self.linear = nn.Linear(inputs, outputs)
-        self.activation = make_activation(activation)
-        self.dropout = nn.Dropout(dropout) if dropout else None
-
-    def forward(self, x_BI: Tensor) -> Tensor:
-        """Map [B, inputs] to [B, outputs]."""
-        x_BO: Tensor = self.activation(self.linear(x_BI))
-        return x_BO if self.dropout is None else self.dropout(x_BO)
 
 
 class MLP(nn.Module):
@@ -47,6 +41,9 @@ class MLP(nn.Module):
         hidden: Width of each hidden layer; an empty list makes a linear model.
         activation: "relu", "gelu", "silu", ... (`sightline.build.parts.ACTIVATIONS`).
         dropout: Share of activations set to zero in training, 0 <= dropout < 1.
+        residual: The numbers of the hidden layers that add to what came in, as `Deepen` inserts
+            them; each is as wide as the layer before it.
+        replaced: Modules put in the place of others, by name, as `Replace` does.
 
     Shapes: float32 [B, D] and int32 [B, C] -> logits [B, K].
 
@@ -67,6 +64,8 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (64,),
         activation: str = "relu",
         dropout: float = 0.0,
+        residual: Sequence[int] = (),
+        replaced: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         hidden = [hidden] if isinstance(hidden, int) else list(hidden)
@@ -81,10 +80,14 @@ class MLP(nn.Module):
         self.embeddings = CategoryEmbeddings(spec.cardinalities) if spec.categorical else None
         width = len(spec.numeric) + (self.embeddings.width if self.embeddings else 0)
         self.hidden = nn.ModuleList()
-        for outputs in hidden:
-            self.hidden.append(HiddenLayer(width, outputs, activation, dropout))
+        for number, outputs in enumerate(hidden):
+            adds = number in residual
+            self.hidden.append(HiddenLayer(width, outputs, activation, dropout, residual=adds))
             width = outputs
         self.output = nn.Linear(width, spec.outputs)
+        self.replaced: dict[str, str] = {}
+        for name, module in (replaced or {}).items():
+            self.replace(name, module)
 
     def forward(self, numeric_BD: Tensor, categorical_BC: Tensor) -> Tensor:
         """Map features to logits."""
@@ -98,29 +101,77 @@ class MLP(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this network again, read off its layers."""
+        layers = list(enumerate(self.hidden))
+        width = self.spec.outputs
+        widths: list[int] = []
+        for layer in reversed([*self.hidden, self.output]):
+            linear = layer.linear if isinstance(layer, HiddenLayer) else layer
+            if isinstance(linear, nn.Linear):
+                width = linear.out_features
+            widths.insert(0, width)  # what was put in a layer's place hands on what the next takes
+            if isinstance(linear, nn.Linear):
+                width = linear.in_features
         return {
-            "hidden": [layer.linear.out_features for layer in self._layers()],
+            "hidden": widths[:-1],
             "activation": self.activation,
             "dropout": self.dropout,
+            "residual": [n for n, layer in layers if getattr(layer, "scale", None) is not None],
+            "replaced": {name: self._text(name) for name in self.replaced},
         }
+
+    def _text(self, name: str) -> str:
+        module = self.get_submodule(name)  # a linear layer may have been widened since
+        return str(module) if type(module) is nn.Linear else self.replaced[name]
 
     @classmethod
     def from_config(cls, spec: Spec, config: Mapping[str, Any]) -> Self:
         """Build the network that `config` describes, weights fresh."""
-        return cls(spec, config["hidden"], config["activation"], config["dropout"])
+        return cls(spec, **config)
 
     def layers(self) -> Iterator[Layer]:
         """Name each stop of a row as a teacher would."""
         if self.embeddings is not None:
             yield Layer("Embeddings: a vector for each category", self.embeddings)
-        for number, layer in enumerate(self._layers(), start=1):
-            name = type(layer.activation).__name__
-            yield Layer(f"Hidden layer {number}: Linear + {name}", layer)
+        for number, layer in enumerate(self.hidden, start=1):
+            if isinstance(layer, HiddenLayer):
+                name = f"Linear + {type(layer.activation).__name__}"
+                name += " + what came in" if layer.scale is not None else ""
+            else:
+                name = type(layer).__name__
+            yield Layer(f"Hidden layer {number}: {name}", layer)
         head = "softmax" if self.spec.target.task == "classification" else "scale"
-        yield Layer(f"Output layer: Linear + {head}", self.output)
+        yield Layer(f"Output layer: {type(self.output).__name__} + {head}", self.output)
 
-    def _layers(self) -> list[HiddenLayer]:
-        return [layer for layer in self.hidden if isinstance(layer, HiddenLayer)]
+    # ------------------------------------------------------------- edits (build/surgery.py)
+
+    def chain(self) -> list[tuple[str, nn.Module]]:
+        """Name the layers that a row passes one after the other, the output layer last."""
+        return [*((f"hidden.{n}", layer) for n, layer in enumerate(self.hidden)),
+                ("output", self.output)]  # fmt: skip
+
+    def replace(self, name: str, module: str) -> None:
+        """Put another module in the place of one; see `sightline.build.surgery.replace_module`."""
+        replace_module(self, name, module)
+        below = f"{name}."
+        self.replaced = {n: m for n, m in self.replaced.items() if not n.startswith(below)}
+        self.replaced[name] = module
+
+    def insert(self, after: str, width: int) -> None:
+        """Insert a hidden layer that adds nothing yet; see `sightline.build.surgery.deepen`."""
+        place = int(after.removeprefix("hidden.")) + 1
+        layer = HiddenLayer(width, width, self.activation, self.dropout, residual=True)
+        self.hidden.insert(place, layer)
+        # The layers behind it have new numbers, and what was replaced in them new names.
+        self.replaced = {
+            _moved(name, place): module for name, module in self.replaced.items()
+        }  # fmt: skip
+
+
+def _moved(name: str, place: int) -> str:
+    parts = name.split(".")
+    if parts[0] == "hidden" and len(parts) > 1 and int(parts[1]) >= place:
+        parts[1] = str(int(parts[1]) + 1)
+    return ".".join(parts)
 
 
 class Flat(nn.Module):
@@ -159,6 +210,37 @@ class Flat(nn.Module):
             x = torch.cat([numeric_BD, hot], dim=1)
         logits: Tensor = self.module(x)
         return logits
+
+    # ------------------------------------------------------------- edits (build/surgery.py)
+
+    def chain(self) -> list[tuple[str, nn.Module]]:
+        """Name the layers that a row passes one after the other, for a `nn.Sequential`."""
+        if type(self.module).forward is not nn.Sequential.forward:
+            return [("module", self.module)]
+        return [(f"module.{name}", layer) for name, layer in self._named()]
+
+    def _named(self) -> list[tuple[str, nn.Module]]:
+        """The layers by name; one that is there twice, such as an activation, is named twice."""
+        return [(name, layer) for name, layer in self.module._modules.items() if layer is not None]
+
+    def insert(self, after: str, width: int) -> None:
+        """Insert a hidden layer that adds nothing yet, with the activation that follows `after`."""
+        layers = self._named()
+        place = [f"module.{name}" for name, _ in layers].index(after) + 1
+        activation = "ReLU"
+        while is_elementwise(layers[place][1]):
+            if not isinstance(layers[place][1], nn.Dropout):
+                activation = type(layers[place][1]).__name__
+            place += 1
+        name = next((n for n, made in ACTIVATIONS.items() if made.__name__ == activation), "relu")
+        layer = HiddenLayer(width, width, name, 0.0, residual=True)
+        numbered = all(name.isdigit() for name, _ in layers)
+        layers.insert(place, (f"inserted_{len(layers)}", layer))
+        self.module = nn.Sequential(
+            OrderedDict(
+                (str(n) if numbered else own, layer) for n, (own, layer) in enumerate(layers)
+            )
+        )
 
 
 BUILT_IN: dict[str, type[MLP]] = {"MLP": MLP}
@@ -270,7 +352,7 @@ def load_class(place: str) -> NetworkMaker:
     sys.modules[module_name] = module  # inspect.getsource looks a class's module up here
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise NetworkError(
             f"{file} raised {type(error).__name__}: {error}.", "Mend the file."
@@ -279,6 +361,62 @@ def load_class(place: str) -> NetworkMaker:
         names = [key for key, value in vars(module).items() if inspect.isclass(value)]
         raise NetworkError(f"{file} has no {name!r}.", did_you_mean(name, names, "classes"))
     return getattr(module, name)  # type: ignore[no-any-return]
+
+
+def describe_network(network: nn.Module) -> tuple[dict[str, Any], bytes | None]:
+    """Say, as JSON, how a network is built again; with its source, for one of your own.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.build.networks import describe_network
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> described, source = describe_network(sl.MLP(prepared.spec, hidden=[8]))
+        >>> described["class"], described["config"]["hidden"], source
+        ('MLP', [8], None)
+    """
+    built_in = type(network) in BUILT_IN.values()
+    described: dict[str, Any] = {"class": type(network).__name__, "built_in": built_in}
+    if built_in:
+        described["config"] = network.config()  # type: ignore[operator]
+        return described, None
+    source = source_of(network)
+    if source is not None:
+        described["source"] = sha256(source).hexdigest()
+    return described, source
+
+
+def network_maker(
+    described: Mapping[str, Any],
+    network: nn.Module | NetworkMaker | str | None,
+    sources: Path | None,
+) -> nn.Module | NetworkMaker | str:
+    """Return what builds a network again that `describe_network` described.
+
+    Args:
+        described: From `describe_network`.
+        network: What to use for a network of your own; a module is copied.
+        sources: A folder of kept sources, by sha256, for one that was not given.
+
+    Raises:
+        NetworkError: Its source is not there, or has changed.
+    """
+    name = described["class"]
+    if described["built_in"] and name in BUILT_IN:
+        return lambda spec: BUILT_IN[name].from_config(spec, described["config"])
+    if network is not None:
+        return copy.deepcopy(network) if isinstance(network, nn.Module) else network
+    digest = described.get("source")
+    kept = None if sources is None or digest is None else sources / f"{digest}.py"
+    if kept is None or not kept.is_file():
+        raise NetworkError(
+            f"The network is one of your own, {name}, whose source was not kept.",
+            f"Give it again: network={name}, or --network file.py:{name}.",
+        )
+    if sha256(kept.read_bytes()).hexdigest() != digest:
+        raise NetworkError(
+            f"{kept} has changed since it was kept.", "Restore it, or give network=."
+        )
+    return load_class(f"{kept}:{name}")
 
 
 def source_of(network: nn.Module) -> bytes | None:

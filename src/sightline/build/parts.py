@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sightline.errors import OptionError, did_you_mean
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "mish": nn.Mish, "selu": nn.SELU,
     "elu": nn.ELU, "leaky_relu": nn.LeakyReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid,
 }  # fmt: skip
@@ -35,6 +35,61 @@ def make_activation(name: str) -> nn.Module:
             f"There is no activation {name!r}.", did_you_mean(name, ACTIVATIONS, "activations")
         )
     return ACTIVATIONS[name]()
+
+
+def is_elementwise(module: nn.Module) -> bool:
+    """Tell whether each output is made of its own input alone, as an activation's or dropout's is.
+
+    Example:
+        >>> from torch import nn
+        >>> from sightline.build.parts import is_elementwise
+        >>> is_elementwise(nn.GELU()), is_elementwise(nn.LayerNorm(3))
+        (True, False)
+    """
+    return isinstance(module, (*ACTIVATIONS.values(), nn.Identity, nn.Dropout))
+
+
+class HiddenLayer(nn.Module):
+    """Linear, activation, dropout; added to what came in where `residual`.
+
+    A residual layer gives x + scale * f(x) and starts as x itself, its scale being zero (ReZero,
+    Bachlechner et al. 2020): it can be inserted into a trained network without a change of output.
+
+    Shapes: [B, inputs] -> [B, outputs].
+
+    Example:
+        >>> import torch
+        >>> from sightline.build.parts import HiddenLayer
+        >>> x = torch.randn(4, 8)
+        >>> torch.equal(HiddenLayer(8, 8, "gelu", 0.0, residual=True)(x), x)
+        True
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, activation: str, dropout: float, residual: bool = False
+    ) -> None:
+        super().__init__()
+        if residual and inputs != outputs:
+            raise OptionError(
+                f"A residual layer has {inputs} inputs and {outputs} outputs.",
+                "Make it as wide as the layer before it.",
+            )
+        self.linear = nn.Linear(inputs, outputs)
+        self.activation = make_activation(activation)
+        self.dropout = nn.Dropout(dropout) if dropout else None
+        self.scale = nn.Parameter(torch.zeros(outputs)) if residual else None
+
+    @property
+    def width(self) -> int:
+        """How many units it has."""
+        return self.linear.out_features
+
+    def forward(self, x_BI: Tensor) -> Tensor:
+        """Map [B, inputs] to [B, outputs]."""
+        x_BO: Tensor = self.activation(self.linear(x_BI))
+        if self.dropout is not None:
+            x_BO = self.dropout(x_BO)
+        return x_BO if self.scale is None else x_BI + self.scale * x_BO
 
 
 def embedding_width(cardinality: int) -> int:

@@ -49,12 +49,16 @@ class TensorSource:
         """Yield an epoch's rows from one on; the same (seed, epoch) gives the same order."""
         block = max(BLOCK_ROWS // self.batch_size, 1) * self.batch_size
         order = self._order(epoch)
-        for start in range(start_row, self.rows, block):
+        start = start_row
+        while start < self.rows:
             stop = min(start + block, self.rows)
+            if self.rows - stop == 1 < self.batch_size:
+                stop = self.rows  # a lone last row goes with the batch before it
             if order is None:
                 yield each(self.batch, lambda x, a=start, b=stop: x[a:b])  # type: ignore[misc]
             else:
                 yield gather(self.batch, order[start:stop])
+            start = stop
 
     def batches(self, epoch: int, start_row: int = 0) -> Iterator[Batch]:
         """Yield an epoch's batches from a row on, without a `DataLoader` around them."""
@@ -109,7 +113,8 @@ def loader(source: BatchSource, epoch: int, start_row: int = 0) -> DataLoader[Ba
 def cut(block: Batch, size: int) -> Iterator[Batch]:
     """Cut a block into batches, which are views of it.
 
-    One call of `split` makes all the views of a tensor, which beats slicing batch by batch.
+    One call of `split` makes all the views of a tensor, which beats slicing batch by batch. A lone
+    last row goes with the batch before it: a BatchNorm cannot learn from one row.
 
     Example:
         >>> import torch
@@ -117,10 +122,26 @@ def cut(block: Batch, size: int) -> Iterator[Batch]:
         >>> from sightline.load.batches import cut
         >>> block = Batch(*[torch.zeros(5, 1)] * 3, None, None, torch.arange(5))
         >>> [batch.row.tolist() for batch in cut(block, 2)]
-        [[0, 1], [2, 3], [4]]
+        [[0, 1], [2, 3, 4]]
     """
-    views = (repeat(None) if x is None else torch.split(x, size) for x in block)
+    rows = len(block.row)
+    sizes: int | list[int] = size
+    if rows > size > 1 == rows % size:
+        sizes = [size] * (rows // size)
+        sizes[-1] += 1
+    views = (repeat(None) if x is None else torch.split(x, sizes) for x in block)
     return map(Batch._make, zip(*views, strict=False))
+
+
+def count_batches(rows: int, size: int) -> int:
+    """Count an epoch's batches.
+
+    Example:
+        >>> from sightline.load.batches import count_batches
+        >>> count_batches(10, 4), count_batches(9, 4), count_batches(8, 4)
+        (3, 2, 2)
+    """
+    return rows // size + (rows % size > (1 if rows > size > 1 else 0))
 
 
 def each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:

@@ -85,6 +85,7 @@ def split(
     seed: int = 0,
     group: str | None = None,
     time: str | None = None,
+    weight: str | None = None,
 ) -> Splits:
     """Divide a table's rows into training, validation and test.
 
@@ -102,6 +103,7 @@ def split(
         group: A column whose equal values stay in one part (patients, customers).
         time: A date or number column: the newest rows become the test rows, those before them
             validation.
+        weight: A number column: how much each row counts in the loss.
 
     Raises:
         DataError: The target has one class, a part has no rows, or a column does not fit.
@@ -114,14 +116,19 @@ def split(
         >>> len(splits.train), len(splits.valid), len(splits.test)
         (90, 10, 0)
     """
-    for name in filter(None, (target, group, time)):
+    for name in filter(None, (target, group, time, weight)):
         if name not in table.schema:
             names = [column.name for column in table.schema.columns]
             raise OptionError(f"{table.name} has no column {name!r}.", did_you_mean(name, names))
     if group and time:
         raise OptionError("group and time cannot both decide the split.", "Give one of them.")
-    if len({target, group, time} - {None}) < 1 + bool(group) + bool(time):
-        raise OptionError(f"The column {target!r} has two roles.", "Give each role its own column.")
+    roles = [name for name in (target, group, time, weight) if name is not None]
+    if len(set(roles)) < len(roles):
+        raise OptionError(
+            f"A column has two roles among target {target!r}, group {group!r}, time {time!r} and weight "
+            f"{weight!r}.",
+            "Give each role its own column.",
+        )
     parts = [("valid", valid), ("test", test)]
     files = {name: part for name, part in parts if not isinstance(part, int | float)}
     if group and files:
@@ -139,7 +146,7 @@ def split(
     if seed < 0:
         raise OptionError(f"seed is {seed}.", "Give 0 or a positive whole number.")
 
-    table = _with_roles(table, target, group, time)
+    table = _with_roles(table, target, group, time, weight)
     first_rows = table.rows
     extra = {name: _read_part(part, table, name) for name, part in files.items()}
     table = join(table, *extra.values())
@@ -174,7 +181,7 @@ def split(
     _refuse_empty(divided, {**sizes, **dict.fromkeys(files, 1)}, table)
     options = {
         "target": target, "task": described.task, "positive": described.positive, "seed": seed,
-        "group": group, "time": time, **shares,
+        "group": group, "time": time, "weight": weight, **shares,
     }  # fmt: skip
     return Splits(
         table,
@@ -282,6 +289,30 @@ def target_values(table: Table, target: Target) -> np.ndarray:
     return map_codes(words.indices, np.array(codes, np.int64), -1)
 
 
+def row_weights(table: Table) -> np.ndarray | None:
+    """Return each row's weight as float32, or None without a weight column.
+
+    Raises:
+        DataError: A weight is missing, negative or not finite.
+    """
+    name = next((c.name for c in table.schema.columns if c.role == "weight"), None)
+    if name is None:
+        return None
+    boolean = table.schema[name].kind == "boolean"
+    values = table.flags(name).astype(np.float64) if boolean else table.numbers(name)
+    bad = np.flatnonzero(~((values >= 0) & (values <= np.finfo(np.float32).max)))
+    if len(bad):
+        said = "missing" if boolean or np.isnan(values[bad[0]]) else f"{values[bad[0]]:g}"
+        raise DataError(
+            f"The weight {name!r} of row {bad[0]:,} is {said} ({len(bad):,} rows are like it): a weight "
+            "is a number from 0 up.",
+            "Fill or drop these rows, or choose another column.",
+        )
+    if not values.any():
+        raise DataError(f"The weight {name!r} is 0 in every row.", "Choose another column.")
+    return values.astype(np.float32)
+
+
 # ------------------------------------------------------------- helpers
 
 
@@ -315,13 +346,22 @@ def _positive(name: str, labels: Sequence[Label], positive: Label | None) -> Lab
     )
 
 
-def _with_roles(table: Table, target: str, group: str | None, time: str | None) -> Table:
+def _with_roles(
+    table: Table, target: str, group: str | None, time: str | None, weight: str | None
+) -> Table:
     schema = table.schema
     changed: list[tuple[str, Role, str]] = [(target, "target", "the target")]
     if group:
         changed.append((group, "group", "groups of rows that stay in one part"))
     if time:
         changed.append((time, "time", "orders the rows: the newest are held out"))
+    if weight:
+        if schema[weight].kind not in ("numeric", "boolean"):
+            raise DataError(
+                f"The column {weight!r} is {schema[weight].kind}; a weight is a number.",
+                "Choose a number column, or set its kind.",
+            )
+        changed.append((weight, "weight", "how much a row counts in the loss"))
     for name, role, reason in changed:
         schema = schema.with_column(replace(schema[name], role=role, reason=reason))
     if not schema.features:
@@ -335,7 +375,11 @@ def _with_roles(table: Table, target: str, group: str | None, time: str | None) 
 def _read_part(part: Any, table: Table, name: str) -> Table:
     """Read validation or test rows given as a file, as the training file was read."""
     encoding = table.options.get("encoding")
-    other = read_like(part, table.schema, encoding=encoding, target_counts=True)
+    schema = table.schema
+    for column in schema.columns:
+        if column.role == "weight":  # a model needs none, rows to learn from do
+            schema = schema.with_column(replace(column, role="feature"))
+    other = read_like(part, schema, encoding=encoding, target_counts=True)
     target = next(c.name for c in table.schema.columns if c.role == "target")
     if target not in other.columns:
         raise DataError(

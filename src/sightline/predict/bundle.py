@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from sightline import archive
-from sightline.build.networks import BUILT_IN, NetworkMaker, make_network, source_of
+from sightline.build.networks import BUILT_IN, NetworkMaker, describe_network, make_network
 from sightline.contracts import Spec
 from sightline.errors import BundleError
 from sightline.predict.task import Task
@@ -27,13 +26,10 @@ if TYPE_CHECKING:
 
 def save(model: Model, path: str | Path) -> None:
     """Write a model; see `Model.save`."""
-    built_in = type(model.network) in BUILT_IN.values()
-    network: dict[str, Any] = {"class": type(model.network).__name__, "built_in": built_in}
+    network, source = describe_network(model.network)
     files: dict[str, bytes] = {}
-    if built_in:
-        network["config"] = model.network.config()  # type: ignore[operator]
-    elif source := source_of(model.network):
-        network["source"] = f"sources/{hashlib.sha256(source).hexdigest()}.py"
+    if source is not None:
+        network["source"] = f"sources/{network['source']}.py"
         files[network["source"]] = source
     prepare = {"encoder": model.encoder.to_json(), "transform": model.transform.config()}
     manifest = {

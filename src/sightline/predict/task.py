@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 from sightline.contracts import Batch, Label, Target
 
+TINY = 1e-12
+"""The least sum of weights to divide by: a batch may hold none but rows of weight zero."""
+
 
 class Task:
     """What logits mean for one target.
@@ -50,35 +53,39 @@ class Task:
         least = torch.finfo(torch.float32).tiny
         return cls(target, float(wide.mean()), scale if scale > least else 1.0)
 
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+    def loss(self, logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
         """Return the weighted mean loss, a scalar: log loss, or squared error when scaled.
 
         Args:
             logits: [B, K], or [B, M, K] for M members, each of which is scored.
             batch: Its target [B], weight and base count.
+            label_smoothing: Share of a class's target that is spread over all classes.
         """
         if batch.base is not None:
             logits = logits + (batch.base if logits.dim() == 2 else batch.base[:, None])
         if batch.weight is None and logits.dim() == 2:  # the usual case, without a detour
             if self.classification:
-                return F.cross_entropy(logits, batch.target)
+                return F.cross_entropy(logits, batch.target, label_smoothing=label_smoothing)
             return F.mse_loss(logits[:, 0], self.scaled(batch.target))
-        losses = self.losses(logits, batch.target)
+        losses = self.losses(logits, batch.target, label_smoothing)
         weight = batch.weight
         if weight is None:
             return losses.mean()
         if losses.dim() == 2 and weight.dim() == 1:
             weight = weight[:, None].expand_as(losses)
-        return (losses * weight).sum() / weight.sum()
+        return (losses * weight).sum() / weight.sum().clamp(min=TINY)
 
-    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+    def losses(self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Return each row's loss: [B], or [B, M]."""
         if logits.dim() == 3:
             rows, members, outputs = logits.shape
-            flat = self.losses(logits.reshape(-1, outputs), target.repeat_interleave(members))
+            repeated = target.repeat_interleave(members)
+            flat = self.losses(logits.reshape(-1, outputs), repeated, label_smoothing)
             return flat.view(rows, members)
         if self.classification:
-            return F.cross_entropy(logits, target, reduction="none")
+            return F.cross_entropy(
+                logits, target, reduction="none", label_smoothing=label_smoothing
+            )
         return (logits[:, 0] - self.scaled(target)).square()
 
     def scaled(self, target: Tensor) -> Tensor:
@@ -144,7 +151,13 @@ class Task:
 
 
 def label_array(classes: tuple[Label, ...]) -> np.ndarray:
-    """Return labels as an array of their own type: int64, float64, bool, or object for text."""
+    """Return labels as an array of their own type: int64, float64, bool, or object for text.
+
+    Example:
+        >>> from sightline.predict.task import label_array
+        >>> label_array((False, True)).dtype, label_array(("a", "b")).dtype
+        (dtype('bool'), dtype('O'))
+    """
     kinds = {type(label) for label in classes}
     if kinds == {str}:
         return np.array(classes, object)

@@ -21,7 +21,7 @@ from sightline.contracts import (
 from sightline.errors import OptionError, did_you_mean
 from sightline.load.batches import TensorSource
 from sightline.load.parallel import each_column
-from sightline.load.split import Splits, target_values
+from sightline.load.split import Splits, row_weights, target_values
 from sightline.prepare.encode import Encoded, Encoder
 from sightline.prepare.fit import distinct, fit
 from sightline.prepare.transform import Transform
@@ -174,6 +174,7 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
     encoder, transform, numbers = fit(splits, scaling)
     table = splits.table
     target = target_values(table, splits.target)
+    weights = row_weights(table)
     reader = encoder.open(table)
     outside: Counter[str] = Counter()
     unseen: Counter[str] = Counter()
@@ -193,7 +194,8 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
             outside.update(encoded.out_of_range)
             unseen.update(encoded.unseen)
         values, row = torch.from_numpy(target[rows]), torch.from_numpy(rows)
-        return Batch(numeric_ND, categorical_NC, values, None, None, row)
+        weight = None if weights is None else torch.from_numpy(weights[rows])
+        return Batch(numeric_ND, categorical_NC, values, weight, None, row)
 
     parts = {"train": part(splits.train), "valid": part(splits.valid), "test": part(splits.test)}
     names = iter(distinct([*(feature.name for feature in numbers), *encoder.codes]))

@@ -27,7 +27,14 @@ STAGES = {
 
 
 def opening(table: Body, target: Body) -> dict[str, Any]:
-    """Write the title, the opening paragraph and the reading time."""
+    """Write the title, the opening paragraph and the reading time.
+
+    Example:
+        >>> from sightline.trace import lesson
+        >>> table = {"name": "t.csv", "rows": 9, "columns": [{"role": "feature"}]}
+        >>> lesson.opening(table, {"name": "y", "task": "regression"})["title"]
+        'How a network learns to predict y'
+    """
     features = sum(column["role"] == "feature" for column in table["columns"])
     name = shorten(target["name"], 40)
     if target["task"] == "classification":
@@ -48,12 +55,27 @@ def opening(table: Body, target: Body) -> dict[str, Any]:
 
 
 def begin(name: str) -> dict[str, Any]:
-    """Head a stage: its number, name and title."""
+    """Head a stage: its number, name and title.
+
+    Example:
+        >>> from sightline.trace import lesson
+        >>> lesson.begin("build")
+        {'number': 3, 'name': 'build', 'title': 'Features in, logits out'}
+    """
     return {"number": list(STAGES).index(name) + 1, "name": name, "title": STAGES[name]}
 
 
 def load_stage(table: Body, split: Body, batch: Body) -> dict[str, Any]:
-    """Tell stage 1."""
+    """Tell stage 1.
+
+    Example:
+        >>> from sightline.trace import lesson
+        >>> table = {"name": "t.csv", "rows": 9, "columns": [{"role": "feature", "kind": "numeric"}]}
+        >>> split = {"train": 7, "sentence": "7 training rows, 2 validation rows"}
+        >>> batch = {"batch_size": 7, "batches": 1, "sentence": "7 rows, each with 1 number"}
+        >>> lesson.load_stage(table, split, batch)["came_out"]
+        '7 rows x 1 features -> batches of 7'
+    """
     kinds: dict[str, int] = {}
     for column in table["columns"]:
         if column["role"] == "feature":
@@ -78,7 +100,15 @@ def load_stage(table: Body, split: Body, batch: Body) -> dict[str, Any]:
 
 
 def prepare_stage(prepared: Body, split: Body) -> dict[str, Any]:
-    """Tell stage 2."""
+    """Tell stage 2.
+
+    Example:
+        >>> from sightline.trace import lesson
+        >>> prepared = {"scaling": "minmax", "numbers": 1, "codes": 0, "flags": 0, "columns_in": 1,
+        ...             "notes": []}
+        >>> lesson.prepare_stage(prepared, {"train": 7})["caption"]
+        'Normalised to 0..1 on the training rows.'
+    """
     how = {
         "minmax": "normalised to 0..1", "standard": "standardised (mean 0, deviation 1)",
         "robust": "centred on the median and scaled by the interquartile range",
@@ -115,7 +145,14 @@ def prepare_stage(prepared: Body, split: Body) -> dict[str, Any]:
 
 
 def build_stage(network: Body, target: Body) -> dict[str, Any]:
-    """Tell stage 3."""
+    """Tell stage 3.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run.find("lesson", "stage")[2].body["came_out"]  # what this gave
+        '32 rows x 3 classes'
+    """
     layers = [layer["name"] for layer in network["layers"][1:]]
     named = (
         f"{len(layers)} parts: {_and([shorten(name, 60) for name in layers[:6]])}"
@@ -139,30 +176,44 @@ def build_stage(network: Body, target: Body) -> dict[str, Any]:
 
 
 def inputs_word(network: Body) -> str:
-    """Features, unless the network takes more or fewer numbers than there are feature columns."""
+    """Features, unless the network takes more or fewer numbers than there are feature columns.
+
+    Example:
+        >>> from sightline.trace import lesson
+        >>> lesson.inputs_word({"inputs": 3, "features": 2})
+        'inputs'
+    """
     return "features" if network["inputs"] == network["features"] else "inputs"
 
 
 def train_stage(
     plan: Body, epochs: Sequence[Body], end: Body, target: Body, seen: Body
 ) -> dict[str, Any]:
-    """Tell stage 4."""
+    """Tell stage 4.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run.find("lesson", "stage")[3].body["came_in"]  # what this gave
+        'batches of 32 rows, 9 an epoch'
+    """
     last, best = epochs[-1], epochs[end["best_epoch"]]
     name = "accuracy" if target["task"] == "classification" else "rmse"
     done = (
         f"Batch by batch the network guessed, the loss said how wrong it was, automatic "
-        f"differentiation gave each weight's share of the blame, and AdamW moved every weight a "
+        f"differentiation gave each weight's share of the blame, and the optimizer moved every weight a "
         f"little: {end['steps']:,} updates in {last['number']} "
         f"epoch{'s' if last['number'] != 1 else ''}, on {plan['device']} ({plan['device_reason']})."
     )
     if seen is not None:
         done += (
-            f" In step {seen['step']:,}, for example, {seen['weight']} was {seen['weight_before']:.5f}, "
-            f"its gradient {seen['gradient']:.5f}, and it became {seen['weight_after']:.5f}."
+            f" In step {seen['step']:,}, for example, {seen['weight']} was "
+            f"{float(seen['weight_before']):.5f}, its gradient {float(seen['gradient']):.5f}, and it "
+            f"became {float(seen['weight_after']):.5f}."
         )
-        if seen["update"] * seen["gradient"] > 0:
+        if float(seen["update"]) * float(seen["gradient"]) > 0:
             done += (
-                " (It moved with its gradient, not against it: AdamW remembers the steps before, whose "
+                " (It moved with its gradient, not against it: the optimizer remembers the steps before, whose "
                 "gradients pointed the other way.)"
             )
     shown = f"valid_{name}" if f"valid_{name}" in best["metrics"] else f"train_{name}"
@@ -184,7 +235,14 @@ def train_stage(
 def predict_stage(
     example: Body, metrics: Body | None, target: Body, network: Body
 ) -> dict[str, Any]:
-    """Tell stage 5."""
+    """Tell stage 5.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run.find("lesson", "stage")[4].body["came_in"]  # what this gave
+        '1 row x 11 inputs'
+    """
     explained = example["explanation"]
     if target["task"] == "classification":
         values = [round(float(p), 2) for p in explained["probabilities"]]
@@ -220,7 +278,13 @@ def predict_stage(
 
 
 def insight() -> dict[str, Any]:
-    """Write the key insight."""
+    """Write the key insight.
+
+    Example:
+        >>> from sightline.trace import lesson
+        >>> lesson.insight()["title"]
+        'Key insight'
+    """
     return {
         "title": "Key insight",
         "text": (
@@ -242,7 +306,15 @@ def quiz(
     target: Body,
     seed: int,
 ) -> dict[str, Any]:
-    """Ask three questions about this run, each with four answers and an explanation."""
+    """Ask three questions about this run, each with four answers and an explanation.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> asked = run.find("lesson", "quiz")[0].body["questions"][0]  # what this gave
+        >>> asked["answers"][asked["right"]]
+        '9'
+    """
     dice = random.Random(f"{seed} {epochs[-1]['train_loss']}")  # noqa: S311 - the order of answers is no secret
     questions = [
         _steps_question(plan, split),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from sightline.contracts import Record
 from sightline.errors import RunError
@@ -40,12 +43,38 @@ class Trace:
     def __init__(self, views: Iterable[View] = ()) -> None:
         self.views = list(views)
         self.records: list[Record] = []
-        self._file: IO[str] | None = None
+        self.attempt = 1
+        self._file: FileIO | None = None
+        self._waiting: list[Record] = []
+        self._torn = False
+
+    @classmethod
+    def go_on(cls, folder: Path, seq: int, views: Iterable[View] = ()) -> Trace:
+        """Go on with a run's records from a number on: a new attempt, which takes over from there.
+
+        A torn last line, of a process that was killed while writing, is closed off by the first
+        record.
+
+        Raises:
+            RunError: There is no run, its records are damaged, or another process writes them.
+        """
+        trace = cls(views)
+        records, _ = read_records(folder)
+        trace._file = FileIO(folder / FILE, "a")
+        try:
+            _lock(trace._file, folder)
+            trace._torn = (folder / FILE).read_bytes()[-1:] not in (b"\n", b"")
+            trace.records = records[:seq]
+            trace.attempt = max((record.attempt for record in records), default=0) + 1
+        except BaseException:
+            trace.close()
+            raise
+        return trace
 
     def write(self, stage: str, type_: str, body: Mapping[str, Any]) -> Record:
         """Add a record."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        record = Record(VERSION, len(self.records), 1, time, stage, type_, finite(body))
+        record = Record(VERSION, len(self.records), self.attempt, time, stage, type_, finite(body))
         self.records.append(record)
         if self._file is not None:
             self._put(record)
@@ -68,22 +97,54 @@ class Trace:
                 f"The run folder {folder} cannot be made: {error.strerror}.",
                 "Choose another with --run.",
             ) from error
-        self._file = (folder / FILE).open("x", encoding="utf-8", newline="\n")
-        _lock(self._file)
+        self._file = FileIO(folder / FILE, "x")
+        _lock(self._file, folder)
         for record in self.records:
             self._put(record)
 
+    def find(self, stage: str, type_: str) -> list[Record]:
+        """Return the records of one type."""
+        return find(self.records, stage, type_)
+
     def close(self) -> None:
-        """Close the file."""
+        """Close the file.
+
+        Raises:
+            OSError: The disk is full: the last records are not written.
+        """
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            try:
+                self._flush()
+            finally:
+                self._file.close()
+                self._file = None
 
     def _put(self, record: Record) -> None:
+        self._waiting.append(record)
+        try:
+            self._flush()
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise  # a full disk stops no training: the records wait for room, or for close()
+
+    def _flush(self) -> None:
+        """Write the records that wait, each in one write: a reader sees it whole, or torn."""
         assert self._file is not None
-        # A whole line in one write: a reader sees it whole, or torn and without its line end.
-        self._file.write(json.dumps(vars(record), ensure_ascii=False, allow_nan=False) + "\n")
-        self._file.flush()
+        while self._waiting:
+            line = json.dumps(vars(self._waiting[0]), ensure_ascii=False, allow_nan=False) + "\n"
+            size = os.fstat(self._file.fileno()).st_size
+            try:
+                self._write(b"\n" * self._torn + line.encode())
+            except OSError:
+                self._file.truncate(self._file.seek(size))  # no half line stays
+                raise
+            self._torn = False
+            self._waiting.pop(0)
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None
+        while data:
+            data = data[self._file.write(data) :]
 
 
 def taken(folder: Path) -> RunError:
@@ -139,16 +200,27 @@ def read_records(folder: Path) -> tuple[list[Record], list[str]]:
         )
     lines = path.read_bytes().split(b"\n")
     notes: list[str] = []
-    if lines.pop():  # what follows the last line end
+    if tail := lines.pop():  # what follows the last line end
         notes.append(f"{path} ends in a torn line, which is left out: the run was cut off.")
     kept: dict[int, Record] = {}
     attempt = 0
+    torn: list[tuple[int, RunError]] = []
     for place, line in enumerate(lines, start=1):
-        record = _read_line(path, place, line)
+        try:
+            record = _read_line(path, place, line)
+        except RunError as error:
+            torn.append((place, error))  # of killed processes, if a new attempt goes on here
+            continue
+        if torn and record.attempt <= attempt:
+            raise torn[0][1]
+        notes += [f"{path}, line {n:,} is torn and left out: the run was cut off there." for n, _ in torn]  # fmt: skip
+        torn = []
         if record.attempt > attempt:  # a resumed run takes over from its first record's seq
             attempt = record.attempt
             kept = {seq: old for seq, old in kept.items() if seq < record.seq}
         kept[record.seq] = record
+    if torn and not tail:  # else a new attempt went on here, and was killed in its first record
+        raise torn[0][1]
     return [kept[seq] for seq in sorted(kept)], notes
 
 
@@ -187,10 +259,41 @@ def _read_line(path: Path, place: int, line: bytes) -> Record:
     )
 
 
-def _lock(file: IO[str]) -> None:
+def being_written(folder: Path) -> bool:
+    """Tell whether a process is writing a run's records, which is to say, making the run.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from sightline.trace.records import Trace, being_written
+        >>> trace = Trace()
+        >>> trace.save_to(Path("runs/b"))
+        >>> being_written(Path("runs/b"))
+        True
+        >>> trace.close()
+        >>> being_written(Path("runs/b"))
+        False
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock to ask
+        return True
+    with (folder / FILE).open("rb") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _lock(file: FileIO, folder: Path) -> None:
     """Hold the file for this process alone, until it is closed."""
     try:
         import fcntl
     except ImportError:  # Windows: a file made with "x" and kept open is protection enough
         return
-    fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(
+            f"Another process is making the run {folder}.", "Wait for its end, or stop it."
+        ) from error

@@ -92,7 +92,11 @@ class TerminalView:
             self._say(note)
 
     def _train_plan(self, body: Body) -> None:
-        self._say(f"Device: {body['device']} ({body['device_reason']}), {body['precision']}.")
+        threads = f"{body['threads']} thread{'s' if body['threads'] != 1 else ''}"
+        self._say(
+            f"Device: {body['device']} ({body['device_reason']}), {threads} ({body['threads_reason']}), "
+            f"{body['precision']} ({body['precision_reason']})."
+        )
 
     def _train_epoch(self, body: Body) -> None:
         metrics = body["metrics"]
@@ -118,6 +122,17 @@ class TerminalView:
             plain(body["observation"], 300),
         )
         self._print(Text(line), soft=True)
+
+    def _train_edit(self, body: Body) -> None:
+        self._say(f"Edit after step {body['step']:,}: {body['said']}")
+
+    def _train_refused(self, body: Body) -> None:
+        self._say(f"After step {body['step']:,}: {body['said']}")
+
+    _train_skipped = _train_rollback = _train_memory = _train_warning = _train_refused
+
+    def _train_replay(self, body: Body) -> None:
+        self._say(body["said"][0].upper() + body["said"][1:] + ".")
 
     def _train_step(self, body: Body) -> None:
         shape = " x ".join(map(str, body["numeric_shape"]))
@@ -241,6 +256,26 @@ class TerminalView:
             self._say(
                 f"{body['left_out']:,} rows without a usable target or features were left out."
             )
+
+    def compared(self, said: Body) -> None:
+        """Print what `compare` found."""
+        names = [Text(plain(run, 40)) for run in said["runs"]]
+        for title, rows in (
+            ("Settings that differ", said["settings"]),
+            ("Metrics", said["metrics"]),
+        ):
+            if not rows:
+                self._say(f"{title}: none.")
+                continue
+            table = self._table(title, *(name.plain for name in names))
+            for name, values in rows.items():
+                shown = [
+                    brief(v) if isinstance(v, float) else "-" if v is None else _listed(v)
+                    for v in values
+                ]
+                table.add_row(Text(plain(name, 40)), *(Text(plain(v, 200)) for v in shown))
+            self.console.print(table)
+        self._say(f"{said['same']} settings are the same.")
 
     # ------------------------------------------------------------- helpers
 
@@ -382,6 +417,11 @@ def chart(epochs: Sequence[Body], width: int = 60, height: int = 8) -> list[str]
     lines += [f"{brief(label):>8} |{''.join(row)}" for label, row in zip(labels, grid, strict=True)]
     end = str(epochs[-1]["number"])
     return [*lines, " " * 9 + "+" + "-" * len(places), " " * 10 + f"0 epoch {end}"]
+
+
+def _listed(value: Any) -> str:
+    sentences = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return "; ".join(value) or "-" if sentences else str(value)
 
 
 def _rest(values: Any, shown: int) -> str:

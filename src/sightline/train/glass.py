@@ -15,7 +15,9 @@ ROWS_SHOWN = 4
 
 @dataclass(frozen=True)
 class Glass:
-    """All weights as they were before a step, so that the step can be told whole afterwards.
+    """The last weight matrix before and after a step, from which the step can be told whole.
+
+    Telling it takes numbers off the device; keeping the tensors does not.
 
     Example:
         >>> import sightline as sl
@@ -24,13 +26,15 @@ class Glass:
         >>> training = sl.Training(sl.MLP(prepared.spec), prepared, epochs=1)
         >>> glass = Glass.before(training.network)
         >>> step = next(training.steps())
-        >>> seen = glass.after(step, training.network)
+        >>> seen = glass.after(training.network).seen(step)
         >>> seen["weight_after"] == seen["weight_before"] + seen["update"]
         True
     """
 
     name: str
     values: torch.Tensor
+    new_values: torch.Tensor | None = None
+    gradient: torch.Tensor | None = None
 
     @classmethod
     def before(cls, network: nn.Module) -> Glass:
@@ -40,19 +44,23 @@ class Glass:
         name, parameter = (matrices or named)[-1]
         return cls(name, parameter.detach().clone())
 
-    def after(self, step: Step, network: nn.Module) -> dict[str, Any]:
+    def after(self, network: nn.Module) -> Glass:
+        """Remember the matrix after the step too, and its gradient."""
+        parameter = dict(network.named_parameters())[self.name]
+        gradient = None if parameter.grad is None else parameter.grad.clone()
+        return Glass(self.name, self.values, parameter.detach().clone(), gradient)
+
+    def seen(self, step: Step) -> dict[str, Any]:
         """Tell the step: the weight with the largest gradient in that matrix, and its batch.
 
         `update` is the new weight minus the old one: what the optimizer made of the gradient.
         """
-        parameter = dict(network.named_parameters())[self.name]
-        gradient = parameter.grad
-        if gradient is None:
-            gradient = torch.zeros_like(parameter)
+        assert self.new_values is not None
+        gradient = torch.zeros_like(self.values) if self.gradient is None else self.gradient
         place = int(gradient.abs().argmax())
-        index = [int(i) for i in torch.unravel_index(torch.tensor(place), parameter.shape)]
+        index = [int(i) for i in torch.unravel_index(torch.tensor(place), self.values.shape)]
         before = float(self.values.reshape(-1)[place])
-        after = float(parameter.detach().reshape(-1)[place])
+        after = float(self.new_values.reshape(-1)[place])
         batch = step.batch
         return {
             "step": step.number,

@@ -20,22 +20,80 @@ the training loss where there are no validation rows.
 | stable | it changed by less than 2 % ("with strong performance" when accuracy is 0.9 or R2 0.8, and above the baseline) |
 | rising | it rose by 2 % or more |
 
-Added: "below the majority baseline" when the validation accuracy (or RMSE) is worse than the
-baseline's; "class X is never predicted" when no validation row is given a class that has
-validation rows.
+Added, as far as true:
+
+| addition | rule |
+|---|---|
+| below the majority baseline | the validation accuracy (or RMSE) is worse than the baseline's |
+| class X is never predicted | no validation row is given a class that has validation rows |
+| memorising | the training loss is under a third of the validation loss, which is over 2 % above `best` |
+| validation is noisy | in the last 6 epochs the validation loss turned at least 4 times, by 5 % or more each |
+
+and where the doctor looked at the epoch's first step (`doctor.py`), for layers that learn:
+
+| addition | rule |
+|---|---|
+| units are dead | half of a hidden layer's units or more are zero for every row of the batch |
+| saturated | over half of a layer's outputs lie within 2 % of the bounds of its activation |
+| saturated logits | their standard deviation is over 15, and the loss is above half of guessing's |
+| gradients vanish | the first layer's gradient is under a thousandth of the output layer's, not zero (root mean square each) |
+| gradients explode | a layer's gradient is over 10, or over 100 times its median in the looks before (3 or more, zeros left out) |
+| does not move | the step changed a layer by less than a millionth of its size, though its gradient is not zero and it changed another layer (a skipped step, or the first of a warm-up, changes none) |
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Any, Self
 
 from sightline.errors import shorten
 
 TINY = 1e-12
 """In place of a loss of zero, of which no change is a share."""
+MOST_SAID = 3
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer in one step.
+
+    Attributes:
+        name: Of the module, such as "hidden.0".
+        title: As the lesson says it.
+        mean, deviation: Of its outputs over the batch; a hidden layer's are its activation's,
+            before dropout and before what came in is added.
+        zero: Share of outputs that are exactly zero.
+        dead: Share of units that are zero for every row of the batch.
+        saturated: Share of outputs near a bound of its activation; None where it has none.
+        weight_norm: Of its parameters; 0 where it has none.
+        gradient: Root mean square of its gradient, 0 where it has none.
+        update: Norm of the step's change of its parameters, as a share of their own norm.
+        frozen: Whether it has parameters and none of them learns.
+
+    Example:
+        >>> from sightline.train.observations import Layer
+        >>> Layer("hidden.0", "Linear + ReLU", 0.4, 0.6, 0.5, 0.0, None, 3.0, 1e-3, 1e-2, False).zero
+        0.5
+    """
+
+    name: str
+    title: str
+    mean: float
+    deviation: float
+    zero: float
+    dead: float
+    saturated: float | None
+    weight_norm: float
+    gradient: float
+    update: float
+    frozen: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -47,12 +105,27 @@ class EpochNumbers:
         valid_loss: Mean validation loss, or None without validation rows.
         metric: Validation (else training) accuracy, or RMSE in the target's unit.
         never_predicted: Classes with validation rows that no validation row is given.
+        train_metric: Training accuracy, or RMSE, over the epoch's own batches.
+        layers: What the doctor saw in one of its steps; empty where it did not look.
+
+    Example:
+        >>> from sightline.train.observations import EpochNumbers
+        >>> EpochNumbers(0.5, None, 0.9).watched
+        0.5
     """
 
     train_loss: float
     valid_loss: float | None
     metric: float
     never_predicted: tuple[str, ...] = ()
+    train_metric: float | None = None
+    layers: tuple[Layer, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields again after they have been through JSON."""
+        layers = tuple(Layer(**layer) for layer in data["layers"])
+        return cls(**{**data, "never_predicted": tuple(data["never_predicted"]), "layers": layers})
 
     @property
     def watched(self) -> float:
@@ -69,6 +142,12 @@ class Yardstick:
         guess_loss: The loss of guessing: the entropy of the training class shares, or 1 for a
             scaled regression target.
         baseline: The metric of the majority class or of the mean.
+
+    Example:
+        >>> from sightline.train.observations import Yardstick
+        >>> yardstick = Yardstick(classification=True, guess_loss=1.1, baseline=0.4)
+        >>> yardstick.beaten_by(0.5), yardstick.strong(0.5)
+        (True, False)
     """
 
     classification: bool
@@ -105,7 +184,8 @@ def observe(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str:
         main = _start(now, yardstick)
     else:
         main = _trouble(history) or _progress(history, yardstick)
-    return "; ".join([main, *_additions(now, yardstick)])
+    said = [*_additions(now, yardstick), *_trends(history), *_health(history, yardstick)]
+    return "; ".join([main, *said])
 
 
 def _start(now: EpochNumbers, yardstick: Yardstick) -> str:
@@ -192,3 +272,65 @@ def _additions(now: EpochNumbers, yardstick: Yardstick) -> list[str]:
             f"class{'' if one else 'es'} {names}{more} {'is' if one else 'are'} never predicted"
         )
     return said
+
+
+def _trends(history: Sequence[EpochNumbers]) -> list[str]:
+    now = history[-1]
+    if now.valid_loss is None or not math.isfinite(now.valid_loss):
+        return []
+    said = []
+    best = min(e.watched for e in history if math.isfinite(e.watched))
+    if now.train_loss < now.valid_loss / 3 and now.valid_loss > 1.02 * best:
+        said.append("memorising: the training loss is under a third of the validation loss")
+    recent = [epoch.watched for epoch in history[-6:]]
+    if len(history) > 6 and all(math.isfinite(loss) for loss in recent):
+        steps = [(b - a) / max(a, TINY) for a, b in pairwise(recent)]
+        turns = sum(a * b < 0 and min(abs(a), abs(b)) >= 0.05 for a, b in pairwise(steps))
+        if turns >= 4:
+            said.append("validation is noisy: its loss goes up and down by 5 % or more")
+    return said
+
+
+def _health(history: Sequence[EpochNumbers], yardstick: Yardstick) -> list[str]:
+    """Say what the doctor's numbers of this epoch mean."""
+    now = history[-1]
+    learning = [layer for layer in now.layers if layer.weight_norm and not layer.frozen]
+    if not learning:
+        return []
+    first, last = learning[0], learning[-1]
+    said = []
+    for layer in now.layers[:-1]:
+        if layer.dead >= 0.5 and not layer.frozen:
+            said.append(f"{round(100 * layer.dead)} % of {layer.name}'s units are dead")
+        if layer.saturated is not None and layer.saturated > 0.5:
+            said.append(
+                f"{layer.name} is saturated: {round(100 * layer.saturated)} % of its outputs"
+            )
+    logits = [layer for layer in now.layers if layer.weight_norm][-1]
+    if (
+        yardstick.classification
+        and logits.deviation > 15
+        and now.watched > yardstick.guess_loss / 2
+    ):
+        said.append(f"saturated logits: their standard deviation is {logits.deviation:.3g}")
+    if len(learning) > 1 and 0 < first.gradient < last.gradient / 1000:
+        said.append(
+            f"gradients vanish: {first.name}'s is {first.gradient / last.gradient:.1e} of {last.name}'s"
+        )
+    for layer in learning:
+        earlier = [
+            old.gradient for epoch in history[:-1] for old in epoch.layers
+            if old.name == layer.name and old.gradient > 0  # not of when it was frozen
+        ]  # fmt: skip
+        usual = sorted(earlier)[len(earlier) // 2] if len(earlier) >= 3 else math.inf
+        if layer.gradient > 10 or layer.gradient > 100 * usual:
+            said.append(f"gradients explode: {layer.name}'s is {layer.gradient:.3g}")
+            break
+    moves = any(layer.update for layer in learning)
+    for layer in learning:
+        if moves and layer.gradient > 0 and layer.update < 1e-6:
+            said.append(
+                f"{layer.name} does not move: a step changes it by {layer.update:.1e} of its size"
+            )
+            break
+    return said[:MOST_SAID]

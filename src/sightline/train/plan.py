@@ -1,13 +1,32 @@
-"""What the machine decides, settled once before training: device, threads, batch size."""
+"""What the machine and the clock decide, settled once before training."""
 
 from __future__ import annotations
 
-import math
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from sightline.contracts import Plan
+from sightline.contracts import Batch, Plan
 from sightline.errors import OptionError
+from sightline.load.batches import count_batches, each
+from sightline.predict.task import Task
+
+PRECISIONS = ("float32", "bfloat16")
+SMALL_WORK = 5e6
+"""Operations of a step below which one thread in float32 is taken without trying."""
+LARGE_WORK = 1e9
+"""Operations of a step above which all threads are taken without trying."""
+TRIAL_STEPS = 6
+LEAST_GAIN = 1.2
+LARGEST_DIFFERENCE = 0.01
+SHARE_OF_LIMIT = 0.9
+"""How much of a time limit is planned for; the rest is for what was not foreseen."""
 
 
 def choose_device(device: str = "auto") -> tuple[str, str]:
@@ -21,6 +40,8 @@ def choose_device(device: str = "auto") -> tuple[str, str]:
         >>> choose_device("cpu")
         ('cpu', 'as asked')
     """
+    if not isinstance(device, str):  # a Plan is JSON
+        raise OptionError(f"device is {device!r}.", "Use 'auto', 'cpu' or 'cuda'.")
     if device == "auto":
         if torch.cuda.is_available():
             return "cuda", f"a CUDA device is here: {torch.cuda.get_device_name()}"
@@ -80,34 +101,16 @@ def check_seed(seed: object) -> None:
         raise OptionError(f"seed is {seed}.", f"Give one below {2**32:,}.")
 
 
-def check_settings(
-    *,
-    epochs: int,
-    batch_size: int | None,
-    learning_rate: float,
-    weight_decay: float,
-    patience: int | None,
-    seed: int,
-    device: str,
-) -> None:
-    """Refuse settings of a training that make no sense, before any data is touched.
+def check_device(device: str) -> None:
+    """Refuse a device that is not here.
 
     Raises:
-        OptionError: Naming the setting and its rule.
+        OptionError: Saying so.
 
     Example:
-        >>> from sightline.train.plan import check_settings
-        >>> check_settings(epochs=1, batch_size=None, learning_rate=0.1, weight_decay=0.0,
-        ...                patience=None, seed=0, device="cpu")
+        >>> from sightline.train.plan import check_device
+        >>> check_device("cpu")
     """
-    check_whole("epochs", epochs)
-    for name, count in (("batch_size", batch_size), ("patience", patience)):
-        if count is not None:
-            check_whole(name, count)
-    for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-        if not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise OptionError(f"{name} is {value!r}.", "Give a number from 0 up.")
-    check_seed(seed)
     choose_device(device)
 
 
@@ -122,11 +125,212 @@ def settle_batch_size(batch_size: int | None, rows: int) -> int:
     return min(batch_size or choose_batch_size(rows), rows)
 
 
-def make_plan(device: str, epochs: int, batch_size: int | None, rows: int) -> Plan:
-    """Settle the plan of a training, from settings that `check_settings` has passed."""
-    where, reason = choose_device(device)
-    size = settle_batch_size(batch_size, rows)
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked of a plan.
+
+    Example:
+        >>> from sightline.train.plan import Wishes
+        >>> Wishes("cpu", "auto", 10, None, 1, None).epochs
+        10
+    """
+
+    device: str
+    precision: str
+    epochs: int
+    batch_size: int | None
+    accumulate: int
+    time_limit: float | None
+
+
+def make_plan(wishes: Wishes, network: nn.Module, task: Task, train: Batch, valid: Batch) -> Plan:
+    """Settle the plan of a training, measuring where a measurement decides.
+
+    Threads: a small network runs faster on one thread than on several, which wait for each other;
+    a large one on all. Between the two, a few steps of a copy decide. Precision: bfloat16 where a
+    few steps of it are faster by a fifth and its loss is within 1 % of float32's.
+
+    Args:
+        wishes: From the settings.
+        network: Of which a copy is tried; on the device already.
+        task: Its loss.
+        train: Training rows, on the device.
+        valid: Validation rows, on the device.
+
+    Raises:
+        OptionError: The device does not exist here.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.predict.task import Task
+        >>> from sightline.train.plan import Wishes, make_plan
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> wishes = Wishes("cpu", "auto", 10, None, 1, None)
+        >>> plan = make_plan(wishes, sl.MLP(prepared.spec), Task(prepared.spec.target),
+        ...                  prepared.train, prepared.valid)
+        >>> plan.precision, plan.threads, plan.batch_size, plan.steps_per_epoch
+        ('float32', 1, 32, 9)
+    """
+    device, device_reason = choose_device(wishes.device)
+    rows = len(train.row)
+    micro = settle_batch_size(wishes.batch_size, rows)
+    size = min(micro * wishes.accumulate, rows)
+    batch = each(train, lambda x: x[:micro])
+    trial = Trial(network, task, batch, torch.device(device))
+    threads, threads_reason = _threads(trial, device)
+    with threads_set(threads):
+        precision, precision_reason = _precision(wishes.precision, trial, device)
+        epochs = wishes.epochs
+        if wishes.time_limit is not None:
+            seconds = trial.seconds(precision) * rows / micro
+            seconds += trial.evaluation_seconds() * len(valid.row) / micro
+            epochs = max(1, min(epochs, int(SHARE_OF_LIMIT * wishes.time_limit / seconds)))
     return Plan(
-        device=where, device_reason=reason, precision="float32", threads=torch.get_num_threads(),
-        epochs=epochs, batch_size=size, steps_per_epoch=-(-rows // size),
+        device=device, device_reason=device_reason, precision=precision,
+        precision_reason=precision_reason, threads=threads, threads_reason=threads_reason,
+        epochs=epochs, batch_size=size, micro_batch=micro,
+        steps_per_epoch=count_batches(rows, size),
     )  # fmt: skip
+
+
+class Trial:
+    """A few steps of a copy of a network, timed; the network itself is left as it was.
+
+    Example:
+        >>> import sightline as sl, torch
+        >>> from sightline.predict.task import Task
+        >>> from sightline.train.plan import Trial
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> network, task = sl.MLP(prepared.spec), Task(prepared.spec.target)
+        >>> trial = Trial(network, task, prepared.train, torch.device("cpu"))
+        >>> trial.seconds("float32") > 0, abs(trial.loss("bfloat16") - trial.loss("float32")) < 0.1
+        (True, True)
+    """
+
+    def __init__(self, network: nn.Module, task: Task, batch: Batch, device: torch.device) -> None:
+        self.network, self.task, self.batch, self.device = network, task, batch, device
+        self.work = 6 * len(batch.row) * sum(p.numel() for p in network.parameters() if p.dim() > 1)
+        """Floating-point operations of a step, about: 2 a weight forward and 4 backward."""
+
+    def seconds(self, precision: str) -> float:
+        """Return the shortest time of a step out of a few."""
+        with torch.random.fork_rng(devices=[]):
+            copied = copy.deepcopy(self.network).train()
+            times = []
+            for _ in range(TRIAL_STEPS):
+                began = time.perf_counter()
+                self._loss(copied, precision).backward()  # type: ignore[no-untyped-call]
+                self._wait()
+                times.append(time.perf_counter() - began)
+            return min(times[1:])
+
+    def evaluation_seconds(self) -> float:
+        """Return the time of a forward pass without gradients."""
+        copied = copy.deepcopy(self.network).eval()
+        with torch.no_grad():
+            self._loss(copied, "float32")
+            began = time.perf_counter()
+            self._loss(copied, "float32")
+            self._wait()
+        return time.perf_counter() - began
+
+    def loss(self, precision: str) -> float:
+        """Return the loss of the batch, without dropout."""
+        copied = copy.deepcopy(self.network).eval()
+        with torch.no_grad():
+            return float(self._loss(copied, precision))
+
+    def _loss(self, network: nn.Module, precision: str) -> Tensor:
+        with autocast(self.device, precision):
+            logits = network(self.batch.numeric, self.batch.categorical)
+        return self.task.loss(logits.float(), self.batch)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def _threads(trial: Trial, device: str) -> tuple[int, str]:
+    most = torch.get_num_threads()
+    if most == 1:
+        return 1, "PyTorch was given one"
+    if device != "cpu":
+        return most, "all that PyTorch has"
+    if trial.work < SMALL_WORK:
+        return 1, "small steps run faster on one"
+    if trial.work > LARGE_WORK:
+        return most, "large steps use all that PyTorch has"
+    with threads_set(1):
+        one = trial.seconds("float32")
+    several = trial.seconds("float32")
+    said = f"a step took {one * 1e3:.2f} ms on one thread, {several * 1e3:.2f} ms on {most}"
+    return (1 if one <= several else most), said
+
+
+def _precision(asked: str, trial: Trial, device: str) -> tuple[str, str]:
+    if asked != "auto":
+        return asked, "as asked"
+    if device not in ("cpu", "cuda"):
+        return "float32", "bfloat16 is tried on processors and CUDA devices"
+    if trial.work < SMALL_WORK:
+        return "float32", "the matrices are too small for bfloat16 to gain"
+    if not has_bfloat16(device):
+        return "float32", "the hardware has no bfloat16 matrix products"
+    exact, rounded = trial.seconds("float32"), trial.seconds("bfloat16")
+    said = f"a step took {exact * 1e3:.2f} ms in float32, {rounded * 1e3:.2f} ms in bfloat16"
+    if rounded > exact / LEAST_GAIN:
+        return "float32", said
+    whole, short = trial.loss("float32"), trial.loss("bfloat16")
+    if not abs(short - whole) <= LARGEST_DIFFERENCE * max(abs(whole), 1e-3):
+        return "float32", f"the losses differ: {whole:.5g} in float32, {short:.5g} in bfloat16"
+    return "bfloat16", said
+
+
+def has_bfloat16(device: str) -> bool:
+    """Tell whether the hardware multiplies bfloat16 matrices; without, it is slower than float32.
+
+    Example:
+        >>> from sightline.train.plan import has_bfloat16
+        >>> has_bfloat16("cpu") in (True, False)
+        True
+    """
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Return the context in which a network's matrix products run in a precision.
+
+    Example:
+        >>> import torch
+        >>> from sightline.train.plan import autocast
+        >>> with autocast(torch.device("cpu"), "bfloat16"):
+        ...     print(torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype)
+        torch.bfloat16
+    """
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+@contextmanager
+def threads_set(count: int) -> Iterator[None]:
+    """Let PyTorch use so many threads while this lasts.
+
+    Example:
+        >>> import torch
+        >>> from sightline.train.plan import threads_set
+        >>> with threads_set(1):
+        ...     print(torch.get_num_threads())
+        1
+    """
+    before = torch.get_num_threads()
+    if count == before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

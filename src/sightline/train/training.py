@@ -1,32 +1,68 @@
-"""Training is a `for` loop. `steps()` is that loop; iterating folds its steps into epochs."""
+"""The training loop, as a generator of steps; everything else is around it.
+
+`steps()` is the loop and `_update` its body: forward, loss, backward, step. What looks on is
+visible around them: `_count` sums an epoch up, `_finish_epoch` makes its record, keeps the best
+weights and decides whether to stop, `_apply_edits` changes things between two steps. Checkpoints,
+progress bars, commands from other processes and the trace are consumers of `steps()`.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from sightline.build.networks import check_network
-from sightline.contracts import Batch, BatchSource, EpochRecord, Plan, Step
-from sightline.errors import NetworkError
-from sightline.load.batches import TensorSource, each, loader
+from sightline.build.networks import NetworkMaker, check_network, describe_network
+from sightline.contracts import (
+    Batch,
+    BatchSource,
+    Edit,
+    EpochRecord,
+    Event,
+    EventType,
+    Plan,
+    SetBatchSize,
+    SetEpochs,
+    SetLearningRate,
+    SetMicroBatch,
+    SetWeightDecay,
+    Step,
+    Stop,
+)
+from sightline.errors import NetworkError, OptionError, UserError
+from sightline.load.batches import TensorSource, cut, each, loader
 from sightline.predict.model import Model
-from sightline.predict.task import Task
+from sightline.predict.task import TINY, Task
 from sightline.prepare.prepared import Prepared
+from sightline.train import health
+from sightline.train.doctor import STEPS_BETWEEN, Examination
+from sightline.train.edits import Turn, apply, check_edit
+from sightline.train.evaluation import (
+    evaluate,
+    never_predicted,
+    with_class_weights,
+    yardstick,
+)
 from sightline.train.glass import Glass
-from sightline.train.observations import EpochNumbers, Yardstick, observe
-from sightline.train.plan import check_settings, make_plan
+from sightline.train.observations import EpochNumbers, Layer, observe
+from sightline.train.optimizers import AdamW, OptimizerMaker, make_optimizer
+from sightline.train.plan import Wishes, autocast, choose_device, make_plan, threads_set
+from sightline.train.progress import STEPS_TOGETHER, Progress, Sums
+from sightline.train.randomness import Randomness
+from sightline.train.schedules import LearningRate
+from sightline.train.settings import ClassWeights, Settings
+from sightline.train.weights import Average, Kept
 
-EVALUATION_ROWS = 16_384
 UNTRAINED_ROWS = 10_000
-STEPS_TOGETHER = 16
 
 
 class Training:
@@ -34,23 +70,43 @@ class Training:
 
     Iterating yields an `EpochRecord` for the untrained network (number 0) and for each epoch;
     `steps()` yields a `Step` after each weight update. Either may be left with `break` and taken
-    up again; nothing is lost, in the middle of an epoch neither.
+    up again; nothing is lost, in the middle of an epoch neither. `edit()` changes the training,
+    the network included, between two steps.
 
     Args:
         network: Any `nn.Module` with `forward(numeric, categorical) -> logits`.
         prepared: From `sightline.prepare`.
         epochs: The most epochs.
         batch_size: Rows of a batch; None chooses by the number of training rows.
-        learning_rate: Of AdamW (Loshchilov and Hutter 2019).
-        weight_decay: Of AdamW.
+        accumulate: Batches whose gradients are added up for one weight update.
+        learning_rate: Of the optimizer.
+        weight_decay: Of every parameter but biases and norms.
+        optimizer: "adamw" (Loshchilov and Hutter 2019), "sgd", "muon", a class of `torch.optim`,
+            or a function of parameter groups and `lr`.
+        schedule: "constant", "warm-up", "cosine", "one-cycle", or a function that makes a
+            `torch.optim.lr_scheduler` for an optimizer; that is stepped after each weight
+            update (a `ReduceLROnPlateau` after each epoch).
+        warm_up: Share of training in which a schedule by name rises; None takes its own.
+        clip_norm: The largest norm of all gradients together; None does not clip.
+        ema: Decay of a moving average of the weights, such as 0.999, which is then what is
+            validated and kept; None keeps the weights themselves.
+        label_smoothing: Share of a class's target that is spread over all classes.
+        class_weights: How much a row counts in the training loss by its class: "balanced" (as
+            scikit-learn's), or a weight per class, 1 for those not named.
         patience: Stop when the validation loss has had no new best for so many epochs; None
             never stops early.
-        seed: Decides the order of the batches.
+        time_limit: Seconds of training. As many epochs are planned as fit, and training ends at
+            the step at which the time is over.
+        precision: "auto", "float32" or "bfloat16", of the network's matrix products.
+        doctor: Look at each layer's health in some of the steps.
+        seed: Decides the order of the batches and what dropout draws.
         device: "auto", "cpu", "cuda", "mps".
+        plan: The plan of another training, obeyed in place of measuring anew.
 
     Attributes:
         plan: What was decided before the first step.
         history: The records so far.
+        events: What else happened: edits, skipped steps, the doctor's numbers.
         best_epoch: The epoch whose weights `model()` returns.
         stopped: Why training ended, in words; None while it can go on.
 
@@ -75,46 +131,99 @@ class Training:
         *,
         epochs: int = 100,
         batch_size: int | None = None,
+        accumulate: int = 1,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.01,
+        optimizer: str | OptimizerMaker = "adamw",
+        schedule: Any = "constant",
+        warm_up: float | None = None,
+        clip_norm: float | None = None,
+        ema: float | None = None,
+        label_smoothing: float = 0.0,
+        class_weights: ClassWeights | None = None,
         patience: int | None = 16,
+        time_limit: float | None = None,
+        precision: str = "auto",
+        doctor: bool = True,
         seed: int = 0,
         device: str = "auto",
+        plan: Plan | None = None,
     ) -> None:
-        check_settings(
-            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-            weight_decay=weight_decay, patience=patience, seed=seed, device=device,
+        self.settings = Settings(
+            epochs=epochs, batch_size=batch_size, accumulate=accumulate,
+            learning_rate=learning_rate, weight_decay=weight_decay, optimizer=optimizer,
+            schedule=schedule, warm_up=warm_up, clip_norm=clip_norm, ema=ema,
+            label_smoothing=label_smoothing, class_weights=class_weights, patience=patience,
+            time_limit=time_limit, precision=precision, doctor=doctor, seed=seed, device=device,
         )  # fmt: skip
         check_network(network, prepared.spec)
         self.prepared = prepared
         self.task = Task.fit(prepared.spec.target, prepared.train.target)
-        self.plan: Plan = make_plan(device, epochs, batch_size, len(prepared.train.row))
-        self.seed = seed
-        self.patience = patience
-        self.device = torch.device(self.plan.device)
+        self.sources: Path | None = None
+        self.first_network, _ = describe_network(network)
+        self.device = torch.device(plan.device if plan else choose_device(device)[0])
         self.network = network.to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            [p for p in network.parameters() if p.requires_grad],
-            lr=learning_rate, weight_decay=weight_decay, fused=self.device.type in ("cpu", "cuda"),
-        )  # fmt: skip
         self.valid = each(prepared.valid, self._on_device)
-        self.source: BatchSource = TensorSource(
-            each(prepared.train, self._on_device), self.plan.batch_size, seed
+        train = with_class_weights(prepared.train, class_weights, self.task)
+        train = each(train, self._on_device)
+        wishes = Wishes(device, precision, epochs, batch_size, accumulate, time_limit)
+        self.plan = plan or make_plan(wishes, self.network, self.task, train, self.valid)
+        self.source: BatchSource = TensorSource(train, self.plan.batch_size, seed)
+        self.progress = Progress(weight_decay=weight_decay)
+        self.sums = Sums(self.task)
+        self.structure = 0
+        self.average: Average | None = None
+        self.learning_rate = LearningRate(schedule, warm_up, learning_rate)
+        outputs = prepared.spec.outputs
+        self.take_network(
+            self.network,
+            make_optimizer(optimizer, self.network, outputs, learning_rate, weight_decay),
         )
-        self.history: list[EpochRecord] = []
-        self.stopped: str | None = None
-        self.best_epoch = 0
-        self._step_number = 0
-        self.glasses: dict[int, dict[str, Any]] = {}
-        self._best: dict[str, Tensor] | None = None
-        self._epoch = _Epoch(number=1)
-        self._numbers: list[EpochNumbers] = []
-        self._yardstick = _yardstick(self.task, prepared)
+        self.best = Kept(self.network, self.structure)
+        self._asks = self.device.type == "cpu" or not isinstance(self.optimizer, AdamW)
+        self._queue: deque[Edit] = deque()
+        self._turn = Turn()
+        self._examination: Examination | None = None
+        self._layers: list[Layer] = []
+        self._validation_seconds = 0.0
+        self._glasses: list[tuple[Glass, Step]] = []
+        self._yardstick = yardstick(self.task, prepared)
+
+    @classmethod
+    def resume(
+        cls,
+        run: str | Path,
+        prepared: Prepared,
+        *,
+        network: nn.Module | NetworkMaker | str | None = None,
+        optimizer: OptimizerMaker | None = None,
+        schedule: Any = None,
+    ) -> Training:
+        """Go on from a run's newest checkpoint, to the last bit as if nothing had happened.
+
+        Args:
+            run: A folder with `checkpoints/`, as `Checkpoints` and `sl.fit` make it. `sl.resume`
+                goes on with a whole fit, and reads the table by itself.
+            prepared: The same rows, prepared as they were.
+            network: A network of your own whose source the run does not keep.
+            optimizer, schedule: Your own ones, where you gave any.
+
+        Raises:
+            RunError: There is no checkpoint that can be read.
+            DataError: The rows are others.
+            NetworkError, OptionError: Something of your own is needed again.
+        """
+        from sightline.train.checkpoints import read_newest, restore
+
+        return restore(
+            read_newest(run), prepared, sources=Path(run) / "sources", network=network,
+            optimizer=optimizer, schedule=schedule,
+        )  # fmt: skip
 
     # ------------------------------------------------------------- the loop
 
     def steps(self) -> Iterator[Step]:
-        """Go on training: forward, loss, backward, step, yield; validate after each epoch.
+        """Go on training: a weight update, yield; a record after each epoch; edits in between.
 
         Example:
             >>> import sightline as sl
@@ -123,39 +232,217 @@ class Training:
             >>> len([step.loss for step in training.steps()]) == training.plan.steps_per_epoch
             True
         """
-        if not self.history:
-            self._finish_untrained()
-        network, optimizer, task = self.network, self.optimizer, self.task
-        while self.stopped is None:
-            network.train()
-            clock = time.perf_counter()
-            for batch in loader(self.source, self._epoch.number, self._epoch.rows):
-                glass = None if self._epoch.rows else Glass.before(network)
-
-                logits = network(batch.numeric, batch.categorical)
-                loss = task.loss(logits, batch)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-
-                step = Step(
-                    self._step_number + 1, self._epoch.number, len(batch.row),
-                    loss.detach(), batch, logits.detach(),
-                )  # fmt: skip
-                self._count(step, time.perf_counter() - clock, glass)
-                yield step
+        with threads_set(self.plan.threads):
+            if not self.history:
+                self._finish_untrained()
+            while self._apply_edits():
+                self.network.train()
                 clock = time.perf_counter()
+                for batch in loader(self.source, self.progress.epoch, self.progress.rows):
+                    with self._turn:
+                        try:
+                            step, loss = self._update(batch)
+                        except Exception as error:  # noqa: BLE001 - passed on, or memory is short
+                            self._use_less_memory(error)
+                            break  # the same batch again, in smaller parts
+                        self._count(step, loss, time.perf_counter() - clock)
+                    yield step
+                    if self._queue or self.stopped is not None:
+                        break
+                    clock = time.perf_counter()
+
+    def _update(self, batch: Batch) -> tuple[Step, float | None]:
+        """Make one weight update: forward, loss, backward, step; return the loss if it is known."""
+        network, optimizer, plan = self.network, self.optimizer, self.plan
+        self._before_step()
+        optimizer.zero_grad()
+        losses, outputs = [], []
+        with self.randomness.at(self.progress.steps):
+            for part, share in _parts(batch, plan.micro_batch):
+                with autocast(self.device, plan.precision):
+                    logits = network(part.numeric, part.categorical)
+                loss = self.task.loss(logits.float(), part, self.settings.label_smoothing)
+                if share is not None:
+                    loss = loss * share
+                loss.backward()  # type: ignore[no-untyped-call]
+                losses.append(loss.detach())
+                outputs.append(logits.detach())
+
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+        logits = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        value = loss.item() if self._asks else None  # asking a GPU would make it wait
+        if value is None or math.isfinite(value):
+            self._step_optimizer(loss)
+        number, epoch = self.progress.steps + 1, self.progress.epoch
+        return Step(number, epoch, batch.row.size(0), loss, batch, logits), value
+
+    def _step_optimizer(self, loss: Tensor) -> None:
+        """Clip, step, average; the loss is a finite number, or nobody knows yet."""
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
+        if self._asks:
+            self.optimizer.step()
+        else:  # the device decides by itself whether to change anything
+            assert isinstance(self.optimizer, AdamW)
+            self.optimizer.step(found_inf=(~torch.isfinite(loss)).float())
+        self.learning_rate.after_step()
+        if self.average is not None:
+            self.average.update(self.progress.steps + 1)
 
     def __iter__(self) -> Iterator[EpochRecord]:
         """Yield a record per epoch, the untrained network's first."""
         if not self.history:
-            self._finish_untrained()
+            with threads_set(self.plan.threads):
+                self._finish_untrained()
             yield self.history[0]
+        told = len(self.history)
         for _ in self.steps():
-            if self._epoch.rows == 0:  # that step was its epoch's last
+            if len(self.history) > told:
+                told = len(self.history)
                 yield self.history[-1]
+        if len(self.history) > told:  # an epoch that an edit or the clock cut short
+            yield self.history[-1]
+
+    # ------------------------------------------------------------- edits
+
+    def edit(
+        self,
+        *edits: Edit,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+    ) -> None:
+        """Change the training at the next step; may be called from another thread.
+
+        Args:
+            edits: Such as `sl.Widen("hidden.0", 128)`, in order.
+            learning_rate: From now on; what is left of a schedule is rescaled with it.
+            weight_decay, batch_size, epochs: From now on.
+
+        Raises:
+            OptionError: A name or value that makes no sense; nothing is changed then.
+            NetworkError: The network cannot be changed so.
+
+        Example:
+            >>> import sightline as sl
+            >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+            >>> training = sl.Training(sl.MLP(prepared.spec), prepared, epochs=3)
+            >>> for epoch in training:
+            ...     if epoch.number == 1:
+            ...         training.edit(sl.Widen("hidden.0", 128), learning_rate=3e-4)
+            >>> training.network.config()["hidden"], training.history[-1].metrics["learning_rate"]
+            ([128], 0.0003)
+        """
+        named: tuple[tuple[type[Any], Any], ...] = (
+            (SetLearningRate, learning_rate), (SetWeightDecay, weight_decay),
+            (SetBatchSize, batch_size), (SetEpochs, epochs),
+        )  # fmt: skip
+        asked = [*edits, *(kind(value) for kind, value in named if value is not None)]
+        if asked and self.stopped is not None:
+            raise OptionError(f"Training has ended ({self.stopped}).", "Train again, or longer.")
+        with self._turn:
+            tried = self.network
+            for edit in [*self._queue, *asked]:
+                if not isinstance(edit, Edit):
+                    raise OptionError(
+                        f"{edit!r} is no edit.", 'Give one such as sl.Widen("hidden.0", 128).'
+                    )
+                tried = check_edit(edit, tried, self.prepared.spec, self.sources)
+            self._queue.extend(asked)
+
+    def _apply_edits(self) -> bool:
+        """Apply what is queued; tell whether training goes on."""
+        while self._queue and self.stopped is None:
+            edit = self._queue.popleft()
+            self.learning_rate.at(self.epochs_done, self.plan.epochs)
+            said: dict[str, Any] = {"edit": edit.to_json()}
+            try:
+                with self._turn:
+                    check_edit(edit, self.network, self.prepared.spec, self.sources)
+                    sentence, details = apply(edit, self)
+            except UserError as error:
+                self.tell("refused", f"{type(edit).__name__} refused: {error}", said)
+                continue
+            self.progress.edits.append((self.progress.steps, edit.to_json()))
+            self.tell("edit", sentence, {**said, **details})
+        return self.stopped is None
+
+    def take_network(self, network: nn.Module, optimizer: Optimizer) -> None:
+        """Train another network, or another structure of the same, from now on."""
+        self.network, self.optimizer = network, optimizer
+        self.structure += 1
+        self.randomness = Randomness(network, self.settings.seed, self.device)
+        self.good = Kept(network, self.structure)
+        if self.settings.ema is not None:
+            self.average = Average(network, self.settings.ema)
+        self.set_weight_decay(self.progress.weight_decay)
+        self.learning_rate.follow(optimizer)
+
+    def forget_momentum(self) -> None:
+        """Let the optimizer and the average start anew from the weights of now."""
+        self.optimizer.state.clear()
+        self.optimizer.load_state_dict(self.optimizer.state_dict())
+        if self.average is not None:
+            self.average.set({name: p.detach() for name, p in self.network.named_parameters()})
+
+    def set_weight_decay(self, value: float) -> None:
+        """Set the weight decay of the parameters that have one."""
+        self.progress.weight_decay = value
+        for group in self.optimizer.param_groups:
+            if group.get("decays", True):
+                group["weight_decay"] = value
+
+    def stop(self, why: str) -> None:
+        """End training, with the epoch under way as far as it has come."""
+        self._check(self.sums.ask())
+        if self.stopped is None:
+            if self.progress.rows:
+                self._finish_epoch()
+            self.progress.stopped = why
+
+    def tell(self, type_: EventType, said: str, details: Mapping[str, Any] | None = None) -> None:
+        """Add an event."""
+        progress = self.progress
+        progress.events.append(Event(type_, progress.steps, progress.epoch, said, details or {}))
 
     # ------------------------------------------------------------- around the loop
+
+    @property
+    def epochs_done(self) -> float:
+        """How many epochs lie behind, the one under way in part."""
+        return self.progress.epoch - 1 + self.progress.rows / self.source.rows
+
+    @property
+    def history(self) -> list[EpochRecord]:
+        """The records so far, the untrained network's first."""
+        return self.progress.history
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened besides steps and epochs: edits, skipped steps, the doctor's numbers."""
+        return self.progress.events
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose weights `model()` returns."""
+        return self.progress.best_epoch
+
+    @property
+    def stopped(self) -> str | None:
+        """Why training ended, in words; None while it can go on."""
+        return self.progress.stopped
+
+    @property
+    def glasses(self) -> dict[int, dict[str, Any]]:
+        """One step whole, of the first epoch and of the latest, by epoch."""
+        kept = self.progress.glasses
+        for glass, step in self._glasses:
+            for epoch in set(kept) - {min(kept, default=0)}:
+                del kept[epoch]
+            kept[step.epoch] = glass.seen(step)
+        self._glasses = []
+        return kept
 
     def model(self, *, best: bool = True) -> Model:
         """Return the model: the best epoch's weights, or the current ones with `best=False`.
@@ -169,14 +456,17 @@ class Training:
             kept = self.history[self.best_epoch if best else -1]
             watched = kept.train_loss if kept.valid_loss is None else kept.valid_loss
             if not math.isfinite(watched):
+                why = f" ({self.stopped})" if self.stopped else ""
                 raise NetworkError(
                     f"The loss in epoch {kept.number} is not a finite number: its weights predict "
-                    "nothing.",
+                    f"nothing{why}.",
                     "Train again with a lower learning rate.",
                 )
-        network = copy.deepcopy(self.network)
-        if best and self._best is not None:
-            network.load_state_dict(self._best)
+        if best:
+            network = copy.deepcopy(self.best.network)
+        else:
+            with self._validated_weights():
+                network = copy.deepcopy(self.network)
         return Model(
             spec=self.prepared.spec,
             encoder=self.prepared.encoder,
@@ -186,71 +476,111 @@ class Training:
             baseline=self.task.baseline(self.prepared.train.target),
         )
 
-    def evaluate(self, batch: Batch) -> tuple[float, float, Tensor]:
-        """Return mean loss, accuracy or RMSE, and each row's head values, without training."""
-        training = self.network.training
-        self.network.eval()
-        losses, scores, values = [], [], []
-        with torch.no_grad():
-            for start in range(0, len(batch.row), EVALUATION_ROWS):
-                part = each(batch, lambda x, a=start: x[a : a + EVALUATION_ROWS])  # type: ignore[misc]
-                logits = self.network(part.numeric, part.categorical).float()
-                values.append(self.task.head(logits))
-                losses.append(self.task.loss(logits, part).double() * len(part.row))
-                scores.append(self.task.score(values[-1], part.target))
-        self.network.train(training)
-        rows = len(batch.row)
-        total = float(torch.stack(scores).double().sum())
-        return (
-            float(torch.stack(losses).sum()) / rows,
-            self.task.mean_score(total, rows),
-            torch.cat(values),
-        )
+    def _before_step(self) -> None:
+        """Set the learning rate of the moment; look closely at some steps."""
+        progress = self.progress
+        self.learning_rate.at(self.epochs_done, self.plan.epochs)
+        if progress.rows:
+            return
+        self._glass_before = Glass.before(self.network)
+        due = progress.doctor_at is None or progress.steps - progress.doctor_at >= STEPS_BETWEEN
+        if self.settings.doctor and due and self._examination is None:
+            self._examination = Examination(self.network)
 
-    def _on_device(self, x: Tensor) -> Tensor:
-        if self.device.type == "mps" and x.dtype == torch.float64:
-            x = x.float()  # Apple's GPUs have no float64
-        return x.to(self.device)
-
-    def _count(self, step: Step, seconds: float, glass: Glass | None) -> None:
+    def _count(self, step: Step, loss: float | None, seconds: float) -> None:
         """Add a step to its epoch; close the epoch with its last one."""
-        self._step_number = step.number
-        self._epoch.add(step, seconds, self.task)
-        if glass is not None:
-            self._keep_glass(glass.after(step, self.network))
-        if self._epoch.rows == self.source.rows:
-            self._finish_epoch(self._epoch)
+        progress = self.progress
+        first = not progress.rows
+        progress.steps = step.number
+        progress.rows += step.rows
+        progress.seconds += seconds
+        progress.elapsed += seconds
+        if first:
+            self._glasses[1:] = [(self._glass_before.after(self.network), step)]
+            self._look_at_layers()
+        self.sums.add(step, loss)
+        last = progress.rows == self.source.rows
+        if loss is not None:
+            self._check([(step, math.isfinite(loss))])
+        elif last or len(self.sums.late) >= STEPS_TOGETHER:
+            self._check(self.sums.ask())
+        limit = self.settings.time_limit
+        if limit is not None and progress.elapsed + self._validation_seconds > limit:
+            self._queue.append(Stop(f"the time limit of {limit:g} s is reached"))
+        if last and self.stopped is None:
+            self._finish_epoch()
+
+    def _check(self, steps: list[tuple[Step, bool]]) -> None:
+        """Act on steps whose loss is not finite."""
+        progress, rollbacks = self.progress, self.progress.rollbacks
+        for step, finite in steps:
+            if finite:
+                progress.bad_in_a_row = 0
+            elif self.stopped is None and progress.rollbacks == rollbacks:
+                health.count_bad(self, step.batch)  # those behind a rollback were made before it
+
+    def _look_at_layers(self) -> None:
+        examination, self._examination = self._examination, None
+        if examination is None:
+            return
+        layers = examination.layers()
+        self.progress.doctor_at = self.progress.steps
+        self._layers = layers
+        said = f"each layer in step {self.progress.steps:,}"
+        self.tell("layers", said, {"layers": [layer.to_json() for layer in layers]})
+
+    def _use_less_memory(self, error: BaseException) -> None:
+        """Send fewer rows through the network at once, or pass the error on."""
+        if self._examination is not None:
+            self._examination.close()
+            self._examination = None
+        if not health.out_of_memory(error) or self.plan.micro_batch == 1:
+            raise error
+        self.optimizer.zero_grad()
+        rows = -(-self.plan.micro_batch // 2)
+        self.tell("memory", f"memory is short for {self.plan.micro_batch:,} rows at once")
+        self._queue.appendleft(SetMicroBatch(rows))
 
     def _finish_untrained(self) -> None:
         """Record epoch 0: what the network says before it has learned anything."""
         started = time.perf_counter()
         train = self.source.batch if isinstance(self.source, TensorSource) else self.prepared.train
         part = each(train, lambda x: x[:: -(-len(x) // UNTRAINED_ROWS)])
-        loss, metric, _ = self.evaluate(part)
+        loss, metric, _ = evaluate(self.network, self.task, part, self.settings.label_smoothing)
         self._record(0, loss, metric, 0.0, time.perf_counter() - started, len(part.row))
 
-    def _finish_epoch(self, epoch: _Epoch) -> None:
-        """Fold an epoch's steps into a record, keep the best weights, decide whether to stop."""
-        total, score = epoch.totals(self.task)
-        gradient = math.sqrt(
-            sum(
-                float(p.grad.square().sum())
-                for p in self.network.parameters()
-                if p.grad is not None
+    def _finish_epoch(self) -> None:
+        """Fold an epoch's steps into a record, keep weights, decide whether to stop."""
+        progress = self.progress
+        loss, metric = self.sums.means()
+        if not len(self.valid.row) and (progress.bad_in_a_row or not self._weights_are_finite()):
+            loss = math.nan  # no validation loss would tell
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        norm = float(torch.stack(torch._foreach_norm(gradients)).norm()) if gradients else 0.0
+        number = progress.epoch
+        self._record(number, loss, metric, norm, progress.seconds, progress.rows)
+        progress.epoch, progress.rows, progress.seconds = number + 1, 0, 0.0
+        self.sums = Sums(self.task)
+        watched = progress.numbers[-1].watched
+        self.learning_rate.after_epoch(watched)
+        if math.isfinite(watched):
+            self.good.keep(self.network, self.structure)
+            progress.good_epoch = number
+        elif self.stopped is None and math.isfinite(loss):
+            health.fail(self, f"the validation loss of epoch {number} is not a finite number", None)
+        if self.stopped is not None:
+            return
+        if self.settings.patience and number - self.best_epoch >= self.settings.patience:
+            progress.stopped = (
+                f"stopped early after epoch {number}: no better validation loss for "
+                f"{self.settings.patience} epochs"
             )
-        )
-        metric = self.task.mean_score(score, epoch.rows)
-        self._record(epoch.number, total / epoch.rows, metric, gradient, epoch.seconds, epoch.rows)
-        self._epoch = _Epoch(number=epoch.number + 1)
-        if not math.isfinite(total):
-            self.stopped = f"stopped in epoch {epoch.number}: the loss is not a finite number"
-        elif self.patience and epoch.number - self.best_epoch >= self.patience:
-            self.stopped = (
-                f"stopped early after epoch {epoch.number}: no better validation loss for "
-                f"{self.patience} epochs"
-            )
-        elif epoch.number >= self.plan.epochs:
-            self.stopped = f"all {self.plan.epochs} epochs done"
+        elif number >= self.plan.epochs:
+            progress.stopped = f"all {self.plan.epochs} epochs done"
+
+    def _weights_are_finite(self) -> bool:
+        norms = torch._foreach_norm([p.detach() for p in self.network.parameters()])
+        return bool(torch.stack(norms).isfinite().all())
 
     def _record(
         self, number: int, loss: float, metric: float, gradient: float, seconds: float, rows: int
@@ -265,92 +595,52 @@ class Training:
         }
         valid_loss, watched = None, metric
         never: tuple[str, ...] = ()
-        if len(self.valid.row):
-            started = time.perf_counter()
-            valid_loss, watched, values = self.evaluate(self.valid)
-            metrics[f"valid_{name}"] = watched
-            if not task.classification:
-                spread = float(self.valid.target.double().var(correction=0))
-                metrics["valid_r2"] = 1 - watched**2 / spread if spread else math.nan
-            else:
-                never = self._never_predicted(values)
-            metrics["validation_seconds"] = time.perf_counter() - started
-        self._numbers.append(EpochNumbers(loss, valid_loss, watched, never))
-        observation = observe(self._numbers, self._yardstick)
-        self.history.append(EpochRecord(number, loss, valid_loss, metrics, observation))
-        self._keep_best(number)
+        with self._validated_weights():
+            if len(self.valid.row):
+                started = time.perf_counter()
+                valid_loss, watched, values = evaluate(self.network, task, self.valid)
+                metrics[f"valid_{name}"] = watched
+                if not task.classification:
+                    spread = float(self.valid.target.double().var(correction=0))
+                    metrics["valid_r2"] = 1 - watched**2 / spread if spread else math.nan
+                else:
+                    never = never_predicted(task, values, self.valid.target)
+                self._validation_seconds = time.perf_counter() - started
+                metrics["validation_seconds"] = self._validation_seconds
+                self.progress.elapsed += self._validation_seconds
+            numbers = EpochNumbers(loss, valid_loss, watched, never, metric, tuple(self._layers))
+            self.progress.numbers.append(numbers)
+            observation = observe(self.progress.numbers, self._yardstick)
+            self.history.append(EpochRecord(number, loss, valid_loss, metrics, observation))
+            self._keep_best(number)
+        self._layers = []
 
     def _keep_best(self, number: int) -> None:
-        """Keep the weights of the lowest validation loss; without one, the latest."""
-        watched = [
-            math.inf if n.valid_loss is None or not math.isfinite(n.valid_loss) else n.valid_loss
-            for n in self._numbers
-        ]
-        if self._numbers[-1].valid_loss is None:
-            self.best_epoch = number
-        elif number == 0 or watched[-1] < min(watched[:-1]):
-            self.best_epoch = number
-            self._best = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        """Keep the weights of the lowest validation loss; without one, the latest finite ones."""
+        progress = self.progress
+        now = progress.numbers[-1]
+        earlier = [n.watched for n in progress.numbers[:-1] if math.isfinite(n.watched)]
+        better = now.valid_loss is None or now.valid_loss < min(earlier, default=math.inf)
+        if number == 0 or (better and math.isfinite(now.watched)):
+            progress.best_epoch, progress.best_edits = number, len(progress.edits)
+            if number:
+                self.best.keep(self.network, self.structure)
 
-    def _never_predicted(self, values: Tensor) -> tuple[str, ...]:
-        classes = self.task.target.classes
-        given = torch.bincount(values.argmax(dim=1), minlength=len(classes)).tolist()
-        there = torch.bincount(self.valid.target, minlength=len(classes)).tolist()
-        return tuple(str(c) for c, g, t in zip(classes, given, there, strict=True) if t and not g)
+    def _validated_weights(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.average is None else self.average.in_place()
 
-    def _keep_glass(self, seen: dict[str, Any]) -> None:
-        """Keep the first epoch's step and the latest: the last epoch is known only afterwards."""
-        first = min(self.glasses, default=seen["epoch"])
-        self.glasses = {n: g for n, g in self.glasses.items() if n == first}
-        self.glasses[seen["epoch"]] = seen
+    def _on_device(self, x: Tensor) -> Tensor:
+        if self.device.type == "mps" and x.dtype == torch.float64:
+            x = x.float()  # Apple's GPUs have no float64
+        return x.to(self.device)
 
 
-@dataclass
-class _Epoch:
-    """What an epoch's steps add up to.
-
-    Sums stay on the device, and are made of some steps at a time: a few large operations cost
-    less than many small ones.
-    """
-
-    number: int
-    rows: int = 0
-    seconds: float = 0.0
-    pending: list[Step] = field(default_factory=list)
-    loss: Tensor | float = 0.0
-    score: Tensor | float = 0.0
-
-    def add(self, step: Step, seconds: float, task: Task) -> None:
-        self.pending.append(step)
-        self.rows += step.rows
-        self.seconds += seconds
-        if len(self.pending) >= STEPS_TOGETHER:
-            self._sum(task)
-
-    def totals(self, task: Task) -> tuple[float, float]:
-        """Return the sums over rows of loss and score."""
-        self._sum(task)
-        return float(self.loss), float(self.score)
-
-    def _sum(self, task: Task) -> None:
-        if not self.pending:
-            return
-        losses = torch.stack([step.loss for step in self.pending]).double()
-        rows = torch.tensor([step.rows for step in self.pending], device=losses.device)
-        logits = torch.cat([step.logits for step in self.pending])
-        target = torch.cat([step.batch.target for step in self.pending])
-        self.loss = self.loss + (losses * rows).sum()
-        self.score = self.score + task.score(task.head(logits), target).double()
-        self.pending = []
-
-
-def _yardstick(task: Task, prepared: Prepared) -> Yardstick:
-    """The baseline's loss and metric, on the validation rows (the training rows without any)."""
-    held = prepared.valid if len(prepared.valid.row) else prepared.train
-    guess = task.baseline(prepared.train.target)
-    if task.classification:
-        shares = guess[guess > 0]
-        accuracy = float((held.target == int(guess.argmax())).double().mean())
-        return Yardstick(True, float(-(shares * np.log(shares)).sum()), accuracy)
-    rmse = float((held.target.double() - task.center).square().mean().sqrt())
-    return Yardstick(False, 1.0, rmse)
+def _parts(batch: Batch, rows: int) -> Iterable[tuple[Batch, Tensor | float | None]]:
+    """Cut a batch into parts of some rows, each with its share in the batch's mean loss."""
+    if len(batch.row) <= rows:
+        return ((batch, None),)
+    parts = cut(batch, rows)
+    if batch.weight is None:
+        return ((part, len(part.row) / len(batch.row)) for part in parts)
+    total = batch.weight.sum().clamp(min=TINY)
+    return ((part, part.weight.sum() / total) for part in parts if part.weight is not None)

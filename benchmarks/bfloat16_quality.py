@@ -1,0 +1,65 @@
+"""Does training in bfloat16 end as well as in float32?
+
+    python -m benchmarks.bfloat16_quality FOLDER [--seeds 5] [--epochs 20]
+
+FOLDER holds the tables (see `TABLES`). Each is trained in both precisions with the same seeds; what
+is compared is the lowest validation loss, measured in float32. Any hardware can run it: without
+bfloat16 units it is slow, and rounds the same way.
+
+Figure to hold: within 1 % on the mean over five tables and five seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+import torch
+
+import sightline as sl
+from benchmarks.common import save
+from benchmarks.real_tables import TARGETS
+
+TABLES = ("credit_g", "titanic", "telco_churn", "online_shoppers", "california")
+HIDDEN = [128, 128]
+
+
+def main() -> None:
+    """Measure and save."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=20)
+    given = parser.parse_args()
+    found: dict[str, dict[str, list[float]]] = {}
+    for name in TABLES:
+        table = sl.read(given.folder / f"{name}.csv.gz")
+        found[name] = {"float32": [], "bfloat16": []}
+        for seed in range(given.seeds):
+            prepared = sl.prepare(sl.split(table, target=TARGETS[name], seed=seed, test=0))
+            for precision, losses in found[name].items():
+                torch.manual_seed(seed)
+                training = sl.Training(
+                    sl.MLP(prepared.spec, hidden=HIDDEN), prepared, epochs=given.epochs, seed=seed,
+                    precision=precision, device="cpu",
+                )  # fmt: skip
+                losses.append(min(e.valid_loss or 0.0 for e in training))
+        print(name, {p: statistics.mean(x) for p, x in found[name].items()}, flush=True)
+    ratios = {
+        name: [b / a for a, b in zip(losses["float32"], losses["bfloat16"], strict=True)]
+        for name, losses in found.items()
+    }
+    every = [ratio for row in ratios.values() for ratio in row]
+    save("bfloat16_quality", {
+        "hidden": HIDDEN, "epochs": given.epochs, "seeds": given.seeds,
+        "has_bfloat16_units": bool(torch.cpu._is_avx512_bf16_supported()),
+        "lowest_validation_loss": found,
+        "ratio_bfloat16_to_float32": {name: statistics.mean(row) for name, row in ratios.items()},
+        "mean_ratio": statistics.mean(every), "standard_deviation": statistics.stdev(every),
+        "goal": 1.01,
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""Change a network that is being trained: widen and deepen without a change of output, replace.
+
+`widen` and `deepen` work on a network that tells its `chain()`: the layers that a row passes one
+after the other, by name. Between two linear layers only elementwise modules (activations, dropout)
+and residual hidden layers may stand, because what mixes units, such as a LayerNorm, sees new ones.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from sightline.build.parts import HiddenLayer, is_elementwise
+from sightline.errors import NetworkError, OptionError, did_you_mean
+
+
+@runtime_checkable
+class Chain(Protocol):
+    """A network that can be widened and deepened."""
+
+    def chain(self) -> list[tuple[str, nn.Module]]:
+        """Name the layers that a row passes one after the other, the output layer last."""
+        ...
+
+    def insert(self, after: str, width: int) -> None:
+        """Insert a residual `HiddenLayer` of a width behind a layer."""
+        ...
+
+
+def widen(network: nn.Module, name: str, width: int) -> None:
+    """Give a hidden layer more units, the outputs staying what they were.
+
+    New units come last. Their incoming weights are fresh, their outgoing weights zero: they change
+    nothing yet, and learn from the next step on.
+
+    Args:
+        network: One with `chain()`, such as `sl.MLP`, or `sl.Flat` around a `nn.Sequential`.
+        name: Of the layer, such as "hidden.0".
+        width: Units from then on, more than now.
+
+    Raises:
+        OptionError: There is no such layer, or it is that wide already.
+        NetworkError: The network has no chain, or a layer of another kind in it.
+
+    Example:
+        >>> import sightline as sl, torch
+        >>> from sightline.build.surgery import widen
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> network, batch = sl.MLP(prepared.spec, hidden=[16, 8]), prepared.valid
+        >>> before = network(batch.numeric, batch.categorical)
+        >>> widen(network, "hidden.0", 24)
+        >>> after = network(batch.numeric, batch.categorical)
+        >>> network.config()["hidden"], torch.allclose(before, after, atol=1e-6)
+        ([24, 8], True)
+    """
+    layers = _chain(network)
+    place = _place(layers, name)
+    linear = _linear(layers[place][1], name)
+    if isinstance(width, bool) or not isinstance(width, int) or width <= linear.out_features:
+        raise OptionError(
+            f"{name} cannot be widened from {linear.out_features} units to {width!r}.",
+            "Give a larger whole number.",
+        )
+    # Residual layers are as wide as what comes in: all of a row of them grow together.
+    first = place
+    while isinstance(layer := layers[first][1], HiddenLayer) and layer.scale is not None:
+        first = _before(layers, first, name)
+    _grow_outputs(_linear(layers[first][1], name), width)
+    for _, layer in layers[first + 1 :]:
+        if isinstance(layer, HiddenLayer) and layer.scale is not None:
+            _grow_inputs(layer.linear, width)
+            _grow_outputs(layer.linear, width)
+            layer.scale = nn.Parameter(
+                _padded(layer.scale, (width,)), requires_grad=layer.scale.requires_grad
+            )
+        elif isinstance(layer, HiddenLayer | nn.Linear):
+            _grow_inputs(_linear(layer, name), width)
+            return
+
+
+def deepen(network: nn.Module, after: str) -> None:
+    """Insert a hidden layer, the outputs staying what they were, to the last bit.
+
+    Args:
+        network: As for `widen`.
+        after: The layer that it comes after, such as "hidden.0".
+
+    Raises:
+        OptionError: There is no such layer.
+        NetworkError: The network has no chain, or a layer of another kind in it.
+
+    Example:
+        >>> import sightline as sl, torch
+        >>> from sightline.build.surgery import deepen
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> network, batch = sl.MLP(prepared.spec, hidden=[16], activation="gelu"), prepared.valid
+        >>> before = network(batch.numeric, batch.categorical)
+        >>> deepen(network, after="hidden.0")
+        >>> torch.equal(network(batch.numeric, batch.categorical), before)
+        True
+    """
+    layers = _chain(network)
+    linear = _linear(layers[_place(layers, after)][1], after)
+    assert isinstance(network, Chain)
+    network.insert(after, linear.out_features)
+    network.to(linear.weight.device)
+
+
+def replace_module(network: nn.Module, name: str, text: str) -> None:
+    """Put another module in the place of one; weights that match by name and shape carry over.
+
+    Args:
+        network: Any.
+        name: Of the module, such as "hidden.0.activation".
+        text: A layer of `torch.nn` as text such as "GELU()" or "Linear(64, 3)".
+
+    Raises:
+        OptionError: There is no such module, or the text names no layer.
+
+    Example:
+        >>> from torch import nn
+        >>> from sightline.build.surgery import replace_module
+        >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+        >>> replace_module(network, "1", "LeakyReLU(0.2)")
+        >>> network[1]
+        LeakyReLU(negative_slope=0.2)
+    """
+    names = [known for known, _ in network.named_modules() if known]
+    if name not in names:
+        raise OptionError(
+            f"The network has no module {name!r}.", did_you_mean(name, names, "modules")
+        )
+    old = network.get_submodule(name)
+    new = make_module(text)
+    kept = dict(old.state_dict().items())
+    own = new.state_dict()
+    same = {key: kept[key] for key in own if key in kept and kept[key].shape == own[key].shape}
+    new.load_state_dict(same, strict=False)
+    place = next((p for p in old.parameters()), next(network.parameters()))
+    new.to(place.device).train(old.training)
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, new)
+
+
+def make_module(text: str) -> nn.Module:
+    """Make a layer of `torch.nn` from text such as "Linear(64, 3)"; nothing else is run.
+
+    Raises:
+        OptionError: It is no call of a layer with plain values.
+
+    Example:
+        >>> from sightline.build.surgery import make_module
+        >>> make_module("Dropout(p=0.1)")
+        Dropout(p=0.1, inplace=False)
+    """
+    fix = 'Write a layer of torch.nn with plain values, such as "GELU()" or "Linear(64, 3)".'
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        if not isinstance(call, ast.Call):
+            raise ValueError("it is no call")
+        name = ast.unparse(call.func).removeprefix("torch.").removeprefix("nn.")
+        kind = getattr(nn, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+            raise ValueError(f"torch.nn has no layer {name}")
+        values = [ast.literal_eval(value) for value in call.args]
+        named = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+        return kind(*values, **named)
+    except Exception as error:  # a layer may refuse its values in any way
+        raise OptionError(f"{text!r} is no layer: {error}.", fix) from error
+
+
+def parameters_below(network: nn.Module, name: str) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameter of a name, or all below it.
+
+    Raises:
+        OptionError: There is none.
+
+    Example:
+        >>> from torch import nn
+        >>> from sightline.build.surgery import parameters_below
+        >>> [name for name, _ in parameters_below(nn.Sequential(nn.Linear(3, 4)), "0")]
+        ['0.weight', '0.bias']
+    """
+    named = list(network.named_parameters())
+    found = [(own, p) for own, p in named if own == name or own.startswith(f"{name}.")]
+    if not found:
+        paths = [own.split(".") for own, _ in named]
+        names = {".".join(path[: n + 1]) for path in paths for n in range(len(path))}
+        raise OptionError(
+            f"The network has no parameter {name!r}.",
+            did_you_mean(name, sorted(names), "parameters and modules"),
+        )
+    return found
+
+
+# ------------------------------------------------------------- helpers
+
+
+def _chain(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    if not isinstance(network, Chain):
+        raise NetworkError(
+            f"{type(network).__name__} cannot be widened or deepened: it has no chain() and insert().",
+            "Give it both (see sightline.build.surgery.Chain), or replace a module, or save its file "
+            "with a change under --watch.",
+        )
+    layers: list[tuple[str, nn.Module]] = []
+    for name, layer in network.chain():
+        parts = [layer]
+        if isinstance(layer, HiddenLayer):
+            parts = [part for part in (layer.activation, layer.dropout) if part is not None]
+        for part in parts:
+            if not isinstance(part, nn.Linear) and not is_elementwise(part):
+                raise NetworkError(
+                    f"{name} has a {type(part).__name__}: its outputs would change with the units "
+                    "beside them.",
+                    "Widen and deepen networks of linear layers and activations.",
+                )
+        if isinstance(layer, HiddenLayer | nn.Linear):
+            layers.append((name, layer))
+    return layers
+
+
+def _place(layers: list[tuple[str, nn.Module]], name: str) -> int:
+    names = [own for own, _ in layers[:-1]]
+    if name not in names:
+        raise OptionError(
+            f"The network has no hidden layer {name!r}.", did_you_mean(name, names, "hidden layers")
+        )
+    return names.index(name)
+
+
+def _before(layers: list[tuple[str, nn.Module]], place: int, name: str) -> int:
+    if place == 0:
+        raise NetworkError(
+            f"{name} adds to the features themselves, whose number is given.",
+            "Widen another layer.",
+        )
+    return place - 1
+
+
+def _linear(layer: nn.Module, name: str) -> nn.Linear:
+    linear = layer.linear if isinstance(layer, HiddenLayer) else layer
+    if not isinstance(linear, nn.Linear):
+        raise NetworkError(
+            f"{name} is a {type(linear).__name__}, not a linear layer.", "Choose another layer."
+        )
+    return linear
+
+
+def _grow_outputs(linear: nn.Linear, width: int) -> None:
+    """Add units: fresh weights, drawn as for a layer of the new width."""
+    fresh = nn.Linear(linear.in_features, width, bias=linear.bias is not None)
+    fresh.to(linear.weight.device)
+    linear.weight = _grown(linear.weight, fresh.weight)
+    if linear.bias is not None:
+        linear.bias = _grown(linear.bias, fresh.bias)
+    linear.out_features = width
+
+
+def _grow_inputs(linear: nn.Linear, width: int) -> None:
+    """Take more units in, with weights of zero."""
+    shape = (linear.out_features, width)
+    linear.weight = nn.Parameter(
+        _padded(linear.weight, shape), requires_grad=linear.weight.requires_grad
+    )
+    linear.in_features = width
+
+
+def _grown(old: Tensor, fresh: Tensor) -> nn.Parameter:
+    values = fresh.detach().clone()
+    values[tuple(slice(0, size) for size in old.shape)] = old.detach()
+    return nn.Parameter(values, requires_grad=old.requires_grad)
+
+
+def _padded(old: Tensor, shape: tuple[int, ...]) -> Tensor:
+    values = old.new_zeros(shape)
+    values[tuple(slice(0, size) for size in old.shape)] = old.detach()
+    return values

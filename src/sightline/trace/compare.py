@@ -1,0 +1,98 @@
+"""Compare runs: the settings that differ, and how well each did, from their records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sightline.contracts import Record
+from sightline.trace.records import find, read_records
+
+METRICS = ("accuracy", "log_loss", "roc_auc", "rmse", "mae", "r2")
+PLANNED = ("device", "precision", "threads", "epochs", "batch_size", "micro_batch")
+
+
+def compare(*runs: str | Path) -> dict[str, Any]:
+    """Say in what runs differ, and what came of it.
+
+    Args:
+        runs: Run folders, two or more make sense.
+
+    Returns:
+        `runs`: their folders. `settings`: per setting that differs, a value per run; None where
+        a run has none. `same`: how many settings are equal. `metrics`: per metric, a value per run:
+        those of the last stage, then `valid_loss` and `epoch` of the best epoch, `epochs`, `edits`,
+        `parameters` and `seconds` of training.
+
+    Raises:
+        RunError: A folder is no run, or its records are damaged.
+
+    Example:
+        >>> import sightline as sl
+        >>> table = "examples/penguins.csv"
+        >>> one = sl.fit(table, "species", epochs=2, quiet=True)
+        >>> two = sl.fit(table, "species", epochs=2, learning_rate=0.01, quiet=True)
+        >>> sl.compare(one.folder, two.folder)["settings"]
+        {'learning_rate': [0.001, 0.01]}
+    """
+    records = [read_records(Path(run))[0] for run in runs]
+    asked = [_settings(found) for found in records]
+    names = dict.fromkeys(name for settings in asked for name in settings)
+    rows = {name: [settings.get(name) for settings in asked] for name in names}
+    differ = {name: row for name, row in rows.items() if any(value != row[0] for value in row)}
+    measured = [_metrics(found) for found in records]
+    known = dict.fromkeys(name for metrics in measured for name in metrics)
+    return {
+        "runs": [str(run) for run in runs],
+        "settings": differ,
+        "same": len(rows) - len(differ),
+        "metrics": {name: [metrics.get(name) for metrics in measured] for name in known},
+    }
+
+
+def _settings(records: Sequence[Record]) -> dict[str, Any]:
+    """Return everything that was asked for or decided, by name."""
+    start = _body(records, "run", "start")
+    split = {f"split.{name}": value for name, value in start.get("split", {}).items()}
+    read = {f"read.{name}": value for name, value in start.get("read", {}).items()}
+    plan = _body(records, "train", "plan")
+    network = _body(records, "build", "network").get("again", {})
+    edits = [
+        f"after step {record.body['step']:,}: {record.body['said']}"
+        for record in find(records, "train", "edit")
+    ]
+    return {
+        "source": start.get("source"), **split, **read, "numeric": start.get("numeric"),
+        "network": network.get("class"),
+        **{f"network.{name}": value for name, value in network.get("config", {}).items()},
+        "network.source": network.get("source"),
+        **start.get("settings", {}),
+        **{f"plan.{name}": plan.get(name) for name in PLANNED if plan},
+        "edits": edits,
+        **{f"versions.{name}": value for name, value in start.get("versions", {}).items()},
+    }  # fmt: skip
+
+
+def _metrics(records: Sequence[Record]) -> dict[str, Any]:
+    found = _body(records, "predict", "metrics")
+    end = _body(records, "train", "end")
+    epochs = [record.body for record in find(records, "train", "epoch")]
+    best = next((e for e in epochs if e["number"] == end.get("best_epoch")), {})
+    return {
+        **{name: found[name] for name in METRICS if name in found},
+        "part": found.get("part"),
+        "valid_loss": best.get("valid_loss"),
+        "best_epoch": end.get("best_epoch"),
+        "epochs": epochs[-1]["number"] if epochs else None,
+        "steps": end.get("steps"),
+        "edits": end.get("edits"),
+        "parameters": end.get("parameters"),
+        "seconds": end.get("seconds"),
+    }
+
+
+def _body(records: Sequence[Record], stage: str, type_: str) -> Mapping[str, Any]:
+    """Return the last record of a type, or nothing for a run that did not get so far."""
+    found = find(records, stage, type_)
+    return found[-1].body if found else {}

@@ -1,0 +1,107 @@
+"""Copies of a network's weights: a moving average, the best epoch's, the last good ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """An exponential moving average of a network's parameters (Polyak and Juditsky 1992).
+
+    Args:
+        network: Whose parameters; averaging starts from them.
+        decay: Of what was, at each step; early steps use (1 + step) / (10 + step) where that is
+            less, so that the first weights are soon forgotten.
+
+    Example:
+        >>> import torch
+        >>> from sightline.train.weights import Average
+        >>> network = torch.nn.Linear(1, 1, bias=False)
+        >>> _ = network.weight.data.fill_(1.0)
+        >>> average = Average(network, decay=0.5)
+        >>> _ = network.weight.data.fill_(2.0)
+        >>> average.update(step=100)
+        >>> average.values["weight"].item()
+        1.5
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values = {name: p.detach().clone() for name, p in network.named_parameters()}
+        self.follow(network)
+
+    def follow(self, network: nn.Module) -> None:
+        """Average a network's parameters from now on; `values` has one for each of them."""
+        self.network = network
+        named = dict(network.named_parameters())
+        self._parameters: list[Tensor] = [p.detach() for p in named.values()]
+        self._averages = [self.values[name] for name in named]
+
+    def update(self, step: int) -> None:
+        """Take the parameters after a step, counted from 1, into the average."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self._averages, self._parameters, weight)
+
+    def set(self, values: Mapping[str, Tensor]) -> None:
+        """Set the averages, such as those of a checkpoint."""
+        for name, value in values.items():
+            self.values[name].copy_(value)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Let the network have the averages for its parameters while this lasts."""
+        parameters = list(self.network.parameters())
+        kept = [p.data for p in parameters]
+        for p, value in zip(parameters, self._averages, strict=True):
+            p.data = value
+        try:
+            yield
+        finally:
+            for p, data in zip(parameters, kept, strict=True):
+                p.data = data
+
+
+class Kept:
+    """A copy of a network as it was at one moment, its structure included.
+
+    Example:
+        >>> import torch
+        >>> from sightline.train.weights import Kept
+        >>> network = torch.nn.Linear(1, 1)
+        >>> kept = Kept(network, structure=0)
+        >>> before = network.weight.item()
+        >>> _ = network.weight.data.fill_(5.0)
+        >>> kept.network.weight.item() == before
+        True
+    """
+
+    def __init__(self, network: nn.Module, structure: int) -> None:
+        self.structure = -1
+        self.keep(network, structure)
+
+    def keep(self, network: nn.Module, structure: int) -> None:
+        """Copy a network; `structure` counts its edits, and says whether the old copy still fits."""
+        if structure != self.structure:
+            self.network = copy.deepcopy(network)
+            for p in self.network.parameters():
+                p.grad = None
+            self.structure = structure
+            self._own, self._theirs = _tensors(self.network), _tensors(network)
+            return
+        with torch.no_grad():
+            torch._foreach_copy_(self._own, self._theirs)
+
+    def put_back(self, network: nn.Module) -> None:
+        """Give a network of the same structure these weights again."""
+        with torch.no_grad():
+            for own, kept in zip(_tensors(network), self._own, strict=True):
+                own.copy_(kept)
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]

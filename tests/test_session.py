@@ -1,0 +1,524 @@
+"""Fits that are cut and gone on with, edited and replayed, inside this process."""
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+import sightline as sl
+from sightline.contracts import Deepen, Freeze, SetBatchSize, SetLearningRate, Stop, Widen
+from sightline.errors import DataError, Interrupted, NetworkError, OptionError, RunError
+from sightline.session import edits_of, heard, send_and_wait
+from sightline.trace.records import FILE, Trace
+from sightline.train.checkpoints import FIRST, FOLDER, read_newest
+from sightline.train.commands import send
+
+
+class Cut(BaseException):
+    """The process is killed: nobody catches this."""
+
+
+class View:
+    """Does things after some steps."""
+
+    def __init__(self, **at):
+        self.at = {int(name[1:]): act for name, act in at.items()}
+
+    def __call__(self, record):
+        pass
+
+    def step(self, done, total):
+        self.at.get(done, lambda: None)()
+
+    def close(self):
+        pass
+
+
+def cut():
+    raise Cut
+
+
+def edit(*edits, run="r"):
+    return lambda: send(Path(run), edits)
+
+
+def fit(run="r", source="penguins.csv", view=None, **options):
+    options = {"epochs": 3, "device": "cpu", "learning_rate": 0.01, **options}
+    return sl.fit(source, "species", run=run, view=view, quiet=True, **options)
+
+
+def cut_fit(after=14, **options):
+    """A fit that is killed after some steps, with a checkpoint after each epoch."""
+    with pytest.raises(Cut):
+        fit(view=View(**{f"_{after}": cut}), checkpoint_epochs=1, **options)
+
+
+@pytest.fixture(autouse=True)
+def commands_are_read_at_once(monkeypatch):
+    monkeypatch.setattr("sightline.train.commands.SECONDS", 0.0)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, penguins):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "penguins.csv").write_bytes(penguins.read_bytes())
+    return tmp_path
+
+
+def plain(value):
+    if isinstance(value, dict):
+        times = ("seconds", "rows_per_second", "validation_seconds", "bundle", "run", "next")
+        return {name: plain(item) for name, item in value.items() if name not in times}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def told(run, without=()):
+    records = [r for r in sl.Run(run).records if r.type not in without]
+    return [(r.stage, r.type, plain(r.body)) for r in records]
+
+
+def test_a_cut_fit_goes_on_as_if_nothing_had_happened(here):
+    whole = fit("whole")
+    cut_fit()
+    assert not (here / "r" / "model.sightline").exists()
+    run = sl.resume("r", quiet=True)
+    assert told("r") == told("whole")
+    assert run.metrics == whole.metrics
+    assert {record.attempt for record in run.records} == {1, 2}
+    assert [record.seq for record in run.records] == list(range(len(run.records)))
+    probabilities = [made.model.predict_proba("penguins.csv") for made in (run, whole)]
+    assert (probabilities[0] == probabilities[1]).all()
+
+
+def test_checkpoints_of_a_fit(here):
+    run = fit(checkpoint_epochs=1, epochs=6)
+    assert sorted(path.name for path in (run.folder / FOLDER).iterdir()) == [
+        FIRST, *(f"step-{step:012}.checkpoint" for step in (36, 45, 54)),
+    ]  # fmt: skip
+    only_ends = fit("s")
+    assert sorted(path.name for path in (only_ends.folder / FOLDER).iterdir()) == [
+        FIRST, f"step-{27:012}.checkpoint",
+    ]  # fmt: skip
+
+
+def test_a_complete_run_is_returned_as_it_is(here):
+    run = fit()
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    assert sl.resume("r").metrics == run.metrics
+    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
+
+
+def test_cut_behind_its_training(here, monkeypatch):
+    fit("whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("sightline.story.Story.predict", lambda *_: cut())
+        with pytest.raises(Cut):
+            fit()
+    assert sl.Run("r").find("train", "end")
+    sl.resume("r", quiet=True)
+    assert told("r") == told("whole")
+
+
+def test_cut_before_its_first_checkpoint(here, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("sightline.session.Session.steps", lambda *_: cut())
+        with pytest.raises(Cut):
+            fit()
+    with pytest.raises(RunError, match=r"r has no checkpoint to go on from\. .*fit again"):
+        sl.resume("r")
+
+
+def test_no_run(here):
+    for command in (sl.resume, sl.replay):
+        with pytest.raises(RunError, match="nowhere is no run folder"):
+            command("nowhere")
+    with pytest.raises(OptionError, match="checkpoint_seconds is -1"):
+        fit(checkpoint_seconds=-1)
+    assert not (here / "r").exists()
+
+
+def test_a_run_that_is_being_made(here):
+    cut_fit()
+    pytest.importorskip("fcntl", reason="Windows keeps other writers out by itself")
+    trace = Trace.go_on(here / "r", 1)
+    try:
+        with pytest.raises(RunError, match=r"Another process is making the run r\. Wait"):
+            sl.resume("r", quiet=True)
+    finally:
+        trace.close()
+    sl.resume("r", quiet=True)
+
+
+# ------------------------------------------------------------- what must be there again
+
+
+def test_data_that_changed_is_refused(here):
+    cut_fit()
+    text = (here / "penguins.csv").read_text()
+    trace = (here / "r" / FILE).read_bytes()
+    (here / "penguins.csv").write_text(text.replace("39.1", "39.2", 1))
+    with pytest.raises(
+        DataError, match=r"penguins.csv has changed since the model was trained on it"
+    ):
+        sl.resume("r", quiet=True)
+    (here / "penguins.csv").write_text("\n".join(text.splitlines()[:-1]) + "\n")
+    with pytest.raises(DataError, match="has changed"):
+        sl.resume("r", quiet=True)
+    (here / "penguins.csv").unlink()
+    with pytest.raises(DataError, match=r"penguins.csv, .* is gone\. Put it back"):
+        sl.resume("r", quiet=True)
+    assert (here / "r" / FILE).read_bytes() == trace
+    (here / "penguins.csv").write_text(text)
+    sl.resume("r", quiet=True)
+
+
+def test_a_table_in_memory_is_given_again(here):
+    table = sl.read("penguins.csv")
+    fit("whole", source=table)
+    cut_fit(source=table)
+    with pytest.raises(DataError, match=r"a table in memory, .*Give the table again \(source=\)"):
+        sl.resume("r", quiet=True)
+    other = sl.read({"species": ["a", "b"] * 30, "x": [1.5, 2.0] * 30})
+    with pytest.raises(DataError, match="has changed since"):
+        sl.resume("r", source=other, quiet=True)
+    sl.resume("r", source=table, quiet=True)
+    assert told("r") == told("whole")
+    again = sl.replay("r", source=table, quiet=True)
+    assert again.find("train", "replay")[0].body["identical"] is True
+
+
+NETWORK = """
+import sightline as sl
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        self.flat = sl.Flat(spec, nn.Sequential(
+            nn.Linear(spec.flat_width, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, spec.outputs)))
+
+    def forward(self, numeric, categorical):
+        return self.flat(numeric, categorical)
+"""
+
+
+def test_a_network_of_your_own_comes_from_the_kept_source(here):
+    (here / "net.py").write_text(NETWORK)
+    fit("whole", network="net.py:Mine")
+    cut_fit(network="net.py:Mine")
+    (here / "net.py").write_text(NETWORK.replace("0.2", "0.5"))
+    (kept,) = (here / "r" / "sources").iterdir()
+    hidden = kept.rename(here / "hidden.py")
+    with pytest.raises(
+        NetworkError, match=r"Mine, whose source was not kept.*--network file.py:Mine"
+    ):
+        sl.resume("r", quiet=True)
+    hidden.rename(kept)
+    sl.resume("r", quiet=True)
+    assert told("r") == told("whole")
+    assert sl.replay("r", quiet=True).find("train", "replay")[0].body["identical"]
+
+
+def rate(optimizer):
+    return torch.optim.lr_scheduler.StepLR(optimizer, 5)
+
+
+def test_functions_are_given_again(here):
+    own = {"optimizer": torch.optim.RAdam, "schedule": rate}
+    fit("whole", **own)
+    cut_fit(**own)
+    with pytest.raises(OptionError, match=r"The optimizer was your own\. Give it again"):
+        sl.resume("r", schedule=rate, quiet=True)
+    with pytest.raises(OptionError, match=r"The schedule was your own\. Give it again"):
+        sl.resume("r", optimizer=torch.optim.RAdam, quiet=True)
+    sl.resume("r", **own, quiet=True)
+    assert told("r") == told("whole")
+    assert sl.replay("r", **own, quiet=True).find("train", "replay")[0].body["identical"]
+
+
+def test_a_damaged_newest_checkpoint(here):
+    whole = fit("whole")
+    cut_fit(after=20)
+    newest = max((here / "r" / FOLDER).iterdir())
+    newest.write_bytes(newest.read_bytes()[:-1])
+    run = sl.resume("r", quiet=True)
+    (warning,) = run.find("train", "warning")
+    assert warning.body["said"].startswith(f"{newest.name} cannot be used, so an older one is: ")
+    ends = [plain(made.find("train", "end")[0].body) for made in (run, whole)]
+    assert ends[0] == ends[1]
+    assert told("r", without=["warning"]) == told("whole")
+
+
+def test_every_checkpoint_damaged(here):
+    cut_fit()
+    for path in (here / "r" / FOLDER).iterdir():
+        path.write_bytes(b"no")
+    with pytest.raises(RunError, match=r"no checkpoint to go on from .*is not a Sightline file"):
+        sl.resume("r", quiet=True)
+
+
+# ------------------------------------------------------------- edits
+
+
+FIVE = {
+    "_3": edit(Widen("hidden.0", 80)),
+    "_8": edit(SetLearningRate(0.003), Freeze("embeddings")),
+    "_12": edit(Deepen("hidden.0")),
+    "_20": edit(SetBatchSize(64)),
+}
+
+
+def test_a_replay_with_five_edits_is_the_same_to_the_bit(here):
+    first = fit(view=View(**FIVE), ema=0.9, schedule="cosine")
+    assert [(step, type(edit).__name__) for step, edit in edits_of(first.records)] == [
+        (3, "Widen"), (8, "SetLearningRate"), (8, "Freeze"), (12, "Deepen"), (20, "SetBatchSize"),
+    ]  # fmt: skip
+    again = sl.replay("r", to="again", quiet=True)
+    (said,) = again.find("train", "replay")
+    assert said.body["identical"] is True
+    assert said.body["edits"] == 5
+    stages = [[r for r in told(run) if r[0] in ("build", "train", "predict") and r[1] != "replay"]
+              for run in ("r", "again")]  # fmt: skip
+    assert stages[0] == stages[1]
+    assert len(stages[0]) > 15
+    sl.replay("again", to="twice", quiet=True)  # a replay can be replayed
+    assert told("twice") == told("again")
+
+
+EDITS = {"_3": [Widen("hidden.0", 80)], "_12": [Deepen("hidden.0"), Deepen("hidden.0")]}
+
+
+def test_edits_behind_the_checkpoint_are_made_again_at_their_steps(here):
+    fit("whole", view=View(**{n: edit(*edits, run="whole") for n, edits in EDITS.items()}))
+    view = View(**{n: edit(*edits) for n, edits in EDITS.items()}, _24=cut)
+    with pytest.raises(Cut):
+        fit(view=view)  # its one checkpoint is of the start
+    # Cut again before the last edits, of which the records of this attempt know nothing yet.
+    for after in (10, 17):
+        with pytest.raises(Cut):
+            sl.resume("r", view=View(**{f"_{after}": cut}))
+    left = read_newest("r").more["later"]
+    assert [step for step, _ in left] == [3, 12, 12]
+    sl.resume("r", quiet=True)
+    assert told("r") == told("whole")
+
+
+def test_new_edits_in_a_second_attempt(here):
+    with pytest.raises(Cut):
+        fit(view=View(_12=edit(Deepen("hidden.0")), _16=cut))
+    with pytest.raises(Cut):
+        sl.resume("r", view=View(_5=edit(Widen("hidden.0", 80)), _10=cut))
+    run = sl.resume("r", quiet=True)
+    assert [(step, type(edit).__name__) for step, edit in edits_of(run.records)] == [
+        (5, "Widen"), (12, "Deepen"),
+    ]  # fmt: skip
+    again = sl.replay("r", quiet=True)
+    assert again.find("train", "replay")[0].body["identical"] is True
+
+
+def test_an_edit_that_waits_at_a_signal_is_not_lost(here):
+    def stop_and_edit():
+        edit(Widen("hidden.0", 80))()
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted) as caught:
+        fit(view=View(_13=stop_and_edit))
+    assert (caught.value.signal, caught.value.step) == (signal.SIGINT, 13)
+    assert "sightline resume r" in str(caught.value)
+    run = sl.resume("r", quiet=True)
+    assert [(step, edit.width) for step, edit in edits_of(run.records)] == [(13, 80)]
+
+
+def test_an_edit_that_waits_and_is_then_recorded_is_made_once(here):
+    with pytest.raises(Interrupted):
+        fit(
+            view=View(_13=lambda: (edit(Deepen("hidden.0"))(), signal.raise_signal(signal.SIGTERM)))
+        )
+    with pytest.raises(Cut):
+        sl.resume("r", view=View(_16=cut))
+    assert len(edits_of(sl.Run("r").records)) == 1
+    run = sl.resume("r", quiet=True)
+    assert len(edits_of(run.records)) == 1
+    assert run.find("train", "end")[0].body["edits"] == 1
+
+
+def test_an_interrupted_replay_goes_on_with_its_edits(here):
+    fit(view=View(**FIVE))
+    with pytest.raises(Cut):
+        sl.replay("r", to="again", view=View(_10=cut))
+    sl.resume("again", quiet=True)
+    ends = [plain(sl.Run(run).find("train", "end")[0].body) for run in ("r", "again")]
+    assert ends[0] == ends[1]
+
+
+def test_a_run_that_a_clock_stopped_is_replayed(here):
+    first = fit(epochs=100_000, time_limit=0.4, patience=None)
+    body = first.find("train", "end")[0].body
+    stops = [edit for _, edit in edits_of(first.records)]
+    planned = first.find("train", "plan")[0].body["epochs"]
+    assert planned < 100_000
+    assert stops == [] or (len(stops) == 1 and isinstance(stops[0], Stop))
+    again = sl.replay("r", to="again", quiet=True)
+    assert again.find("train", "replay")[0].body["identical"] is True
+    assert again.find("train", "end")[0].body["steps"] == body["steps"]
+
+
+def test_a_time_limit_in_mid_epoch_is_replayed(here, monkeypatch):
+    monkeypatch.setattr("sightline.train.plan.SHARE_OF_LIMIT", 1e9)  # plans too much
+    first = fit(epochs=1000, time_limit=0.3, patience=None)
+    ((step, stop),) = edits_of(first.records)
+    assert stop.why == "the time limit of 0.3 s is reached"
+    again = sl.replay("r", to="again", quiet=True)
+    assert again.find("train", "replay")[0].body["identical"] is True
+    assert again.find("train", "end")[0].body["steps"] == step
+
+
+def test_a_replay_with_another_result_says_so(here, sightline):
+    first = fit()
+    weights = first.find("train", "end")[0].body["weights"]
+    path = here / "r" / FILE
+    path.write_text(path.read_text().replace(weights, "0" * 64))
+    again = sl.replay("r", to="again", quiet=True)
+    (said,) = again.find("train", "replay")
+    assert said.body["identical"] is False
+    assert "gave weights other than the first time's" in said.body["said"]
+    assert again.metrics == first.metrics
+    found = sightline("replay", "r", "--to", "third", "--json")
+    assert found.code == 1
+    assert json.loads(found.out)["identical"] is False
+
+
+def test_what_cannot_be_replayed(here):
+    cut_fit()
+    with pytest.raises(
+        RunError, match=r"The training of r did not end\. Resume it: sightline resume r"
+    ):
+        sl.replay("r", quiet=True)
+    sl.resume("r", quiet=True)
+    first = here / "r" / FOLDER / FIRST
+    data = first.read_bytes()
+    first.write_bytes(data[:-9])
+    with pytest.raises(sl.UserError, match="is damaged"):
+        sl.replay("r", quiet=True)
+    first.unlink()
+    with pytest.raises(RunError, match="from which a replay starts, is not there"):
+        sl.replay("r", quiet=True)
+    assert not (here / "runs").exists()
+
+
+# ------------------------------------------------------------- send_and_wait
+
+
+def answers(here, edits, fitted_after=0.0, seconds=20.0):
+    """Send edits from another thread to a fit in this one."""
+    found = []
+
+    def ask():
+        try:
+            found.append(send_and_wait(here / "r", edits, seconds))
+        except RunError as error:
+            found.append(error)
+
+    other = threading.Thread(target=ask)
+    view = View(_5=other.start)
+    view.step = lambda done, total: (View.step(view, done, total), done > 5 and other.join(0.01))
+    fit(view=view, epochs=100_000, patience=None)
+    other.join()
+    return found[0]
+
+
+def test_a_command_is_answered(here):
+    said, refused = answers(here, [Widen("hidden.0", 80), Stop("enough")])
+    assert [sentence.split(":")[0] for sentence in said] == [
+        "hidden.0 widened to 80 units",
+        "enough",
+    ]
+    assert refused is False
+    assert sl.Run("r").find("train", "end")[0].body["stopped"].startswith("enough in epoch ")
+
+
+def test_a_refused_command_is_answered(here, monkeypatch):
+    done = []
+    monkeypatch.setattr("sightline.session.time.sleep", lambda seconds: None)
+
+    def ask():
+        done.append(send_and_wait(here / "r", [Widen("hidden.9", 80), SetLearningRate(0.1)], 20))
+        send_and_wait(here / "r", [Stop()], 20)
+
+    other = threading.Thread(target=ask)
+    view = View(_5=other.start)
+    run = fit(view=view, epochs=100_000, patience=None)
+    other.join()
+    ((said, refused),) = done
+    assert refused is True
+    assert "has no hidden layer 'hidden.9'" in said[0]
+    assert [type(edit) for _, edit in edits_of(run.records)] == [Stop]  # all of a command, or none
+
+
+def test_nobody_makes_the_run(here):
+    fit()
+    pytest.importorskip("fcntl", reason="Windows cannot tell")
+    with pytest.raises(
+        RunError, match=r"No process is making the run .*r\. Edit a run while it trains"
+    ):
+        send_and_wait(here / "r", [Stop()], 1)
+    with pytest.raises(RunError, match="is no run folder"):
+        send_and_wait(here / "nowhere", [Stop()], 1)
+    assert not (here / "r" / "commands").exists()
+
+
+def test_a_run_that_does_not_answer(here):
+    cut_fit()
+    trace = Trace.go_on(here / "r", 1)  # written by a process, this one, that does not train
+    try:
+        with pytest.raises(RunError, match=r"did not answer within 0\.2 s"):
+            send_and_wait(here / "r", [Stop()], 0.2)
+    finally:
+        trace.close()
+    assert list((here / "r" / "commands").iterdir()) == []
+
+
+# ------------------------------------------------------------- signals
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_collected_and_a_second_one_stops(number):
+    before = signal.getsignal(number)
+    with heard() as signals:
+        signal.raise_signal(number)
+        assert signals == [number]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        assert signal.getsignal(number) == before
+    assert signal.getsignal(number) == before
+
+
+def test_handlers_are_put_back_whatever_happens():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(ZeroDivisionError), heard():
+        raise ZeroDivisionError
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_another_thread_has_no_handlers(here):
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def work():
+        with heard() as signals:
+            seen.append((signals, signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [([], before)]
+
+
+def test_a_signal_at_the_last_step_changes_nothing(here):
+    run = fit(view=View(_27=lambda: signal.raise_signal(signal.SIGTERM)))
+    assert run.metrics["rows"] == 34
