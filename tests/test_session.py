@@ -213,9 +213,7 @@ def test_a_network_of_your_own_comes_from_the_kept_source(here):
     (here / "net.py").write_text(NETWORK.replace("0.2", "0.5"))
     (kept,) = (here / "r" / "sources").iterdir()
     hidden = kept.rename(here / "hidden.py")
-    with pytest.raises(
-        NetworkError, match=r"Mine, whose source was not kept.*--network file.py:Mine"
-    ):
+    with pytest.raises(NetworkError, match=r"Mine, and no kept source.*--network file.py:Mine"):
         sl.resume("r", quiet=True)
     hidden.rename(kept)
     sl.resume("r", quiet=True)
@@ -522,3 +520,94 @@ def test_another_thread_has_no_handlers(here):
 def test_a_signal_at_the_last_step_changes_nothing(here):
     run = fit(view=View(_27=lambda: signal.raise_signal(signal.SIGTERM)))
     assert run.metrics["rows"] == 34
+
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        self.hidden = nn.Linear(len(spec.numeric), {width})
+        self.output = nn.Linear({width}, spec.outputs)
+
+    def forward(self, numeric, categorical):
+        return self.output(torch.{activation}(self.hidden(numeric)))
+"""
+
+
+def save_net(**how):
+    return lambda: Path("net.py").write_text(
+        NET.format(**{"width": 8, "activation": "relu", **how})
+    )
+
+
+def test_a_watched_file_of_a_fit_that_is_cut_resumed_and_replayed(here, monkeypatch):
+    monkeypatch.setattr("sightline.train.watch.SECONDS", 0.0)
+    save_net()()
+    acts = {
+        "_4": save_net(activation="tanh"),  # good
+        "_8": lambda: Path("net.py").write_text("class Net(:"),  # broken
+        "_11": save_net(activation="tanh", width=12),  # of another shape
+        "_20": cut,
+    }
+    with pytest.raises(Cut):
+        fit(view=View(**acts), network="net.py:Net", watch=True, epochs=5, checkpoint_epochs=1)
+    view = View(_30=save_net(activation="sigmoid", width=12))
+    run = sl.resume("r", watch="net.py:Net", view=view, quiet=True)
+    edits = [record.body for record in run.find("train", "edit")]
+    assert [body["edit"]["edit"] for body in edits] == ["Reload"] * 3
+    assert edits[1]["parameters"]["hidden.weight"].startswith("grown from [8, ")
+    assert "SyntaxError" in run.find("train", "refused")[0].body["said"]
+    assert "net.py, line 1" in run.find("train", "refused")[0].body["said"]
+    assert len(list((here / "r" / "sources").iterdir())) == 5  # every text there was
+    assert run.model.network.hidden.out_features == 12
+    Path("net.py").unlink()  # the run keeps what it used
+    again = sl.replay("r", to="again", quiet=True)
+    assert again.find("train", "replay")[0].body["identical"]
+
+
+OWN = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, spec, dropout=0.0):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Linear(len(spec.numeric), 8), nn.Dropout(dropout), nn.Linear(8, spec.outputs)
+        )
+
+    def forward(self, numeric, categorical):
+        return self.body(numeric)
+"""
+
+
+def test_a_network_that_a_function_made_is_asked_for_again(here):
+    from sightline.build.networks import load_class
+
+    Path("own.py").write_text(OWN)
+    kind = load_class("own.py:Net")
+    with pytest.raises(Cut):
+        fit(view=View(_14=cut), checkpoint_epochs=1, network=lambda spec: kind(spec, dropout=0.5))
+    with pytest.raises(NetworkError, match="Give it again"):
+        sl.resume("r", quiet=True)
+    with pytest.raises(NetworkError, match="another than that of"):
+        sl.resume("r", quiet=True, network=kind)  # dropout 0.0: the weights would fit
+    fit("whole", network=lambda spec: kind(spec, dropout=0.5))
+    sl.resume("r", quiet=True, network=lambda spec: kind(spec, dropout=0.5))
+    assert told("r") == told("whole")
+
+
+def test_an_interruption_says_when_no_checkpoint_could_be_written(here, monkeypatch):
+    def interrupt():
+        monkeypatch.setattr(
+            "sightline.train.checkpoints.write",
+            lambda *_: (_ for _ in ()).throw(OSError(28, "No space")),
+        )
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="no checkpoint could be written"):
+        fit(view=View(_14=interrupt))
+    warned = sl.Run("r").find("train", "warning")
+    assert [record.body["step"] for record in warned] == [14]

@@ -229,6 +229,9 @@ def fit(
 @cli.command()
 @run_argument
 @network_option
+@click.option(
+    "--watch", metavar="FILE.py:CLASS", help="Load it anew whenever it is saved from now on."
+)
 @checkpoint_options
 @quiet_option
 @json_option

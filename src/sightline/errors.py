@@ -82,9 +82,14 @@ class Interrupted(KeyboardInterrupt):
         step: After how many steps.
     """
 
-    def __init__(self, signal: int, run: object, step: int) -> None:
+    def __init__(self, signal: int, run: object, step: int, written: bool = True) -> None:
+        saved = (
+            "a checkpoint is written"
+            if written
+            else "no checkpoint could be written, an older one is there"
+        )
         super().__init__(
-            f"Interrupted after step {step:,}; a checkpoint is written. Go on with: sightline resume {run}"
+            f"Interrupted after step {step:,}; {saved}. Go on with: sightline resume {run}"
         )
         self.signal, self.run, self.step = signal, run, step
 

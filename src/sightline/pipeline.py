@@ -27,12 +27,13 @@ from sightline.errors import OptionError, RunError
 from sightline.load.delimited import OnBadRows
 from sightline.load.split import split
 from sightline.load.table import Table, read
+from sightline.predict.model import Model
 from sightline.prepare.prepared import Prepared, check_scaling, prepare
 from sightline.provenance import provenance, read_again, row_numbers
 from sightline.run import BUNDLE, Run
 from sightline.session import Session, edits_left, edits_of
 from sightline.story import Story
-from sightline.trace.records import Trace, find, read_records, taken
+from sightline.trace.records import Trace, being_written, find, read_records, taken
 from sightline.train.checkpoints import SECONDS, check_rhythm, read_first, read_newest, restore
 from sightline.train.optimizers import OptimizerMaker
 from sightline.train.plan import check_seed, settle_batch_size
@@ -143,6 +144,8 @@ def fit(
         story.prepare(prepared)
 
         training = _training(network, prepared, asked)
+        if not _is_recipe(network, place):
+            training.first_network.pop("source", None)
         story.build(training)
 
         trace.save_to(folder)
@@ -152,8 +155,8 @@ def fit(
             story, training, folder, more=again, checkpoint_seconds=checkpoint_seconds,
             checkpoint_epochs=checkpoint_epochs, watch=place if watch else None,
         )  # fmt: skip
-        _train_and_end(session, view)
-    return Run(folder, network=network)
+        model = _train_and_end(session, view)
+    return Run(folder, network=model.network)
 
 
 def resume(
@@ -163,6 +166,7 @@ def resume(
     network: nn.Module | NetworkMaker | str | None = None,
     optimizer: OptimizerMaker | None = None,
     schedule: Any = None,
+    watch: str | None = None,
     checkpoint_seconds: float | None = SECONDS,
     checkpoint_epochs: int | None = None,
     quiet: bool = False,
@@ -175,6 +179,7 @@ def resume(
         source: The table, where it was one in memory.
         network: A network of your own whose source the run does not keep.
         optimizer, schedule: Your own ones, where you gave any.
+        watch: "file.py:Class" to load anew whenever it is saved from now on.
         checkpoint_seconds, checkpoint_epochs, quiet, view: As in `fit`.
 
     Raises:
@@ -192,6 +197,10 @@ def resume(
     records, _ = read_records(folder)
     if find(records, "run", "end"):
         return Run(folder, network=network)
+    if being_written(folder):
+        raise RunError(
+            f"Another process is making the run {folder}.", "Wait for its end, or stop it."
+        )
     saved = read_newest(folder)
     with _telling(view, quiet, folder, saved.more["records"]) as (trace, view):
         story = Story(trace, saved.state["settings"]["seed"])
@@ -204,10 +213,10 @@ def resume(
         more = {name: saved.more[name] for name in ("origin", "numeric", "settings")}
         session = Session(
             story, training, folder, more=more, replayed=edits_left(records, saved, training),
-            checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs,
+            checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, watch=watch,
         )  # fmt: skip
-        _train_and_end(session, view)
-    return Run(folder, network=network)
+        model = _train_and_end(session, view)
+    return Run(folder, network=model.network)
 
 
 def replay(
@@ -274,8 +283,17 @@ def replay(
             story, training, folder, more=again, replayed=edits_of(records),
             checkpoint_seconds=SECONDS, checkpoint_epochs=None,
         )  # fmt: skip
-        _train_and_end(session, view, ended[-1].body)
-    return Run(folder, network=network)
+        model = _train_and_end(session, view, ended[-1].body)
+    return Run(folder, network=model.network)
+
+
+def _is_recipe(network: Any, place: str | None) -> bool:
+    """Tell whether a kept source, called with the spec, builds this network again.
+
+    A function or a module may have given its class arguments that no source tells; and the source of
+    a class in the main script is the script, with the fit in it.
+    """
+    return place is not None or (isinstance(network, type) and network.__module__ != "__main__")
 
 
 def _training(
@@ -290,8 +308,12 @@ def _training(
 
 def _train_and_end(
     session: Session, view: Progress | None, first: Mapping[str, Any] | None = None
-) -> None:
-    """Do stage 4 and stage 5, and write the model; `first` is how training ended the first time."""
+) -> Model:
+    """Do stage 4 and stage 5, and write the model; `first` is how training ended the first time.
+
+    Edits may have given the network another structure than what was asked for builds: the run's
+    model is loaded into the network that came of it.
+    """
     story, training, folder = session.story, session.training, session.run
     for step in session.steps():
         if view is not None:
@@ -303,6 +325,7 @@ def _train_and_end(
     story.predict(model)
     model.save(folder / BUNDLE)
     story.end(folder, folder / BUNDLE)
+    return model
 
 
 @contextmanager

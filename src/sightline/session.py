@@ -82,9 +82,9 @@ class Session:
                 if self.watch is not None:
                     self.watch.after_step()
                 if signals and self.training.stopped is None:
+                    written = self.checkpoints.save() is not None
                     self.story.catch_up(self.training)
-                    self.checkpoints.save()
-                    raise Interrupted(signals[0], self.run, step.number)
+                    raise Interrupted(signals[0], self.run, step.number, written)
                 self.checkpoints.after_step()
             self.checkpoints.save()
 
@@ -111,10 +111,13 @@ def edits_left(
     Those recorded since its checkpoint, and those that the attempt which wrote that was itself
     still to make again; what waited in the checkpoint is queued already.
     """
-    recorded = Counter(edits_of(records)[len(training.progress.edits) :])
+    left = edits_of(records)[len(training.progress.edits) :]
     known = Counter((int(step), edit_from_json(edit)) for step, edit in saved.more["later"])
-    queued = Counter((training.progress.steps, edit) for edit in training._queue)
-    return sorted(((recorded | known) - queued).elements(), key=itemgetter(0))
+    left += (known - Counter(left)).elements()
+    for edit in training._queue:
+        if (training.progress.steps, edit) in left:
+            left.remove((training.progress.steps, edit))
+    return sorted(left, key=itemgetter(0))
 
 
 def send_and_wait(run: Path, edits: Sequence[Edit], seconds: float) -> tuple[list[str], bool]:

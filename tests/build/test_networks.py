@@ -381,7 +381,7 @@ def test_a_network_of_your_own_is_made_again_from_its_kept_source(file, tmp_path
     assert (described["class"], described["built_in"]) == ("Tiny", False)
     kept = tmp_path / "sources" / f"{described['source']}.py"
     kept.parent.mkdir()
-    with pytest.raises(NetworkError, match=r"your own, Tiny, whose source was not kept.*network="):
+    with pytest.raises(NetworkError, match=r"your own, Tiny, and no kept source.*network="):
         network_maker(described, None, kept.parent)
     kept.write_bytes(source)
     again = make_network(network_maker(described, None, kept.parent), spec)

@@ -759,7 +759,7 @@ def test_an_optimizer_and_a_schedule_of_your_own_are_needed_again(species, tmp_p
 def test_a_network_of_your_own_needs_its_source(species, own, tmp_path):
     training = started(CASES["BatchNorm of your own"], {"species": species}, own)
     Checkpoints(training, tmp_path).save()
-    with pytest.raises(NetworkError, match=r"Normed, whose source was not kept.*network=Normed"):
+    with pytest.raises(NetworkError, match=r"Normed, and no kept source.*network=Normed"):
         sl.Training.resume(tmp_path, species)
     shutil.copytree(own, tmp_path / "sources")
     assert type(sl.Training.resume(tmp_path, species).network).__name__ == "Normed"
@@ -767,7 +767,7 @@ def test_a_network_of_your_own_needs_its_source(species, own, tmp_path):
     kept.write_text(OWN + "\n# changed\n")
     with pytest.raises(NetworkError, match="has changed since it was kept"):
         sl.Training.resume(tmp_path, species)
-    with pytest.raises(RunError, match="does not fit together"):
+    with pytest.raises(NetworkError, match="another than that of"):
         sl.Training.resume(tmp_path, species, network=sl.MLP(species.spec))
 
 
@@ -792,3 +792,33 @@ def test_equal_fingerprints_are_equal_bits():
             p.data.fill_(value)
     assert weights_fingerprint(zero) != weights_fingerprint(minus)
     assert weights_fingerprint(zero) != weights_fingerprint(nn.Linear(1, 1).to(torch.float64))
+
+
+def test_a_folder_of_another_training_is_refused(species, tmp_path):
+    def training():
+        return sl.Training(sl.MLP(species.spec, hidden=[4]), species, epochs=2, device="cpu")
+
+    first = training()
+    checkpoints = sl.Checkpoints(first, tmp_path, epochs=1)
+    for _ in first.steps():
+        checkpoints.after_step()
+    before = sorted((tmp_path / "checkpoints").iterdir())
+    with pytest.raises(OptionError, match="checkpoints of another training"):
+        sl.Checkpoints(training(), tmp_path)
+    assert sorted((tmp_path / "checkpoints").iterdir()) == before
+
+
+def test_what_lies_beyond_a_new_checkpoint_goes(species, tmp_path):
+    training = sl.Training(sl.MLP(species.spec, hidden=[4]), species, epochs=3, device="cpu")
+    checkpoints = sl.Checkpoints(training, tmp_path, epochs=1, keep=1)
+    for _ in training.steps():
+        checkpoints.after_step()
+        if training.progress.epoch == 3:
+            break
+    (newest,) = (tmp_path / "checkpoints").iterdir()
+    damaged = newest.with_name("step-000000009999.checkpoint")
+    damaged.write_bytes(newest.read_bytes()[:-100])
+    (tmp_path / "checkpoints" / f".{newest.name}.abc.tmp").write_bytes(b"half")
+    resumed = sl.Training.resume(tmp_path, species)
+    path = sl.Checkpoints(resumed, tmp_path, keep=1).save()
+    assert list((tmp_path / "checkpoints").iterdir()) == [path]

@@ -302,3 +302,15 @@ def test_in_training_the_rate_lives_through_a_new_structure(species):
         if step.number == 7:
             assert training.learning_rate.now == 0.05
             break
+
+
+def test_groups_with_rates_of_their_own_stay_in_proportion(species):
+    training = sl.Training(
+        sl.MLP(species.spec, hidden=[4]), species, epochs=2, device="cpu", learning_rate=0.01,
+        optimizer=lambda groups, lr: torch.optim.AdamW([{**groups[0], "lr": lr / 10}, *groups[1:]], lr=lr),
+    )  # fmt: skip
+    next(training.steps())
+    assert lrs(training.optimizer) == pytest.approx([0.001, 0.01])
+    training.edit(learning_rate=0.002)
+    next(training.steps())
+    assert lrs(training.optimizer) == pytest.approx([0.0002, 0.002])

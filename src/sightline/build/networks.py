@@ -409,7 +409,7 @@ def network_maker(
     kept = None if sources is None or digest is None else sources / f"{digest}.py"
     if kept is None or not kept.is_file():
         raise NetworkError(
-            f"The network is one of your own, {name}, whose source was not kept.",
+            f"The network is one of your own, {name}, and no kept source says how it was made.",
             f"Give it again: network={name}, or --network file.py:{name}.",
         )
     if sha256(kept.read_bytes()).hexdigest() != digest:

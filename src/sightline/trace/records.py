@@ -124,7 +124,7 @@ class Trace:
         try:
             self._flush()
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise  # a full disk stops no training: the records wait for room, or for close()
 
     def _flush(self) -> None:

@@ -24,7 +24,14 @@ from torch import Tensor, nn
 from sightline import archive
 from sightline.build.networks import NetworkMaker, make_network, network_maker
 from sightline.contracts import Edit, Plan, Spec, edit_from_json
-from sightline.errors import BundleError, DataError, NetworkError, OptionError, RunError
+from sightline.errors import (
+    BundleError,
+    DataError,
+    NetworkError,
+    OptionError,
+    RunError,
+    shorten,
+)
 from sightline.prepare.prepared import Prepared
 from sightline.train.edits import STRUCTURAL, restructure
 from sightline.train.observations import Layer
@@ -38,7 +45,7 @@ from sightline.train.optimizers import (
 )
 from sightline.train.progress import Progress
 from sightline.train.settings import Settings
-from sightline.train.training import Training
+from sightline.train.training import Training, printed
 from sightline.train.weights import Kept
 
 FOLDER = "checkpoints"
@@ -104,6 +111,13 @@ class Checkpoints:
         self.training, self.folder = training, Path(run) / FOLDER
         self.seconds, self.epochs, self.keep, self.more = seconds, epochs, keep, more
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not training.progress.steps and any(path.name != FIRST for path in _files(self.folder)):
+            raise OptionError(
+                f"{self.folder} holds the checkpoints of another training.",
+                "Choose another folder, remove it, or go on with that training: sl.Training.resume.",
+            )
+        for left in self.folder.glob(f".step-*{SUFFIX}.*.tmp"):  # of a process killed while saving
+            left.unlink(missing_ok=True)
         self._data = data_fingerprint(training.prepared)
         self._last = time.monotonic()
         self._epoch = training.progress.epoch
@@ -138,7 +152,9 @@ class Checkpoints:
             )
             self._last = time.monotonic()
             return None
-        for old in _files(self.folder)[self.keep :]:
+        files = _files(self.folder)
+        now = files.index(path)  # what lies before it in the list could not be read, or is undone
+        for old in files[:now] + files[now + self.keep :]:
             if old.name != FIRST:  # replay starts from it
                 old.unlink(missing_ok=True)
         # Saving that takes long is done less often: it never takes over a tenth of the time.
@@ -204,6 +220,8 @@ def write(training: Training, path: Path, data: str, more: Mapping[str, Any]) ->
         "groups": group_options(training.optimizer),
         "optimizer": optimizer_values,
         "network": training.first_network,
+        "printed": training.first_printed,
+        "gradient_norm": training.gradient_norm(),
         "frozen": [name for name, p in network.named_parameters() if not p.requires_grad],
         "queue": [edit.to_json() for edit in training._queue],
         "layers": [layer.to_json() for layer in training._layers],
@@ -297,8 +315,16 @@ def restore(
         with torch.random.fork_rng(devices=[]):  # what a network draws and keeps in no state
             torch.manual_seed(settings.seed)
             first = make_network(maker, prepared.spec)
+        if printed(first) != state["printed"]:
+            raise NetworkError(
+                f"The network is another than that of {saved.path}: {shorten(printed(first), 300)} in place "
+                f"of {shorten(state['printed'], 300)}.",
+                "Give the same network again: network=...",
+            )
         training = Training(first, prepared, **options, plan=Plan(**state["plan"]))
         training.sources, training.first_network = sources, state["network"]
+        training.first_printed = state["printed"]
+        training.last_gradient_norm = state["gradient_norm"]
         training.progress = progress
         device = training.device
 

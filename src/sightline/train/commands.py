@@ -40,6 +40,7 @@ class Commands:
     def __init__(self, training: Training, run: Path) -> None:
         self.training, self.folder = training, run / FOLDER
         self._next = 0.0
+        self._unusable: set[str] = set()
 
     def after_step(self) -> None:
         """Look for commands, if the last look is not just over."""
@@ -51,8 +52,19 @@ class Commands:
     def read(self) -> None:
         """Queue the edits of every file there is; tell of those that cannot be used."""
         for path in sorted(filter(Path.is_file, self.folder.glob("*.json"))):
-            text = path.read_text("utf-8", errors="replace")
-            path.unlink()
+            if path.name in self._unusable:
+                continue
+            try:
+                text = path.read_text("utf-8", errors="replace")
+                path.unlink()
+            except FileNotFoundError:  # taken back by who sent it
+                continue
+            except OSError as error:
+                self._unusable.add(path.name)
+                self.training.tell(
+                    "refused", f"{path} cannot be taken: {error}", {"file": path.name}
+                )
+                continue
             try:
                 said = json.loads(text)
                 edits = [edit_from_json(edit) for edit in said["edits"]]

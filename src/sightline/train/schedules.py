@@ -92,7 +92,8 @@ class LearningRate:
     """
 
     def __init__(self, schedule: Any, warm_up: float | None, base: float) -> None:
-        self.base = base
+        self.base = self._asked = base
+        self._shares = [1.0]
         self.done = 0.0
         self._since = (0.0, 0.0)  # epochs and share done where the rest was last stretched
         self._make = schedule
@@ -102,6 +103,9 @@ class LearningRate:
     def follow(self, optimizer: Optimizer) -> None:
         """Set this optimizer's rate from now on, going on where the schedule is."""
         self.optimizer = optimizer
+        rates = [float(group["lr"]) for group in optimizer.param_groups]
+        # A function of yours may have given groups rates of their own: they stay in proportion.
+        self._shares = [rate / self._asked if self._asked else 1.0 for rate in rates]
         if self._factor is not None:
             self.before_step(self.done)
             return
@@ -158,8 +162,8 @@ class LearningRate:
         self.done = done
         if self._factor is not None:
             rate = self.base * self._factor(done)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            for group, share in zip(self.optimizer.param_groups, self._shares, strict=True):
+                group["lr"] = rate * share
 
     def after_step(self) -> None:
         """Let a scheduler of PyTorch's count a step."""

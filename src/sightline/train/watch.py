@@ -67,12 +67,12 @@ class Watch:
         if digest == self._text:  # touched, or put back to what is in use
             return
         kept = self.sources / f"{digest}.py"
-        kept.write_bytes(text)
         edit = Reload(self.network, digest)
         try:
+            kept.write_bytes(text)
             self.training.edit(edit)
             self._text = digest
-        except UserError as error:
+        except (UserError, OSError) as error:
             said = str(error).replace(str(kept), str(self.path)).replace(kept.name, self.path.name)
             self.training.tell(
                 "refused", f"{self.network} is not used: {said}", {"edit": edit.to_json()}
