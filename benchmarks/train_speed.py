@@ -55,7 +55,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size("small", 1_000, 10, [32], 32, 40),
+    "small": Size("small", 1_000, 10, [32], 32, 20),
     "medium": Size("medium", 20_000, 10, [32], 32, 3),
     "large": Size("large", 100_000, 28, [256] * 3, 256, 1),
     "huge": Size("huge", 200_000, 54, [512] * 3, 1024, 1),
@@ -193,12 +193,12 @@ class Sides:
         clock = _clock(Callback)
         with _quiet():
             model = TabularModel(
-                DataConfig(target=["y"], continuous_cols=names, normalize_continuous_features=False),
-                CategoryEmbeddingModelConfig(
+                data_config=DataConfig(target=["y"], continuous_cols=names, normalize_continuous_features=False),
+                model_config=CategoryEmbeddingModelConfig(
                     task="classification", layers="-".join(map(str, self.size.hidden))
                 ),
-                OptimizerConfig(optimizer="AdamW"),
-                TrainerConfig(
+                optimizer_config=OptimizerConfig(optimizer="AdamW"),
+                trainer_config=TrainerConfig(
                     batch_size=self.size.batch_size, max_epochs=self.size.epochs, early_stopping=None,
                     checkpoints=None, load_best=False, accelerator="cpu", trainer_kwargs={"default_root_dir": self.folder},
                 ),
