@@ -310,7 +310,7 @@ def test_a_full_disk_is_said(sightline, here, tmp_path, monkeypatch):
 
 def test_every_edit_has_an_option(sightline, here, monkeypatch):
     from sightline import contracts as c
-    from sightline import session
+    from sightline import runner
 
     sent = []
 
@@ -318,7 +318,7 @@ def test_every_edit_has_an_option(sightline, here, monkeypatch):
         sent.append((str(run), edits, seconds))
         return ["done\x1b[31m"], False
 
-    monkeypatch.setattr(session, "send_and_wait", send)
+    monkeypatch.setattr(runner, "send_and_wait", send)
     said = sightline(
         "edit", "runs/a", "--widen", "hidden.0=96", "--widen", "hidden.1=7", "--deepen", "hidden.0",
         "--replace", "hidden.0.activation=LeakyReLU(negative_slope=0.2)", "--freeze", "embeddings",
@@ -334,7 +334,7 @@ def test_every_edit_has_an_option(sightline, here, monkeypatch):
         c.Unfreeze("output"), c.SetLearningRate(0.5), c.SetWeightDecay(0.0), c.SetBatchSize(64),
         c.SetEpochs(7), c.Stop(),
     ]  # fmt: skip
-    monkeypatch.setattr(session, "send_and_wait", lambda *_: (["refused: no"], True))
+    monkeypatch.setattr(runner, "send_and_wait", lambda *_: (["refused: no"], True))
     assert sightline("edit", "runs/a", "--stop") == (2, "refused: no\n", "")
 
 

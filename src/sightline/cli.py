@@ -286,7 +286,7 @@ def replay(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
 )
 def edit(run: str, wait: float, **options: Any) -> None:
     """Change RUN while it trains in another process, at its next step."""
-    from sightline.session import send_and_wait
+    from sightline.runner import send_and_wait
 
     said, refused = send_and_wait(Path(run), _edits(options), wait)
     for sentence in said:

@@ -31,7 +31,7 @@ from sightline.predict.model import Model
 from sightline.prepare.prepared import Prepared, check_scaling, prepare
 from sightline.provenance import provenance, read_again, row_numbers
 from sightline.run import BUNDLE, Run
-from sightline.session import Session, edits_left, edits_of
+from sightline.runner import Runner, edits_left, edits_of
 from sightline.story import Story
 from sightline.trace.records import Trace, being_written, find, read_records, taken
 from sightline.train.checkpoints import SECONDS, check_rhythm, read_first, read_newest, restore
@@ -151,11 +151,11 @@ def fit(
         trace.save_to(folder)
         _keep_source(training.network, folder)
         story.plan(training)
-        session = Session(
+        runner = Runner(
             story, training, folder, more=again, checkpoint_seconds=checkpoint_seconds,
             checkpoint_epochs=checkpoint_epochs, watch=place if watch else None,
         )  # fmt: skip
-        model = _train_and_end(session, view)
+        model = _train_and_end(runner, view)
     return Run(folder, network=model.network)
 
 
@@ -211,11 +211,11 @@ def resume(
             network=network, optimizer=optimizer, schedule=schedule,
         )  # fmt: skip
         more = {name: saved.more[name] for name in ("origin", "numeric", "settings")}
-        session = Session(
+        runner = Runner(
             story, training, folder, more=more, replayed=edits_left(records, saved, training),
             checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, watch=watch,
         )  # fmt: skip
-        model = _train_and_end(session, view)
+        model = _train_and_end(runner, view)
     return Run(folder, network=model.network)
 
 
@@ -279,11 +279,11 @@ def replay(
         if (first / "sources").is_dir():
             shutil.copytree(first / "sources", folder / "sources")
         story.plan(training)
-        session = Session(
+        runner = Runner(
             story, training, folder, more=again, replayed=edits_of(records),
             checkpoint_seconds=SECONDS, checkpoint_epochs=None,
         )  # fmt: skip
-        model = _train_and_end(session, view, ended[-1].body)
+        model = _train_and_end(runner, view, ended[-1].body)
     return Run(folder, network=model.network)
 
 
@@ -307,21 +307,21 @@ def _training(
 
 
 def _train_and_end(
-    session: Session, view: Progress | None, first: Mapping[str, Any] | None = None
+    runner: Runner, view: Progress | None, first: Mapping[str, Any] | None = None
 ) -> Model:
     """Do stage 4 and stage 5, and write the model; `first` is how training ended the first time.
 
     Edits may have given the network another structure than what was asked for builds: the run's
     model is loaded into the network that came of it.
     """
-    story, training, folder = session.story, session.training, session.run
-    for step in session.steps():
+    story, training, folder = runner.story, runner.training, runner.run
+    for step in runner.steps():
         if view is not None:
             view.step(step.number, training.plan.epochs * training.plan.steps_per_epoch)
     if first is not None:
         story.compare(first)
     model = training.model()
-    model.provenance, model.rows = session.more["origin"], row_numbers(story.splits)
+    model.provenance, model.rows = runner.more["origin"], row_numbers(story.splits)
     story.predict(model)
     model.save(folder / BUNDLE)
     story.end(folder, folder / BUNDLE)

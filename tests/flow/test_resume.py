@@ -374,13 +374,13 @@ FIT = ["fit", "penguins.csv", "--target", "species", "--epochs", "40", "--patien
        "cpu", "--learning-rate", "0.003", "--ema", "0.99"]  # fmt: skip
 SLOW = """
 import sys, time
-from sightline import cli, session
-steps = session.Session.steps
+from sightline import cli, runner
+steps = runner.Runner.steps
 def slowly(self):
     for step in steps(self):
         time.sleep(0.01)
         yield step
-session.Session.steps = slowly
+runner.Runner.steps = slowly
 sys.argv[0] = "sightline"
 cli.main()
 """

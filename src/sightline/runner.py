@@ -26,7 +26,7 @@ from sightline.train.training import Training
 from sightline.train.watch import Watch
 
 
-class Session:
+class Runner:
     """The training of one fit, with all that looks on.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 import sightline as sl
 from sightline.contracts import Deepen, Freeze, SetBatchSize, SetLearningRate, Stop, Widen
 from sightline.errors import DataError, Interrupted, NetworkError, OptionError, RunError
-from sightline.session import edits_of, heard, send_and_wait
+from sightline.runner import edits_of, heard, send_and_wait
 from sightline.trace.records import FILE, Trace
 from sightline.train.checkpoints import FIRST, FOLDER, read_newest
 from sightline.train.commands import send
@@ -125,7 +125,7 @@ def test_cut_behind_its_training(here, monkeypatch):
 
 def test_cut_before_its_first_checkpoint(here, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("sightline.session.Session.steps", lambda *_: cut())
+        patch.setattr("sightline.runner.Runner.steps", lambda *_: cut())
         with pytest.raises(Cut):
             fit()
     with pytest.raises(RunError, match=r"r has no checkpoint to go on from\. .*fit again"):
@@ -441,7 +441,7 @@ def test_a_command_is_answered(here):
 
 def test_a_refused_command_is_answered(here, monkeypatch):
     done = []
-    monkeypatch.setattr("sightline.session.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("sightline.runner.time.sleep", lambda seconds: None)
 
     def ask():
         done.append(send_and_wait(here / "r", [Widen("hidden.9", 80), SetLearningRate(0.1)], 20))
