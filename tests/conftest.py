@@ -1,6 +1,9 @@
 """What the tests share: the penguins, prepared tables, and the command line."""
 
 import io
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -63,6 +66,28 @@ def sightline(monkeypatch):
         return Said(code, text, errors)
 
     return run
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a file system of a size such as "64k", and say where it is."""
+    mounted = []
+
+    def mount(size):
+        if not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("mount"):
+            pytest.skip("mounting a small file system needs root on Linux")
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+        done = subprocess.run(command, capture_output=True)
+        if done.returncode:
+            pytest.skip(f"mounting is not allowed here: {done.stderr.decode().strip()}")
+        mounted.append(disk)
+        return disk
+
+    yield mount
+    for disk in mounted:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.fixture(scope="session")

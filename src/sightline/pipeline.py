@@ -7,7 +7,7 @@ import shutil
 import time as clock
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,7 +33,7 @@ from sightline.provenance import provenance, read_again, row_numbers
 from sightline.run import BUNDLE, Run
 from sightline.runner import Runner, edits_left, edits_of
 from sightline.story import Story
-from sightline.trace.records import Trace, being_written, find, read_records, taken
+from sightline.trace.records import Trace, being_written, busy, find, read_records, taken
 from sightline.train.checkpoints import SECONDS, check_rhythm, read_first, read_newest, restore
 from sightline.train.optimizers import OptimizerMaker
 from sightline.train.plan import check_seed, settle_batch_size
@@ -198,9 +198,7 @@ def resume(
     if find(records, "run", "end"):
         return Run(folder, network=network)
     if being_written(folder):
-        raise RunError(
-            f"Another process is making the run {folder}.", "Wait for its end, or stop it."
-        )
+        raise busy(folder)
     saved = read_newest(folder)
     with _telling(view, quiet, folder, saved.more["records"]) as (trace, view):
         story = Story(trace, saved.state["settings"]["seed"])
@@ -300,10 +298,9 @@ def _training(
     network: nn.Module | NetworkMaker | str | None, prepared: Prepared, settings: Settings
 ) -> Training:
     """Build the network, its first weights drawn from the seed, and its training."""
-    options = {f.name: getattr(settings, f.name) for f in fields(settings)}
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        return Training(make_network(network, prepared.spec), prepared, **options)
+        return Training(make_network(network, prepared.spec), prepared, **settings.options())
 
 
 def _train_and_end(

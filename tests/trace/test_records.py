@@ -2,7 +2,6 @@ import errno
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -343,26 +342,16 @@ def test_other_faults_of_a_disk_are_raised_at_once(tmp_path, monkeypatch):
     assert ns(tmp_path / "run") == [0]
 
 
-def test_a_disk_that_is_really_full(tmp_path):
-    if not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("mount"):
-        pytest.skip("mounting a small file system needs root on Linux")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    mounted = subprocess.run(command, capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"mounting is not allowed here: {mounted.stderr.decode().strip()}")
-    try:
-        (disk / "stuff").write_bytes(bytes(30_000))
-        trace = Trace()
-        trace.save_to(disk / "run")
-        for n in range(5):
-            trace.write("train", "epoch", {"n": n, "text": "x" * 10_000})
-        data = (disk / "run" / FILE).read_bytes()
-        assert data.endswith(b"\n")
-        assert 1 <= data.count(b"\n") < 5
-        (disk / "stuff").unlink()
-        trace.close()
-        assert ns(disk / "run") == [0, 1, 2, 3, 4]
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+def test_a_disk_that_is_really_full(small_disk):
+    disk = small_disk("64k")
+    (disk / "stuff").write_bytes(bytes(30_000))
+    trace = Trace()
+    trace.save_to(disk / "run")
+    for n in range(5):
+        trace.write("train", "epoch", {"n": n, "text": "x" * 10_000})
+    data = (disk / "run" / FILE).read_bytes()
+    assert data.endswith(b"\n")
+    assert 1 <= data.count(b"\n") < 5
+    (disk / "stuff").unlink()
+    trace.close()
+    assert ns(disk / "run") == [0, 1, 2, 3, 4]

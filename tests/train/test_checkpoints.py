@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import zipfile
 from functools import partial
 
@@ -681,37 +680,23 @@ def test_a_full_disk_keeps_the_older_ones_and_training_goes_on(species, tmp_path
     ]  # fmt: skip
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1 MiB."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("mount"):
-        pytest.skip("mounting a small file system needs root on Linux")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    mounted = subprocess.run(command, capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"mounting is not allowed here: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
 def test_a_disk_that_is_really_full(species, small_disk):
+    disk = small_disk("1m")
     training = started(CASES["plain"], {"species": species}, None)
-    keeper = Checkpoints(training, small_disk, seconds=None)
+    keeper = Checkpoints(training, disk, seconds=None)
     assert keeper.save()
     next(training.steps())
-    stuff = small_disk / "stuff"
+    stuff = disk / "stuff"
     with stuff.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(bytes(4096)):
             pass
     assert keeper.save() is None
-    assert names(small_disk) == [FIRST]
+    assert names(disk) == [FIRST]
     assert training.events[-1].said.startswith("no checkpoint at step 1: No space left on device")
     stuff.unlink()
     assert keeper.save()
-    assert names(small_disk) == [FIRST, step_name(1)]
-    assert sl.Training.resume(small_disk, species).progress.steps == 1
+    assert names(disk) == [FIRST, step_name(1)]
+    assert sl.Training.resume(disk, species).progress.steps == 1
 
 
 # ------------------------------------------------------------- what must be given again

@@ -8,6 +8,7 @@ and residual hidden layers may stand, because what mixes units, such as a LayerN
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -195,6 +196,17 @@ def parameters_below(network: nn.Module, name: str) -> list[tuple[str, nn.Parame
     return found
 
 
+def corner(shape: Sequence[int]) -> tuple[slice, ...]:
+    """Return the index of what a tensor held before it grew: new entries come last everywhere.
+
+    Example:
+        >>> from sightline.build.surgery import corner
+        >>> corner((2, 3))
+        (slice(0, 2, None), slice(0, 3, None))
+    """
+    return tuple(slice(0, size) for size in shape)
+
+
 # ------------------------------------------------------------- helpers
 
 
@@ -270,11 +282,11 @@ def _grow_inputs(linear: nn.Linear, width: int) -> None:
 
 def _grown(old: Tensor, fresh: Tensor) -> nn.Parameter:
     values = fresh.detach().clone()
-    values[tuple(slice(0, size) for size in old.shape)] = old.detach()
+    values[corner(old.shape)] = old.detach()
     return nn.Parameter(values, requires_grad=old.requires_grad)
 
 
 def _padded(old: Tensor, shape: tuple[int, ...]) -> Tensor:
     values = old.new_zeros(shape)
-    values[tuple(slice(0, size) for size in old.shape)] = old.detach()
+    values[corner(old.shape)] = old.detach()
     return values

@@ -154,6 +154,11 @@ def taken(folder: Path) -> RunError:
     )
 
 
+def busy(folder: Path) -> RunError:
+    """Return the error for a run that another process is making."""
+    return RunError(f"Another process is making the run {folder}.", "Wait for its end, or stop it.")
+
+
 def finite(value: Any) -> Any:
     """Turn numbers that JSON lacks into the strings "NaN", "Infinity" and "-Infinity".
 
@@ -294,6 +299,4 @@ def _lock(file: FileIO, folder: Path) -> None:
     try:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise RunError(
-            f"Another process is making the run {folder}.", "Wait for its end, or stop it."
-        ) from error
+        raise busy(folder) from error

@@ -310,7 +310,6 @@ def restore(
     try:
         progress = Progress.from_json(state["progress"])
         settings = Settings.from_json(state["settings"], optimizer=optimizer, schedule=schedule)
-        options = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
         maker = network_maker(state["network"], network, sources)
         with torch.random.fork_rng(devices=[]):  # what a network draws and keeps in no state
             torch.manual_seed(settings.seed)
@@ -321,7 +320,7 @@ def restore(
                 f"of {shorten(state['printed'], 300)}.",
                 "Give the same network again: network=...",
             )
-        training = Training(first, prepared, **options, plan=Plan(**state["plan"]))
+        training = Training(first, prepared, **settings.options(), plan=Plan(**state["plan"]))
         training.sources, training.first_network = sources, state["network"]
         training.first_printed = state["printed"]
         training.last_gradient_norm = state["gradient_norm"]

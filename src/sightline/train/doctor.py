@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from sightline.build.parts import HiddenLayer
 from sightline.predict.path import stops
 from sightline.train.observations import Layer
+from sightline.train.weights import norm
 
 STEPS_BETWEEN = 64
 BOUNDS: dict[type[Any], tuple[float, float]] = {
@@ -79,7 +79,7 @@ class Examination:
         values = [p.detach() for p in parameters]
         changes = [p.detach() - self._before[id(p)] for p in parameters if id(p) in self._before]
         gradients = [p.grad for p in parameters if p.grad is not None]
-        weight, change, gradient = _norm(values), _norm(changes), _norm(gradients)
+        weight, change, gradient = norm(values), norm(changes), norm(gradients)
         count = sum(g.numel() for g in gradients)
         return Layer(
             name=name, title=title, mean=mean, deviation=deviation, zero=zero, dead=dead,
@@ -103,9 +103,3 @@ def _outputs(module: nn.Module, output: Tensor) -> list[Tensor]:
         values.mean(), values.std(correction=0), zeros.float().mean(),
         zeros.all(dim=0).float().mean(), saturated,
     ]  # fmt: skip
-
-
-def _norm(tensors: list[Any]) -> float:
-    if not tensors:
-        return 0.0
-    return float(torch.stack(torch._foreach_norm(tensors)).norm())

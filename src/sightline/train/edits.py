@@ -84,28 +84,28 @@ def check_edit(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None)
     """Try an edit on a copy, before it is queued.
 
     Returns:
-        The network as it would be.
+        The network as it would be; itself where the edit leaves it alone.
 
     Raises:
         OptionError: A name or value that makes no sense.
         NetworkError: The network cannot be changed so, or would not fit the table.
     """
-    tried = copy.deepcopy(network)
-    with torch.random.fork_rng(devices=[]):
-        if isinstance(edit, STRUCTURAL):
-            tried = restructure(edit, tried, spec, sources)
+    if isinstance(edit, STRUCTURAL):
+        with torch.random.fork_rng(devices=[]):
+            tried = restructure(edit, copy.deepcopy(network), spec, sources)
             check_network(tried, spec)
-        elif isinstance(edit, Freeze | Unfreeze):
-            _freeze(edit, tried)
-        elif isinstance(edit, SetLearningRate | SetWeightDecay):
-            value = edit.value
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):  # fmt: skip
-                raise OptionError(
-                    f"{type(edit).__name__} has {value!r}.", "Give a number from 0 up."
-                )
-        elif isinstance(edit, SetBatchSize | SetEpochs | SetMicroBatch):
-            check_whole(type(edit).__name__, edit.value)
-    return tried
+        return tried
+    if isinstance(edit, Freeze | Unfreeze):
+        tried = copy.deepcopy(network)
+        _freeze(edit, tried)
+        return tried
+    if isinstance(edit, SetLearningRate | SetWeightDecay):
+        value = edit.value
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):  # fmt: skip
+            raise OptionError(f"{type(edit).__name__} has {value!r}.", "Give a number from 0 up.")
+    elif isinstance(edit, SetBatchSize | SetEpochs | SetMicroBatch):
+        check_whole(type(edit).__name__, edit.value)
+    return network
 
 
 def restructure(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None) -> nn.Module:
@@ -256,8 +256,8 @@ def _restructure(edit: Edit, training: Training) -> tuple[str, dict[str, Any]]:
     if training.average is not None:
         for name, origin in origins.items():
             if id(origin) in averages:
-                place = tuple(slice(0, size) for size in origin.shape)
-                training.average.values[name][place] = averages[id(origin)]
+                values_now = training.average.values[name]
+                values_now[surgery.corner(origin.shape)] = averages[id(origin)]
     gone = [name for name in old if name not in ways and not any(p is old[name] for p in origins.values())]  # fmt: skip
     return _sentence(edit, ways, gone), {"parameters": ways, "gone": gone, "network": str(network)}
 
@@ -287,7 +287,7 @@ def _carry_values(network: nn.Module, values: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             if name in values and _fits(values[name], tensor):
-                tensor[tuple(slice(0, size) for size in values[name].shape)] = values[name]
+                tensor[surgery.corner(values[name].shape)] = values[name]
 
 
 def _matrices(optimizer: Optimizer) -> set[int]:
@@ -310,7 +310,7 @@ def _padded_state(state: Mapping[str, Any], old: Tensor, new: Tensor) -> dict[st
             if value.shape != old.shape:
                 return {}
             grown = value.new_zeros(new.shape)
-            grown[tuple(slice(0, size) for size in old.shape)] = value
+            grown[surgery.corner(old.shape)] = value
             value = grown
         padded[key] = value
     return padded

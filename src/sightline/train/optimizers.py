@@ -121,14 +121,7 @@ class AdamW(torch.optim.AdamW):
     def _list(self, group: dict[str, Any]) -> _Lists:
         # Frozen ones too: they have no gradient now, and may have one tomorrow.
         params = list(group["params"])
-        for p in params:
-            if not self.state[p]:
-                where = p.device if p.device.type == "cuda" else "cpu"
-                self.state[p].update(
-                    step=torch.zeros((), dtype=torch.float32, device=where),
-                    exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p),
-                )  # fmt: skip
-        states = [self.state[p] for p in params]
+        states = [_moments(self.state[p], p) for p in params]
         counts = [state["step"].clone() for state in states]
         if len({float(count) for count in counts}) == 1:  # one count for all: one addition a step
             counts = counts[:1] * len(counts)
@@ -152,6 +145,17 @@ class AdamW(torch.optim.AdamW):
             [lists.params[i] for i in used], [lists.means[i] for i in used],
             [lists.squares[i] for i in used], steps, steps,
         )  # fmt: skip
+
+
+def _moments(state: dict[str, Any], p: Tensor) -> dict[str, Any]:
+    """Return AdamW's state of a parameter, made if there is none: no steps, no moments."""
+    if not state:
+        where = p.device if p.device.type == "cuda" else "cpu"  # as the fused kernel wants it
+        state.update(
+            step=torch.zeros((), dtype=torch.float32, device=where),
+            exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p),
+        )  # fmt: skip
+    return state
 
 
 class MuonAdamW(Optimizer):
@@ -211,14 +215,7 @@ class MuonAdamW(Optimizer):
                 p.sub_(move.reshape(p.shape), alpha=group["lr"] * scale)
 
     def _adamw(self, group: Mapping[str, Any], params: list[nn.Parameter]) -> None:
-        for p in params:
-            if not self.state[p]:
-                where = p.device if p.device.type == "cuda" else "cpu"
-                self.state[p].update(
-                    step=torch.zeros((), device=where),
-                    exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p),
-                )  # fmt: skip
-        states = [self.state[p] for p in params]
+        states = [_moments(self.state[p], p) for p in params]
         adamw(
             list(params), [p.grad for p in params if p.grad is not None],
             [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states], [],

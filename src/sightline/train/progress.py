@@ -25,7 +25,6 @@ class Progress:
         steps: Weight updates done, skipped ones counted.
         epoch: The epoch under way.
         rows: Rows of it that are done.
-        epoch_steps: Steps of it that are done.
         seconds: Of this epoch's steps.
         elapsed: Seconds of training in all, validation included.
         history: The records of the epochs done, the untrained network's first.
@@ -46,7 +45,6 @@ class Progress:
     steps: int = 0
     epoch: int = 1
     rows: int = 0
-    epoch_steps: int = 0
     seconds: float = 0.0
     elapsed: float = 0.0
     history: list[EpochRecord] = field(default_factory=list)

@@ -103,9 +103,13 @@ class Settings:
                 )
         return cls(**given)
 
+    def options(self) -> dict[str, Any]:
+        """Return the settings as the arguments of `sl.Training`."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; an optimizer or schedule of your own is said to be one."""
-        said = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        said = self.options()
         for name in ("optimizer", "schedule"):
             if not isinstance(said[name], str):
                 said[name] = CUSTOM

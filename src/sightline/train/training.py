@@ -61,7 +61,7 @@ from sightline.train.progress import STEPS_TOGETHER, Progress, Sums
 from sightline.train.randomness import Randomness
 from sightline.train.schedules import LearningRate
 from sightline.train.settings import ClassWeights, Settings
-from sightline.train.weights import Average, Kept
+from sightline.train.weights import Average, Kept, norm
 
 UNTRAINED_ROWS = 10_000
 
@@ -561,8 +561,8 @@ class Training:
         loss, metric = self.sums.means()
         if not len(self.valid.row) and (progress.bad_in_a_row or not self._weights_are_finite()):
             loss = math.nan  # no validation loss would tell
-        norm, number = self.gradient_norm(), progress.epoch
-        self._record(number, loss, metric, norm, progress.seconds, progress.rows)
+        gradient, number = self.gradient_norm(), progress.epoch
+        self._record(number, loss, metric, gradient, progress.seconds, progress.rows)
         progress.epoch, progress.rows, progress.seconds = number + 1, 0, 0.0
         self.sums = Sums(self.task)
         watched = progress.numbers[-1].watched
@@ -585,9 +585,7 @@ class Training:
     def gradient_norm(self) -> float:
         """Return the norm of the last step's gradients, which a checkpoint does not keep."""
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        if not gradients:
-            return self.last_gradient_norm
-        return float(torch.stack(torch._foreach_norm(gradients)).norm())
+        return norm(gradients) if gradients else self.last_gradient_norm
 
     def _weights_are_finite(self) -> bool:
         norms = torch._foreach_norm([p.detach() for p in self.network.parameters()])

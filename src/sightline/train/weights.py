@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -105,3 +105,17 @@ class Kept:
 
 def _tensors(network: nn.Module) -> list[Tensor]:
     return [*network.parameters(), *network.buffers()]
+
+
+def norm(tensors: Sequence[Tensor]) -> float:
+    """Return the Euclidean norm of all elements of some tensors together; 0 without any.
+
+    Example:
+        >>> import torch
+        >>> from sightline.train.weights import norm
+        >>> norm([torch.tensor([3.0]), torch.tensor([4.0])]), norm([])
+        (5.0, 0.0)
+    """
+    if not tensors:
+        return 0.0
+    return float(torch.stack(torch._foreach_norm(list(tensors))).norm())
