@@ -1,9 +1,9 @@
-# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+# Each of these does all the set-up on a fresh machine: `make demo`, `make test`, `make docs`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sightline demo
@@ -21,6 +21,10 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Into site/, to be opened from the disk. A broken link or any other warning ends it.
+docs: $(VENV)/.docs
+	$(BIN)/zensical build --strict --clean
+
 # torch first and alone: its pinned version decides which build everything else meets.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -30,7 +34,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	if command -v npm >/dev/null; then npm install --silent --no-package-lock --prefix tests/page; fi
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist runs
+	rm -rf $(VENV) build dist runs site

@@ -1,6 +1,7 @@
 """The command line, in-process; tests/flow starts it for real."""
 
 import csv
+import importlib.util
 import json
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from sightline.errors import Interrupted
 
 COMMANDS = ["demo", "fit", "resume", "replay", "edit", "compare", "predict", "evaluate", "explain",
-            "inspect", "quiz"]  # fmt: skip
+            "importance",
+            "inspect", "live", "quiz", "report"]  # fmt: skip
 
 
 @pytest.fixture
@@ -79,6 +81,8 @@ def test_help_lists_every_command(sightline):
         (["explain", "runs/a", "penguins.csv", "--row", "344"], ["no row 344", "0 to 343"]),
         (["explain", "runs/a", "penguins.csv", "--row", "-1"], ["no row -1"]),
         (["quiz", "nowhere"], ["nowhere is no run folder"]),
+        (["report", "nowhere", "--png", "new"], ["nowhere is no run folder"]),
+        (["report", "runs/a", "--png", "penguins.csv"], ["penguins.csv: File exists"]),
         (["resume", "nowhere"], ["nowhere is no run folder"]),
         (["resume", "runs/a", "--checkpoint-epochs", "0"], ["checkpoint_epochs is 0"]),
         (["replay", "nowhere"], ["nowhere is no run folder"]),
@@ -87,6 +91,12 @@ def test_help_lists_every_command(sightline):
         (["edit", "nowhere", "--stop"], ["nowhere is no run folder"]),
         (["edit", "runs/a", "--stop"], ["No process is making the run runs/a", "while it trains"]),
         (["edit", "runs/a"], ["There is no edit. Give one, such as --widen hidden.0=128."]),
+        (["edit", "runs/a", "--pause"], ["No process is making the run runs/a"]),
+        (["edit", "runs/a", "--pause", "--continue"], ["--pause, --continue, --one-epoch and edits are given together. Give one"]),
+        (["edit", "runs/a", "--one-epoch", "--stop"], ["are given together"]),
+        (["live", "nowhere"], ["nowhere is no run folder"]),
+        (["live", "runs/a", "--port", "65536"], ["65536"]),
+        (["live", "runs/a", "--host", "no.such.host.invalid"], ["The page cannot be served at no.such.host.invalid, port any"]),
         (["edit", "runs/a", "--widen", "hidden.0"], ["--widen is 'hidden.0'. Write LAYER=UNITS"]),
         (["edit", "runs/a", "--widen", "=3"], ["--widen is '=3'"]),
         (["edit", "runs/a", "--widen", "hidden.0=-3"], ["--widen is 'hidden.0=-3'"]),
@@ -182,6 +192,52 @@ def test_explain_a_row(sightline, here):
     assert [layer["name"] for layer in found["layers"]][-1] == "Output layer: Linear + softmax"
 
 
+def test_explain_shows_what_pushed_the_prediction(sightline, here):
+    said = sightline("explain", "runs/a", "penguins.csv", "--row", "20")
+    found = json.loads(sightline("explain", "runs/a", "penguins.csv", "--row", "20", "--json").out)
+    pushes = found["pushes"]
+    assert f"What pushed the probability of {found['prediction']}" in said.out
+    assert "Column | Value | Push" in " ".join(said.out.split())
+    for column, push in pushes["columns"]:
+        line = next(line for line in said.out.splitlines() if line.startswith(f"| {column} "))
+        assert f"| {found['raw'][column]} " in line
+        assert f"{push:+.3f}" in line or abs(push) < 0.001
+    assert "a typical row: the median" in said.out
+    assert f"from {pushes['permutations']} orders of the columns" in said.out
+    total = pushes["base"] + sum(push for _, push in pushes["columns"])
+    assert total == pytest.approx(pushes["value"], abs=1e-6)
+    assert pushes["value"] == pytest.approx(max(found["probabilities"]))
+
+
+def test_importance_on_the_test_rows(sightline, here):
+    found = json.loads(sightline("importance", "runs/a", "--json").out)
+    assert (found["metric"], found["part"], found["rows"]) == ("log_loss", "test", 34)
+    assert len(found["columns"]) == 7
+    said = sightline("importance", "runs/a")
+    assert said.code == 0
+    assert said.err == ""
+    assert "test: what each column is good for" in said.out
+    assert "Log loss rises by" in said.out
+    places = [said.out.index(f"| {one['column']} ") for one in found["columns"]]
+    assert places == sorted(places), "the most important first"
+    assert " ".join(found["sentence"].split()) in " ".join(said.out.split())
+
+
+def test_importance_on_other_rows(sightline, here):
+    options = ("--repeats", "2", "--seed", "3", "--json")
+    found = json.loads(sightline("importance", "runs/a", "penguins.csv", *options).out)
+    assert (found["part"], found["rows"], found["repeats"]) == ("penguins.csv", 344, 2)
+    again = sightline("importance", "runs/a", "penguins.csv", "--repeats", "2", "--json")
+    assert json.loads(again.out)["columns"] != found["columns"], "another seed"
+
+
+def test_importance_of_what_cannot_be_measured(sightline, here, tmp_path):
+    refused(sightline("importance", "runs/a", "--repeats", "0"), "repeats is 0")
+    refused(sightline("importance", "runs/a", "--seed", "-1"), "seed is -1")
+    (tmp_path / "x.csv").write_text("species\nAdelie\n")
+    refused(sightline("importance", "runs/a", tmp_path / "x.csv"), "the model needs")
+
+
 def test_evaluate_the_test_rows(sightline, here):
     metrics = json.loads(sightline("evaluate", "runs/a", "--json").out)
     assert metrics["part"] == "test"
@@ -213,6 +269,38 @@ def test_evaluate_needs_the_target(sightline, here, tmp_path):
     lines = (here / "penguins.csv").read_text().splitlines()
     (tmp_path / "x.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
     refused(sightline("evaluate", "runs/a", tmp_path / "x.csv"), "no column 'species', the target")
+
+
+def test_report_as_pictures_alone(sightline, here, tmp_path):
+    before = sorted(here.rglob("*"))
+    said = sightline("report", "runs/a", "--png", tmp_path / "png", "--svg", tmp_path / "svg")
+    assert (said.code, said.err) == (0, "")
+    written = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert sorted(said.out.split()) == list(map(str, written))
+    assert {path.suffix for path in written} == {".png", ".svg"}
+    assert {path.name for path in written} >= {"loss.png", "loss.svg", "confusion.png"}
+    assert sorted(here.rglob("*")) == before  # no page: it was not asked for
+
+
+def test_report_as_a_page_and_pictures(sightline, here, tmp_path):
+    page, folder = tmp_path / "page.html", tmp_path / "png"
+    said = sightline("report", "runs/a", "-o", page)
+    assert (said.code, said.out) == (0, f"{page}\n")
+    assert page.read_text().lower().startswith("<!doctype html>")
+    page.unlink()
+    found = json.loads(sightline("report", "runs/a", "-o", page, "--png", folder, "--json").out)
+    assert page.is_file()
+    assert found["report"] == str(page)
+    assert sorted(found["pictures"]) == sorted(map(str, folder.iterdir()))
+
+
+def test_pictures_without_matplotlib(sightline, here, tmp_path, monkeypatch):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    said = sightline("report", "runs/a", "--png", tmp_path / "png")
+    refused(said, "matplotlib, which is not installed", 'pip install "sightline[plot]"')
+    assert not (tmp_path / "png").exists()
 
 
 def quiz_of(folder):
@@ -365,3 +453,48 @@ def test_a_fault_of_ours_is_not_hidden(sightline, here, monkeypatch):
     monkeypatch.setattr(pipeline, "fit", broken)
     with pytest.raises(ZeroDivisionError, match="ours"):
         sightline("fit", "penguins.csv", "--target", "species")
+
+
+@pytest.mark.parametrize(
+    ("option", "control"),
+    [("--pause", "pause"), ("--continue", "continue"), ("--one-epoch", "one_epoch")],
+)
+def test_a_run_is_held_and_let_go_on(sightline, here, monkeypatch, option, control):
+    sent = []
+
+    def send(run, control, seconds):
+        sent.append((str(run), control, seconds))
+        return ["so be it"], control == "pause"
+
+    monkeypatch.setattr("sightline.runner.control_and_wait", send)
+    said = sightline("edit", "runs/a", option, "--wait", "3")
+    assert said == (2 if control == "pause" else 0, "so be it\n", "")
+    assert sent == [("runs/a", control, 3.0)]
+
+
+def test_the_page_without_what_it_needs(sightline, here, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *more: None if name == "uvicorn" else found(name, *more),
+    )
+    refused(sightline("live", "runs/a"), "Starlette and uvicorn", 'pip install "sightline[live]"')
+
+
+def test_live_goes_to_the_api(sightline, here, monkeypatch):
+    asked = []
+
+    def note(name):
+        def make(*arguments, live, **options):
+            asked.append((name, live))
+            raise Interrupted(2, "r", 1)
+
+        return make
+
+    for name in ("fit", "demo", "resume"):
+        monkeypatch.setattr(f"sightline.pipeline.{name}", note(name))
+    for options in ([], ["--live"]):
+        sightline("fit", "penguins.csv", "--target", "species", *options)
+        sightline("demo", *options)
+        sightline("resume", "runs/a", *options)
+    assert asked == [(name, live) for live in (False, True) for name in ("fit", "demo", "resume")]

@@ -29,7 +29,7 @@ def test_a_run_reopened(fitted):
     assert run.table.rows == 344
     assert run.find("run", "end")[0].body["bundle"].endswith("model.sightline")
     assert sorted(path.name for path in run.folder.iterdir()) == [
-        "checkpoints", "model.sightline", "trace.jsonl",
+        "checkpoints", "model.sightline", "report.html", "trace.jsonl",
     ]  # fmt: skip
 
 

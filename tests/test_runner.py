@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ import torch
 import sightline as sl
 from sightline.contracts import Deepen, Freeze, SetBatchSize, SetLearningRate, Stop, Widen
 from sightline.errors import DataError, Interrupted, NetworkError, OptionError, RunError
-from sightline.runner import edits_of, heard, send_and_wait
+from sightline.runner import control_and_wait, edits_of, heard, send_and_wait
+from sightline.story import Story
 from sightline.trace.records import FILE, Trace
 from sightline.train.checkpoints import FIRST, FOLDER, read_newest
-from sightline.train.commands import send
+from sightline.train.commands import drop, send
 
 
 class Cut(BaseException):
@@ -71,13 +73,19 @@ def here(tmp_path, monkeypatch, penguins):
 
 def plain(value):
     if isinstance(value, dict):
-        times = ("seconds", "rows_per_second", "validation_seconds", "bundle", "run", "next")
-        return {name: plain(item) for name, item in value.items() if name not in times}
-    return [plain(item) for item in value] if isinstance(value, list) else value
+        times = ("seconds", "rows_per_second", "validation_seconds")
+        places = ("bundle", "run", "next", "report")
+        return {name: plain(item) for name, item in value.items() if name not in times + places}
+    if isinstance(value, list):  # without the facts of a stage that its clock told
+        return [
+            plain(item) for item in value if not (isinstance(item, list) and item[:1] == ["time"])
+        ]
+    return value
 
 
 def told(run, without=()):
-    records = [r for r in sl.Run(run).records if r.type not in without]
+    """A run's records, but for those of its checkpoints: a resume writes one of its own."""
+    records = [r for r in sl.Run(run).records if r.type not in ("checkpoint", *without)]
     return [(r.stage, r.type, plain(r.body)) for r in records]
 
 
@@ -103,6 +111,77 @@ def test_checkpoints_of_a_fit(here):
     assert sorted(path.name for path in (only_ends.folder / FOLDER).iterdir()) == [
         FIRST, f"step-{27:012}.checkpoint",
     ]  # fmt: skip
+
+
+def checkpoints(run):
+    """The records of a run's checkpoints: steps, and what is on the disk of each newest one."""
+    bodies = [record.body for record in sl.Run(run).find("train", "checkpoint")]
+    sizes = {f"{FOLDER}/{path.name}": path.stat().st_size for path in Path(run, FOLDER).iterdir()}
+    newest = {body["file"]: body["bytes"] for body in bodies}
+    assert sizes.items() <= newest.items()  # older ones were removed
+    return [body["step"] for body in bodies]
+
+
+def test_each_checkpoint_has_its_record(here):
+    run = fit(checkpoint_epochs=1)
+    assert checkpoints("r") == [0, 9, 18, 27, 27]
+    first, second = [record.body for record in run.find("train", "checkpoint")][:2]
+    assert (first["epoch"], second["epoch"]) == (0, 1)
+    assert second["file"] == f"{FOLDER}/step-{9:012}.checkpoint"
+    assert second["said"] == "a checkpoint, from which the run can go on after step 9"
+    kinds = [record.type for record in run.records]
+    assert kinds.index("checkpoint") == kinds.index("plan") + 1
+
+
+def test_a_cut_run_has_one_record_of_each_checkpoint(here):
+    cut_fit()
+    assert checkpoints("r") == [0, 9]
+    sl.resume("r", quiet=True)
+    assert checkpoints("r") == [0, 9, 27]
+    attempts = [record.attempt for record in sl.Run("r").find("train", "checkpoint")]
+    assert attempts == [1, 2, 2]  # what goes on from a checkpoint writes it again
+
+
+@pytest.mark.parametrize("nth", [1, 2, 5])
+def test_cut_between_a_checkpoint_and_its_record(here, monkeypatch, nth):
+    """Before training, in it and behind it; and again in the first save of the life that follows."""
+    whole = fit("whole", checkpoint_epochs=1)
+    real, left = Story.checkpoint, [nth]
+
+    def checkpoint(story, training, path):
+        left[0] -= 1
+        if not left[0]:
+            raise Cut
+        real(story, training, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Story, "checkpoint", checkpoint)
+        with pytest.raises(Cut):
+            fit(checkpoint_epochs=1)
+        for _ in range(2):
+            left[0] = 1
+            with pytest.raises(Cut):
+                sl.resume("r", quiet=True, checkpoint_epochs=1)
+    run = sl.resume("r", quiet=True, checkpoint_epochs=1)
+    assert told("r") == told("whole")
+    assert run.metrics == whole.metrics
+    assert sorted(set(checkpoints("r"))) == [0, 9, 18, 27]
+
+
+def test_a_checkpoint_that_could_not_be_written_has_no_record(here, monkeypatch):
+    from sightline.train import checkpoints as module
+
+    real = module.write
+
+    def write(training, path, *more):
+        if training.progress.steps == 9:
+            raise OSError(28, "No space left on device")
+        real(training, path, *more)
+
+    monkeypatch.setattr(module, "write", write)
+    run = fit(checkpoint_epochs=1)
+    assert checkpoints("r") == [0, 18, 27, 27]
+    assert [record.body["step"] for record in run.find("train", "warning")] == [9]
 
 
 def test_a_complete_run_is_returned_as_it_is(here):
@@ -611,3 +690,192 @@ def test_an_interruption_says_when_no_checkpoint_could_be_written(here, monkeypa
         fit(view=View(_14=interrupt))
     warned = sl.Run("r").find("train", "warning")
     assert [record.body["step"] for record in warned] == [14]
+
+
+# ------------------------------------------------------------- held, asked, gone on with
+
+
+def ask(*commands, run="r"):
+    return lambda: [drop(Path(run), command) for command in commands]
+
+
+def later(seconds, *acts):
+    """Do things from another thread, each some time after the one before."""
+
+    def work():
+        for act in acts:
+            time.sleep(seconds)
+            act()
+
+    return lambda: threading.Thread(target=work, daemon=True).start()
+
+
+def controls(run="r"):
+    return [
+        (record.type, record.body["step"]) for record in sl.Run(run).records
+        if record.type in ("paused", "continued")
+    ]  # fmt: skip
+
+
+def test_a_pause_changes_nothing_but_the_record_of_it(here):
+    whole = fit("whole")
+    began = time.monotonic()
+    run = fit(view=View(
+        _4=ask({"pause": True}), _5=lambda: None,
+        _3=later(0.5, ask({"continue": True})),
+    ))  # fmt: skip
+    assert time.monotonic() - began >= 0.4
+    assert controls() == [("paused", 4), ("continued", 4)]
+    assert told("r", without=("paused", "continued")) == told("whole")
+    assert run.metrics == whole.metrics
+
+
+def test_one_epoch_at_a_time(here):
+    steps = [ask({"one_epoch": True}), ask({"one_epoch": True}), ask({"continue": True})]
+    fit(view=View(_4=ask({"pause": True}), _3=later(0.6, *steps)), epochs=4)
+    assert controls() == [
+        ("paused", 4), ("continued", 4), ("paused", 9), ("continued", 9), ("paused", 18), ("continued", 18),
+    ]  # fmt: skip
+    said = [record.body["said"] for record in sl.Run("r").find("train", "continued")]
+    assert said == [
+        "goes on to the end of epoch 1, then pauses", "goes on to the end of epoch 2, then pauses",
+        "goes on",
+    ]  # fmt: skip
+
+
+def test_one_epoch_that_is_the_last_ends_in_no_pause(here):
+    run = fit(view=View(_20=ask({"one_epoch": True})))
+    assert controls() == [("continued", 20)]
+    assert run.find("run", "end")
+
+
+def test_a_pause_after_one_epoch_was_asked_for_holds_at_once(here):
+    fit(
+        view=View(
+            _4=ask({"one_epoch": True}, {"pause": True}), _3=later(0.4, ask({"continue": True}))
+        )
+    )
+    assert controls() == [("continued", 4), ("paused", 4), ("continued", 4)]
+
+
+def test_edits_wait_for_the_end_of_a_pause_and_stop_ends_it(here):
+    view = View(
+        _4=ask({"pause": True}),
+        _3=later(0.3, edit(SetLearningRate(0.5)), edit(Widen("hidden.7", 9)), edit(Stop("enough"))),
+    )
+    run = fit(view=view)
+    types = [
+        (r.type, r.body["step"]) for r in run.records
+        if r.type in ("paused", "continued", "edit", "refused")
+    ]  # fmt: skip
+    assert types == [("paused", 4), ("refused", 4), ("continued", 4), ("edit", 4), ("edit", 4)]
+    assert run.find("train", "continued")[0].body["said"] == "goes on to stop"
+    assert run.find("train", "end")[0].body["stopped"].startswith("enough")
+
+
+def test_a_pause_does_not_count_for_the_time_limit(here):
+    view = View(_2=ask({"pause": True}), _1=later(3.0, ask({"continue": True})))
+    run = fit(view=view, time_limit=2.5, epochs=3, patience=None)
+    assert run.find("train", "end")[0].body["stopped"] == "all 3 epochs done"
+    assert run.find("run", "end")[0].body["seconds"] > 2.5
+
+
+def test_a_paused_fit_that_is_interrupted_goes_on_when_it_is_resumed(here):
+    whole = fit("whole")
+    stop = later(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted, match="after step 14; a checkpoint is written"):
+        fit(view=View(_14=ask({"pause": True}), _13=stop))
+    run = sl.resume("r", quiet=True)
+    assert controls() == [("paused", 14)]
+    assert told("r", without=("paused",)) == told("whole")
+    assert run.metrics == whole.metrics
+
+
+def test_a_pause_is_no_part_of_a_replay(here):
+    fit(
+        view=View(
+            _4=ask({"pause": True}),
+            _3=later(0.4, edit(SetLearningRate(0.02)), ask({"continue": True})),
+        )
+    )
+    again = sl.replay("r", to="again", quiet=True)
+    assert controls("again") == []
+    assert again.find("train", "replay")[0].body["identical"]
+    assert [r.body["step"] for r in again.find("train", "edit")] == [4]
+
+
+def test_a_file_saved_while_it_is_paused_is_used_when_it_goes_on(here, monkeypatch):
+    monkeypatch.setattr("sightline.train.watch.SECONDS", 0.0)
+    save_net()()
+    view = View(
+        _4=ask({"pause": True}), _3=later(0.4, save_net(activation="tanh"), ask({"continue": True}))
+    )
+    run = fit(view=view, network="net.py:Net", watch=True)
+    assert [r.body["step"] for r in run.find("train", "edit")] == [4]
+
+
+ROW = {"island": "Dream", "bill_length_mm": 46.5, "bill_depth_mm": 17.9, "flipper_length_mm": 192,
+       "body_mass_g": 3500, "sex": None, "year": 2007}  # fmt: skip
+
+
+def question(id_, row):
+    return {"explain": {"id": id_, "row": row}}
+
+
+def test_rows_are_explained_while_it_trains(here):
+    fit("whole")
+    bad = {"missing": {"island": "Dream"}, "unreadable": {**ROW, "year": "soon"},
+           "huge": {**ROW, "year": 10**400}}  # fmt: skip
+    asked = [question("1", ROW), *(question(name, row) for name, row in bad.items())]
+    run = fit(view=View(_5=ask(*asked), _26=ask(question("2", ROW)), _27=ask(question("3", ROW))))
+    answers = {record.body["id"]: record.body for record in run.find("predict", "asked")}
+    assert list(answers) == ["1", *bad, "2", "3"]
+    assert {name: (body["step"], body["epoch"]) for name, body in answers.items()} == {
+        "1": (5, 1), "missing": (5, 1), "unreadable": (5, 1), "huge": (5, 1), "2": (26, 3), "3": (27, 4),
+    }  # fmt: skip
+    for name, row in bad.items():
+        assert answers[name]["row"] == row
+        assert answers[name]["explanation"] is None
+        assert answers[name]["error"]
+    assert "bill_length_mm" in answers["missing"]["error"]
+    assert "soon" in answers["unreadable"]["error"]
+    assert answers["1"]["error"] is None
+    assert (
+        answers["1"]["explanation"]["probabilities"] != answers["2"]["explanation"]["probabilities"]
+    )
+    assert told("r", without=("asked",)) == told("whole")  # nothing drawn, nothing changed
+    last = run.model.explain(ROW).to_json()  # the best epoch is the last one here
+    assert run.find("train", "end")[0].body["best_epoch"] == 3
+    assert answers["3"]["explanation"]["probabilities"] == pytest.approx(
+        last["probabilities"], rel=1e-4
+    )
+
+
+def test_a_pause_and_its_end_from_another_process(here):
+    answers = []
+
+    def talk():
+        for control in ("pause", "one_epoch", "continue"):
+            answers.append(control_and_wait(Path("r"), control, 30))
+            if control == "pause":
+                answers.append(send_and_wait(Path("r"), [SetLearningRate(0.5)], 30))
+                answers.append(send_and_wait(Path("r"), [Widen("hidden.7", 9)], 30))
+        answers.append(send_and_wait(Path("r"), [Stop("enough")], 30))
+
+    talker = threading.Thread(target=talk)
+    # No step is taken before the pause is there: it trains slowly until it has been asked for.
+    slow = {f"_{step}": lambda: time.sleep(0.05) for step in range(3, 400)}
+    fit(view=View(_2=talker.start, **slow), epochs=30, patience=None)
+    talker.join(60)
+    assert answers == [
+        (["paused; edits that are sent now are made when it goes on"], False),
+        (["the run is paused: this is made when it goes on"], False),
+        ([answers[2][0][0]], True),
+        ([answers[3][0][0]], False),
+        (["goes on"], False),
+        (["enough"], False),
+    ]
+    assert "hidden.7" in answers[2][0][0]
+    assert answers[3][0][0].endswith(", then pauses")
+    with pytest.raises(RunError, match="No process is making the run r"):
+        control_and_wait(Path("r"), "pause", 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -153,6 +154,7 @@ network_option = click.option(
     "--network", metavar="FILE.py:CLASS", help="A network of your own: its class takes the spec."
 )
 model_argument = click.argument("model", type=click.Path())
+live_option = click.option("--live", is_flag=True, help="Show it in a browser while it happens.")
 
 
 # ------------------------------------------------------------- commands
@@ -161,13 +163,14 @@ model_argument = click.argument("model", type=click.Path())
 @cli.command()
 @click.option("--run", metavar="DIR", help="The run folder to make.  [default: runs/demo-TIME]")
 @click.option("--seed", default=0, show_default=True, help="Of data, split, weights and batches.")
+@live_option
 @quiet_option
 @json_option
-def demo(run: str | None, seed: int, quiet: bool, as_json: bool) -> None:
+def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> None:
     """Watch a small network learn three classes from ten numbers."""
     from sightline.pipeline import demo as run_demo
 
-    made = run_demo(run=run, seed=seed, quiet=quiet or as_json)
+    made = run_demo(run=run, seed=seed, live=live, quiet=quiet or as_json)
     if as_json:
         _print_json(_fitted(made))
 
@@ -211,6 +214,12 @@ def demo(run: str | None, seed: int, quiet: bool, as_json: bool) -> None:
 @click.option("--watch", is_flag=True, help="Load the file of --network anew whenever it is saved.")
 @checkpoint_options
 @click.option("--run", metavar="DIR", help="The run folder to make.  [default: runs/NAME-TIME]")
+@click.option(
+    "--report/--no-report",
+    default=True,
+    help="Explain sample rows, measure importance and write report.html at the end.  [default: yes]",
+)
+@live_option
 @quiet_option
 @json_option
 def fit(
@@ -233,6 +242,7 @@ def fit(
     "--watch", metavar="FILE.py:CLASS", help="Load it anew whenever it is saved from now on."
 )
 @checkpoint_options
+@live_option
 @quiet_option
 @json_option
 def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
@@ -281,14 +291,27 @@ def replay(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
 @click.option("--batch-size", type=int)
 @click.option("--epochs", type=int)
 @click.option("--stop", is_flag=True, help="End the training here, with all that follows.")
+@click.option("--pause", is_flag=True, help="Hold the training at its next step.")
+@click.option("--continue", "continue_", is_flag=True, help="Go on with a paused training.")
+@click.option("--one-epoch", is_flag=True, help="Go on to the end of the epoch, then pause.")
 @click.option(
     "--wait", default=30.0, show_default=True, help="Seconds to wait for what comes of it."
 )
 def edit(run: str, wait: float, **options: Any) -> None:
     """Change RUN while it trains in another process, at its next step."""
-    from sightline.runner import send_and_wait
+    from sightline.runner import control_and_wait, send_and_wait
 
-    said, refused = send_and_wait(Path(run), _edits(options), wait)
+    names = (("pause", "pause"), ("continue_", "continue"), ("one_epoch", "one_epoch"))
+    controls = [control for name, control in names if options.pop(name)]
+    if controls and (len(controls) > 1 or any(options.values())):
+        raise OptionError(
+            "--pause, --continue, --one-epoch and edits are given together.",
+            "Give one of them at a time.",
+        )
+    if controls:
+        said, refused = control_and_wait(Path(run), controls[0], wait)
+    else:
+        said, refused = send_and_wait(Path(run), _edits(options), wait)
     for sentence in said:
         click.echo(_safe(sentence))
     if refused:
@@ -324,12 +347,66 @@ def _edits(options: Mapping[str, Any]) -> list[Any]:
 
 
 @cli.command()
+@run_argument
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="[default: the same as before, or a free one]",
+)
+@click.option("--browser/--no-browser", default=False, help="Open the page.  [default: no]")
+@click.option("--of-fit", type=int, hidden=True)
+def live(run: str, host: str, port: int, browser: bool, of_fit: int | None) -> None:
+    """Show RUN in a browser, one that is being made or a finished one, until Ctrl-C."""
+    from importlib.util import find_spec
+
+    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+        raise OptionError(
+            "The live page needs Starlette and uvicorn, which are not installed.",
+            'Install them: pip install "sightline[live]"',
+        )
+    from sightline.page.server import serve
+
+    def ready(address: str) -> None:
+        if of_fit is not None:  # to the fit, in one line; then nothing holds its output open
+            click.echo(json.dumps({"address": address}))
+            _let_go_of_output()
+            return
+        click.echo(f"{_safe(run)} is shown at {address} until Ctrl-C.")
+        if browser:
+            click.launch(address)
+
+    serve(Path(run), host=host, port=port, of_fit=of_fit, ready=ready)
+
+
+def _let_go_of_output() -> None:
+    """Leave standard output and error to whoever reads them: a pipe ends when all have left it."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    sys.stdout.flush()
+    for number in (1, 2):
+        os.dup2(nothing, number)
+    os.close(nothing)
+
+
+@cli.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
+@click.option("--page", is_flag=True, help="Write a page with the runs side by side.")
+@click.option(
+    "-o", "--output", type=click.Path(), default="compare.html", show_default=True, help="The page."
+)
 @json_option
-def compare(runs: Sequence[str], as_json: bool) -> None:
+def compare(runs: Sequence[str], page: bool, output: str, as_json: bool) -> None:
     """Say in what RUNS differ, and how well each did."""
     from sightline.trace.compare import compare as run_compare
 
+    if page:
+        from sightline.page.report import write_comparison
+
+        written = write_comparison(runs, output)
+        if not as_json:
+            click.echo(f"{len(runs)} runs side by side: {_safe(str(written))}")
+            return
     said = run_compare(*runs)
     if as_json:
         _print_json(said)
@@ -441,6 +518,39 @@ def evaluate(
 
 @cli.command()
 @model_argument
+@click.argument("source", required=False)
+@click.option("--repeats", default=5, show_default=True, help="Shuffles of each column.")
+@click.option("--seed", default=0, show_default=True, help="Of the shuffles.")
+@click.option("--encoding", metavar="NAME", help="Of a text file that is not UTF-8.")
+@network_option
+@json_option
+def importance(
+    model: str,
+    source: str | None,
+    repeats: int,
+    seed: int,
+    encoding: str | None,
+    network: str | None,
+    as_json: bool,
+) -> None:
+    """Say how much worse MODEL gets without each column, on its own test rows or those of SOURCE."""
+    from sightline.provenance import importance as run_importance
+
+    loaded = _load(model, network)
+    if source is None:
+        found = run_importance(loaded, repeats=repeats, seed=seed)
+    else:
+        found = loaded.importance(source, repeats=repeats, seed=seed, encoding=encoding)
+    if as_json:
+        _print_json(found)
+        return
+    from sightline.trace.terminal import TerminalView
+
+    TerminalView().importance(found)
+
+
+@cli.command()
+@model_argument
 @click.argument("source")
 @click.option("--row", default=0, show_default=True, help="Which data row, counted from 0.")
 @click.option("--encoding", metavar="NAME", help="Of a text file that is not UTF-8.")
@@ -500,6 +610,30 @@ def inspect(source: str, as_json: bool, **options: Any) -> None:
         _print_json({"rows": table.rows, "skipped": table.skipped, "columns": table.summary()})
         return
     TerminalView().columns(table.summary(), notes)
+
+
+@cli.command()
+@run_argument
+@click.option("-o", "--output", type=click.Path(), help="The page.  [default: RUN/report.html]")
+@click.option("--png", metavar="DIR", help="Write pictures for slides instead, or as well with -o.")
+@click.option("--svg", metavar="DIR", help="The same as vector graphics, for papers.")
+@json_option
+def report(run: str, output: str | None, png: str | None, svg: str | None, as_json: bool) -> None:
+    """Write RUN as one HTML page, or as pictures."""
+    from sightline.trace.pictures import pictures
+
+    records, page = _records(run), None
+    drawn = pictures(records, png, "png") if png is not None else []
+    drawn += pictures(records, svg, "svg") if svg is not None else []
+    if output is not None or (png is None and svg is None):
+        from sightline.page.report import write_report
+
+        page = write_report(run, output)
+    if as_json:
+        _print_json({"report": page and str(page), "pictures": list(map(str, drawn))})
+        return
+    for path in [*drawn, *([page] if page else [])]:
+        click.echo(_safe(str(path)))
 
 
 @cli.command()

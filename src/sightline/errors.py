@@ -125,3 +125,16 @@ def shorten(text: str, width: int = 60) -> str:
         'aaaaaaaaaaaaaaaaaaaa... (100 characters)'
     """
     return text if len(text) <= width else f"{text[:width]}... ({len(text):,} characters)"
+
+
+def readable(value: float, digits: int = 4) -> str:
+    """Write a number for a sentence: so many significant digits, thousands parted, rarely an exponent.
+
+    Example:
+        >>> from sightline.errors import readable
+        >>> readable(22776.6), readable(0.43154), readable(-12.0), readable(0.0000123)
+        ('22,777', '0.4315', '-12', '1.23e-05')
+    """
+    if 1000 <= abs(value) < 1e15:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}"

@@ -27,14 +27,24 @@ from sightline.errors import OptionError, RunError
 from sightline.load.delimited import OnBadRows
 from sightline.load.split import split
 from sightline.load.table import Table, read
+from sightline.page.launch import LONGEST_START, live_page
+from sightline.page.report import FILE, write_report
 from sightline.predict.model import Model
 from sightline.prepare.prepared import Prepared, check_scaling, prepare
 from sightline.provenance import provenance, read_again, row_numbers
 from sightline.run import BUNDLE, Run
 from sightline.runner import Runner, edits_left, edits_of
 from sightline.story import Story
+from sightline.trace.notebook import NotebookView, in_kernel
 from sightline.trace.records import Trace, being_written, busy, find, read_records, taken
-from sightline.train.checkpoints import SECONDS, check_rhythm, read_first, read_newest, restore
+from sightline.train.checkpoints import (
+    SECONDS,
+    Saved,
+    check_rhythm,
+    read_first,
+    read_newest,
+    restore,
+)
 from sightline.train.optimizers import OptimizerMaker
 from sightline.train.plan import check_seed, settle_batch_size
 from sightline.train.settings import Settings
@@ -77,6 +87,8 @@ def fit(
     checkpoint_seconds: float | None = SECONDS,
     checkpoint_epochs: int | None = None,
     run: str | Path | None = None,
+    live: bool = False,
+    report: bool = True,
     quiet: bool = False,
     view: Progress | None = None,
     **settings: Any,
@@ -96,6 +108,10 @@ def fit(
         checkpoint_seconds, checkpoint_epochs: How often a checkpoint is written while it trains;
             there is one at the start and at the end as well.
         run: The run folder to make; None makes `runs/NAME-TIME`.
+        live: Show it in a browser while it happens, at an address that is printed and in
+            RUN/live.json. The page is a process of its own (extra "live"): training never waits
+            for it.
+        report: Explain sample rows, measure importance and write report.html at the end.
         quiet: Print nothing.
         view: What watches instead of the terminal.
         settings: Any other setting of `sl.Training` by name: epochs, batch_size, learning_rate,
@@ -124,8 +140,8 @@ def fit(
     if isinstance(network, str):
         network = load_class(network)
     folder = _run_folder(source, run)
-    with _telling(view, quiet) as (trace, view):
-        story = Story(trace, seed)
+    with live_page(folder, live, quiet) as tell_page, _telling(view, quiet) as (trace, view):
+        story = Story(trace, seed, report)
         table = source if isinstance(source, Table) else read(
             source, kinds=kinds, drop=drop, missing=missing, encoding=encoding, on_bad_rows=on_bad_rows
         )  # fmt: skip
@@ -135,10 +151,11 @@ def fit(
         )  # fmt: skip
         again = {
             "origin": provenance(source, table, splits, valid, test), "numeric": numeric,
-            "settings": asked.to_json(),
+            "settings": asked.to_json(), "report": report,
         }  # fmt: skip
         size = settle_batch_size(asked.batch_size, len(splits.train))
         story.load(table, splits, size, again)
+        tell_page(0)
 
         prepared = prepare(splits, numeric=numeric)
         story.prepare(prepared)
@@ -150,6 +167,7 @@ def fit(
 
         trace.save_to(folder)
         _keep_source(training.network, folder)
+        tell_page(LONGEST_START)
         story.plan(training)
         runner = Runner(
             story, training, folder, more=again, checkpoint_seconds=checkpoint_seconds,
@@ -169,6 +187,7 @@ def resume(
     watch: str | None = None,
     checkpoint_seconds: float | None = SECONDS,
     checkpoint_epochs: int | None = None,
+    live: bool = False,
     quiet: bool = False,
     view: Progress | None = None,
 ) -> Run:
@@ -180,7 +199,7 @@ def resume(
         network: A network of your own whose source the run does not keep.
         optimizer, schedule: Your own ones, where you gave any.
         watch: "file.py:Class" to load anew whenever it is saved from now on.
-        checkpoint_seconds, checkpoint_epochs, quiet, view: As in `fit`.
+        checkpoint_seconds, checkpoint_epochs, live, quiet, view: As in `fit`.
 
     Raises:
         RunError: It is no run, it was cut off before training, or it is still being made.
@@ -200,19 +219,23 @@ def resume(
     if being_written(folder):
         raise busy(folder)
     saved = read_newest(folder)
-    with _telling(view, quiet, folder, saved.more["records"]) as (trace, view):
-        story = Story(trace, saved.state["settings"]["seed"])
+    with (
+        live_page(folder, live, quiet) as tell_page,
+        _telling(view, quiet, folder, saved.more["records"]) as (trace, view),
+    ):
+        more = _asked(saved)
+        story = Story(trace, saved.state["settings"]["seed"], more["report"])
         table, splits = read_again(saved.more["origin"], source)
         story.take(table, splits)
         training = restore(
             saved, prepare(splits, numeric=saved.more["numeric"]), sources=folder / "sources",
             network=network, optimizer=optimizer, schedule=schedule,
         )  # fmt: skip
-        more = {name: saved.more[name] for name in ("origin", "numeric", "settings")}
         runner = Runner(
             story, training, folder, more=more, replayed=edits_left(records, saved, training),
             checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, watch=watch,
         )  # fmt: skip
+        tell_page(LONGEST_START)
         model = _train_and_end(runner, view)
     return Run(folder, network=model.network)
 
@@ -258,10 +281,10 @@ def replay(
             f"The training of {first} did not end.", f"Resume it: sightline resume {first}"
         )
     saved = read_first(first)
-    again = {name: saved.more[name] for name in ("origin", "numeric", "settings")}
+    again = _asked(saved)
     folder = _run_folder(f"{first.name}-replay", to)
     with _telling(view, quiet) as (trace, view):
-        story = Story(trace, saved.state["settings"]["seed"])
+        story = Story(trace, saved.state["settings"]["seed"], again["report"])
         table, splits = read_again(again["origin"], source)
         story.load(table, splits, saved.state["plan"]["batch_size"], again)
         prepared = prepare(splits, numeric=again["numeric"])
@@ -283,6 +306,12 @@ def replay(
         )  # fmt: skip
         model = _train_and_end(runner, view, ended[-1].body)
     return Run(folder, network=model.network)
+
+
+def _asked(saved: Saved) -> dict[str, Any]:
+    """Return what a fit was asked to do, from a checkpoint of it; older ones do not say "report"."""
+    more = {"report": True, **saved.more}
+    return {name: more[name] for name in ("origin", "numeric", "settings", "report")}
 
 
 def _is_recipe(network: Any, place: str | None) -> bool:
@@ -321,7 +350,9 @@ def _train_and_end(
     model.provenance, model.rows = runner.more["origin"], row_numbers(story.splits)
     story.predict(model)
     model.save(folder / BUNDLE)
-    story.end(folder, folder / BUNDLE)
+    story.end(folder, folder / BUNDLE, folder / FILE if story.report else None)
+    if story.report:
+        write_report(folder)
     return model
 
 
@@ -333,9 +364,11 @@ def _telling(
     if view is None and not quiet:
         from sightline.trace.terminal import TerminalView
 
-        view = TerminalView()
+        view = NotebookView() if in_kernel() else TerminalView()
     views = [view] if view else []
     trace = Trace(views) if folder is None else Trace.go_on(folder, records, views)
+    if isinstance(view, NotebookView):
+        view.begin(trace.records)
     try:
         yield trace, view
     finally:
@@ -348,6 +381,7 @@ def demo(
     *,
     run: str | Path | None = None,
     seed: int = 0,
+    live: bool = False,
     quiet: bool = False,
     view: Progress | None = None,
 ) -> Run:
@@ -359,6 +393,7 @@ def demo(
     Args:
         run: The run folder to make; None makes `runs/demo-TIME`.
         seed: Of the data, the split, the weights and the batches.
+        live: Show it in a browser while it happens, as in `fit`.
         quiet: Print nothing.
         view: What watches instead of the terminal.
 
@@ -372,7 +407,7 @@ def demo(
     return fit(
         table, "kind", valid=250, test=250, numeric="minmax",
         network=lambda spec: MLP(spec, hidden=[32]), epochs=5, batch_size=32, learning_rate=0.007,
-        weight_decay=0.01, patience=None, seed=seed, device="cpu", quiet=quiet, view=view,
+        weight_decay=0.01, patience=None, seed=seed, device="cpu", live=live, quiet=quiet, view=view,
         run=run if run is not None else _run_folder("demo", None),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ import torch
 from sightline.errors import DataError
 from sightline.load.split import Splits, split
 from sightline.load.table import Table, paths_again, read, take
+from sightline.predict.importance import importance as measure_importance
 from sightline.predict.model import Model
 
 MOST_HASHES = 100_000
@@ -32,6 +33,35 @@ def evaluate(model: Model) -> dict[str, Any]:
         >>> evaluate(run.model)["accuracy"] == run.metrics["accuracy"]
         True
     """
+    splits, part, rows = _held_out(model)
+    return {**measure_rows(model, splits, rows), "part": part}
+
+
+def importance(model: Model, *, repeats: int = 5, seed: int = 0) -> dict[str, Any]:
+    """Measure what each column is good for on a model's own test rows, read again.
+
+    Args:
+        model: The model.
+        repeats, seed: As in `Model.importance`, whose result this gives.
+
+    Raises:
+        DataError: As `evaluate`.
+        OptionError: As `Model.importance`.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.provenance import importance
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> importance(run.model)["part"]
+        'test'
+    """
+    splits, part, rows = _held_out(model)
+    found = model.predictions(subset(splits.table, rows))
+    return measure_importance(model, found, part, repeats=repeats, seed=seed)
+
+
+def _held_out(model: Model) -> tuple[Splits, str, np.ndarray]:
+    """Read a model's own table again, and name the rows to measure it on."""
     _, splits = training_data(model)
     held = {"test": model.rows["test"].numpy(), "validation": model.rows["valid"].numpy()}
     part = "test" if len(held["test"]) else "validation"
@@ -41,7 +71,7 @@ def evaluate(model: Model) -> dict[str, Any]:
             "The model was trained on every row: it has neither test nor validation rows.",
             "Give a file with rows to use.",
         )
-    return {**measure_rows(model, splits, rows), "part": part}
+    return splits, part, rows
 
 
 def overlap(model: Model, table: Table) -> tuple[int, int]:

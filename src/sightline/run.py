@@ -15,6 +15,8 @@ from sightline.errors import RunError
 from sightline.load.table import Table
 from sightline.predict.model import Model
 from sightline.provenance import training_data
+from sightline.trace import notebook
+from sightline.trace.pictures import Form, pictures
 from sightline.trace.records import find, number, read_records
 
 BUNDLE = "model.sightline"
@@ -90,6 +92,30 @@ class Run:
             DataError: It was a table in memory, is gone, or has changed.
         """
         return training_data(self.model)[0]
+
+    def pictures(self, folder: str | Path, form: Form = "png") -> list[Path]:
+        """Draw the run as files, for slides and papers: see `sightline.trace.pictures`.
+
+        Args:
+            folder: Where to write; it is made if need be.
+            form: "png" or "svg".
+
+        Returns:
+            The files, one a picture.
+
+        Raises:
+            OptionError: Another form, or matplotlib (`pip install "sightline[plot]"`) is missing.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run.pictures("slides", form="svg")[0].name
+            'loss.svg'
+        """
+        return pictures(self.records, folder, form)
+
+    def _repr_html_(self) -> str:
+        return notebook.of_run(self.records)
 
 
 def _epoch(body: Mapping[str, Any]) -> EpochRecord:

@@ -1,6 +1,7 @@
 """What looks on while a fit trains: checkpoints, commands, a watched file, signals, edits to replay.
 
-Each is a consumer of the training's steps, called after every one; none is inside the loop.
+Each is a consumer of the training's steps, called after every one; none is inside the loop. A pause
+is a consumer that takes its time: the training's own clock does not run meanwhile.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sightline.contracts import Edit, Record, Step, edit_from_json
+from sightline.contracts import Edit, Record, Step, Stop, edit_from_json
 from sightline.errors import Interrupted, RunError
+from sightline.page.asked import answer
 from sightline.story import Story
 from sightline.trace.records import being_written, read_records
 from sightline.train.checkpoints import Checkpoints, Saved
-from sightline.train.commands import FOLDER, Commands, send
+from sightline.train.commands import FOLDER, Command, Commands, drop, send
 from sightline.train.training import Training
 from sightline.train.watch import Watch
+
+PAUSED_LOOKS = 0.05  # seconds between two looks for commands and signals
 
 
 class Runner:
@@ -61,7 +65,9 @@ class Runner:
                 "later": [[step, edit.to_json()] for step, edit in self.replayed],
             },
         )  # fmt: skip
-        self.commands = Commands(training, run)
+        self.commands = Commands(training, run, self._obey)
+        self.paused = False
+        self._pause_at: int | None = None  # this many epochs are done
         self.watch = None if watch is None else Watch(training, watch, run / "sources")
         self.replayed = list(replayed)
 
@@ -73,20 +79,84 @@ class Runner:
         """
         with heard() as signals:
             if self.training.stopped is None and not signals:
-                self.checkpoints.save()
+                self._record(self.checkpoints.save())
             self._make_again()
             for step in self.story.steps(self.training):
                 yield step
                 self._make_again()
-                self.commands.after_step()
-                if self.watch is not None:
-                    self.watch.after_step()
+                self._look(signals)
                 if signals and self.training.stopped is None:
-                    written = self.checkpoints.save() is not None
+                    written = self._record(self.checkpoints.save())
                     self.story.catch_up(self.training)
                     raise Interrupted(signals[0], self.run, step.number, written)
-                self.checkpoints.after_step()
-            self.checkpoints.save()
+                self._record(self.checkpoints.after_step())
+            self._record(self.checkpoints.save())
+
+    def _record(self, checkpoint: Path | None) -> bool:
+        """Record a checkpoint, if one was written.
+
+        Its record follows it and is not among those that it counts: what goes on from a checkpoint
+        begins by writing it again, and its record with it. So each file has one record, and a process
+        killed between the two leaves nothing amiss.
+        """
+        if checkpoint is not None:
+            self.story.checkpoint(self.training, checkpoint)
+        return checkpoint is not None
+
+    def _look(self, signals: Sequence[int]) -> None:
+        """Take commands and a saved file; hold the training here for as long as it is paused."""
+        self.commands.after_step()
+        if self.watch is not None:
+            self.watch.after_step()
+        if self.training.stopped is not None:
+            return
+        if self._pause_at is not None and len(self.training.history) > self._pause_at:
+            self._pause()
+        while self.paused and not signals:
+            if any(isinstance(edit, Stop) for edit in self.training._queue):
+                self._go_on("goes on to stop")
+                break
+            self.story.catch_up(self.training)
+            time.sleep(PAUSED_LOOKS)
+            self.commands.read()
+            if self.watch is not None:
+                self.watch.after_step()
+
+    def _obey(self, command: Command) -> None:
+        """Follow a command that is no edit."""
+        if command.kind == "pause":
+            self._pause()
+        elif command.kind == "continue":
+            self._go_on("goes on")
+        elif command.kind == "one_epoch":
+            self._go_on(f"goes on to the end of epoch {self.training.progress.epoch}, then pauses")
+            self._pause_at = len(self.training.history)
+        else:
+            self._explain(command)
+
+    def _pause(self) -> None:
+        self.paused, self._pause_at = True, None
+        self._tell("paused", "paused; edits that are sent now are made when it goes on")
+
+    def _go_on(self, said: str) -> None:
+        self.paused, self._pause_at = False, None
+        self._tell("continued", said)
+
+    def _tell(self, type_: str, said: str) -> None:
+        progress = self.training.progress
+        self.story.catch_up(self.training)
+        self.story.trace.write("train", type_, {
+            "step": progress.steps, "epoch": progress.epoch, "said": said,
+        })  # fmt: skip
+
+    def _explain(self, command: Command) -> None:
+        """Follow a row through the network of now; whatever is wrong with it is said, not raised."""
+        progress = self.training.progress
+        self.story.catch_up(self.training)
+        said = f"asked after step {progress.steps:,}, in epoch {progress.epoch}"
+        self.story.trace.write("predict", "asked", answer(
+            lambda: self.training.model(best=False), command, progress.steps, progress.epoch, said
+        ))  # fmt: skip
 
     def _make_again(self) -> None:
         """Queue the edits that were made at this step the first time."""
@@ -124,28 +194,68 @@ def send_and_wait(run: Path, edits: Sequence[Edit], seconds: float) -> tuple[lis
     """Send edits to the process that makes a run, and wait for what comes of them.
 
     Returns:
-        A sentence for each record about them, and whether any was refused.
+        A sentence for each record about them, and whether any was refused. Of a run that is paused
+        the one sentence that they wait.
 
     Raises:
         RunError: Nobody makes the run, or nothing was heard in time.
     """
-    before, _ = read_records(run)
+    wanted = [edit.to_json() for edit in edits]
+    before = _records_of_now(run)
+    name = send(run, edits)
+    taken = 0
+    for records in _hear(run, len(before), name, seconds):
+        found = [
+            record for record in records
+            if record.type in ("edit", "refused")
+            and (record.body.get("edit") in wanted or record.body.get("file") == name)
+        ]  # fmt: skip
+        if len(found) >= len(wanted) or any("file" in record.body for record in found):
+            return _said(found)
+        taken += not (run / FOLDER / name).exists()
+        if taken > 3 and _is_paused([*before, *records]):  # it was read, and not refused
+            return ["the run is paused: this is made when it goes on"], False
+    raise AssertionError("hearing ends with an answer or an error")
+
+
+def control_and_wait(run: Path, control: str, seconds: float) -> tuple[list[str], bool]:
+    """Pause a run, or let it go on, and wait until it says so.
+
+    Args:
+        run: The run folder.
+        control: One of `sightline.train.commands.CONTROLS`.
+        seconds: How long to wait.
+
+    Returns:
+        A sentence for the record about it, and whether it was refused.
+
+    Raises:
+        RunError: Nobody makes the run, or nothing was heard in time.
+    """
+    wanted = "paused" if control == "pause" else "continued"
+    before = len(_records_of_now(run))
+    name = drop(run, {control: True})
+    for records in _hear(run, before, name, seconds):
+        found = [r for r in records if r.type == wanted or r.body.get("file") == name]
+        if found:
+            return _said(found[:1])
+    raise AssertionError("hearing ends with an answer or an error")
+
+
+def _records_of_now(run: Path) -> list[Record]:
+    records, _ = read_records(run)
     if not being_written(run):
         raise RunError(
             f"No process is making the run {run}.", "Edit a run while it trains; or fit again."
         )
-    name = send(run, edits)
-    wanted = [edit.to_json() for edit in edits]
+    return records
+
+
+def _hear(run: Path, before: int, name: str, seconds: float) -> Iterator[list[Record]]:
+    """Yield the training's records since a command was sent, again and again until the time is over."""
     deadline = time.monotonic() + seconds
     while True:
-        records = [
-            record for record in read_records(run)[0][len(before) :]
-            if record.stage == "train" and record.type in ("edit", "refused")
-            and (record.body.get("edit") in wanted or record.body.get("file") == name)
-        ]  # fmt: skip
-        refused = any(record.type == "refused" for record in records)
-        if len(records) >= len(wanted) or any("file" in record.body for record in records):
-            return [record.body["said"] for record in records], refused
+        yield [record for record in read_records(run)[0][before:] if record.stage == "train"]
         if time.monotonic() > deadline or not being_written(run):
             (run / FOLDER / name).unlink(missing_ok=True)
             raise RunError(
@@ -153,6 +263,16 @@ def send_and_wait(run: Path, edits: Sequence[Edit], seconds: float) -> tuple[lis
                 "Look at its records, and send the edit again.",
             )
         time.sleep(0.1)
+
+
+def _said(records: Sequence[Record]) -> tuple[list[str], bool]:
+    refused = any(record.type == "refused" for record in records)
+    return [record.body["said"] for record in records], refused
+
+
+def _is_paused(records: Sequence[Record]) -> bool:
+    told = [record.type for record in records if record.type in ("paused", "continued", "end")]
+    return told[-1:] == ["paused"]
 
 
 @contextmanager

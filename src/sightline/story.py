@@ -15,28 +15,43 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import torch
 from torch import nn
 
+from sightline.build.networks import BUILT_IN
+from sightline.build.units import show_units
 from sightline.contracts import Column, EventType, Step
+from sightline.load.batches import count_batches
 from sightline.load.split import Splits
 from sightline.load.table import Table
+from sightline.predict.attributions import rows_explained
 from sightline.predict.bundle import versions
-from sightline.predict.model import Model
-from sightline.predict.path import follow, stops
+from sightline.predict.curves import curves
+from sightline.predict.importance import importance
+from sightline.predict.model import Model, Predictions
+from sightline.predict.path import Explanation, follow, stops
+from sightline.predict.task import Task
+from sightline.predict.worst import worst
 from sightline.prepare.prepared import Prepared
-from sightline.provenance import measure_rows, subset
-from sightline.trace import lesson
-from sightline.trace.records import Trace
+from sightline.prepare.shown import show_row
+from sightline.provenance import subset
+from sightline.trace import code, lesson
+from sightline.trace.facts import facts, shapes
+from sightline.trace.maths import maths
+from sightline.trace.records import Trace, rounded
+from sightline.trace.terms import terms
 from sightline.train.checkpoints import weights_fingerprint
+from sightline.train.settings import Settings
 from sightline.train.training import Training
 
 
 class Story:
     """Turns what happens in a fit into records."""
 
-    def __init__(self, trace: Trace, seed: int) -> None:
+    def __init__(self, trace: Trace, seed: int, report: bool = True) -> None:
         self.trace = trace
         self.seed = seed
+        self.report = report  # False leaves out what the page alone shows
         self.began = self._last = time.perf_counter()
         told = Counter((record.stage, record.type) for record in trace.records)
         self._epochs_told = told["train", "epoch"]
@@ -74,17 +89,19 @@ class Story:
             "bytes": sum(data.nbytes for data in table.columns.values()), "seconds": seconds,
         }  # fmt: skip
         self.trace.write("lesson", "opening", lesson.opening(said, self.target))
-        self._begin("load")
+        asked_task = splits.target.task if splits.target_reason.endswith("as asked") else None
+        source = _nearby(asked["origin"]["source"])
+        self._begin("load", code.load(self._body("run", "start"), source, asked_task))
         said_table = self.trace.write("load", "table", said).body
         said_split = self.trace.write("load", "split", {
             "train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test),
             "how": splits.how, "sentence": splits.describe(),
         }).body  # fmt: skip
         batch = self.trace.write("load", "batch", {
-            "batch_size": batch_size, "batches": -(-len(splits.train) // batch_size),
+            "batch_size": batch_size, "batches": count_batches(len(splits.train), batch_size),
             "features": len(schema.features), "sentence": _samples(batch_size, schema.features),
         }).body  # fmt: skip
-        self._tell(lesson.load_stage(said_table, said_split, batch))
+        self._tell(lesson.load_stage(said_table, said_split, batch), seconds)
 
     def take(self, table: Table, splits: Splits) -> None:
         """Take the table of a run whose first stages are told already."""
@@ -92,26 +109,29 @@ class Story:
 
     def prepare(self, prepared: Prepared) -> None:
         """Tell stage 2: each column's way."""
-        self._begin("prepare")
+        self._begin("prepare", code.prepare(self._body("run", "start")))
         body = self.trace.write("prepare", "columns", {
             "scaling": prepared.transform.scaling, "ways": prepared.describe(),
             "notes": list(prepared.notes), "columns_in": len(self.splits.table.schema.features),
             "numbers": len(prepared.encoder.numbers), "flags": len(prepared.transform.flags),
             "codes": len(prepared.encoder.codes), "numeric_shape": list(prepared.train.numeric.shape),
-            "categorical_shape": list(prepared.train.categorical.shape), "seconds": self._lap(),
+            "categorical_shape": list(prepared.train.categorical.shape), "shown": self._shown(prepared),
+            "seconds": self._lap(),
         }).body  # fmt: skip
-        self._tell(lesson.prepare_stage(body, self._body("load", "split")))
+        self._tell(lesson.prepare_stage(body, self._body("load", "split")), body["seconds"])
 
     def build(self, training: Training) -> None:
         """Tell stage 3: the network's layers, with the shapes of one batch."""
+        seconds = self._lap()
         network, prepared, size = training.network, training.prepared, training.plan.batch_size
         spec, train = prepared.spec, prepared.train
-        layers, _ = follow(
+        layers, logits = follow(
             network, train.numeric[:size].to(training.device),
             train.categorical[:size].to(training.device),
         )  # fmt: skip
         counts = _parameter_counts(network)
-        self._begin("build")
+        described = {**training.first_network, "drawn": _drawn(training)}
+        self._begin("build", code.build(described, self.seed))
         said = self.trace.write("build", "network", {
             "class": type(network).__name__, "batch": size,
             "inputs": len(spec.numeric) + len(spec.categorical), "outputs": spec.outputs,
@@ -121,13 +141,25 @@ class Story:
                 {"name": layer.name, "shape": list(layer.shape), "parameters": counts.get(layer.name, 0)}
                 for layer in layers
             ],
-            "spec": spec.to_json(), "printed": str(network), "again": training.first_network,
+            "spec": spec.to_json(), "printed": str(network), "again": described,
+            "logits_shape": list(logits.shape), "logits_dtype": _dtype(logits),
+            "weight_bytes": sum(p.nbytes for p in network.parameters()),
+            "units": self._units(training), "seconds": seconds,
         }).body  # fmt: skip
-        self._tell(lesson.build_stage(said, self.target))
+        self._tell(lesson.build_stage(said, self.target), seconds)
 
     def plan(self, training: Training) -> None:
         """Begin stage 4: what was decided before the first step."""
-        self._begin("train")
+        start, network = self._body("run", "start"), self._body("build", "network")
+        asked, usual = start["settings"], Settings().to_json()
+        changed = {name: value for name, value in asked.items() if value != usual[name]}
+        task = training.task
+        scaled = (None, None) if task.classification else (task.center, task.scale)
+        self._begin("train", code.train(changed, network["again"], self.seed, {
+            "plan": asdict(training.plan), "settings": asked, "outputs": network["logits_shape"],
+            "center": scaled[0], "scale": scaled[1],
+            "weighted": training.prepared.train.weight is not None,
+        }))  # fmt: skip
         self.trace.write("train", "plan", asdict(training.plan))
 
     def steps(self, training: Training) -> Iterator[Step]:
@@ -149,10 +181,11 @@ class Story:
             "best_weights": weights_fingerprint(training.best.network),
             "seconds": sum(epoch.metrics["seconds"] for epoch in training.history),
         }).body  # fmt: skip
-        seen = self._body("train", "step")
-        self._tell(lesson.train_stage(
+        seen = self._bodies().get("train/step")
+        said = lesson.train_stage(
             self._body("train", "plan"), self._epochs(), end, self.target, seen
-        ))  # fmt: skip
+        )  # fmt: skip
+        self._tell(said, end["seconds"])
 
     def compare(self, first: Mapping[str, Any]) -> None:
         """Say whether a replayed training ended with the weights of the first, bit for bit."""
@@ -185,30 +218,32 @@ class Story:
 
     def predict(self, model: Model) -> None:
         """Tell stage 5: one row's path, the metrics, and what the run teaches."""
+        self._lap()
         splits = self.splits
-        parts = (("test", splits.test), ("validation", splits.valid), ("training", splits.train))
-        part, rows = next((name, rows) for name, rows in parts if len(rows))
+        part, rows = self._measured()
         row = int(rows[0])
         table = model.read(subset(splits.table, np.array([row])))
         explained = model.explain_rows(table, [0])[0].to_json()
-        truth = splits.table.cells(splits.target.name, row)
-        if splits.target.task == "classification":
-            truth = splits.target.classes[int(splits.labels(np.array([row]))[0])]
-        self._begin("predict")
+        truth = self._truth(row)
+        self._begin("predict", code.predict(part, row, self._body("train", "end")["edits"]))
         example = self.trace.write("predict", "example", {
             "row": row, "part": f"a {part} row", "truth": truth, "explanation": explained,
         }).body  # fmt: skip
-        metrics = {**measure_rows(model, splits, rows), "part": part}
-        said = self.trace.write("predict", "metrics", metrics).body
-        self._tell(lesson.predict_stage(example, said, self.target, self._body("build", "network")))
+        found = model.predictions(subset(splits.table, rows))
+        said = self.trace.write("predict", "metrics", {**model.measure(found), "part": part}).body
+        if self.report:
+            self._results(model, found, rows, part)
+            self._rows(model, found, part)
+        told = lesson.predict_stage(example, said, self.target, self._body("build", "network"))
+        self._tell(told, self._lap())
         self.trace.write("lesson", "insight", lesson.insight())
         self.trace.write("lesson", "quiz", lesson.quiz(
             self._body("train", "plan"), self._body("load", "split"), self._epochs(),
             self._body("train", "end"), example, self.target, self.seed,
         ))  # fmt: skip
 
-    def end(self, folder: Path, bundle: Path) -> None:
-        """Say where everything is, and what to type next."""
+    def end(self, folder: Path, bundle: Path, report: Path | None) -> None:
+        """Say where everything is (a report of all this comes next), and what to type."""
         model, run = shlex.quote(str(bundle)), shlex.quote(str(folder))
         commands = [f"sightline inspect {model}", f"sightline quiz {run}"]
         if self.table.paths:
@@ -220,11 +255,69 @@ class Story:
                 *commands,
             ]
         self.trace.write("run", "end", {
-            "run": str(folder), "bundle": str(bundle), "next": commands,
+            "run": str(folder), "bundle": str(bundle),
+            "report": None if report is None else str(report), "next": commands,
             "seconds": time.perf_counter() - self.began,
         })  # fmt: skip
 
+    def checkpoint(self, training: Training, path: Path) -> None:
+        """Tell of a checkpoint that was written; its epoch is that of the last step done."""
+        progress = training.progress
+        self.trace.write("train", "checkpoint", {
+            "step": progress.steps, "epoch": progress.epoch - (progress.rows == 0),
+            "said": f"a checkpoint, from which the run can go on after step {progress.steps:,}",
+            "file": f"{path.parent.name}/{path.name}", "bytes": path.stat().st_size,
+        })  # fmt: skip
+
     # ------------------------------------------------------------- helpers
+
+    def _rows(self, model: Model, found: Predictions, part: str) -> None:
+        """Follow a sample of rows through the network, and tell which columns matter.
+
+        Args:
+            model: The model.
+            found: Its predictions for the rows that it was measured on.
+            part: What these are called.
+        """
+        splits = self.splits
+        parts = (("validation", splits.valid), ("test", splits.test), ("training", splits.train))
+        shown, rows = next((name, rows) for name, rows in parts if len(rows))
+        most = rows_explained(len(model.encoder.ways))
+        sample, how = rows, f"all {len(rows):,} {shown} rows"
+        if len(rows) > most:
+            random = np.random.default_rng(self.seed)
+            sample = np.sort(random.choice(rows, most, replace=False))
+            how = f"{most} of the {len(rows):,} {shown} rows, drawn at random with the run's seed"
+        table = model.read(subset(splits.table, sample))
+        explained = model.explain_rows(table, list(range(len(sample))))
+        told = []
+        for row, one in zip(sample.tolist(), explained, strict=True):
+            truth = self._truth(row)
+            known = splits.target.task == "classification" and one.prediction is not None
+            told.append({
+                "row": row, "truth": truth, "right": one.prediction == truth if known else None,
+                "explanation": _shortened(one),
+            })  # fmt: skip
+        self.trace.write("predict", "rows", {
+            "part": shown, "of": len(rows), "sentence": how, "rows": told,
+        })  # fmt: skip
+        self.trace.write("predict", "importance", importance(model, found, part, seed=self.seed))
+
+    def _truth(self, row: int) -> Any:
+        """Return a row's class, or its number."""
+        target = self.splits.target
+        if target.task == "classification":
+            return target.classes[int(self.splits.labels(np.array([row]))[0])]
+        return self.splits.table.cells(target.name, row)
+
+    def _results(self, model: Model, found: Predictions, rows: np.ndarray, part: str) -> None:
+        """Tell where the model is right and where not, on the rows that it was measured on."""
+        truth, usable = model.truth(found)
+        target, values, truth = model.spec.target, found.values[usable], truth[usable]
+        self.trace.write("predict", "curves", {"part": part, **curves(target, values, truth)})
+        table = subset(found.table, np.flatnonzero(usable))
+        said = worst(target, values, truth, table, rows[usable])
+        self.trace.write("predict", "worst", {"part": part, **said})
 
     def _body(self, stage: str, type_: str) -> Mapping[str, Any]:
         return self.trace.find(stage, type_)[-1].body
@@ -232,11 +325,51 @@ class Story:
     def _epochs(self) -> list[Mapping[str, Any]]:
         return [record.body for record in self.trace.find("train", "epoch")]
 
-    def _begin(self, stage: str) -> None:
-        self.trace.write("lesson", "begin", lesson.begin(stage))
+    def _bodies(self) -> dict[str, Mapping[str, Any]]:
+        """Return the last body of each type of record, by "stage/type", and the first glass."""
+        found = {f"{record.stage}/{record.type}": record.body for record in self.trace.records}
+        glasses = self.trace.find("train", "step")
+        return {**found, "train/first_step": glasses[0].body} if glasses else found
 
-    def _tell(self, stage: dict[str, Any]) -> None:
-        self.trace.write("lesson", "stage", stage)
+    def _begin(self, stage: str, blocks: code.Blocks) -> None:
+        self.trace.write("lesson", "begin", {**lesson.begin(stage), "code": blocks})
+
+    def _tell(self, stage: dict[str, Any], seconds: float) -> None:
+        name, bodies = stage["name"], self._bodies()
+        self.trace.write("lesson", "stage", {
+            **stage, "facts": facts(name, bodies, seconds), "shapes": shapes(name, bodies),
+            "maths": maths(name, bodies), "terms": terms(name, bodies),
+        })  # fmt: skip
+
+    def _measured(self) -> tuple[str, np.ndarray]:
+        """Return the rows on which the model is measured, and what they are called."""
+        splits = self.splits
+        parts = (("test", splits.test), ("validation", splits.valid), ("training", splits.train))
+        return next((name, rows) for name, rows in parts if len(rows))
+
+    def _shown(self, prepared: Prepared) -> dict[str, Any]:
+        """Follow the row that is the example of stage 5 into its features."""
+        row = int(self._measured()[1][0])
+        target = None
+        if prepared.spec.target.task == "regression":
+            task = Task.fit(prepared.spec.target, prepared.train.target)
+            value = float(self.splits.labels(np.array([row]))[0])
+            target = {
+                "value": value, "center": task.center, "scale": task.scale,
+                "result": float(task.scaled(torch.tensor(value, dtype=torch.float64))),
+            }  # fmt: skip
+        table = subset(self.splits.table, np.array([row]))
+        return {"row": row, **show_row(prepared, table), "target": target}
+
+    def _units(self, training: Training) -> list[dict[str, Any]]:
+        """Open two units of the untrained network up, for the same row."""
+        prepared, (part, rows) = training.prepared, self._measured()
+        parts = {"test": prepared.test, "validation": prepared.valid, "training": prepared.train}
+        batch = parts[part]
+        names = [feature.name for feature in prepared.spec.numeric]
+        numeric, codes = (x[:1].to(training.device) for x in (batch.numeric, batch.categorical))
+        units = show_units(training.network, numeric, codes, names)
+        return [{"row": int(rows[0]), **unit} for unit in units]
 
     def _lap(self) -> float:
         """Return the seconds since the stage before."""
@@ -256,12 +389,45 @@ class Story:
         return [*notes, f"Split: {splits.describe()}."]
 
 
+def _shortened(explained: Explanation) -> dict[str, Any]:
+    """Round an explanation's numbers, but not those of the table: values, classes, predictions."""
+    exact = explained.to_json()
+    said = {**rounded(exact), **{name: exact[name] for name in ("raw", "classes", "prediction")}}
+    if exact["pushes"] is not None:
+        said["pushes"]["of"] = exact["pushes"]["of"]
+    return said
+
+
 def _samples(size: int, features: tuple[Column, ...]) -> str:
     codes = sum(column.kind in ("categorical", "boolean") for column in features)
     numbers = len(features) - codes
     parts = [f"{numbers} number{'s' if numbers != 1 else ''}"] if numbers else []
     parts += [f"{codes} categor{'ies' if codes != 1 else 'y'}"] if codes else []
     return f"{size} samples, each with {' and '.join(parts)}"
+
+
+def _nearby(path: str | None) -> str | None:
+    """Write a path as one types it: from here, where it lies below."""
+    here = Path.cwd()
+    if path is None or not Path(path).is_relative_to(here):
+        return path
+    return str(Path(path).relative_to(here))
+
+
+def _drawn(training: Training) -> bool:
+    """Tell whether a built-in network's first weights are those that the seed draws."""
+    described = training.first_network
+    if not described["built_in"]:
+        return False
+    with torch.random.fork_rng():
+        torch.manual_seed(training.settings.seed)
+        maker = BUILT_IN[described["class"]]
+        again = maker.from_config(training.prepared.spec, described["config"])
+    return weights_fingerprint(again) == weights_fingerprint(training.network)
+
+
+def _dtype(values: torch.Tensor) -> str:
+    return str(values.dtype).removeprefix("torch.")
 
 
 def _parameter_counts(network: nn.Module) -> dict[str, int]:

@@ -187,11 +187,21 @@ def plain(value):
     if isinstance(value, dict):
         times = ("seconds", "rows_per_second", "validation_seconds")
         return {name: plain(item) for name, item in value.items() if name not in times}
-    return [plain(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):  # the facts of a stage tell its time as ["time", "0.03 s"]
+        return [plain(item) for item in value if not isinstance(item, list) or item[:1] != ["time"]]
+    return value
 
 
 def told(run):
-    return [(r.seq, r.stage, r.type, plain(r.body)) for r in sl.Run(run).records]
+    """A run's records. Here checkpoints follow the steps, not the clock: theirs are the same too.
+
+    Their files' sizes are not: how many digits a time has is in them.
+    """
+    records = sl.Run(run).records
+    for record in records:
+        if record.type == "checkpoint":
+            del record.body["bytes"]
+    return [(r.seq, r.stage, r.type, plain(r.body)) for r in records]
 
 
 @pytest.fixture(scope="module")

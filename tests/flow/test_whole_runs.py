@@ -46,7 +46,7 @@ def test_classification_from_fit_to_quiz(here):
     (folder,) = (here / "runs").iterdir()
     assert folder.name.startswith("penguins-")
     assert sorted(path.name for path in folder.iterdir()) == [
-        "checkpoints", "model.sightline", "trace.jsonl",
+        "checkpoints", "model.sightline", "report.html", "trace.jsonl",
     ]  # fmt: skip
 
     # The commands it prints to type next are commands that work.

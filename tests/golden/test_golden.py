@@ -25,3 +25,12 @@ def test_a_bundle_of_each_version_predicts_what_it_did(version):
     found = model.predict_proba(expected["rows"])
     # Other processors multiply in another order: the last bit may differ.
     np.testing.assert_allclose(found, expected["probabilities"], rtol=1e-5, atol=1e-7)
+
+
+def test_the_first_bundles_lack_a_typical_row_and_explain_without_pushes():
+    expected = json.loads((HERE / "version_1.json").read_text(encoding="utf-8"))
+    model = sl.Model.load(HERE / "version_1.sightline")
+    found = model.explain({name: values[0] for name, values in expected["rows"].items()})
+    assert found.probabilities == pytest.approx(expected["probabilities"][0], rel=1e-5)
+    assert found.pushes is None
+    assert "fit it again" in found.pushes_note

@@ -80,7 +80,7 @@ def test_a_bundle_holds_what_the_design_says(every, tmp_path):
     with zipfile.ZipFile(saved(every, tmp_path)) as bundle:
         assert set(bundle.namelist()) == {
             "manifest.json", "spec.json", "prepare.json", "weights.safetensors",
-            "transform.safetensors", "rows.safetensors",
+            "transform.safetensors", "rows.safetensors", "typical.safetensors",
         }  # fmt: skip
         manifest = json.loads(bundle.read("manifest.json"))
     assert (manifest["format_version"], manifest["kind"]) == (1, "model")

@@ -1,10 +1,13 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
 
 import sightline as sl
-from sightline.predict.path import follow, stops
+from sightline.predict.path import MOST_VALUES, evaluating, follow, one_scale, stops
 from tests.predict.networks import Members, Own
+from tests.predict.tables import columns
 
 
 def first_row(species):
@@ -35,6 +38,62 @@ def test_a_layer_shows_its_largest_values_and_how_many_are_active():
     layer = follow(network, torch.zeros(1, 2), torch.zeros(1, 0))[0][1]
     assert (layer.name, layer.size, layer.active) == ("fixed: Fixed", 8, 6)
     assert layer.largest == ((1, -9.0), (5, 3.0), (2, 2.0), (4, 1.0), (6, 0.5))
+    assert layer.values == pytest.approx((0.0, -9.0, 2.0, 0.0, 1.0, 3.0, 0.5, -0.1))
+    assert (layer.places, layer.scale) == (tuple(range(8)), 9.0)
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 100, 1000])
+def test_up_to_64_units_are_shown_evenly_spaced(size):
+    path, _ = follow(Ramp(), torch.arange(float(size))[None], torch.zeros(1, 0))
+    layer = path[1]
+    assert layer.size == size
+    assert len(layer.values) == len(layer.places) == min(size, MOST_VALUES)
+    assert layer.values == tuple(map(float, layer.places)), "each value is that of its unit"
+    assert layer.scale == max(size - 1, 0)
+    steps = {after - before for before, after in pairwise(layer.places)}
+    assert steps <= {size // 64, size // 64 + 1} or size <= 64
+    assert size <= 64 or layer.places[0] < size / 64 <= size - layer.places[-1] + 1
+
+
+class Ramp(nn.Module):
+    """Gives the numbers as they are, through a module."""
+
+    def __init__(self):
+        super().__init__()
+        self.same = nn.Identity()
+
+    def forward(self, numeric, categorical):
+        return self.same(numeric)
+
+
+def test_rows_explained_together_share_each_layers_scale(model, penguins):
+    table = model.read(penguins)
+    alone = [model.explain_rows(table, [row])[0] for row in range(5)]
+    together = model.explain_rows(table, list(range(5)))
+    for place in range(len(together[0].layers)):
+        largest = max(one.layers[place].scale for one in alone)
+        assert {one.layers[place].scale for one in together} == {largest}
+    assert len({one.layers[-1].scale for one in alone}) > 1, "alone each has its own"
+    assert one_scale([]) == []
+
+
+def test_a_row_without_a_prediction_has_no_say_in_the_scale(every):
+    data = columns()
+    data["size"] = [str(value or 1) for value in data["size"]]
+    data["size"][1] = "large"
+    found = every.explain_rows(every.read(data), [0, 1])
+    assert found[0].layers == every.explain_rows(every.read(data), [0])[0].layers
+
+
+def test_evaluating_ends_as_it_began():
+    network = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    with evaluating(network):
+        assert not network.training
+        assert not torch.is_grad_enabled()
+    with pytest.raises(ZeroDivisionError), evaluating(network):
+        _ = 1 / 0
+    assert network.training
+    assert torch.is_grad_enabled()
 
 
 def test_the_input_layer_shows_numbers_then_codes(species):

@@ -66,8 +66,14 @@ def test_five_stages_in_order(run):
     assert [record.body["number"] for record in run.find("lesson", "begin")] == [1, 2, 3, 4, 5]
     assert list(stages(run)) == ["load", "prepare", "build", "train", "predict"]
     for stage in stages(run).values():
-        assert set(stage) == {"number", "name", "title", "came_in", "done", "came_out", "caption"}
+        texts = {"number", "name", "title", "came_in", "done", "came_out", "caption"}
+        lists = {"facts", "shapes", "maths", "terms"}
+        assert set(stage) == texts | lists
         assert all(stage[part] for part in stage)
+    for begun in run.find("lesson", "begin"):
+        assert set(begun.body) == {"number", "name", "title", "code"}
+        assert all(set(block) == {"title", "code"} for block in begun.body["code"])
+        assert len(begun.body["code"]) == (2 if begun.body["name"] == "train" else 1)
     order = [(r.stage, r.type) for r in run.records]
     assert order.index(("lesson", "opening")) < order.index(("lesson", "begin"))
     assert order.index(("lesson", "insight")) < order.index(("lesson", "quiz"))

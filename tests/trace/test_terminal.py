@@ -71,6 +71,14 @@ def test_colour_when_forced(monkeypatch):
             "raw": {EVIL: EVIL}, "error": None, "notes": [EVIL], "encoded": {EVIL: 1.0},
             "layers": [{"name": EVIL, "shape": [1], "largest": [[0, 1.0]]}], "classes": [EVIL],
             "probabilities": [1.0], "logits": [1.0], "prediction": EVIL}}),
+        ("predict", "example", {"row": 1, "part": "", "explanation": {
+            "raw": {EVIL: EVIL}, "error": None, "notes": [], "encoded": {}, "layers": [],
+            "classes": [], "probabilities": [], "logits": [1.0], "prediction": EVIL,
+            "pushes": {"of": EVIL, "unit": "probability", "base": 0.1, "base_said": EVIL, "value": 0.3,
+                       "permutations": 4, "columns": [[EVIL, 0.2]]}}}),
+        ("predict", "importance", {"metric": "log_loss", "part": EVIL, "rows": 1, "repeats": 1,
+            "value": 1.0, "columns": [{"column": EVIL, "mean": 1.0, "deviation": 0.0}],
+            "sentence": EVIL}),
         ("predict", "metrics", {"part": EVIL, "rows": 1, "accuracy": 1.0, "positive": EVIL,
             "baseline": {"accuracy": 0.5, "what": EVIL}, "left_out": 1, "confusion": [[1]],
             "classes": [{"class": EVIL, "precision": 1.0, "recall": 1.0, "f1": 1.0, "rows": 1}]}),
@@ -101,6 +109,33 @@ def test_many_columns_are_counted():
     assert "and 3 more columns" in text
     assert "c39" in text
     assert "c40" not in text
+
+
+def test_a_fit_shows_the_ten_columns_that_matter_most_and_the_command_more():
+    columns = [{"column": f"c{i}", "mean": -i / 7, "deviation": 0.01} for i in range(43)]
+    body = {"metric": "rmse", "part": "test", "columns": columns, "sentence": "On 5 rows."}
+    text = shown([("predict", "importance", body)])
+    assert "and 33 more columns" in text
+    assert "| c9 " in text
+    assert "| c10 " not in text
+    assert "RMSE rises by" in text
+    assert "-1.286" in text
+    assert "On 5 rows." in text
+    file = io.StringIO()
+    TerminalView(file).importance(body)
+    assert "| c39 " in file.getvalue()
+    assert "and 3 more columns" in file.getvalue()
+
+
+def test_why_there_are_no_pushes_is_said():
+    explained = {
+        "raw": {}, "error": None, "notes": [], "encoded": {}, "layers": [], "classes": [],
+        "probabilities": [], "prediction": 1.5,
+    }  # fmt: skip
+    example = {"row": 1, "part": "a test row", "explanation": explained}
+    assert "Note:" not in shown([("predict", "example", example)]), "of an older Sightline"
+    explained |= {"pushes": None, "pushes_note": "pip install it."}
+    assert "Note: pip install it." in shown([("predict", "example", example)])
 
 
 def test_types_without_a_picture_show_nothing():
@@ -223,3 +258,15 @@ def test_the_chart_stays_narrow_and_ends_with_the_last_epoch():
     assert max(map(len, lines)) <= 10 + 62
     assert lines[-1].endswith("epoch 999")
     assert max(x for x, _ in marks(lines, "o")) == len(lines[-2]) - 11
+
+
+def test_the_calibration_error_is_one_line_and_checkpoints_are_none():
+    reliability = {"ece": 0.04567, "chance": 0.01, "sentence": "Long.", "bins": []}
+    curves = {"part": "test", "rows": 9, "roc": [], "pr": [], "curves_note": "None."}
+    assert shown([("predict", "curves", {**curves, "reliability": reliability})]) == (
+        "Expected calibration error: 0.046\n"
+    )
+    assert shown([("predict", "curves", {"part": "test", "rows": 9, "scatter": {}})]) == ""
+    assert shown([("predict", "worst", {"part": "test", "rows": [], "sentence": "Long."})]) == ""
+    checkpoint = {"step": 9, "epoch": 1, "said": "a checkpoint", "file": "f", "bytes": 5}
+    assert shown([("train", "checkpoint", checkpoint)]) == ""

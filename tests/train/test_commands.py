@@ -1,14 +1,20 @@
 """Edits from other processes: whatever is dropped, training goes on."""
 
+import contextlib
 import json
+import os
 import re
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import sightline as sl
 from sightline.contracts import SetLearningRate, Stop
+from sightline.errors import OptionError
 from sightline.train import commands as module
-from sightline.train.commands import Commands, send
+from sightline.train.commands import Commands, command_from_json, send
 from tests.train.test_training import same, train, weights
 
 
@@ -79,11 +85,11 @@ BAD = [
     ("3", ""),
     ("null", ""),
     ("{}", "edits"),
-    ('{"edits": 3}', "not iterable"),
+    ('{"edits": 3}', r"edits is 3\. Give a list"),
     ('{"edits": ["Widen"]}', ""),
     ('{"edits": [{"name": "hidden.0", "width": 20}]}', "no edit None; the edits are"),
     ('{"edits": [{"edit": "Wider", "name": "hidden.0", "width": 20}]}', "no edit 'Wider'"),
-    ('{"edits": [{"edit": ["Widen"]}]}', "unhashable"),
+    ('{"edits": [{"edit": ["Widen"]}]}', "is no edit"),
     ('{"edits": [{"edit": "Widen", "name": "hidden.0"}]}', "Widen: .*missing"),
     ('{"edits": [{"edit": "Widen", "name": "hidden.0", "width": 20, "more": 1}]}', "more"),
     ('{"edits": [{"edit": "Widen", "name": 3, "width": 20}]}', ""),
@@ -138,6 +144,99 @@ def test_files_of_other_kinds_are_left_alone(made):
     run(training, commands)
     assert events(training, "edit", "refused") == []
     assert left(folder) == ["folder.json", "half-written.tmp"]
+
+
+# ------------------------------------------------------------- what is no edit
+
+
+CONTROLS = [
+    ('{"pause": true}', "pause"),
+    ('{"continue": true}', "continue"),
+    ('{"one_epoch": true}', "one_epoch"),
+    ('{"explain": {"id": "x", "row": {"island": null, "year": 3, "y": true}}}', "explain"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind"), CONTROLS)
+def test_other_commands_are_passed_on(made, text, kind):
+    training, _, folder = made
+    obeyed = []
+    commands = Commands(training, folder, obeyed.append)
+    drop(folder, text)
+    commands.read()
+    assert [command.kind for command in obeyed] == [kind]
+    assert (obeyed[0].id, dict(obeyed[0].row)) == (
+        ("x", {"island": None, "year": 3, "y": True}) if kind == "explain" else ("", {})
+    )
+    assert events(training, "refused") == []
+    assert left(folder) == []
+
+
+@pytest.mark.parametrize(("text", "kind"), CONTROLS)
+def test_other_commands_are_refused_where_nobody_follows_them(made, text, kind):
+    training, commands, folder = made
+    drop(folder, text)
+    commands.read()
+    (event,) = events(training, "refused")
+    assert f"Nobody here follows {kind!r}" in event.said
+
+
+@pytest.mark.parametrize(("text", "kind"), CONTROLS)
+def test_what_was_asked_of_an_attempt_that_is_gone(made, text, kind):
+    """A pause from before must not hold a resumed run; edits are made still."""
+    training, _, folder = made
+    for path in (
+        drop(folder, text),
+        drop(folder, '{"edits": [{"edit": "SetBatchSize", "value": 9}]}', "2.json"),
+    ):
+        os.utime(path, (0, time.time() - 60))
+    obeyed = []
+    Commands(training, folder, obeyed.append).read()
+    assert obeyed == []
+    (event,) = events(training, "refused")
+    assert "was sent before the run was gone on with" in event.said
+    assert [type(edit).__name__ for edit in training._queue] == ["SetBatchSize"]
+
+
+@pytest.mark.parametrize(("text", "kind"), CONTROLS)
+def test_after_the_end_rows_are_explained_and_nothing_else(made, text, kind):
+    training, _, folder = made
+    list(training)
+    obeyed = []
+    commands = Commands(training, folder, obeyed.append)
+    drop(folder, text)
+    commands.read()
+    refused = [event.said for event in events(training, "refused")]
+    if kind == "explain":
+        assert (len(obeyed), refused) == (1, [])
+    else:
+        assert (obeyed, len(refused)) == ([], 1)
+        assert "Training has ended" in refused[0]
+
+
+@given(st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(st.characters()) | st.sampled_from(module.KINDS),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from([*module.KINDS, "edit", "id", "row", "x"]), inner, max_size=3),
+))  # fmt: skip
+def test_whatever_is_sent_is_a_command_or_refused_in_words(data):
+    with contextlib.suppress(OptionError):  # nothing else comes out of it
+        assert command_from_json(data).kind in module.KINDS
+
+
+def test_half_a_character_never_reaches_a_record(made):
+    training, commands, folder = made
+    drop(folder, '{"edits": [{"edit": "Stop", "why": "\\ud800"}]}')
+    run(training, commands)
+    (event,) = events(training, "refused")
+    assert "half of a Unicode character" in event.said
+    json.dumps(event.to_json(), ensure_ascii=False).encode()
+
+
+def test_commands_of_one_moment_keep_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.time, "time_ns", lambda: 17)
+    names = [module.drop(tmp_path, {"pause": True}) for _ in range(12)]
+    assert names == sorted(set(names))
 
 
 def test_stop_ends_it(made):

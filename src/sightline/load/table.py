@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from sightline.contracts import BadRow, Column, Kind, Schema
 from sightline.errors import DataError, OptionError, did_you_mean, shorten
 from sightline.load.delimited import OnBadRows
+from sightline.load.histograms import histogram, most_frequent, span, word_counts
 from sightline.load.kinds import Typed, check_kinds, type_column
 from sightline.load.parallel import each_column
 from sightline.load.sources import Place, Raw, open_source
@@ -26,6 +27,7 @@ from sightline.load.values import (
     to_floats,
     to_microseconds,
 )
+from sightline.trace.records import rounded
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Table:
         return {name: self.cells(name, number) for name in self.columns}
 
     def summary(self) -> list[dict[str, Any]]:
-        """Say what each column is: name, kind, role, reason, missing share, values in it."""
+        """Say what each column is: name, kind, role, reason, missing, values, how they are spread."""
         return [_summary(self, column) for column in self.schema.columns]
 
     def row_hashes(self, names: Sequence[str]) -> np.ndarray:
@@ -360,13 +362,14 @@ def _summary(table: Table, column: Column) -> dict[str, Any]:
     data = table.columns[column.name]
     said: dict[str, Any] = {
         "name": column.name, "kind": column.kind, "role": column.role, "reason": column.reason,
-        "missing": data.null_count,
+        "missing": data.null_count, "share_missing": rounded(data.null_count / len(data)),
+        "histogram": histogram(column, data),
     }  # fmt: skip
     if data.null_count == len(data):
         return {**said, "values": "none"}
     if column.kind == "numeric":
-        span = pc.min_max(data).as_py()
-        values = f"{span['min']:,.6g} to {span['max']:,.6g}"
+        low, high = span(data)
+        values = f"{low:,.6g} to {high:,.6g}"
     elif column.kind == "datetime":
         rows = table.moments(column.name)
         given = np.flatnonzero(rows != np.iinfo(np.int64).min)
@@ -377,8 +380,8 @@ def _summary(table: Table, column: Column) -> dict[str, Any]:
         values = f"true {yes:,}, false {len(data) - data.null_count - yes:,}"
     else:
         words = table.words(column.name)
-        counts = np.bincount(words.indices.drop_null().to_numpy(), minlength=len(words.dictionary))
-        top = np.argsort(-counts, kind="stable")[:3]
+        counts = word_counts(words)
+        top = most_frequent(counts, 3)
         names = ", ".join(
             f"{shorten(words.dictionary[int(i)].as_py(), 20)} {counts[i]:,}" for i in top
         )

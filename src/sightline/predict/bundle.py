@@ -39,6 +39,7 @@ def save(model: Model, path: str | Path) -> None:
         "versions": versions(),
         "provenance": model.provenance,
     }
+    typical = {} if model.typical is None else {"typical": model.typical}
     archive.write(
         path, "model", manifest,
         json_members={"spec": model.spec.to_json(), "prepare": prepare},
@@ -46,6 +47,7 @@ def save(model: Model, path: str | Path) -> None:
             "weights": model.network.state_dict(),
             "transform": model.transform.state_dict(),
             "rows": model.rows,
+            **typical,
         },
         files=files,
     )  # fmt: skip
@@ -67,6 +69,7 @@ def load(path: str | Path, network: nn.Module | NetworkMaker | str | None) -> di
             "spec": spec, "encoder": encoder, "transform": transform, "network": module, "task": task,
             "baseline": np.array(manifest["baseline"]), "provenance": manifest["provenance"],
             "rows": found.tensors["rows"],
+            "typical": found.tensors.get("typical"),  # there is none in older bundles
         }  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise _not_whole(path, error) from error

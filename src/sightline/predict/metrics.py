@@ -74,14 +74,14 @@ def _classification(
     said: dict[str, Any] = {
         "rows": len(truth),
         "accuracy": float((guessed == truth).mean()),
-        "log_loss": _log_loss(values, truth),
+        "log_loss": log_loss(values, truth),
         "roc_auc": _auc(target, values, truth),
         "positive": target.positive,
         "baseline": {
             "what": f"the training rows' majority class, {target.classes[most]}, for every row; its "
             "log loss and AUC with the training rows' class shares",
             "accuracy": float((truth == most).mean()),
-            "log_loss": _log_loss(shares, truth),
+            "log_loss": log_loss(shares, truth),
             "roc_auc": 0.5,
         },
         "classes": [
@@ -96,7 +96,19 @@ def _classification(
     return said
 
 
-def _log_loss(values: np.ndarray, truth: np.ndarray) -> float:
+def log_loss(values: np.ndarray, truth: np.ndarray) -> float:
+    """Return the mean of -ln of the probability given to the true class.
+
+    Args:
+        values: Probabilities [N, K].
+        truth: int64 class numbers [N].
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.predict.metrics import log_loss
+        >>> round(log_loss(np.array([[0.5, 0.5]]), np.array([0])), 4)
+        0.6931
+    """
     given = values[np.arange(len(truth)), truth].astype(np.float64)
     return float(-np.log(given.clip(np.finfo(np.float32).tiny)).mean())
 

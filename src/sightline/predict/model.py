@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,14 +17,18 @@ from sightline.contracts import BadRow, Spec
 from sightline.errors import DataError, OptionError
 from sightline.load.split import target_values
 from sightline.load.table import Table, read_like
-from sightline.predict import bundle
+from sightline.predict import attributions, bundle
+from sightline.predict.importance import importance
 from sightline.predict.metrics import measure
-from sightline.predict.path import Explanation, follow
+from sightline.predict.path import Explanation, evaluating, follow, one_scale, stops
 from sightline.predict.task import Task
-from sightline.prepare.encode import Encoder
+from sightline.prepare.encode import Encoded, Encoder
 from sightline.prepare.transform import Transform
+from sightline.trace import notebook
 
 CHUNK_ROWS = 16_384
+EXPLAINED_TOGETHER = 256
+"""So many rows at most take their turns together when they are explained."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,14 @@ class Predictions:
             )
         return said
 
+    def _repr_html_(self) -> str:
+        labels, values = self.labels[:10].tolist(), self.values[:10]
+        shares = values.max(axis=1).tolist() if values.shape[1] > 1 else [None] * len(labels)
+        first = [list(pair) for pair in zip(labels, shares, strict=True)]
+        return notebook.of_predictions(
+            {"rows": len(self.labels), "first": first, "report": self.report()}
+        )
+
 
 class Model:
     """Raw rows in, predictions out: everything that was fitted, and nothing else.
@@ -86,6 +98,8 @@ class Model:
         baseline: The prediction that knows no features: class shares [K], or the mean [1].
         provenance: Where the model comes from: source, split, test rows, versions, as JSON.
         rows: Named int64 tensors that go with the provenance, such as the test rows.
+        typical: A typical row as the network takes it, which predictions are compared with to
+            explain them: `numeric` [1, D], `categorical` [1, C]. None in bundles that lack it.
 
     Example:
         >>> import sightline as sl
@@ -107,6 +121,7 @@ class Model:
         baseline: np.ndarray,
         provenance: Mapping[str, Any] | None = None,
         rows: Mapping[str, torch.Tensor] | None = None,
+        typical: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         self.spec = spec
         self.encoder = encoder
@@ -116,6 +131,7 @@ class Model:
         self.baseline = baseline
         self.provenance: dict[str, Any] = dict(provenance or {})
         self.rows = dict(rows or {})
+        self.typical = typical
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -187,7 +203,7 @@ class Model:
         counts: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({}, {}, {})
         for start in range(0, table.rows, CHUNK_ROWS):
             encoded = reader(slice(start, start + CHUNK_ROWS))
-            values[start : start + CHUNK_ROWS] = self._values(encoded.numeric, encoded.categorical)
+            values[start : start + CHUNK_ROWS] = self._values(encoded)
             for total, part in zip(
                 counts, (encoded.missing, encoded.unseen, encoded.out_of_range), strict=True
             ):
@@ -225,15 +241,31 @@ class Model:
         return self.explain_rows(table, [0])[0]
 
     def explain_rows(self, table: Table, rows: list[int]) -> list[Explanation]:
-        """Explain some rows of a table that `read` has read."""
+        """Explain some rows of a table that `read` has read, with one scale for each layer."""
         reader = self.encoder.open(table)
         bad = dict(table.bad)
-        return [
-            self._explain(table, reader(slice(row, row + 1)), row, bad.get(row)) for row in rows
-        ]
+        found = {
+            row: self._explain(table, reader(slice(row, row + 1)), row, bad.get(row))
+            for row in rows
+        }
+        good = [row for row, one in found.items() if one.error is None]
+        found.update(zip(good, one_scale([found[row] for row in good]), strict=True))
+        note = attributions.missing_extra()
+        if self.typical is None:
+            note = attributions.NO_TYPICAL_ROW
+        if note is not None:
+            return [replace(found[row], pushes_note=note) for row in rows]
+        for start in range(0, len(good), EXPLAINED_TOGETHER):
+            some = good[start : start + EXPLAINED_TOGETHER]
+            encoded = reader(np.array(some))
+            values = [found[row].probabilities or (found[row].prediction,) for row in some]
+            pushes = attributions.attribute(self, *self.inputs(encoded), np.array(values))
+            for row, one in zip(some, pushes, strict=True):
+                found[row] = replace(found[row], pushes=one, pushes_note=None)
+        return [found[row] for row in rows]
 
-    def _explain(self, table: Table, encoded: Any, row: int, error: str | None) -> Explanation:
-        numeric, categorical = self._tensors(encoded.numeric, encoded.categorical)
+    def _explain(self, table: Table, encoded: Encoded, row: int, error: str | None) -> Explanation:
+        numeric, categorical = self.inputs(encoded)
         names = [f.name for f in self.spec.numeric] + [f.name for f in self.spec.categorical]
         inputs = [*numeric[0].tolist(), *(float(code) for code in categorical[0].tolist())]
         notes = [f"{name} is missing" for name in encoded.missing]
@@ -255,6 +287,7 @@ class Model:
             classes=self.classes,
             prediction=None if error else self.task.decode(values).tolist()[0],
             error=error,
+            pushes_note=attributions.NO_PREDICTION if error else None,
         )
 
     def read(self, data: Any, *, keep: tuple[str, ...] = (), encoding: str | None = None) -> Table:
@@ -296,6 +329,36 @@ class Model:
 
     def measure(self, found: Predictions, rows: np.ndarray | None = None) -> dict[str, Any]:
         """Measure predictions whose table holds the target, on some of its rows or all."""
+        truth, usable = self.truth(found)
+        if rows is not None:
+            chosen = np.zeros(len(usable), bool)
+            chosen[rows] = True
+            usable &= chosen
+        if not usable.any():
+            raise DataError(
+                f"{found.table.name} has no row with a target.", "Give rows to compare with."
+            )
+        asked = len(usable) if rows is None else len(rows)
+        metrics = measure(self.spec.target, found.values[usable], truth[usable], self.baseline)
+        return {**metrics, "left_out": asked - int(usable.sum())}
+
+    def truth(self, found: Predictions) -> tuple[np.ndarray, np.ndarray]:
+        """Return what predictions are to be compared with.
+
+        Returns:
+            The true class numbers (int64) or numbers, [rows], and the rows that can be compared,
+            bool [rows]: those with a target whose features could be read.
+
+        Raises:
+            DataError: The target is not there, or has a class the model does not know.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> truth, usable = run.model.truth(run.model.predictions("examples/penguins.csv"))
+            >>> truth[:3].tolist(), int(usable.sum())
+            ([0, 0, 0], 344)
+        """
         target = self.spec.target
         if target.name not in found.table.columns:
             raise DataError(
@@ -312,17 +375,35 @@ class Model:
                 f"is none of the model's ({', '.join(map(str, target.classes[:10]))}).",
                 "Leave such rows out, or train the model with them.",
             )
-        if rows is not None:
-            chosen = np.zeros(len(usable), bool)
-            chosen[rows] = True
-            usable &= chosen
-        if not usable.any():
-            raise DataError(
-                f"{found.table.name} has no row with a target.", "Give rows to compare with."
-            )
-        asked = len(usable) if rows is None else len(rows)
-        metrics = measure(target, found.values[usable], truth[usable], self.baseline)
-        return {**metrics, "left_out": asked - int(usable.sum())}
+        return truth, usable
+
+    def importance(
+        self, data: Any, *, repeats: int = 5, seed: int = 0, encoding: str | None = None
+    ) -> dict[str, Any]:
+        """Measure how much worse the predictions get when one column tells nothing.
+
+        Args:
+            data: Anything `sl.read` takes, the target column in it.
+            repeats: How often each column's values are shuffled among the rows.
+            seed: Decides the shuffles and, of many rows, which are used.
+            encoding: Of a text file that is not UTF-8.
+
+        Returns:
+            As `sightline.predict.importance.importance`: `columns`, the most important first, ...
+
+        Raises:
+            DataError: As `evaluate`.
+            OptionError: repeats is not a whole number from 1, or seed not one from 0.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=30, quiet=True)
+            >>> found = run.model.importance("examples/penguins.csv")
+            >>> found["columns"][-1]["column"]
+            'year'
+        """
+        found = self.predictions(data, encoding=encoding)
+        return importance(self, found, found.table.name, repeats=repeats, seed=seed)
 
     # ------------------------------------------------------------- save and load
 
@@ -371,23 +452,39 @@ class Model:
 
     # ------------------------------------------------------------- helpers
 
-    def _tensors(
-        self, numeric: np.ndarray, categorical: np.ndarray
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _repr_html_(self) -> str:
+        columns = [{"name": c.name, "kind": c.kind} for c in self.encoder.schema.features]
+        layers = [{"name": name, "parameters": _count(part)} for name, part in stops(self.network)]
+        return notebook.of_model({
+            "target": asdict(self.spec.target), "class": type(self.network).__name__,
+            "parameters": _count(self.network), "columns": columns, "layers": layers,
+        })  # fmt: skip
+
+    def inputs(self, encoded: Encoded) -> tuple[torch.Tensor, torch.Tensor]:
+        """Turn encoded rows into what the network takes: numeric [B, D] and categorical [B, C].
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> reader = run.model.encoder.open(run.model.read("examples/penguins.csv"))
+            >>> [list(part.shape) for part in run.model.inputs(reader(slice(0, 4)))]
+            [[4, 9], [4, 2]]
+        """
         device = next(self.network.parameters()).device
         with torch.no_grad():
-            features = self.transform(torch.from_numpy(numeric))
-        return features.to(device), torch.from_numpy(categorical).to(device)
+            features = self.transform(torch.from_numpy(encoded.numeric))
+        return features.to(device), torch.from_numpy(encoded.categorical).to(device)
 
-    def _values(self, numeric: np.ndarray, categorical: np.ndarray) -> np.ndarray:
-        if not len(numeric):
+    def _values(self, encoded: Encoded) -> np.ndarray:
+        if not len(encoded.numeric):
             return np.empty((0, self.spec.outputs), np.float32)
-        training = self.network.training
-        self.network.eval()
-        with torch.no_grad():
-            values = self.task.head(self.network(*self._tensors(numeric, categorical)))
-        self.network.train(training)
+        with evaluating(self.network):
+            values = self.task.head(self.network(*self.inputs(encoded)))
         return values.cpu().numpy()
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def plain_column(table: Table, name: str) -> pa.ChunkedArray:

@@ -1,18 +1,21 @@
-"""Follow one row through the network: every layer's name, shape and largest values."""
+"""Follow one row through the network: every layer's name, shape and values."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sightline.contracts import Label
+from sightline.trace import notebook
 
 SHOWN = 5
+MOST_VALUES = 64
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class LayerOutput:
         size: How many values that is.
         active: How many of them are not zero.
         largest: Up to five (place, value) pairs of the largest magnitude.
+        values: Up to 64 of the values, evenly spaced where there are more.
+        places: Which of the values these are.
+        scale: The largest magnitude of a value: of this row's, or of all rows explained together.
     """
 
     name: str
@@ -32,6 +38,9 @@ class LayerOutput:
     size: int
     active: int
     largest: tuple[tuple[int, float], ...]
+    values: tuple[float, ...]
+    places: tuple[int, ...]
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,9 @@ class Explanation:
         classes: The class of each probability.
         prediction: The named class, or the number.
         error: Why there is no prediction, or None.
+        pushes: What moved the prediction away from a typical row's, column by column, as
+            `sightline.predict.attributions.attribute` gives it; or None.
+        pushes_note: Why there are no pushes, or None.
     """
 
     raw: dict[str, Any]
@@ -59,10 +71,15 @@ class Explanation:
     classes: tuple[Label, ...]
     prediction: Label | None
     error: str | None = None
+    pushes: dict[str, Any] | None = None
+    pushes_note: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        return notebook.of_explanation(self.to_json())
 
 
 def follow(
@@ -87,16 +104,41 @@ def follow(
                 path.append(_output(name, output))
 
         handles.append(module.register_forward_hook(note))
+    try:
+        with evaluating(network):
+            logits = network(numeric_1D, categorical_1C)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(path), logits
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Keep a network from learning and dropping out for a while; then leave it as it was."""
     training = network.training
     network.eval()
     try:
         with torch.no_grad():
-            logits = network(numeric_1D, categorical_1C)
+            yield
     finally:
         network.train(training)
-        for handle in handles:
-            handle.remove()
-    return tuple(path), logits
+
+
+def one_scale(explained: Sequence[Explanation]) -> list[Explanation]:
+    """Give each layer the scale that holds for it in all rows, so that they can be compared."""
+    scales: dict[tuple[int, str], float] = {}
+    for one in explained:
+        for place, layer in enumerate(one.layers):
+            at = (place, layer.name)
+            scales[at] = max(scales.get(at, 0.0), layer.scale)
+    return [
+        replace(one, layers=tuple(
+            replace(layer, scale=scales[place, layer.name])
+            for place, layer in enumerate(one.layers)
+        ))
+        for one in explained
+    ]  # fmt: skip
 
 
 def stops(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -112,11 +154,17 @@ def stops(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _output(name: str, output: Tensor) -> LayerOutput:
     flat = output.detach().float().reshape(-1).cpu()
-    top = flat.abs().topk(min(SHOWN, len(flat))).indices
+    size = flat.abs()
+    top = size.topk(min(SHOWN, len(flat))).indices
+    places = [i * len(flat) // MOST_VALUES for i in range(MOST_VALUES)]
+    places = places if len(flat) > MOST_VALUES else list(range(len(flat)))
     return LayerOutput(
         name=name,
         shape=tuple(output.shape),
         size=len(flat),
         active=int((flat != 0).sum()),
         largest=tuple((int(i), float(flat[i])) for i in top),
+        values=tuple(flat[places].tolist()),
+        places=tuple(places),
+        scale=float(size.max()) if len(flat) else 0.0,
     )

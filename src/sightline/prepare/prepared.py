@@ -25,6 +25,7 @@ from sightline.load.split import Splits, row_weights, target_values
 from sightline.prepare.encode import Encoded, Encoder
 from sightline.prepare.fit import distinct, fit
 from sightline.prepare.transform import Transform
+from sightline.trace import notebook
 
 CHUNK_ROWS = 32_768
 NOTHING_MORE = np.empty((0, 0))
@@ -81,6 +82,20 @@ class Prepared:
             scaled to 0..1 (32.1 to 59.6); missing filled with the median 44.45 and flagged
         """
         return [self._describe(column) for column in self.splits.table.schema.columns]
+
+    def _repr_html_(self) -> str:
+        shapes = [
+            [f"{part} rows, {what}", list(tensor.shape)]
+            for part, batch in (
+                ("training", self.train),
+                ("validation", self.valid),
+                ("test", self.test),
+            )
+            for what, tensor in (("numbers", batch.numeric), ("codes", batch.categorical))
+        ]
+        return notebook.of_prepared(
+            {"ways": self.describe(), "shapes": shapes, "notes": list(self.notes)}
+        )
 
     def _describe(self, column: Column) -> dict[str, str]:
         said = {"column": column.name, "kind": column.kind}

@@ -187,7 +187,7 @@ def inputs_word(network: Body) -> str:
 
 
 def train_stage(
-    plan: Body, epochs: Sequence[Body], end: Body, target: Body, seen: Body
+    plan: Body, epochs: Sequence[Body], end: Body, target: Body, seen: Body | None
 ) -> dict[str, Any]:
     """Tell stage 4.
 

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import FileIO
@@ -17,6 +18,7 @@ from sightline.errors import RunError
 
 VERSION = 1
 FILE = "trace.jsonl"
+ASKED_SECONDS = 0.25  # `being_written` holds the lock for a moment to ask
 View = Callable[[Record], None]
 
 
@@ -49,8 +51,10 @@ class Trace:
         self._torn = False
 
     @classmethod
-    def go_on(cls, folder: Path, seq: int, views: Iterable[View] = ()) -> Trace:
+    def go_on(cls, folder: Path, seq: int | None, views: Iterable[View] = ()) -> Trace:
         """Go on with a run's records from a number on: a new attempt, which takes over from there.
+
+        Without a number nothing is taken over: the records are added behind the last.
 
         A torn last line, of a process that was killed while writing, is closed off by the first
         record.
@@ -59,10 +63,11 @@ class Trace:
             RunError: There is no run, its records are damaged, or another process writes them.
         """
         trace = cls(views)
-        records, _ = read_records(folder)
+        read_records(folder)  # refuses what is no run before a file is made
         trace._file = FileIO(folder / FILE, "a")
         try:
             _lock(trace._file, folder)
+            records, _ = read_records(folder)  # as the process that held it until now left them
             trace._torn = (folder / FILE).read_bytes()[-1:] not in (b"\n", b"")
             trace.records = records[:seq]
             trace.attempt = max((record.attempt for record in records), default=0) + 1
@@ -175,6 +180,23 @@ def finite(value: Any) -> Any:
         return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
+    return value
+
+
+def rounded(value: Any, digits: int = 5) -> Any:
+    """Round floats, in lists and mappings too, to so many significant digits, to keep records small.
+
+    Example:
+        >>> from sightline.trace.records import rounded
+        >>> rounded({"loss": [0.123456789, 12345678.9], "rows": 3, "none": None})
+        {'loss': [0.12346, 12346000.0], 'rows': 3, 'none': None}
+    """
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, Mapping):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
     return value
 
 
@@ -296,7 +318,12 @@ def _lock(file: FileIO, folder: Path) -> None:
         import fcntl
     except ImportError:  # Windows: a file made with "x" and kept open is protection enough
         return
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise busy(folder) from error
+    deadline = time.monotonic() + ASKED_SECONDS
+    while True:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise busy(folder) from error
+        time.sleep(0.01)

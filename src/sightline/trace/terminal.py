@@ -130,6 +130,7 @@ class TerminalView:
         self._say(f"After step {body['step']:,}: {body['said']}")
 
     _train_skipped = _train_rollback = _train_memory = _train_warning = _train_refused
+    _train_paused = _train_continued = _train_refused
 
     def _train_replay(self, body: Body) -> None:
         self._say(body["said"][0].upper() + body["said"][1:] + ".")
@@ -168,8 +169,15 @@ class TerminalView:
     def _predict_example(self, body: Body) -> None:
         self.explanation(body["explanation"], f"Row {body['row']:,}, {body['part']}")
 
+    def _predict_importance(self, body: Body) -> None:
+        self.importance(body, most=10)
+
     def _predict_metrics(self, body: Body) -> None:
         self.metrics(body)
+
+    def _predict_curves(self, body: Body) -> None:
+        if "reliability" in body:
+            self._say(f"Expected calibration error: {brief(body['reliability']['ece'])}")
 
     def _lesson_begin(self, body: Body) -> None:
         self.console.print()
@@ -194,6 +202,8 @@ class TerminalView:
     def _run_end(self, body: Body) -> None:
         self.console.print()
         self._say(f"Run: {body['run']}   model: {body['bundle']}   {float(body['seconds']):.1f} s")
+        if body.get("report"):  # runs made before there were reports have none
+            self._say(f"Report, for a browser: {body['report']}")
         self._print(Text("Next:", style="bold"))
         for command in body["next"]:
             self._print(Text(f"  {plain(command, 4000)}"), soft=True)
@@ -235,6 +245,7 @@ class TerminalView:
         self.console.print(table)
         if explained["probabilities"]:
             self._classes(explained)
+        self._pushes(explained)
         self._print(Text(f"Prediction: {plain(explained['prediction'], 200)}", style="bold"))
 
     def metrics(self, body: Body) -> None:
@@ -256,6 +267,20 @@ class TerminalView:
             self._say(
                 f"{body['left_out']:,} rows without a usable target or features were left out."
             )
+
+    def importance(self, body: Body, most: int = MOST_COLUMNS) -> None:
+        """Print how much the metric rises without each column."""
+        rise = f"{NAMES[body['metric']]} rises by"
+        table = self._table(
+            "Column", rise, "Deviation", title=f"{body['part']}: what each column is good for"
+        )
+        for column in body["columns"][:most]:
+            table.add_row(
+                Text(plain(column["column"], 40)), signed(column["mean"]), brief(column["deviation"])
+            )  # fmt: skip
+        self.console.print(table)
+        self._more(len(body["columns"]), most)
+        self._say(body["sentence"])
 
     def compared(self, said: Body) -> None:
         """Print what `compare` found."""
@@ -304,6 +329,23 @@ class TerminalView:
         if len(order) > 10:
             self._say(f"and {len(order) - 10} more classes")
 
+    def _pushes(self, explained: Body) -> None:
+        """Print what moved the prediction, from a typical row's to this one's."""
+        pushes = explained.get("pushes")  # runs of an older Sightline have none
+        if pushes is None:
+            if explained.get("pushes_note"):
+                self._say(f"Note: {explained['pushes_note']}")
+            return
+        of = f"probability of {pushes['of']}" if pushes["unit"] == "probability" else pushes["of"]
+        table = self._table("Column", "Value", "Push", title=f"What pushed the {of}")
+        table.add_row("", Text(plain(pushes["base_said"], 200)), brief(pushes["base"]))
+        for column, push in pushes["columns"]:
+            value = explained["raw"].get(column, "")
+            table.add_row(Text(plain(column, 40)), Text(plain(value, 40)), signed(push))
+        table.add_row("", "this row", brief(pushes["value"]))
+        self.console.print(table)
+        self._say(f"Shapley values, from {pushes['permutations']} orders of the columns.")
+
     def _per_class(self, body: Body) -> None:
         few = len(body["classes"]) <= 8
         guesses = [f"as {plain(c['class'], 12)}" for c in body["classes"]] if few else []
@@ -316,9 +358,9 @@ class TerminalView:
             )  # fmt: skip
         self.console.print(table)
 
-    def _more(self, count: int) -> None:
-        if count > MOST_COLUMNS:
-            self._say(f"and {count - MOST_COLUMNS} more columns")
+    def _more(self, count: int, shown: int = MOST_COLUMNS) -> None:
+        if count > shown:
+            self._say(f"and {count - shown} more columns")
 
     def _table(self, *heads: str, title: str | None = None) -> Table:
         table = Table(
@@ -373,6 +415,17 @@ def brief(value: Any) -> str:
     if number and abs(number) < 0.001:
         return f"{number:.1e}"
     return f"{number:.3f}" if abs(number) < 1000 else f"{number:,.0f}"
+
+
+def signed(value: Any) -> str:
+    """Write a change in few places, its sign always.
+
+    Example:
+        >>> from sightline.trace.terminal import signed
+        >>> signed(0.12345), signed(-1234.5), signed(0)
+        ('+0.123', '-1,234', '0.000')
+    """
+    return f"{'+' if float(value) > 0 else ''}{brief(value)}"
 
 
 def chart(epochs: Sequence[Body], width: int = 60, height: int = 8) -> list[str]:

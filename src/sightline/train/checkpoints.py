@@ -79,7 +79,7 @@ class Checkpoints:
         >>> training = sl.Training(sl.MLP(prepared.spec), prepared, epochs=4)
         >>> checkpoints = Checkpoints(training, "runs/mine", epochs=1)
         >>> for step in training.steps():
-        ...     checkpoints.after_step()
+        ...     _ = checkpoints.after_step()
         ...     if step.epoch == 3:
         ...         break
         >>> resumed = sl.Training.resume("runs/mine", prepared)
@@ -122,13 +122,12 @@ class Checkpoints:
         self._last = time.monotonic()
         self._epoch = training.progress.epoch
 
-    def after_step(self) -> None:
-        """Write a checkpoint if one is due."""
+    def after_step(self) -> Path | None:
+        """Write a checkpoint if one is due, and return its file."""
         progress = self.training.progress
         late = self.seconds is not None and time.monotonic() - self._last >= self.seconds
         done = self.epochs is not None and progress.epoch - self._epoch >= self.epochs
-        if late or done:
-            self.save()
+        return self.save() if late or done else None
 
     def save(self) -> Path | None:
         """Write a checkpoint now.

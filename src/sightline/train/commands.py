@@ -1,27 +1,140 @@
-"""Edits from other processes: files of JSON dropped into RUN/commands, read between two steps."""
+"""What other processes ask of a training: files of JSON dropped into RUN/commands, read between two steps.
+
+A file holds one object with one of these keys: `edits`, a list of edits; `pause`, `continue` or
+`one_epoch`, true; `explain`, a row to follow through the network of now.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sightline.archive import atomic_file
 from sightline.contracts import Edit, edit_from_json
-from sightline.errors import UserError
+from sightline.errors import OptionError, UserError, shorten
 
 if TYPE_CHECKING:
     from sightline.train.training import Training
 
 FOLDER = "commands"
 SECONDS = 0.2
+CONTROLS = ("pause", "continue", "one_epoch")
+KINDS = ("edits", *CONTROLS, "explain")
+LONGEST_ID = 64
+CLOCKS_DIFFER = 1.0  # seconds, between the time of a file and the processor's
+_COUNT = itertools.count()
+
+
+@dataclass(frozen=True)
+class Command:
+    """One thing asked of a training.
+
+    Attributes:
+        kind: One of `KINDS`.
+        edits: To make, in order.
+        id: By which the asker knows the answer.
+        row: To explain: column name to value.
+
+    Example:
+        >>> from sightline.train.commands import command_from_json
+        >>> command_from_json({"pause": True}).kind
+        'pause'
+        >>> command_from_json({"edits": [{"edit": "Freeze", "name": "embeddings"}]}).edits
+        (Freeze(name='embeddings'),)
+    """
+
+    kind: str
+    edits: tuple[Edit, ...] = ()
+    id: str = ""
+    row: Mapping[str, Any] = field(default_factory=dict)
+
+
+def command_from_json(data: Any) -> Command:
+    """Read a command, checking its form; whether the training can follow it is seen there.
+
+    Raises:
+        OptionError: It is none, or its parts are of another kind.
+
+    Example:
+        >>> from sightline.train.commands import command_from_json
+        >>> command_from_json({"explain": {"id": "1", "row": {"island": None}}}).row
+        {'island': None}
+    """
+    known = f"Give one of {', '.join(KINDS)}."
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError) as error:  # what no record could hold
+        raise OptionError(
+            "The command is nested too deeply, or holds half of a Unicode character.", known
+        ) from error
+    if not isinstance(data, Mapping):
+        raise OptionError(f"A command is an object, not {_brief(data)}.", known)
+    if len(data) != 1 or next(iter(data)) not in KINDS:
+        names = ", ".join(_brief(name) for name in list(data)[:5]) or "nothing"
+        raise OptionError(f"A command has one key, of those known; this one has {names}.", known)
+    ((kind, value),) = data.items()
+    if kind == "edits":
+        return Command(kind, edits=_edits(value))
+    if kind == "explain":
+        return _question(value)
+    if value is not True:
+        raise OptionError(f"{kind} is {_brief(value)}.", f'Send {{"{kind}": true}}.')
+    return Command(kind)
+
+
+def _edits(value: Any) -> tuple[Edit, ...]:
+    if not isinstance(value, list) or not value:
+        raise OptionError(f"edits is {_brief(value)}.", "Give a list of edits, one or more.")
+    made = []
+    for edit in value:
+        if not isinstance(edit, Mapping) or not isinstance(edit.get("edit"), str | None):
+            raise OptionError(
+                f"{_brief(edit)} is no edit.", 'Write {"edit": "Freeze", "name": "hidden.0"}.'
+            )
+        try:
+            made.append(edit_from_json(edit))
+        except ValueError as error:
+            raise OptionError(f"There is {error}.", "Correct the edit.") from error
+    return tuple(made)
+
+
+def _question(value: Any) -> Command:
+    form = 'Write {"explain": {"id": "1", "row": {"column": value, ...}}}.'
+    if not isinstance(value, Mapping) or set(value) != {"id", "row"}:
+        raise OptionError(f"explain is {_brief(value)}: it has an id and a row.", form)
+    id_, row = value["id"], value["row"]
+    if not isinstance(id_, str) or not 1 <= len(id_) <= LONGEST_ID:
+        raise OptionError(
+            f"The id is {_brief(id_)}: it is a text of 1 to {LONGEST_ID} characters.", form
+        )
+    if not isinstance(row, Mapping) or not row:
+        raise OptionError(f"The row is {_brief(row)}: it has a value for each column.", form)
+    for name, cell in row.items():
+        if not isinstance(cell, str | int | float | bool | None):
+            raise OptionError(
+                f"{_brief(name)} is {_brief(cell)}: a value is a text, a number, true, false or null.",
+                form,
+            )
+    return Command("explain", id=id_, row=dict(row))
+
+
+def _brief(value: Any) -> str:
+    return shorten(json.dumps(value, default=str), 80)
 
 
 class Commands:
     """Reads a run's commands while it trains.
+
+    Args:
+        training: What edits are for.
+        run: The run folder.
+        obey: Called with every command that is no list of edits; without it they are refused.
 
     Example:
         >>> import sightline as sl
@@ -37,8 +150,11 @@ class Commands:
         'hidden.0 widened to 128 units: ...'
     """
 
-    def __init__(self, training: Training, run: Path) -> None:
-        self.training, self.folder = training, run / FOLDER
+    def __init__(
+        self, training: Training, run: Path, obey: Callable[[Command], None] | None = None
+    ) -> None:
+        self.training, self.folder, self.obey = training, run / FOLDER, obey
+        self._began = time.time()
         self._next = 0.0
         self._unusable: set[str] = set()
 
@@ -50,11 +166,12 @@ class Commands:
             self._next = now + SECONDS
 
     def read(self) -> None:
-        """Queue the edits of every file there is; tell of those that cannot be used."""
+        """Follow the commands of every file there is; tell of those that cannot be used."""
         for path in sorted(filter(Path.is_file, self.folder.glob("*.json"))):
             if path.name in self._unusable:
                 continue
             try:
+                sent = path.stat().st_mtime
                 text = path.read_text("utf-8", errors="replace")
                 path.unlink()
             except FileNotFoundError:  # taken back by who sent it
@@ -66,13 +183,27 @@ class Commands:
                 )
                 continue
             try:
-                said = json.loads(text)
-                edits = [edit_from_json(edit) for edit in said["edits"]]
-                self.training.edit(*edits)
+                self._follow(command_from_json(json.loads(text)), sent)
             except (ValueError, TypeError, LookupError, AttributeError, RecursionError, UserError) as error:  # fmt: skip
                 self.training.tell(
                     "refused", f"a command was refused: {error}", {"file": path.name, "command": text[:1000]}
                 )  # fmt: skip
+
+    def _follow(self, command: Command, sent: float) -> None:
+        if command.kind == "edits":
+            self.training.edit(*command.edits)
+        elif sent < self._began - CLOCKS_DIFFER:
+            raise OptionError(
+                f"{command.kind!r} was sent before the run was gone on with.", "Send it again."
+            )
+        elif command.kind in CONTROLS and self.training.stopped is not None:
+            raise OptionError(f"Training has ended ({self.training.stopped}).", "Train again.")
+        elif self.obey is None:
+            raise OptionError(
+                f"Nobody here follows {command.kind!r}.", "Send it to a run of `sightline fit`."
+            )
+        else:
+            self.obey(command)
 
 
 def send(run: Path, edits: Sequence[Edit]) -> str:
@@ -81,9 +212,18 @@ def send(run: Path, edits: Sequence[Edit]) -> str:
     Returns:
         The file's name.
     """
+    return drop(run, {"edits": [edit.to_json() for edit in edits]})
+
+
+def drop(run: Path, command: Mapping[str, Any]) -> str:
+    """Drop a command, as `command_from_json` reads it, into a run's folder.
+
+    Returns:
+        The file's name: by it the commands are in the order in which they were sent.
+    """
     folder = run / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{time.time_ns():020}-{os.getpid()}.json"
+    path = folder / f"{time.time_ns():020}-{os.getpid()}-{next(_COUNT):06}.json"
     with atomic_file(path) as file:
-        file.write(json.dumps({"edits": [edit.to_json() for edit in edits]}).encode())
+        file.write(json.dumps(command).encode())
     return path.name

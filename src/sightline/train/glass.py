@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from sightline.contracts import Step
 
 ROWS_SHOWN = 4
+LOGITS_SHOWN = 6
+OPTIONS = ("lr", "weight_decay", "betas", "eps", "momentum", "nesterov", "amsgrad", "maximize", "muon")  # fmt: skip
+STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
+"""Of an optimizer's options and its state of a weight, those from which an update can be told."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +42,26 @@ class Glass:
     values: torch.Tensor
     new_values: torch.Tensor | None = None
     gradient: torch.Tensor | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    state: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
-    def before(cls, network: nn.Module) -> Glass:
-        """Remember the last weight matrix before a step."""
+    def before(cls, network: nn.Module, optimizer: Optimizer | None = None) -> Glass:
+        """Remember the last weight matrix before a step, and the optimizer's options for it."""
         named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
         matrices = [(name, p) for name, p in named if p.dim() >= 2]
         name, parameter = (matrices or named)[-1]
-        return cls(name, parameter.detach().clone())
+        return cls(name, parameter.detach().clone(), options=_options(parameter, optimizer))
 
-    def after(self, network: nn.Module) -> Glass:
-        """Remember the matrix after the step too, and its gradient."""
+    def after(self, network: nn.Module, optimizer: Optimizer | None = None) -> Glass:
+        """Remember the matrix after the step too, its gradient, and the optimizer's moments of it."""
         parameter = dict(network.named_parameters())[self.name]
         gradient = None if parameter.grad is None else parameter.grad.clone()
-        return Glass(self.name, self.values, parameter.detach().clone(), gradient)
+        kept = {} if optimizer is None else optimizer.state.get(parameter, {})
+        # In one order always: a resumed optimizer may hold its moments in another.
+        state = {name: kept[name].clone() for name in STATE if torch.is_tensor(kept.get(name))}
+        new = parameter.detach().clone()
+        return replace(self, new_values=new, gradient=gradient, state=state)
 
     def seen(self, step: Step) -> dict[str, Any]:
         """Tell the step: the weight with the largest gradient in that matrix, and its batch.
@@ -74,12 +87,52 @@ class Glass:
             "logits_shape": list(step.logits.shape),
             "first_logits": _rounded(step.logits.detach()[:ROWS_SHOWN].flatten(1)[:, :8]),
             "loss": float(step.loss),
+            "logits_dtype": str(step.logits.dtype).removeprefix("torch."),
+            "first_row": _first_row(step),
             "weight": f"{self.name}{index}",
+            "parameter": self.name,
+            "parameter_shape": list(self.values.shape),
             "weight_before": before,
             "gradient": float(gradient.reshape(-1)[place]),
             "update": after - before,
             "weight_after": after,
+            "rule": {
+                **self.options,
+                **{name: _at(kept, place) for name, kept in self.state.items()},
+            },
         }
+
+
+def _options(parameter: nn.Parameter, optimizer: Optimizer | None) -> dict[str, Any]:
+    """Tell which optimizer moves a parameter, and by which of its numbers."""
+    for group in () if optimizer is None else optimizer.param_groups:
+        if any(p is parameter for p in group["params"]):
+            told = {name: group[name] for name in OPTIONS if name in group}
+            plain = {k: v for k, v in told.items() if isinstance(v, bool | int | float | tuple)}
+            return {"optimizer": type(optimizer).__name__, **plain}
+    return {}
+
+
+def _at(kept: torch.Tensor, place: int) -> float:
+    return float(kept if kept.dim() == 0 else kept.reshape(-1)[place])
+
+
+def _first_row(step: Step) -> dict[str, Any]:
+    """Tell the first row's logits whole enough to follow its loss: of an ensemble, the first member's."""
+    logits = step.logits.detach()[0].cpu().double()  # Apple's GPUs have no float64
+    logits = logits[0] if logits.dim() == 2 else logits
+    target = float(step.batch.target[0])
+    said: dict[str, Any] = {"row": int(step.batch.row[0]), "target": target}
+    if step.batch.target.is_floating_point():
+        return {**said, "output": float(logits[0])}
+    total = float(logits.logsumexp(0))
+    own = float(logits[int(target)])
+    top = logits.topk(min(len(logits), LOGITS_SHOWN)).indices.tolist()
+    return {
+        **said, "classes": len(logits), "logit": own, "log_sum": total, "loss": total - own,
+        "probability": math.exp(own - total) if math.isfinite(total) else math.nan,
+        "largest": [[place, float(logits[place])] for place in top],
+    }  # fmt: skip
 
 
 def _rounded(values: torch.Tensor) -> list[list[float]]:

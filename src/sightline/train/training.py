@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,11 @@ from sightline.contracts import (
 )
 from sightline.errors import NetworkError, OptionError, UserError
 from sightline.load.batches import TensorSource, cut, each, loader
+from sightline.predict.attributions import typical_row
 from sightline.predict.model import Model
 from sightline.predict.task import TINY, Task
 from sightline.prepare.prepared import Prepared
+from sightline.trace import notebook
 from sightline.train import health
 from sightline.train.doctor import STEPS_BETWEEN, Examination
 from sightline.train.edits import Turn, apply, check_edit
@@ -479,7 +482,17 @@ class Training:
             network=network.to("cpu"),
             task=self.task,
             baseline=self.task.baseline(self.prepared.train.target),
+            typical=typical_row(self.prepared.train),
         )
+
+    def _repr_html_(self) -> str:
+        return notebook.of_training({
+            "class": type(self.network).__name__, "plan": asdict(self.plan),
+            "parameters": sum(p.numel() for p in self.network.parameters()),
+            "steps": self.progress.steps, "stopped": self.stopped, "best_epoch": self.best_epoch,
+            "epochs": [epoch.to_json() for epoch in self.history],
+            "edits": [event.to_json() for event in self.events if event.type == "edit"],
+        })  # fmt: skip
 
     def _before_step(self) -> None:
         """Set the learning rate of the moment; look closely at some steps."""
@@ -487,7 +500,7 @@ class Training:
         self.learning_rate.at(self.epochs_done, self.plan.epochs)
         if progress.rows:
             return
-        self._glass_before = Glass.before(self.network)
+        self._glass_before = Glass.before(self.network, self.optimizer)
         due = progress.doctor_at is None or progress.steps - progress.doctor_at >= STEPS_BETWEEN
         if self.settings.doctor and due and self._examination is None:
             self._examination = Examination(self.network)
@@ -499,7 +512,7 @@ class Training:
         progress.steps = step.number
         progress.rows += step.rows
         if first:
-            self._glasses[1:] = [(self._glass_before.after(self.network), step)]
+            self._glasses[1:] = [(self._glass_before.after(self.network, self.optimizer), step)]
             self._look_at_layers()
         self.sums.add(step, loss)
         last = progress.rows == self.source.rows

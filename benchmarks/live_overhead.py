@@ -1,0 +1,146 @@
+"""What the live page costs a fit: the same fit without it, with it, and with a tab that reads along.
+
+python -m benchmarks.live_overhead
+python -m benchmarks.live_overhead --rows 2000 --epochs 3 --repeats 1   # only to see that it runs
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sightline as sl
+from benchmarks.common import interleaved, ratio, save
+
+GOAL = 1.02  # of the training itself, with a tab open
+PATIENCE = 60.0
+# A tab: it reads the events as they come, and says at the end how many records those were.
+TAB = """
+import http.client, json, pathlib, sys, time
+path, count = pathlib.Path(sys.argv[1]) / "live.json", 0
+while not path.exists():
+    time.sleep(0.02)
+place = json.loads(path.read_text())
+connection = http.client.HTTPConnection(place["host"], place["port"])
+connection.request("GET", "/" + place["token"] + "/events")
+answer = connection.getresponse()
+while line := answer.readline():
+    if line.startswith(b"data: ["):
+        records = json.loads(line[6:])
+        count += len(records)
+        if records[-1]["type"] == "end" and records[-1]["stage"] == "run":
+            break
+print(count)
+"""
+
+
+def adult_like(rows: int) -> dict[str, np.ndarray]:
+    """Make a table of the shape of a census: six numbers, eight categories, two classes."""
+    random = np.random.default_rng(0)
+    table: dict[str, np.ndarray] = {
+        f"number {j}": random.normal(size=rows).round(3) for j in range(6)
+    }
+    for j, values in enumerate((8, 16, 7, 14, 6, 5, 2, 40)):
+        table[f"category {j}"] = np.array(
+            [f"value {k}" for k in random.integers(values, size=rows)]
+        )
+    score = table["number 0"] + table["number 1"] * (table["category 6"] == "value 1")
+    table["income"] = np.where(score + random.normal(size=rows) > 0.5, "more", "less")
+    return table
+
+
+class Fits:
+    """The same fit, three ways.
+
+    Attributes:
+        training: Per way the seconds of the training alone, round by round.
+        heard: How many records each tab has read.
+    """
+
+    def __init__(self, table: dict[str, np.ndarray], epochs: int, folder: str) -> None:
+        self.table, self.epochs, self.folder = table, epochs, folder
+        self.training: dict[str, list[float]] = {}
+        self.heard: list[int] = []
+        self._count = 0
+
+    def fit(self, way: str, live: bool = False, tab: bool = False) -> float:
+        """Fit once; return the seconds of all of it."""
+        self._count += 1
+        run = Path(self.folder) / f"run-{self._count}"
+        reader = None
+        if tab:
+            command = [sys.executable, "-c", TAB, str(run)]
+            reader = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        began = time.perf_counter()
+        made = sl.fit(
+            self.table, "income", run=run, epochs=self.epochs, patience=None, device="cpu", live=live,
+            quiet=True,
+        )  # fmt: skip
+        seconds = time.perf_counter() - began
+        self.training.setdefault(way, []).append(made.find("train", "end")[0].body["seconds"])
+        if reader is not None:
+            self.heard.append(int(reader.communicate(timeout=PATIENCE)[0]))
+            if self.heard[-1] != len(made.records):
+                raise SystemExit(
+                    f"the tab has read {self.heard[-1]} of {len(made.records)} records"
+                )
+        if live:
+            _end_page(run)
+        return seconds
+
+
+def _end_page(run: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not (run / "live.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(json.loads((run / "live.json").read_text())["pid"], signal.SIGTERM)
+
+
+def measure(rows: int, epochs: int, repeats: int) -> dict[str, Any]:
+    """Measure all three ways, round after round."""
+    with tempfile.TemporaryDirectory() as folder:
+        fits = Fits(adult_like(rows), epochs, folder)
+        ways = {
+            "without": lambda: fits.fit("without"),
+            "live, no tab": lambda: fits.fit("live, no tab", live=True),
+            "live, one tab": lambda: fits.fit("live, one tab", live=True, tab=True),
+        }
+        for way in ways.values():
+            way()  # the first time of each warms caches up
+        fits.training.clear()
+        seconds = interleaved(ways, repeats)
+    lives = [way for way in ways if way != "without"]
+    return {
+        "rows": rows, "features": 14, "epochs": epochs, "repeats": repeats, "training_goal": GOAL,
+        "training": {way: ratio(fits.training, way, "without") for way in lives},
+        "whole_fit": {way: ratio(seconds, way, "without") for way in lives},
+        "records_read": fits.heard, "training_seconds": fits.training, "whole_seconds": seconds,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure; save what was measured at full size, print anything else."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=7)
+    given = parser.parse_args()
+    found = measure(given.rows, given.epochs, given.repeats)
+    if vars(given) == vars(parser.parse_args([])):
+        save("live_overhead", found)
+    else:
+        print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()

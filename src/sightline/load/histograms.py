@@ -1,0 +1,190 @@
+"""How a column's values are spread: twenty bins, or its most frequent names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sightline.contracts import Column
+from sightline.load.values import map_codes, to_floats
+
+BINS = 20
+MOST_NAMES = 10
+MOST_CHARACTERS = 60
+MOST_ROWS = 100_000
+"""Of so many rows at most numbers are put into bins; more would look the same."""
+_DAY = 86_400_000_000
+_LONG = 10**12
+
+
+def histogram(column: Column, data: pa.ChunkedArray) -> dict[str, Any] | None:
+    """Count how a column's values are spread, missing ones and infinities left out.
+
+    Args:
+        column: What the column is.
+        data: Its typed values [rows], as `Table.columns` holds them.
+
+    Returns:
+        None for a column without values. Numbers and dates: `kind` "bins", `low` and `high` (the
+        least and the greatest value, readable) and `counts` of 20 bins of equal width between
+        them; texts: the same of their lengths in characters, `kind` "lengths". Categories and
+        truth values: `kind` "names", the 10 most frequent `names` (cut to 60 characters), their
+        `counts`, and `rest`, the rows with any other. `sampled` is there where not all rows were
+        put into bins: how many were, evenly spaced. All values equal: all in the first bin.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from sightline.contracts import Column
+        >>> from sightline.load.histograms import histogram
+        >>> column = Column("age", "numeric", "feature", "", "integer")
+        >>> found = histogram(column, pa.chunked_array([[1, 2, 21]]))
+        >>> found["low"], found["high"], found["counts"][:3], sum(found["counts"])
+        ('1', '21', [1, 1, 0], 3)
+    """
+    if data.null_count == len(data):
+        return None
+    if column.kind == "boolean":
+        yes = pc.sum(data).as_py()
+        counts = np.array([yes, len(data) - data.null_count - yes])
+        return _names(pa.array(["true", "false"]), counts)
+    if column.kind == "categorical":
+        words = data.chunk(0)
+        return _names(words.dictionary, word_counts(words))
+    if column.kind == "text":
+        words = data.chunk(0)
+        lengths = map_codes(words.indices, pc.utf8_length(words.dictionary).to_numpy(), -1)
+        return bins(pa.chunked_array([pa.array(lengths, mask=lengths < 0)]), "lengths")
+    if column.kind == "datetime":
+        return bins(data.cast(pa.int64()), readable=_date)
+    return bins(data, readable=_whole if column.values == "integer" else _number)
+
+
+def bins(
+    data: pa.ChunkedArray,
+    kind: str = "bins",
+    readable: Callable[[Any, Any], str] | None = None,
+) -> dict[str, Any] | None:
+    """Count numbers of any type in 20 bins of equal width from the least to the greatest.
+
+    Args:
+        data: Numbers [rows]; those that are null or not finite are left out.
+        kind: What to call it.
+        readable: Writes an end of the scale, given it and the other one; None for plain numbers.
+
+    Returns:
+        As in `histogram`; None where no number is left.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from sightline.load.histograms import bins
+        >>> found = bins(pa.chunked_array([[0.5, 2.5, None]]))
+        >>> found["low"], found["high"], found["counts"][0], found["counts"][-1]
+        ('0.5', '2.5', 1, 1)
+    """
+    if data.null_count == len(data):
+        return None
+    low, high = span(data)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        finite = pc.if_else(pc.is_finite(data), data, pa.scalar(None, data.type))
+        return bins(finite, kind, readable)
+    write = readable or _number
+    said: dict[str, Any] = {"kind": kind, "low": write(low, high), "high": write(high, low)}
+    rows = len(data)
+    if rows > MOST_ROWS:
+        data = data.take(pa.array(np.arange(MOST_ROWS) * rows // MOST_ROWS))
+        said["sampled"] = MOST_ROWS
+    shares = _shares(data.drop_null().to_numpy(), low, high)
+    places = np.minimum((shares * BINS).astype(np.int64), BINS - 1)
+    return {**said, "counts": np.bincount(places, minlength=BINS).tolist()}
+
+
+def word_counts(words: pa.DictionaryArray) -> np.ndarray:
+    """Count the rows of each unique text: int64 [texts]."""
+    return np.bincount(words.indices.drop_null().to_numpy(), minlength=len(words.dictionary))
+
+
+def most_frequent(counts: np.ndarray, most: int) -> np.ndarray:
+    """Return the places of the largest counts, the largest first; none of a count of 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.load.histograms import most_frequent
+        >>> most_frequent(np.array([3, 0, 7, 3]), 2).tolist()
+        [2, 0]
+    """
+    least = 1
+    if len(counts) > most:  # sorting half a million names to show ten would take longer than these
+        least = max(1, int(np.partition(counts, len(counts) - most)[len(counts) - most]))
+    places = np.flatnonzero(counts >= least)
+    largest: np.ndarray = places[np.argsort(-counts[places], kind="stable")][:most]
+    return largest
+
+
+def span(data: pa.ChunkedArray) -> tuple[Any, Any]:
+    """Return the least and the greatest of a column's numbers, at least one of which is there.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from sightline.load.histograms import span
+        >>> span(pa.chunked_array([[3, None, -1]]))
+        (-1, 3)
+    """
+    if pa.types.is_float64(data.type):  # many times as fast as Arrow's own
+        floats = to_floats(data)
+        return float(np.fmin.reduce(floats)), float(np.fmax.reduce(floats))
+    found = pc.min_max(data).as_py()
+    return found["min"], found["max"]
+
+
+# ------------------------------------------------------------- helpers
+
+
+def _names(texts: pa.Array, counts: np.ndarray) -> dict[str, Any]:
+    top = most_frequent(counts, MOST_NAMES)
+    names = [texts[int(place)].as_py() for place in top]
+    return {
+        "kind": "names",
+        "names": [
+            name if len(name) <= MOST_CHARACTERS else f"{name[: MOST_CHARACTERS - 3]}..."
+            for name in names
+        ],
+        "counts": counts[top].tolist(),
+        "rest": int(counts.sum() - counts[top].sum()),
+    }
+
+
+def _shares(numbers: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Say where numbers lie between the least and the greatest: 0 to 1."""
+    if low == high:
+        return np.zeros(len(numbers))
+    if numbers.dtype.kind in "iu":  # exact, however large: 64 bits hold any difference
+        wide = numbers if numbers.dtype == np.uint64 else numbers.astype(np.int64).view(np.uint64)
+        offsets = wide - np.array(low, np.int64 if low < 0 else np.uint64).astype(np.uint64)
+        return offsets / float(high - low)
+    numbers = numbers.astype(np.float64, copy=False)
+    if not np.isfinite(high - low):  # a span that no float64 holds
+        numbers, low, high = numbers / 2, low / 2, high / 2
+    return (numbers - low) / (high - low)
+
+
+def _number(value: float, _: float) -> str:
+    """Write an end of the scale."""
+    if isinstance(value, int) and abs(value) < _LONG:
+        return f"{value:,}"
+    return f"{value:,.6g}" if abs(value) < _LONG else f"{value:.6g}"
+
+
+def _whole(value: float, other: float) -> str:
+    return _number(int(value), other)
+
+
+def _date(value: int, other: int) -> str:
+    """Write microseconds as a date; with the time of day where that tells more."""
+    days = value % _DAY == other % _DAY == 0 or abs(value - other) > BINS * _DAY
+    return str(np.datetime64(value, "us").astype(f"datetime64[{'D' if days else 's'}]")).replace(
+        "T", " "
+    )

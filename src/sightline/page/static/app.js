@@ -1,0 +1,238 @@
+// The page: nine ways through the same records, live from the run's server or frozen into a report.
+
+import { compare } from "./compare.js";
+import { cut, el, num } from "./dom.js";
+import { controls, settings } from "./experiment.js";
+import * as flow from "./flow.js";
+import { insight, quiz, terms } from "./learn.js";
+import { Live } from "./live.js";
+import { prediction } from "./prediction.js";
+import { results } from "./results.js";
+import { Store } from "./store.js";
+import * as training from "./training.js";
+
+const { opening, strip, load, prepare, build, train, predict, code, shapes, maths } = flow;
+const { learning, layers, glass, epochs, events } = training;
+
+// What each way shows, in which order and how deep. [block, depth]
+const WAYS = {
+  story: ["Story", "what happened, in order", [[opening], [strip], [load], [prepare], [build], [train], [learning, "full"], [layers], [glass], [epochs, "brief"], [events], [predict], [prediction, "full"], [results, "full"], [insight], [terms], [quiz]]],
+  pipeline: ["Pipeline", "what came in and what went out of each stage", [[strip], [load, "open"], [prepare, "open"], [build, "open"], [train, "open"], [predict], [results, "brief"]]],
+  code: ["Code", "the lines that did it", [[strip], [code], [settings]]],
+  shapes: ["Shapes", "what each tensor looks like on its way", [[strip], [shapes], [build, "open"]]],
+  maths: ["Maths", "the arithmetic, with this run's numbers put in", [[maths], [glass], [terms]]],
+  training: ["Training", "how the network learned", [[train], [learning, "full"], [layers], [glass], [epochs, "full"], [events]]],
+  prediction: ["Prediction", "how an answer comes about", [[prediction, "full"], [predict, "brief"], [results, "full"]]],
+  experiment: ["Experiment", "what was changed while it learned", [[controls], [learning, "full"], [events], [settings], [layers]]],
+  quiz: ["Quiz", "what you have learned", [[quiz], [terms], [insight]]],
+};
+// One stage a screen, for a class or a meeting.
+const SLIDES = [[[opening], [strip]], [[load]], [[prepare]], [[build]], [[train], [learning, "brief"]], [[predict], [prediction, "brief"]], [[results, "brief"]], [[insight]], [[quiz]]];
+
+class Page {
+  constructor() {
+    this.run = new Store();
+    this.live = null;
+    this.notes = [];
+    this.state = { way: "story", present: false, slide: 0, row: null, open: {}, answers: {}, typed: {} };
+    this.blocks = [];
+    this.dirty = new Set();
+    this.main = document.getElementById("page");
+    this.head = document.getElementById("head");
+    this.said = document.getElementById("said");
+  }
+
+  start() {
+    const embedded = document.getElementById("data");
+    this.read();
+    if (embedded) {
+      const { records, notes, compare: runs } = JSON.parse(embedded.textContent);
+      if (runs) {
+        const node = compare(runs);
+        document.title = `${runs.runs.length} runs side by side · Sightline`;
+        this.head.append(el("div", { class: "topbar" }, this.brand(), themeButton(() => node.grow())));
+        this.main.replaceChildren(node);
+        node.grow();
+        return;
+      }
+      this.notes = notes;
+      this.run.add(records);
+    } else {
+      this.live = new Live({
+        hear: (found) => this.hear(found),
+        tell: (sentence, kind) => this.tell(sentence, kind),
+        change: () => { this.drawHead(); this.touch(["#state"]); },
+      });
+    }
+    addEventListener("hashchange", () => { this.read(); this.draw(); });
+    addEventListener("keydown", (event) => this.key(event));
+    addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    this.draw();
+  }
+
+  hear(records) {
+    const first = !this.run.records.length;
+    const changed = this.run.add(records);
+    if (first) this.draw();
+    else this.touch(changed);
+  }
+
+  /** Draw anew, at the browser's next frame, what shows these kinds of records. */
+  touch(kinds) {
+    const waiting = this.dirty.size;
+    for (const one of kinds) this.dirty.add(one);
+    if (!waiting && this.dirty.size) requestAnimationFrame(() => this.update());
+  }
+
+  update() {
+    const changed = this.dirty;
+    this.dirty = new Set();
+    this.drawHead();
+    for (const block of this.blocks) {
+      const { part, node } = block;
+      if (!part.uses.some((one) => changed.has(one)) && !(changed.has("#state") && (part === controls))) continue;
+      if (part.grows && node.grow) node.grow();
+      else this.replace(block);
+    }
+  }
+
+  replace(block) {
+    const focus = document.activeElement?.id;
+    const next = this.make(block.part, block.depth);
+    if (block.part === prediction && block.node.contains(document.activeElement) && document.activeElement.tagName === "INPUT") {
+      block.late = true; // somebody is typing: the new rows come when they are done
+      block.node.addEventListener("focusout", () => { if (block.late) { block.late = false; setTimeout(() => this.replace(block)); } }, { once: true });
+      return;
+    }
+    block.node.close?.();
+    block.node.replaceWith(next);
+    block.node = next;
+    next.grow?.();
+    if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
+  }
+
+  make(part, depth) {
+    return part.render(this, depth) ?? el("div", { hidden: true });
+  }
+
+  draw() {
+    this.blocks.forEach(({ node }) => node.close?.());
+    this.drawHead();
+    document.body.classList.toggle("present", this.state.present);
+    const [title, about, parts] = WAYS[this.state.way];
+    const shown = this.state.present ? SLIDES[this.state.slide] : parts;
+    this.blocks = shown.map(([part, depth]) => ({ part, depth, node: this.make(part, depth) }));
+    const notes = this.notes.map((note) => el("p", { class: "note sampled" }, note));
+    this.main.replaceChildren(
+      el("p", { class: "about" }, this.state.present ? `${this.state.slide + 1} of ${SLIDES.length}` : `${title}: ${about}.`),
+      ...(this.run.records.length ? [] : [el("p", { class: "waiting" }, "Waiting for the first record.")]),
+      ...this.blocks.map(({ node }) => node), ...(this.state.present ? [] : notes),
+    );
+    this.blocks.forEach(({ node }) => node.grow?.());
+  }
+
+  drawHead() {
+    const ways = Object.keys(WAYS);
+    if (!this.head.firstChild) {
+      this.chip = el("span", { class: "chip" });
+      this.present = el("button", { type: "button", class: "quiet", onclick: () => this.go({ present: !this.state.present, slide: 0 }) });
+      this.links = ways.map((way, i) => el("a", { href: this.address({ way }), title: `${WAYS[way][1]} (key ${i + 1})` }, el("kbd", { "aria-hidden": "true" }, String(i + 1)), " ", WAYS[way][0]));
+      this.head.append(el("div", { class: "topbar" }, this.brand(), this.chip, el("span", { class: "grow" }), this.present, themeButton(() => this.draw())),
+        el("nav", { class: "ways", "aria-label": "Nine ways in" }, this.links));
+    }
+    const said = this.run.last("lesson/opening");
+    if (said) document.title = `${cut(said.title, 100)} · Sightline`;
+    this.chip.className = `chip ${this.status()[0]}`;
+    this.chip.textContent = this.status()[1];
+    this.present.textContent = this.state.present ? "Leave presentation" : "Present";
+    this.links.forEach((link, i) => {
+      link.href = this.address({ way: ways[i], present: false });
+      if (ways[i] === this.state.way && !this.state.present) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    });
+  }
+
+  brand() {
+    return el("span", { class: "brand" }, "Sightline");
+  }
+
+  status() {
+    if (!this.live) return ["", "report"];
+    const { training: going, paused, waiting } = this.live.state;
+    const epoch = this.run.last("train/epoch"), plan = this.run.last("train/plan");
+    if (!this.live.connected) return ["off", "connection lost, trying again"];
+    if (this.run.last("run/end")) return ["done", "done"];
+    if (waiting) return ["", "waiting for the run"];
+    if (!going) return ["off", "cut off: sightline resume goes on with it"];
+    const where = epoch && plan ? `epoch ${num(epoch.number)} of ${num(plan.epochs)}` : "before training";
+    return paused ? ["paused", `paused, ${where}`] : ["busy", this.run.last("train/end") ? "explaining" : where];
+  }
+
+  tell(sentence, kind = "") {
+    this.said.className = `said show ${kind}`;
+    this.said.replaceChildren(el("span", {}, sentence), el("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => { this.said.className = "said"; } }, "×"));
+  }
+
+  // --------------------------------------------------------- the address: #way=story&row=12
+
+  read() {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    this.state.way = asked.get("way") in WAYS ? asked.get("way") : "story";
+    this.state.row = asked.get("row");
+    this.state.present = asked.has("slide");
+    this.state.slide = Math.min(SLIDES.length - 1, Math.max(0, Number(asked.get("slide")) - 1 || 0));
+  }
+
+  address(change = {}) {
+    const next = { ...this.state, ...change };
+    const said = new URLSearchParams({ way: next.way });
+    if (next.row !== null) said.set("row", next.row);
+    if (next.present) said.set("slide", String(next.slide + 1));
+    return `#${said}`;
+  }
+
+  go(change) {
+    location.hash = this.address(change);
+  }
+
+  remember() {
+    history.replaceState(null, "", this.address());
+    this.drawHead();
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
+    const way = Object.keys(WAYS)[Number(event.key) - 1];
+    const { present, slide } = this.state;
+    if (way) this.go({ way, present: false });
+    else if (event.key === "p") this.go({ present: !present, slide: 0 });
+    else if (present && event.key === "Escape") this.go({ present: false });
+    else if (present && ["ArrowRight", "PageDown"].includes(event.key)) this.go({ slide: Math.min(SLIDES.length - 1, slide + 1) });
+    else if (present && ["ArrowLeft", "PageUp"].includes(event.key)) this.go({ slide: Math.max(0, slide - 1) });
+    else return;
+    event.preventDefault();
+    scrollTo(0, 0);
+  }
+
+  /** From a stage of the strip to where it is told. */
+  jump(name) {
+    const place = document.getElementById(`stage-${name}`);
+    if (place) place.scrollIntoView();
+    else this.go({ way: "story" });
+  }
+}
+
+function themeButton(redraw) {
+  const dark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const button = el("button", { type: "button", class: "quiet", onclick: () => {
+    document.documentElement.dataset.theme = dark() ? "light" : "dark";
+    name();
+    redraw();
+  } });
+  const name = () => { button.textContent = dark() ? "Light" : "Dark"; };
+  name();
+  return button;
+}
+
+new Page().start();

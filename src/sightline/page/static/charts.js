@@ -1,0 +1,240 @@
+// Drawings: curves by uPlot, the rest as SVG. Each has a sentence for those who do not see it.
+
+import { cut, data, el, finite, num, percent, svg } from "./dom.js";
+
+/** The colours of the page as they are now, light or dark. */
+export function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+/**
+ * Curves over epochs or steps, which can grow.
+ *
+ * series: [{label, colour (a name in the style sheet), values: [..], dash}]; marks: [{at, kind, text}].
+ * Returns a node with `draw({x, series, marks})`.
+ */
+export function curves({ label, xLabel, yLabel, log = false, height = 260, read }) {
+  const box = el("div", { class: "chart", role: "img", "aria-label": label });
+  const readout = el("p", { class: "readout" });
+  const node = el("figure", { class: "curves" }, box, readout);
+  let plot = null, now = null, key = "";
+
+  const options = () => ({
+    width: Math.max(200, box.clientWidth || 600), height,
+    legend: { show: false },
+    cursor: { y: false, points: { size: 7 } },
+    scales: { x: { time: false }, y: log ? { distr: 3 } : { range: padded } },
+    series: [
+      { label: xLabel },
+      ...now.series.map((one) => ({
+        label: one.label, stroke: colour(one.colour), width: 2, spanGaps: true, dash: one.dash,
+        points: { show: now.x.length < 30, size: 5 },
+      })),
+    ],
+    axes: [
+      { label: xLabel, labelSize: 18, size: 40, stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line") },
+        incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6] },
+      { label: yLabel, labelSize: 18, size: 62, stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line") },
+        values: (_, splits) => splits.map((v) => (v === null ? "" : num(v, 3))) },
+    ],
+    hooks: { draw: [drawMarks], setCursor: [show] },
+  });
+
+  function padded(_, low, high) {
+    const room = (high - low || Math.abs(high) || 1) * 0.06;
+    return [low - room, high + room];
+  }
+
+  function drawMarks(u) {
+    const { ctx, bbox } = u;
+    const dpr = devicePixelRatio, taken = []; // where labels are, so that none lies on another
+    ctx.save();
+    ctx.font = `${11 * dpr}px system-ui, sans-serif`;
+    for (const mark of now.marks) {
+      const x = Math.round(u.valToPos(mark.at, "x", true)) + 0.5;
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.strokeStyle = ctx.fillStyle = colour(mark.kind === "best" ? "good" : mark.kind === "edit" ? "accent" : "soft");
+      ctx.lineWidth = dpr;
+      ctx.setLineDash(mark.kind === "edit" ? [] : [4 * dpr, 4 * dpr]);
+      const short = mark.kind === "checkpoint";
+      ctx.beginPath();
+      ctx.moveTo(x, short ? bbox.top + bbox.height - 8 * dpr : bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      if (!short) {
+        const text = cut(mark.label, 24), wide = ctx.measureText(text).width;
+        const left = x + wide + 8 * dpr > bbox.left + bbox.width ? x - wide - 4 * dpr : x + 4 * dpr;
+        let line = 0;
+        while (line < 6 && taken.some((one) => one.line === line && left < one.right && left + wide > one.left)) line += 1;
+        taken.push({ line, left, right: left + wide });
+        ctx.fillText(text, left, bbox.top + (12 + 13 * line) * dpr);
+      }
+    }
+    ctx.restore();
+  }
+
+  function show(u) {
+    const i = u.cursor.idx ?? now.x.length - 1;
+    readout.replaceChildren(...(now.x.length ? read(i) : []));
+  }
+
+  node.draw = (next) => {
+    now = next;
+    const values = [now.x, ...now.series.map((one) => one.values.map(log ? positive : finite))];
+    const shape = JSON.stringify([now.series.map((one) => one.label), now.x.length < 30, colour("soft")]);
+    if (plot && key === shape) {
+      plot.setData(values);
+    } else if (now.x.length && box.isConnected) {
+      plot?.destroy();
+      key = shape;
+      plot = new globalThis.uPlot(options(), values, box);
+    }
+    if (plot) show(plot);
+  };
+  const watch = new ResizeObserver(() => {
+    if (!now?.x.length) return;
+    if (!plot) node.draw(now);
+    else if (plot.width !== box.clientWidth && box.clientWidth) plot.setSize({ width: box.clientWidth, height });
+  });
+  watch.observe(box);
+  node.close = () => {
+    watch.disconnect();
+    plot?.destroy();
+    plot = null;
+  };
+  return node;
+}
+
+function positive(value) {
+  return typeof value === "number" && value > 0 ? value : null;
+}
+
+/** The names of a chart's lines. */
+export function legend(entries) {
+  return el("ul", { class: "legend" }, entries.map(([name, text, line = ""]) =>
+    el("li", {}, el("span", { class: `swatch ${name} ${line}` }), text)));
+}
+
+/** A column's values in twenty bins, or its most frequent names as bars. */
+export function histogram(found, name) {
+  if (!found) return el("p", { class: "note" }, "no values");
+  if (found.kind === "names") {
+    const names = found.rest ? [...found.names, "others"] : found.names;
+    const counts = found.rest ? [...found.counts, found.rest] : found.counts;
+    const most = Math.max(...counts, 1);
+    return el("dl", { class: "bars small", "aria-label": `values of ${cut(name)}` }, names.slice(0, 6).map((label, i) =>
+      [el("dt", {}, data(label, 24)), el("dd", {}, bar(counts[i] / most), el("span", {}, num(counts[i])))]));
+  }
+  const most = Math.max(...found.counts, 1), wide = 200, high = 48, step = wide / found.counts.length;
+  return el("figure", { class: "histogram" },
+    svg("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": `${cut(name)}: from ${found.low} to ${found.high}, most in bin ${found.counts.indexOf(most) + 1} of ${found.counts.length}` },
+      found.counts.map((count, i) => {
+        const tall = count ? Math.max(1, (count / most) * high) : 0;
+        return svg("rect", { class: "mark", x: i * step + 0.5, y: high - tall, width: step - 1, height: tall }, svg("title", {}, num(count)));
+      })),
+    el("figcaption", {}, el("span", {}, data(found.low, 16)), el("span", {}, found.kind === "lengths" ? "characters" : ""), el("span", {}, data(found.high, 16))));
+}
+
+/** A bar of a length from -1 to 1; with `signed` it starts in the middle. */
+export function bar(share, { signed = false, kind = "mark" } = {}) {
+  const size = Math.min(1, Math.abs(share)) * (signed ? 50 : 100);
+  const x = signed ? (share < 0 ? 50 - size : 50) : 0;
+  return svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("rect", { class: "track", width: 100, height: 10 }),
+    svg("rect", { class: signed ? (share < 0 ? "down" : "up") : kind, x, width: Math.max(size, share ? 0.5 : 0), height: 10 }),
+    signed && svg("line", { class: "axis", x1: 50, x2: 50, y1: 0, y2: 10 }));
+}
+
+/** Activations as a strip of cells: blue below zero, orange above, pale near zero. */
+export function heatStrip(values, places, scale, name) {
+  const step = 10, strong = Math.max(scale, 1e-9);
+  const low = Math.min(...values), high = Math.max(...values);
+  return svg("svg", {
+    class: "heat", viewBox: `0 0 ${Math.max(values.length, 1) * step} 16`, preserveAspectRatio: "none", role: "img",
+    "aria-label": `${cut(name)}: ${values.length} values from ${num(low)} to ${num(high)}`,
+  }, values.map((value, i) => {
+    const share = Math.min(1, Math.abs(finite(value) ?? 0) / strong);
+    return svg("rect", { class: value < 0 ? "down" : "up", x: i * step, width: step, height: 16, "fill-opacity": 0.06 + 0.94 * share },
+      svg("title", {}, `[${places[i]}] ${num(value)}`));
+  }));
+}
+
+/** Rows of truth against columns of predictions. */
+export function confusion(classes, counts, most = 26) {
+  const shown = classes.slice(0, most), top = Math.max(1, ...counts.flat());
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
+    el("table", { class: "confusion" },
+      el("caption", {}, "Rows are the truth, columns the prediction."),
+      el("thead", {}, el("tr", {}, el("td", {}), shown.map((one) => el("th", { scope: "col" }, data(one, 14))))),
+      el("tbody", {}, shown.map((one, i) => el("tr", {}, el("th", { scope: "row" }, data(one, 20)),
+        shown.map((_, j) => {
+          const cell = el("td", { class: i === j ? "right" : counts[i][j] ? "wrong" : "" }, counts[i][j] ? num(counts[i][j]) : "·");
+          cell.style.setProperty("--share", counts[i][j] / top);
+          return cell;
+        }))))),
+    classes.length > most && el("p", { class: "note" }, `The first ${most} of ${classes.length} classes are shown.`));
+}
+
+/** Lines from (0, 0) to (1, 1), such as ROC curves. */
+export function unitLines(label, lines, { xLabel, yLabel, diagonal = false }) {
+  const size = 220, at = (x, y) => `${(34 + x * size).toFixed(1)},${(8 + (1 - y) * size).toFixed(1)}`;
+  return el("figure", { class: "unit" },
+    svg("svg", { viewBox: "0 0 268 268", role: "img", "aria-label": label },
+      frame(size),
+      diagonal && svg("line", { class: "diagonal", x1: 34, y1: 8 + size, x2: 34 + size, y2: 8 }),
+      lines.map((line, i) => svg("polyline", { class: `line line${i % 8}`, points: line.x.map((x, k) => at(x, line.y[k])).join(" ") },
+        svg("title", {}, line.text))),
+      axisNames(size, xLabel, yLabel)),
+    el("figcaption", {}, el("ul", { class: "legend" }, lines.map((line, i) => el("li", {}, el("span", { class: `swatch line${i % 8}` }), line.text)))));
+}
+
+function frame(size) {
+  return [
+    svg("rect", { class: "frame", x: 34, y: 8, width: size, height: size }),
+    [0, 0.5, 1].map((v) => [
+      svg("text", { class: "tick", x: 34 + v * size, y: size + 22, "text-anchor": "middle" }, String(v)),
+      svg("text", { class: "tick", x: 30, y: 12 + (1 - v) * size, "text-anchor": "end" }, String(v)),
+    ]),
+  ];
+}
+
+function axisNames(size, xLabel, yLabel) {
+  return [
+    svg("text", { class: "tick", x: 34 + size / 2, y: size + 38, "text-anchor": "middle" }, xLabel),
+    svg("text", { class: "tick", x: 10, y: 8 + size / 2, "text-anchor": "middle", transform: `rotate(-90 10 ${8 + size / 2})` }, yLabel),
+  ];
+}
+
+/** How often the network was right when it was so sure: a dot a bin, as large as its rows are many. */
+export function reliability(bins) {
+  const size = 220, most = Math.max(1, ...bins.map((one) => one.rows));
+  return el("figure", { class: "unit" },
+    svg("svg", { viewBox: "0 0 268 268", role: "img", "aria-label": `Reliability diagram: ${bins.map((b) => `sure to ${percent(b.confidence)}, right in ${percent(b.accuracy)} of ${b.rows} rows`).join("; ")}` },
+      frame(size),
+      svg("line", { class: "diagonal", x1: 34, y1: 8 + size, x2: 34 + size, y2: 8 }),
+      bins.map((one) => {
+        const x = 34 + one.confidence * size, y = 8 + (1 - one.accuracy) * size;
+        return [
+          svg("line", { class: "gap", x1: x, x2: x, y1: y, y2: 8 + (1 - one.confidence) * size }),
+          svg("circle", { class: "mark", cx: x, cy: y, r: 3 + 9 * Math.sqrt(one.rows / most) },
+            svg("title", {}, `${num(one.rows)} rows: sure to ${percent(one.confidence)}, right in ${percent(one.accuracy)}`)),
+        ];
+      }),
+      axisNames(size, "how sure the network was", "how often it was right")));
+}
+
+/** Truth against prediction, a dot a row. */
+export function scatter(truth, predicted, label) {
+  const all = [...truth, ...predicted].filter((v) => finite(v) !== null);
+  const low = Math.min(...all), span = Math.max(...all) - low || 1, size = 220;
+  const place = (v) => (v - low) / span;
+  return el("figure", { class: "unit" },
+    svg("svg", { viewBox: "0 0 268 268", role: "img", "aria-label": label },
+      svg("rect", { class: "frame", x: 34, y: 8, width: size, height: size }),
+      svg("line", { class: "diagonal", x1: 34, y1: 8 + size, x2: 34 + size, y2: 8 }),
+      truth.map((value, i) => finite(value) !== null && finite(predicted[i]) !== null
+        && svg("circle", { class: "dot", cx: 34 + place(value) * size, cy: 8 + (1 - place(predicted[i])) * size, r: 2.4 })),
+      svg("text", { class: "tick", x: 34, y: size + 22 }, num(low, 3)),
+      svg("text", { class: "tick", x: 34 + size, y: size + 22, "text-anchor": "end" }, num(low + span, 3)),
+      axisNames(size, "truth", "prediction")));
+}

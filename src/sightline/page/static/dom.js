@@ -1,0 +1,92 @@
+// Nodes and numbers. Text from the data only ever becomes a text node: no HTML is parsed, anywhere.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Make an element: el("p", {class: "note", onclick: f}, "text", child, [more]). */
+export function el(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/** Make an SVG element, likewise. */
+export function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "value") node.value = value;
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+/** Text from the data: cut when it is very long, and kept from turning the text around it. */
+export function data(value, most = 80) {
+  return el("bdi", {}, cut(value, most));
+}
+
+export function cut(value, most = 80) {
+  const text = value === null || value === undefined ? "missing" : String(value);
+  return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
+}
+
+/** A number in few places; "NaN" and "Infinity" of the records as words. */
+export function num(value, digits = 4) {
+  if (value === null || value === undefined) return "–";
+  if (typeof value === "string") return { NaN: "not a number", Infinity: "∞", "-Infinity": "−∞" }[value] ?? value;
+  if (Number.isInteger(value)) return value.toLocaleString("en");
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-4 || size >= 1e9)) return value.toExponential(2).replace("-", "−");
+  const text = size >= 1000
+    ? value.toLocaleString("en", { maximumFractionDigits: 0 })
+    : String(Number(value.toPrecision(digits)));
+  return text.replace("-", "−");
+}
+
+/** A cell of the table as it is: a year stays 1992, not 1,992. */
+export function cell(value, most = 40) {
+  return data(typeof value !== "number" ? value : Number.isInteger(value) ? String(value).replace("-", "−") : num(value, 6), most);
+}
+
+export function percent(value) {
+  return typeof value === "number" ? `${Number((100 * value).toPrecision(3))} %` : num(value);
+}
+
+export function plural(count, one, many = `${one}s`) {
+  return `${num(count)} ${count === 1 ? one : many}`;
+}
+
+/** A value for drawing: null where it is no finite number. */
+export function finite(value) {
+  return typeof value === "number" && Number.isFinite(value) ? value : null;
+}
+
+/** A table with a caption for those who do not see it. */
+export function table(caption, heads, rows, attributes = {}) {
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    el("table", attributes,
+      el("caption", {}, caption),
+      el("thead", {}, el("tr", {}, heads.map((head, i) => el("th", { scope: "col", class: i && rows.length && rows.every((cells) => isNumber(cells[i])) ? "number" : null }, head)))),
+      el("tbody", {}, rows.map((cells) => el("tr", {}, cells.map((cell, i) =>
+        i === 0 ? el("th", { scope: "row" }, cell) : el("td", { class: isNumber(cell) ? "number" : null }, cell)))))));
+}
+
+function isNumber(cell) {
+  return typeof cell === "string" && /^[−+\d.,\s%∞–±]+$/.test(cell);
+}
+
+/** A drawer that remembers whether it is open. */
+export function drawer(state, key, title, make, open = false) {
+  const node = el("details", { class: "drawer" }, el("summary", {}, title));
+  node.open = state.open[key] ?? open;
+  const show = () => {
+    if (node.open && node.children.length === 1) node.append(...[make()].flat());
+  };
+  show();
+  node.firstChild.addEventListener("click", () => { state.open[key] = !node.open; });
+  node.addEventListener("toggle", show);
+  return node;
+}

@@ -1,0 +1,67 @@
+// Experiment: the live controls. Each is one of the engine's edits, confirmed by its record.
+
+import { data, el, num } from "./dom.js";
+
+export const controls = {
+  id: "controls", title: "Experiment", uses: ["build/network", "train/layers", "train/edit", "train/end", "train/paused", "train/continued", "lesson/begin"],
+  render(page) {
+    const { run, live } = page;
+    if (!live) return null;
+    const { training, paused, waiting } = live.state;
+    const done = run.last("train/end"), going = training && !done && run.lesson("begin", "train");
+    if (!going) {
+      return el("section", { class: "controls" }, el("h2", {}, "Experiment"),
+        el("p", { class: "note" }, waiting || (training && !done) ? "The controls come when training begins." : "The training is over. Start another with --live, and change it here while it runs."));
+    }
+    const send = (body, what) => live.send(body, what);
+    const edit = (edits, what) => send({ edits: [edits] }, what);
+    const names = (run.last("train/layers")?.layers ?? []).map((layer) => layer.name);
+    const hidden = names.filter((name) => name.startsWith("hidden"));
+    const rate = run.all("train/epoch").at(-1)?.metrics.learning_rate;
+    const lr = field("learning-rate", { type: "text", inputmode: "decimal", value: page.state.typed["#lr"] ?? rate ?? "" }, page, "#lr");
+    const units = field("units", { type: "number", min: 1, step: 1, value: page.state.typed["#units"] ?? 128 }, page, "#units");
+    const layer = choice("widen-layer", hidden.length ? hidden : names, page);
+    const after = choice("deepen-after", hidden.length ? hidden : names, page);
+    const freeze = choice("freeze-layer", names, page);
+    return el("section", { class: "controls" }, el("h2", {}, "Experiment"),
+      el("p", {}, "Change the network while it learns. Each change is made between two steps, recorded, and can be replayed."),
+      el("div", { class: "buttons" },
+        paused
+          ? el("button", { type: "button", id: "continue", class: "primary", onclick: () => send({ continue: true }, "continue") }, "Continue")
+          : el("button", { type: "button", id: "pause", class: "primary", onclick: () => send({ pause: true }, "pause") }, "Pause"),
+        el("button", { type: "button", id: "one-epoch", onclick: () => send({ one_epoch: true }, "one epoch") }, "One epoch"),
+        el("button", { type: "button", id: "stop", class: "danger", onclick: () => edit({ edit: "Stop", why: "stopped from the page" }, "stop and keep the best") }, "Stop and keep the best")),
+      el("div", { class: "knobs" },
+        knob("Learning rate", "Set", lr, () => edit({ edit: "SetLearningRate", value: Number(lr.value) }, `learning rate ${lr.value}`)),
+        names.length ? [
+          knob("Widen", "Widen", [layer, units], () => edit({ edit: "Widen", name: layer.value, width: Number(units.value) }, `widen ${layer.value} to ${units.value} units`)),
+          knob("Deepen after", "Deepen", after, () => edit({ edit: "Deepen", after: after.value }, `a new layer after ${after.value}`)),
+          knob("Freeze", "Freeze", [freeze, el("button", { type: "button", onclick: () => edit({ edit: "Unfreeze", name: freeze.value }, `unfreeze ${freeze.value}`) }, "Unfreeze")], () => edit({ edit: "Freeze", name: freeze.value }, `freeze ${freeze.value}`)),
+        ] : el("p", { class: "note" }, "Widen, deepen and freeze need the layers' names, which the doctor records.")));
+  },
+};
+
+function knob(title, verb, inputs, act) {
+  return el("form", { class: "knob", onsubmit: (event) => { event.preventDefault(); act(); } }, el("fieldset", {}, el("legend", {}, title), inputs, el("button", { type: "submit" }, verb)));
+}
+
+function field(id, attributes, page, key) {
+  return el("input", { id, "aria-label": id.replace("-", " "), ...attributes, oninput: (event) => { page.state.typed[key] = event.target.value; } });
+}
+
+function choice(id, names, page) {
+  const node = el("select", { id, "aria-label": id.replace("-", " "), onchange: () => { page.state.typed[`#${id}`] = node.value; } }, names.map((name) => el("option", { value: name }, data(name, 40))));
+  if (names.includes(page.state.typed[`#${id}`])) node.value = page.state.typed[`#${id}`];
+  return node;
+}
+
+/** What was asked of this run. */
+export const settings = {
+  id: "settings", title: "Settings", uses: ["run/start"],
+  render({ run }) {
+    const start = run.last("run/start");
+    return start && el("section", {}, el("h2", {}, "What was asked"), el("dl", { class: "values" },
+      Object.entries({ seed: start.seed, ...start.settings }).filter(([, v]) => v !== null && typeof v !== "object").map(([name, v]) =>
+        el("div", {}, el("dt", {}, name), el("dd", {}, data(typeof v === "number" ? num(v) : v, 60))))));
+  },
+};

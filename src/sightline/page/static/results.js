@@ -1,0 +1,56 @@
+// Results on rows that training never saw, beside what knows nothing.
+
+import { bar, confusion, histogram, reliability, scatter, unitLines } from "./charts.js";
+import { cell, data, drawer, el, num, percent, table } from "./dom.js";
+
+const NAMES = { accuracy: "Accuracy", log_loss: "Log loss", roc_auc: "Area under ROC", rmse: "RMSE", mae: "Mean absolute error", r2: "R²" };
+
+export const results = {
+  id: "results", title: "Results", uses: ["predict/metrics", "predict/curves", "predict/importance", "predict/worst", "predict/baselines"],
+  render({ run, state }, depth) {
+    const found = run.last("predict/metrics");
+    if (!found) return null;
+    const curves = run.last("predict/curves"), importance = run.last("predict/importance"), worst = run.last("predict/worst");
+    const names = Object.keys(NAMES).filter((name) => name in found);
+    return el("section", { class: "results" }, el("h2", {}, `Results on ${num(found.rows)} ${found.part} rows`),
+      el("div", { class: "cards" }, names.map((name) => el("div", { class: "card" }, el("small", {}, NAMES[name]), el("b", {}, show(name, found[name])), el("span", {}, `baseline ${show(name, found.baseline[name])}`)))),
+      el("p", { class: "note" }, "The baseline is ", data(found.baseline.what, 300), ".", found.positive !== null && found.positive !== undefined && [" The positive class is ", data(found.positive), "."]),
+      depth !== "brief" && [
+        el("div", { class: "figures" },
+          found.confusion && panel("Confusion", confusion(found.classes.map((one) => one.class), found.confusion), found.classes.length > 6),
+          curves?.reliability && panel("Can the probabilities be trusted?", [reliability(curves.reliability.bins), el("p", { class: "note" }, curves.reliability.sentence)]),
+          curves?.roc?.length ? panel("ROC", unitLines("ROC curves: true against false positive rate", curves.roc.map((one) => ({ ...one, text: `${one.class}: area ${num(one.area, 3)}` })), { xLabel: "false positive rate", yLabel: "true positive rate", diagonal: true })) : null,
+          curves?.pr?.length ? panel("Precision and recall", unitLines("Precision against recall", curves.pr.map((one) => ({ ...one, text: `${one.class}: average ${num(one.area, 3)}` })), { xLabel: "recall", yLabel: "precision" })) : null,
+          curves?.scatter && panel("Truth and prediction", [scatter(curves.scatter.truth, curves.scatter.predicted, "Prediction against truth, a dot a row"), el("p", { class: "note" }, curves.scatter.sentence)]),
+          curves?.residuals && panel("Errors: prediction minus truth", [histogram(curves.residuals, "errors"), el("p", { class: "note" }, curves.residuals.sentence)]),
+          importance && panel("Importance", columns(importance))),
+        curves?.curves_note && el("p", { class: "note" }, curves.curves_note),
+        found.classes && drawer(state, "classes", `Each of the ${found.classes.length} classes`, () => table("Classes", ["Class", "Precision", "Recall", "F1", "Rows"],
+          found.classes.slice(0, 400).map((one) => [data(one.class, 40), num(one.precision, 3), num(one.recall, 3), num(one.f1, 3), num(one.rows)]))),
+        worst && drawer(state, "worst", "The rows it got most wrong", () => [el("p", {}, worst.sentence), wrong(worst)]),
+      ]);
+  },
+};
+
+function show(name, value) {
+  return name === "accuracy" ? percent(value) : num(value, name === "roc_auc" || name === "log_loss" || name === "r2" ? 3 : 4);
+}
+
+function panel(title, content, wide = false) {
+  return el("article", { class: wide ? "panel wide" : "panel" }, el("h3", {}, title), content);
+}
+
+function columns(importance) {
+  const most = Math.max(...importance.columns.map((one) => one.mean), 1e-12);
+  return [
+    table("Rise of the loss when a column is shuffled", ["Column", "Rise", ""], importance.columns.slice(0, 20).map((one) =>
+      [data(one.column, 40), `${num(one.mean, 3)} ± ${num(one.deviation, 2)}`, bar(Math.max(0, one.mean) / most)])),
+    el("p", { class: "note" }, importance.sentence),
+  ];
+}
+
+function wrong(worst) {
+  const names = Object.keys(worst.rows[0]?.raw ?? {}).slice(0, 12);
+  return table("The rows it got most wrong", ["Row", "Truth", "Prediction", worst.rows[0]?.probability === null ? "Error" : "Probability of the truth", ...names.map((name) => data(name, 24))],
+    worst.rows.map((row) => [num(row.row), cell(row.truth), cell(row.prediction), row.probability === null ? num(row.error) : percent(row.probability), ...names.map((name) => cell(row.raw[name]))]));
+}

@@ -1,0 +1,131 @@
+"""Permutation importance: how much worse a model gets when one column tells nothing.
+
+Breiman 2001, "Random forests"; for any model Fisher, Rudin and Dominici 2019, "All models are
+wrong, but many are useful". A column's values are shuffled among the rows, so that they stay
+what they are and belong to other rows; the metric's rise is what the column was good for. A
+column that another one can stand in for looks less important than it is.
+
+Letters: N rows, D numbers, C codes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from sightline.errors import DataError, OptionError, readable
+from sightline.predict.attributions import input_columns
+from sightline.predict.metrics import log_loss
+from sightline.predict.path import evaluating
+from sightline.trace.records import rounded
+
+if TYPE_CHECKING:
+    from sightline.predict.model import Model, Predictions
+
+MOST_ROWS = 2_000
+FEWEST_ROWS = 200
+PREDICTED = 2_000_000
+"""So many rows are predicted in all, unless that leaves fewer than the fewest to each shuffle."""
+
+
+def importance(
+    model: Model, found: Predictions, part: str, *, repeats: int = 5, seed: int = 0
+) -> dict[str, Any]:
+    """Measure how much the metric rises when one column is shuffled: `predict/importance`.
+
+    All inputs of the network that are made of one column of the table are shuffled together.
+
+    Args:
+        model: The model.
+        found: Its predictions for rows with a target.
+        part: What to call these rows.
+        repeats: How often each column is shuffled.
+        seed: Decides the shuffles and, of many rows, which are used.
+
+    Returns:
+        `metric` ("log_loss", or "rmse" in the target's unit), `part`, `rows`, `repeats`, `value`
+        (the metric unshuffled), `columns` (each `column`, and the `mean` and `deviation` of the
+        metric's rise over the repeats; the largest mean first) and a `sentence`. Numbers have 5
+        significant digits.
+
+    Raises:
+        DataError: No row has a target and readable features.
+        OptionError: repeats is not a whole number from 1, or seed not one from 0.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.predict.importance import importance
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=30, quiet=True)
+        >>> found = run.model.predictions("examples/penguins.csv")
+        >>> said = importance(run.model, found, "all", repeats=2)
+        >>> said["metric"], said["rows"], len(said["columns"])
+        ('log_loss', 344, 7)
+    """
+    _check("repeats", repeats, 1)
+    _check("seed", seed, 0)
+    truth, usable = model.truth(found)
+    known = np.flatnonzero(usable)
+    if not len(known):
+        raise DataError(
+            f"{found.table.name} has no row with a target.", "Give rows to compare with."
+        )
+    names, number_at, code_at = input_columns(model)
+    most = min(MOST_ROWS, max(FEWEST_ROWS, PREDICTED // (len(names) * repeats)))
+    random = np.random.default_rng(seed)
+    rows = known
+    if len(known) > most:
+        rows = np.sort(random.choice(known, most, replace=False))
+    truth = truth[rows]
+    numeric_ND, codes_NC = model.inputs(model.encoder.open(found.table)(rows))
+
+    def measured() -> float:
+        values = model.task.head(model.network(numeric_ND, codes_NC)).cpu().numpy()
+        if model.task.classification:
+            return log_loss(values, truth)
+        return float(np.sqrt(np.square(values[:, 0] - truth).mean()))
+
+    columns: list[dict[str, Any]] = []
+    with evaluating(model.network):
+        value = measured()
+        for place, name in enumerate(names):
+            numbers, codes = number_at == place, code_at == place
+            own_numbers, own_codes = numeric_ND[:, numbers], codes_NC[:, codes]
+            rises = []
+            for _ in range(repeats):
+                order = torch.from_numpy(random.permutation(len(rows)))
+                numeric_ND[:, numbers], codes_NC[:, codes] = own_numbers[order], own_codes[order]
+                rises.append(measured() - value)
+            numeric_ND[:, numbers], codes_NC[:, codes] = own_numbers, own_codes
+            columns.append(
+                {"column": name, "mean": float(np.mean(rises)), "deviation": float(np.std(rises))}
+            )
+    columns.sort(key=lambda column: column["mean"], reverse=True)
+    said: dict[str, Any] = rounded({
+        "metric": "log_loss" if model.task.classification else "rmse", "part": part,
+        "rows": len(rows), "repeats": repeats, "value": value, "columns": columns,
+        "sentence": _sentence(model, len(rows), len(known), repeats, value, columns[0]),
+    })  # fmt: skip
+    return said
+
+
+def _sentence(
+    model: Model, rows: int, of: int, repeats: int, value: float, first: dict[str, Any]
+) -> str:
+    """Say what was done, and what came of it."""
+    which = f"{rows:,} of {of:,} rows, drawn at random" if rows < of else f"{rows:,} rows"
+    metric = "log loss" if model.task.classification else "RMSE"
+    times = f"{repeats} times" if repeats > 1 else "once"
+    best = "no column makes it rise when its values are shuffled among the rows"
+    if first["mean"] > 0:
+        best = (
+            f"it rises most, by {readable(first['mean'], 3)}, when the values of {first['column']} are "
+            "shuffled among the rows"
+        )
+    return f"On {which} the {metric} is {readable(value, 3)}; {best}. Each column was shuffled {times}."
+
+
+def _check(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise OptionError(f"{name} is {value!r}.", f"Give a whole number from {least}.")

@@ -1,0 +1,122 @@
+"""The words of deep learning, each in the stage where it is met first, said with the run's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sightline.errors import readable, shorten
+
+Body = Mapping[str, Any]
+Bodies = Mapping[str, Body]
+Terms = list[dict[str, str]]
+
+
+def terms(stage: str, bodies: Bodies) -> Terms:
+    """Explain the words that a stage brings.
+
+    Args:
+        stage: "load", "prepare", "build", "train" or "predict".
+        bodies: The bodies of the run's records by "stage/type", the last of each.
+
+    Returns:
+        Each `term`, and its `text` of one to three sentences.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> [said["term"] for said in run.find("lesson", "stage")[0].body["terms"]]  # what this gave
+        ['batch', 'epoch']
+    """
+    tell = {
+        "load": _load,
+        "prepare": _prepare,
+        "build": _build,
+        "train": _train,
+        "predict": _predict,
+    }
+    return [{"term": term, "text": text} for term, text in tell[stage](bodies)]
+
+
+def _load(bodies: Bodies) -> list[tuple[str, str]]:
+    batch, rows = bodies["load/batch"], bodies["load/split"]["train"]
+    size, count = batch["batch_size"], batch["batches"]
+    return [
+        ("batch", f"Some rows that go through the network together, here up to {size:,}. One batch gives one "
+         "estimate of where the weights should move: rough, but cheap."),
+        ("epoch", f"One pass over all {_count(rows, 'training row')}, here {_count(count, 'batch')}. Each epoch "
+         "draws a new order."),
+    ]  # fmt: skip
+
+
+def _prepare(bodies: Bodies) -> list[tuple[str, str]]:
+    prepared = bodies["prepare/columns"]
+    number = prepared["shown"]["number"]
+    text = (
+        "Bringing all numbers to a similar size, so that no column counts more for its unit alone. "
+    )
+    if number is None:
+        text += "Here there is nothing to normalise: no column holds numbers."
+    else:
+        name, result = shorten(number["feature"], 40), float(number["result"])
+        where = f"row {prepared['shown']['row']:,}"
+        was = "no value" if number["missing"] else f"{float(number['value']):.5g}"
+        how = {
+            "minmax": "to 0..1", "standard": "to mean 0 and deviation 1",
+            "robust": "by median and interquartile range", "quantile": "by rank",
+        }[prepared["scaling"]]  # fmt: skip
+        text += f"Here it is done {how}: {name} of {where} had {was} and became {result:.5g}."
+    return [("normalisation", text)]
+
+
+def _build(bodies: Bodies) -> list[tuple[str, str]]:
+    network = bodies["build/network"]
+    layers, inputs = len(network["layers"]) - 1, network["inputs"]
+    outputs = _count(network["outputs"], "logit" if network["outputs"] > 1 else "output")
+    return [
+        ("forward pass", f"Computing the network's answer from its input, part after part: here {_count(inputs, 'input')} "
+         f"of a row pass {_count(layers, 'part')} with {_count(network['parameters'], 'parameter')} and come out as "
+         f"{outputs}."),
+        ("dynamic graph", "PyTorch notes each operation while the forward pass runs, so the graph of what was "
+         f"computed is made anew for each batch, here {_count(network['batch'], 'row')}. That is why the "
+         "network can be changed between two steps."),
+    ]  # fmt: skip
+
+
+def _train(bodies: Bodies) -> list[tuple[str, str]]:
+    end, seen = bodies["train/end"], bodies.get("train/step")
+    settings = bodies["run/start"]["settings"]
+    blame = "Automatic differentiation: PyTorch walks the graph of a forward pass backwards and gives each of the "
+    blame += (
+        f"{_count(end['parameters'], 'parameter')} its gradient, how the loss changes when it does."
+    )
+    kind = str(settings["optimizer"])
+    name = {"adamw": "AdamW", "sgd": "SGD", "muon": "Muon"}.get(kind, "an optimizer of your own")
+    rule = "The rule that turns gradients into new weights"
+    moved = f"{rule}, here {name} with a learning rate of {float(settings['learning_rate']):g}."
+    if seen is not None:
+        weight = shorten(seen["weight"], 60)
+        blame += f" In step {seen['step']:,} that of {weight} was {float(seen['gradient']):.5g}."
+        before, after = float(seen["weight_before"]), float(seen["weight_after"])
+        what = f"moved {weight} from {before:.5g} to {after:.5g}"
+        moved += f" It {what if before != after else f'left {weight} at {before:.5g}'}."
+    return [("autograd", blame), ("optimizer", moved)]
+
+
+def _predict(bodies: Bodies) -> list[tuple[str, str]]:
+    told, target = bodies["predict/example"]["explanation"], bodies["run/start"]["target"]
+    if target["task"] == "classification":
+        best = max(float(p) for p in told["probabilities"])
+        name = shorten(str(told["prediction"]), 40)
+        return [("softmax", "Turns logits into probabilities: e to the power of each, divided by the sum of all, so "
+                 f"that the {len(told['probabilities'])} of them add up to 1. Here {name} got {best:.5g}.")]  # fmt: skip
+    scaling = bodies["prepare/columns"]["shown"]["target"]
+    name, value = shorten(target["name"], 40), float(told["prediction"])
+    return [("unit of the target", f"The network learned {name} scaled: minus the mean {readable(float(scaling['center']), 5)}, "
+             f"divided by the deviation {readable(float(scaling['scale']), 5)}. Prediction undoes that, and {readable(value, 5)} is in "
+             f"the unit of {name} as it stands in the table.")]  # fmt: skip
+
+
+def _count(number: int, what: str) -> str:
+    plural = "es" if what.endswith("ch") else "s"
+    return f"{number:,} {what}{plural if number != 1 else ''}"
