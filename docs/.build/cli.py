@@ -1,0 +1,41 @@
+"""Writes docs/reference/cli.md from what `--help` prints: `python docs/.build/cli.py`."""
+
+from pathlib import Path
+
+import click
+
+from sightline.cli import cli
+
+OPENING = """\
+# Command line
+
+Every command is a thin layer over the [API](api.md) and works on files. `--json` prints one JSON object
+on standard output for scripts; the exit code is 0 when all went well, 2 when you can mend it (the
+message says how), 1 when a replay came out differently or when the fault is ours.
+"""
+WIDTH = 100
+
+
+def page() -> str:
+    """Return the page, a section for each command."""
+    parts = [OPENING, _section("sightline", cli, None)]
+    above = click.Context(cli, info_name="sightline")
+    for name in cli.list_commands(above):
+        command = cli.get_command(above, name)
+        assert command is not None
+        if not command.hidden:
+            parts.append(_section(f"sightline {name}", command, above))
+    return "\n".join(parts)
+
+
+def _section(title: str, command: click.Command, above: click.Context | None) -> str:
+    context = click.Context(
+        command, info_name=title.split()[-1], parent=above, terminal_width=WIDTH,
+        max_content_width=WIDTH, help_option_names=["-h", "--help"],
+    )  # fmt: skip
+    return f"## {title}\n\n```text\n{command.get_help(context)}\n```\n"
+
+
+if __name__ == "__main__":
+    place = Path(__file__).parent.parent / "reference" / "cli.md"
+    place.write_text(page(), encoding="utf-8")
