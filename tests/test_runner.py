@@ -202,6 +202,21 @@ def test_cut_behind_its_training(here, monkeypatch):
     assert told("r") == told("whole")
 
 
+def test_a_model_is_there_before_it_is_looked_at(here, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("sightline.story.importance", lambda *_, **__: cut(), raising=True)
+        with pytest.raises(Cut):
+            fit()
+    assert len(sl.Model.load("r/model.sightline").predict("penguins.csv")) == 344
+
+
+def test_a_report_that_was_not_written_any_more_is_written_by_resume(here):
+    fit()
+    (here / "r" / "report.html").unlink()
+    sl.resume("r", quiet=True)
+    assert (here / "r" / "report.html").is_file()
+
+
 def test_cut_before_its_first_checkpoint(here, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("sightline.runner.Runner.steps", lambda *_: cut())

@@ -214,7 +214,9 @@ def resume(
     folder = Path(run)
     check_rhythm(checkpoint_seconds, checkpoint_epochs)
     records, _ = read_records(folder)
-    if find(records, "run", "end"):
+    if ended := find(records, "run", "end"):
+        if ended[-1].body.get("report") and not (folder / FILE).exists():
+            write_report(folder)  # killed just before it was written
         return Run(folder, network=network)
     if being_written(folder):
         raise busy(folder)
@@ -348,8 +350,8 @@ def _train_and_end(
         story.compare(first)
     model = training.model()
     model.provenance, model.rows = runner.more["origin"], row_numbers(story.splits)
+    model.save(folder / BUNDLE)  # before all that only looks at it
     story.predict(model)
-    model.save(folder / BUNDLE)
     story.end(folder, folder / BUNDLE, folder / FILE if story.report else None)
     if story.report:
         write_report(folder)

@@ -158,7 +158,7 @@ class Story:
         self._begin("train", code.train(changed, network["again"], self.seed, {
             "plan": asdict(training.plan), "settings": asked, "outputs": network["logits_shape"],
             "center": scaled[0], "scale": scaled[1],
-            "weighted": training.prepared.train.weight is not None,
+            "weighted": training.prepared.train.weight is not None, "classes": task.target.classes,
         }))  # fmt: skip
         self.trace.write("train", "plan", asdict(training.plan))
 
@@ -206,6 +206,7 @@ class Story:
                 body = {
                     "step": event.step,
                     "epoch": event.epoch,
+                    "epochs_done": round(training.epochs_done, 4),
                     "said": event.said,
                     **event.details,
                 }
@@ -265,6 +266,7 @@ class Story:
         progress = training.progress
         self.trace.write("train", "checkpoint", {
             "step": progress.steps, "epoch": progress.epoch - (progress.rows == 0),
+            "epochs_done": round(training.epochs_done, 4),
             "said": f"a checkpoint, from which the run can go on after step {progress.steps:,}",
             "file": f"{path.parent.name}/{path.name}", "bytes": path.stat().st_size,
         })  # fmt: skip

@@ -231,6 +231,26 @@ def test_a_report_of_a_run_without_validation_rows(watched, penguins, tmp_path):
         assert "undefined" not in page.inner_text("main")
 
 
+def test_five_hundred_classes_are_drawn(watched, tmp_path):
+    import numpy as np
+
+    import sightline as sl
+
+    labels = [f"class {n % 500}" for n in range(5000)]
+    table = {"x": np.random.default_rng(0).normal(size=5000), "label": labels}
+    run = sl.fit(table, "label", epochs=1, run=tmp_path / "r", quiet=True)
+    page = watched(url(run, "prediction")).page
+    assert page.locator(".confusion tbody tr").count() == 26
+
+
+@pytest.mark.parametrize(
+    "address", ["way=constructor", "way=__proto__", "way=story&slide=1.5", "way=quiz&row=toString"]
+)
+def test_strange_addresses_open_the_page_all_the_same(watched, run, address):
+    page = watched(f"{url(run)}#{address}").page
+    page.wait_for_selector("main > section")
+
+
 def test_print_opens_every_drawer(watched, run):
     page = watched(url(run, "pipeline")).page
     page.evaluate("dispatchEvent(new Event('beforeprint'))")

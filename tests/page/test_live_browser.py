@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 
+import sightline as sl
 from sightline.trace.records import read_records
 
 from .conftest import until
@@ -38,6 +39,10 @@ def address(run, seconds=60):
             return f"http://127.0.0.1:{said['port']}/{said['token']}/", said
         time.sleep(0.05)
     raise AssertionError("no page within a minute")
+
+
+def run_records(run):
+    return read_records(run.folder)[0]
 
 
 @contextmanager
@@ -193,6 +198,22 @@ def test_a_finished_run_is_shown_and_answers_typed_rows(watched, run):
         again = watched(f"{url}#way=prediction").page  # a second tab
         again.wait_for_selector(".way .heat", timeout=LONG)
         assert again.locator("#row option").first.inner_text().startswith("typed row 1")
+
+
+def test_columns_may_be_named_as_what_every_object_has(watched, tmp_path):
+    random = np.random.default_rng(0)
+    table = {name: random.normal(size=200) for name in ("constructor", "__proto__", "toString")}
+    table["label"] = random.choice(["a", "b"], size=200)
+    run = sl.fit(table, "label", epochs=1, run=tmp_path / "r", report=False, quiet=True)
+    with served(run) as url:
+        page = watched(f"{url}#way=prediction").page
+        page.wait_for_selector(".typed", timeout=LONG)
+        page.fill(".typed [name='1']", "0.25")
+        page.get_by_role("button", name="Follow this row").click()
+        until(page, "document.querySelector('.verdict')?.innerText.includes('a typed row')")
+    asked = run_records(run)[-1].body
+    assert asked["error"] is None
+    assert asked["row"]["__proto__"] == "0.25"
 
 
 @pytest.mark.parametrize("width", [390, 1920])

@@ -6,6 +6,7 @@ import re
 from base64 import b64encode
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sightline as sl
@@ -60,6 +61,11 @@ def test_where_the_table_lies_is_kept_from_readers(run):
     page = (run.folder / "report.html").read_text("utf-8")
     assert "origin" in run.find("run", "start")[0].body
     assert "origin" not in embedded(page)["records"][0]["body"]
+    start = run.records[0].body
+    assert Path(start["source"]).is_absolute()
+    assert str(Path(start["source"]).parent) not in page
+    assert str(run.folder.parent) not in page
+    assert "penguins.csv" in page
 
 
 def test_hostile_records_cannot_leave_their_element(hostile):
@@ -97,6 +103,24 @@ def test_what_is_too_large_is_sampled_and_says_so(columns, tmp_path):
     assert any("columns are in this report" in note for note in notes)
     for note in notes:
         assert note.startswith(("Sampled: ", "Texts of "))
+
+
+def test_a_thousand_classes_fit_into_a_report(tmp_path):
+    labels = np.arange(3000) % 1000
+    table = {
+        "x": np.random.default_rng(0).normal(size=3000),
+        "label": [f"class {n}" for n in labels],
+    }
+    run = sl.fit(table, "label", epochs=1, run=tmp_path / "r", quiet=True)
+    page = (run.folder / "report.html").read_text("utf-8")
+    assert len(page.encode()) < 1_500_000
+    assert any("26 of 1,000 classes" in note for note in embedded(page)["notes"])
+
+
+def test_what_cannot_be_made_smaller_says_so(monkeypatch):
+    monkeypatch.setattr(made, "MOST_BYTES", 1000)
+    record = Record(1, 0, 1, "", "lesson", "insight", {"title": "t", "text": "x"})
+    assert "nothing more to leave out" in embedded(made.report([record]))["notes"][-1]
 
 
 def test_sampling_keeps_the_first_and_the_last():

@@ -197,7 +197,7 @@ def test_reliability_bins_by_hand():
     [
         (0.9, 0.6, "it is too sure."),
         (0.6, 0.9, "it could be surer."),
-        (0.8, 0.8, "its probabilities can be believed."),
+        (0.8, 0.8, "nothing speaks against its probabilities."),
     ],
 )
 def test_what_is_said_of_the_probabilities(claimed, right, verdict):
@@ -207,6 +207,13 @@ def test_what_is_said_of_the_probabilities(claimed, right, verdict):
     assert f"Over 1,000 rows the model is {100 * claimed:.1f} % sure" in found["sentence"]
     assert found["ece"] == pytest.approx(abs(claimed - right), abs=1e-4)
     assert f"{100 * found['ece']:.1f} points" in found["sentence"]
+
+
+def test_a_few_rows_tell_nothing_of_the_probabilities():
+    truth = (np.arange(12) % 2).astype(int)
+    found = curves(BINARY, of_yes(np.full(12, 0.6)), truth)["reliability"]
+    assert found["chance"] > 0.05
+    assert "too few rows to tell" in found["sentence"]
 
 
 def test_too_sure_here_and_not_sure_enough_there():

@@ -56,9 +56,11 @@ SETTINGS = {
         "kinds": {"island": "categorical"},
     },
     "weighted": {"weight": "year", "missing": ["NA", ""]},
+    "balanced": {"class_weights": "balanced"},
+    "classes": {"class_weights": {"Adelie": 2, "Gentoo": 0.5}, "weight": "year"},
     "dropout": {"network": lambda spec: sl.MLP(spec, hidden=[], dropout=0.2, activation="gelu")},
 }
-IN_PLAIN = ["usual", "seed", "cosine", "smooth", "muon", "weighted"]
+IN_PLAIN = ["usual", "seed", "cosine", "smooth", "muon", "weighted", "balanced", "classes"]
 """Whose plain loop does what training does to the last bit, and says all of it."""
 
 

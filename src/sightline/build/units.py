@@ -40,8 +40,8 @@ def show_units(
         >>> abs(products + unit["rest"] + unit["bias"] - unit["sum"]) < 1e-5
         True
     """
-    if not isinstance(network, MLP) or type(network.output) is not nn.Linear:
-        return []
+    if type(network) is not MLP or type(network.output) is not nn.Linear:
+        return []  # a subclass may compute anything
     caught: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def note(module: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
@@ -63,6 +63,8 @@ def show_units(
         for handle in handles:
             handle.remove()
 
+    if any(module not in caught for module in modules) or network.output.bias is None:
+        return []
     features = [*names, *(f"embedding {i + 1}" for i in range(_embedded(network)))]
     units = []
     if hidden is not None:

@@ -19,14 +19,16 @@ from sightline.trace.records import find, read_records
 
 STATIC = Path(__file__).parent / "static"
 FILE = "report.html"
+MOST_CLASSES = 26
 MOST_BYTES = 1_400_000
 """Of a whole report: a mail takes it, and a browser opens it at once."""
 Line = dict[str, Any]
 HIDDEN = {
     ("run", "start"): ("origin", "read", "split"),
     ("build", "network"): ("spec", "again"),
+    ("run", "end"): ("run", "bundle", "report", "next"),
 }
-"""What no page shows: where the table lies on its owner's disk, and what only programs read."""
+"""What no page shows: where things lie on their owner's disk, and what only programs read."""
 
 
 def write_report(run: str | Path, output: str | Path | None = None) -> Path:
@@ -84,7 +86,7 @@ def report(records: Sequence[Record]) -> str:
         >>> len(report(run.records)) < 1_500_000
         True
     """
-    lines = [_shown(record) for record in records]
+    lines = _without_folder([_shown(record) for record in records])
     notes: list[str] = []
     page = _page({"records": lines, "notes": notes})
     for thin in SAMPLINGS:
@@ -92,6 +94,11 @@ def report(records: Sequence[Record]) -> str:
             break
         lines, note = thin(lines)
         notes += [note] if note else []
+        page = _page({"records": lines, "notes": notes})
+    if len(page.encode()) > MOST_BYTES:
+        notes.append(
+            f"This report is larger than {MOST_BYTES / 1e6:g} MB: there was nothing more to leave out."
+        )
         page = _page({"records": lines, "notes": notes})
     return page
 
@@ -124,6 +131,23 @@ def _fewer(
     return lines, note
 
 
+def _fewer_classes(lines: list[Line]) -> tuple[list[Line], str]:
+    """Keep the confusion of the first classes, which is as large as their number squared."""
+    note = ""
+    for i, line in enumerate(lines):
+        body = line["body"]
+        if (line["stage"], line["type"]) == ("predict", "metrics") and len(
+            body.get("classes", ())
+        ) > MOST_CLASSES:
+            note = (
+                f"Sampled: {MOST_CLASSES} of {len(body['classes']):,} classes are in this report's "
+                "confusion matrix; all are in the run's trace.jsonl."
+            )
+            kept = [row[:MOST_CLASSES] for row in body["confusion"][:MOST_CLASSES]]
+            lines[i] = {**line, "body": {**body, "confusion": kept}}
+    return lines, note
+
+
 def _short_texts(lines: list[Line]) -> tuple[list[Line], str]:
     """Cut very long texts, such as names of a megabyte."""
     cut = False
@@ -143,6 +167,7 @@ def _short_texts(lines: list[Line]) -> tuple[list[Line], str]:
 
 SAMPLINGS: tuple[Callable[[list[Line]], tuple[list[Line], str]], ...] = (
     _short_texts,
+    _fewer_classes,
     lambda lines: _every(lines, "train", "layers", 60, "looks at the layers"),
     lambda lines: _fewer(lines, "predict", "rows", "rows", 20, "followed rows"),
     lambda lines: _every(lines, "train", "epoch", 500, "epochs"),
@@ -158,6 +183,23 @@ SAMPLINGS: tuple[Callable[[list[Line]], tuple[list[Line], str]], ...] = (
     lambda lines: _fewer(lines, "predict", "rows", "rows", 0, "followed rows"),
 )
 """From what is missed least to what is missed most."""
+
+
+def _without_folder(lines: list[Line]) -> list[Line]:
+    """Name the table by its file alone: whoever gets the report need not know the folders above."""
+    source = next((str(line["body"].get("source")) for line in lines if line["stage"] == "run"), "")
+    folder = source[: -len(Path(source).name)] if Path(source).name else ""
+    if len(folder) < 2:
+        return lines
+
+    def told(value: Any) -> Any:
+        if isinstance(value, str):
+            return value.replace(folder, "")
+        if isinstance(value, Mapping):
+            return {key: told(item) for key, item in value.items()}
+        return [told(item) for item in value] if isinstance(value, list) else value
+
+    return [told(line) for line in lines]
 
 
 def _shown(record: Record) -> Line:

@@ -185,9 +185,8 @@ class Page:
 
         records, _ = read_records(self.run)
         ends = find(records, "train", "end")
-        step = ends[-1].body["steps"] if ends else None
         epoch = ends[-1].body["best_epoch"] if ends else None
-        body = answer(model, command, step, epoch, "asked of the finished model")
+        body = answer(model, command, None, epoch, "asked of the finished model")
         trace = Trace.go_on(self.run, None)
         try:
             trace.write("predict", "asked", body)

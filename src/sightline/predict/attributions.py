@@ -25,7 +25,10 @@ from sightline.predict.path import evaluating
 if TYPE_CHECKING:
     from sightline.predict.model import Model
 
-BASE_SAID = "a typical row: the median of each number, the most frequent category"
+BASE_SAID = (
+    "a typical row: the median of each number (of the parts of dates and texts too), "
+    "the most frequent category"
+)
 NO_CAPTUM = (
     "Captum, which finds what pushed a prediction, is not installed: "
     "pip install 'sightline[explain]'."

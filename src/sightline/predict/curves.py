@@ -20,6 +20,8 @@ from sightline.trace.records import rounded
 MOST_POINTS = 60
 MOST_CLASSES = 10
 MOST_DOTS = 300
+TOO_FEW = 0.05
+"""The calibration error made by chance alone above which rows are too few to judge by."""
 FLAT = 1e-9
 """A triangle under half of this area is a straight line: its point adds nothing."""
 SHOWN_BINS = 10
@@ -194,8 +196,12 @@ def _reliability(values: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         })  # fmt: skip
     error, chance = calibration_error(confidence, right)
     claimed, true = float(confidence.mean()), float(right.mean())
-    if error <= 1.5 * chance:
-        verdict = "no more than chance does with so many rows: its probabilities can be believed"
+    if chance > TOO_FEW:
+        verdict = "too few rows to tell whether its probabilities can be believed"
+    elif error <= 1.5 * chance:
+        verdict = (
+            "no more than chance does with so many rows: nothing speaks against its probabilities"
+        )
     elif abs(claimed - true) < error / 2:
         verdict = "it is too sure of some answers and not sure enough of others"
     else:

@@ -235,6 +235,7 @@ def _plain(network: Body, seed: int, how: Body) -> list[str]:
         lines += _call("factor = make_schedule", asked)
     size = f"batch_size={plan['batch_size']}, seed={seed}"
     lines += [
+        *_class_weights(settings["class_weights"], how["classes"]),
         f"source = prepared.source({size})",
         f"for epoch in range(1, {plan['epochs'] + 1}):  # or until it is stopped early",
         "    network.train()",
@@ -246,6 +247,20 @@ def _plain(network: Body, seed: int, how: Body) -> list[str]:
             "        # (Sightline also starts what dropout draws anew here, from seed and step)"
         )
     return [*lines, *(f"        {line}" for line in _body(how, scheduled))]
+
+
+def _class_weights(asked: Any, classes: Sequence[Any]) -> list[str]:
+    """Write the weight of each class, by its number."""
+    if asked is None:
+        return []
+    if asked == "balanced":
+        return [
+            f"counts = torch.bincount(prepared.train.target, minlength={len(classes)}).double()",
+            f"class_weight = (counts.sum() / ({len(classes)} * counts.clamp(min=1))).float()",
+        ]
+    given = {str(label): weight for label, weight in asked}
+    weights = [float(given.get(str(label), 1.0)) for label in classes]
+    return _call("class_weight = torch.tensor", [literal(weights)])
 
 
 def _optimizer(settings: Body, device: str) -> list[str]:
@@ -319,7 +334,7 @@ def _loss(how: Body) -> list[str]:
     more = ", reduction='none'" if weighted else ""
     lines = []
     if settings["class_weights"] is not None:
-        lines.append("# class_weights: batch.weight is each row's weight by its class")
+        lines.append("own = class_weight[batch.target]  # each row's weight by its class")
     if how["scale"] is None:
         if settings["label_smoothing"]:
             more += f", label_smoothing={literal(settings['label_smoothing'])}"
@@ -336,7 +351,10 @@ def _loss(how: Body) -> list[str]:
         loss = f"F.mse_loss({said}, {truth}{more})"
     if not weighted:
         return [*lines, f"loss = {loss}"]
-    weight = f"batch.weight.repeat_interleave({members})" if members else "batch.weight"
+    weight = "batch.weight" if how["weighted"] else "own"
+    if how["weighted"] and settings["class_weights"] is not None:
+        weight = "(batch.weight * own)"
+    weight += f".repeat_interleave({members})" if members else ""
     return [*lines, f"losses = {loss}", f"weight = {weight}",
             "loss = (losses * weight).sum() / weight.sum()"]  # fmt: skip
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ from sightline.contracts import (
     Unfreeze,
     Widen,
 )
-from sightline.errors import NetworkError, OptionError
+from sightline.errors import NetworkError, OptionError, shorten
 from sightline.load.batches import count_batches
 from sightline.train.optimizers import (
     make_optimizer,
@@ -49,6 +50,8 @@ from sightline.train.plan import check_whole
 if TYPE_CHECKING:
     from sightline.train.training import Training
 
+LARGEST = 1e30
+"""Of a learning rate or weight decay: larger ones make infinities of float32 at once."""
 STRUCTURAL = (Widen, Deepen, Replace, Reload)
 EDIT_SALT = 1 << 40
 """Keeps what an edit draws apart from what steps draw."""
@@ -91,9 +94,16 @@ def check_edit(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None)
         NetworkError: The network cannot be changed so, or would not fit the table.
     """
     if isinstance(edit, STRUCTURAL):
-        with torch.random.fork_rng(devices=[]):
-            tried = restructure(edit, copy.deepcopy(network), spec, sources)
-            check_network(tried, spec)
+        if isinstance(edit, Widen):
+            _check_room(edit, network)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                tried = restructure(edit, copy.deepcopy(network), spec, sources)
+                check_network(tried, spec)
+        except (RuntimeError, MemoryError) as error:  # torch has no room for such a network
+            raise NetworkError(
+                f"{type(edit).__name__} cannot be made: {error}", "Choose a smaller network."
+            ) from error
         return tried
     if isinstance(edit, Freeze | Unfreeze):
         tried = copy.deepcopy(network)
@@ -101,11 +111,48 @@ def check_edit(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None)
         return tried
     if isinstance(edit, SetLearningRate | SetWeightDecay):
         value = edit.value
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):  # fmt: skip
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 <= value <= LARGEST
+        ):
             raise OptionError(f"{type(edit).__name__} has {value!r}.", "Give a number from 0 up.")
     elif isinstance(edit, SetBatchSize | SetEpochs | SetMicroBatch):
         check_whole(type(edit).__name__, edit.value)
     return network
+
+
+def _check_room(edit: Widen, network: nn.Module) -> None:
+    """Refuse a width that memory cannot hold: on many systems trying it would end the process.
+
+    Tried on the meta device, whose tensors have shapes and no memory. Weights, gradients, the
+    optimizer's two moments and the kept copies make some eight numbers a parameter.
+    """
+    try:
+        with torch.device("meta"):
+            tried = copy.deepcopy(network).to("meta")
+            surgery.widen(tried, edit.name, edit.width)
+    except (RuntimeError, OverflowError, TypeError) as error:
+        raise NetworkError(
+            f"{edit.name} cannot be widened to {shorten(str(edit.width), 30)} units.",
+            "Give a smaller number.",
+        ) from error
+    needed = 8 * 4 * sum(p.numel() for p in tried.parameters())
+    free = _free_memory()
+    if free is not None and needed > free:
+        raise NetworkError(
+            f"With {edit.name} widened to {edit.width:,} units training would need about "
+            f"{needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free.",
+            "Give a smaller number.",
+        )
+
+
+def _free_memory() -> int | None:
+    """Return the free bytes of memory; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def restructure(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None) -> nn.Module:

@@ -17,6 +17,7 @@ from sightline.errors import OptionError
 from sightline.load.batches import count_batches, each
 from sightline.predict.task import Task
 
+LARGEST = 2**63 - 1
 PRECISIONS = ("float32", "bfloat16")
 SMALL_WORK = 5e6
 """Operations of a step below which one thread in float32 is taken without trying."""
@@ -84,6 +85,10 @@ def check_whole(name: str, value: object, least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise OptionError(f"{name} is {value!r}.", f"Give a whole number from {least} up.")
+    if value > LARGEST:
+        raise OptionError(
+            f"{name} has {value.bit_length():,} binary digits.", "Give a number below 2 ** 63."
+        )
 
 
 def check_seed(seed: object) -> None:

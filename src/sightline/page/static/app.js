@@ -34,7 +34,7 @@ class Page {
     this.run = new Store();
     this.live = null;
     this.notes = [];
-    this.state = { way: "story", present: false, slide: 0, row: null, open: {}, answers: {}, typed: {} };
+    this.state = { way: "story", present: false, slide: 0, row: null, open: {}, answers: {}, typed: new Map() };
     this.blocks = [];
     this.dirty = new Set();
     this.main = document.getElementById("page");
@@ -178,10 +178,10 @@ class Page {
 
   read() {
     const asked = new URLSearchParams(location.hash.slice(1));
-    this.state.way = asked.get("way") in WAYS ? asked.get("way") : "story";
+    this.state.way = Object.hasOwn(WAYS, asked.get("way") ?? "") ? asked.get("way") : "story";
     this.state.row = asked.get("row");
     this.state.present = asked.has("slide");
-    this.state.slide = Math.min(SLIDES.length - 1, Math.max(0, Number(asked.get("slide")) - 1 || 0));
+    this.state.slide = Math.min(SLIDES.length - 1, Math.max(0, Math.trunc(Number(asked.get("slide"))) - 1 || 0));
   }
 
   address(change = {}) {

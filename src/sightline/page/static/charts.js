@@ -161,7 +161,7 @@ export function heatStrip(values, places, scale, name) {
 
 /** Rows of truth against columns of predictions. */
 export function confusion(classes, counts, most = 26) {
-  const shown = classes.slice(0, most), top = Math.max(1, ...counts.flat());
+  const shown = classes.slice(0, most), top = counts.flat().reduce((a, b) => Math.max(a, b), 1);
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
     el("table", { class: "confusion" },
       el("caption", {}, "Rows are the truth, columns the prediction."),

@@ -52,7 +52,9 @@ export function cell(value, most = 40) {
 }
 
 export function percent(value) {
-  return typeof value === "number" ? `${Number((100 * value).toPrecision(3))} %` : num(value);
+  if (typeof value !== "number") return num(value);
+  const whole = 100 * value, short = Number(whole.toPrecision(3));
+  return `${short === 100 ? Number(whole.toPrecision(6)) : short} %`; // 99.96 % is not 100 %
 }
 
 export function plural(count, one, many = `${one}s`) {

@@ -18,8 +18,8 @@ export const controls = {
     const names = (run.last("train/layers")?.layers ?? []).map((layer) => layer.name);
     const hidden = names.filter((name) => name.startsWith("hidden"));
     const rate = run.all("train/epoch").at(-1)?.metrics.learning_rate;
-    const lr = field("learning-rate", { type: "text", inputmode: "decimal", value: page.state.typed["#lr"] ?? rate ?? "" }, page, "#lr");
-    const units = field("units", { type: "number", min: 1, step: 1, value: page.state.typed["#units"] ?? 128 }, page, "#units");
+    const lr = field("learning-rate", { type: "text", inputmode: "decimal", value: page.state.typed.get("#lr") ?? rate ?? "" }, page, "#lr");
+    const units = field("units", { type: "number", min: 1, step: 1, value: page.state.typed.get("#units") ?? 128 }, page, "#units");
     const layer = choice("widen-layer", hidden.length ? hidden : names, page);
     const after = choice("deepen-after", hidden.length ? hidden : names, page);
     const freeze = choice("freeze-layer", names, page);
@@ -46,12 +46,12 @@ function knob(title, verb, inputs, act) {
 }
 
 function field(id, attributes, page, key) {
-  return el("input", { id, "aria-label": id.replace("-", " "), ...attributes, oninput: (event) => { page.state.typed[key] = event.target.value; } });
+  return el("input", { id, "aria-label": id.replace("-", " "), ...attributes, oninput: (event) => { page.state.typed.set(key, event.target.value); } });
 }
 
 function choice(id, names, page) {
-  const node = el("select", { id, "aria-label": id.replace("-", " "), onchange: () => { page.state.typed[`#${id}`] = node.value; } }, names.map((name) => el("option", { value: name }, data(name, 40))));
-  if (names.includes(page.state.typed[`#${id}`])) node.value = page.state.typed[`#${id}`];
+  const node = el("select", { id, "aria-label": id.replace("-", " "), onchange: () => { page.state.typed.set(`#${id}`, node.value); } }, names.map((name) => el("option", { value: name }, data(name, 40))));
+  if (names.includes(page.state.typed.get(`#${id}`))) node.value = page.state.typed.get(`#${id}`);
   return node;
 }
 

@@ -5,7 +5,7 @@ export class Live {
   constructor({ hear, tell, change }) {
     this.state = { training: false, paused: false, waiting: true };
     this.connected = false;
-    this.pending = []; // edits sent and not yet confirmed by their record
+    this.pending = []; // commands sent from this tab whose record has not come
     this.tell = tell;
     const source = new EventSource("events"); // the browser reconnects, with the id of what came last
     source.addEventListener("records", (event) => {
@@ -25,35 +25,47 @@ export class Live {
   /** Send a command; its outcome comes as a record. */
   async send(body, what) {
     this.tell(`Sent: ${what}. Waiting for the run.`);
-    const wanted = (body.edits ?? []).map((edit) => JSON.stringify(edit));
-    this.pending.push(...wanted);
-    let answer;
+    const sent = { edits: (body.edits ?? []).map((edit) => JSON.stringify(edit)), id: body.explain?.id, file: null,
+      controls: body.pause ? ["paused"] : body.continue ? ["continued"] : body.one_epoch ? ["continued", "paused"] : [] };
+    this.pending.push(sent);
+    let answer, said;
     try {
       answer = await fetch("commands", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+      said = await answer.text();
     } catch {
-      this.tell(`Not sent: the page's server does not answer. Start it again: sightline live RUN.`, "error");
+      this.forget(sent);
+      this.tell("Not sent: the page's server does not answer. Start it again: sightline live RUN.", "error");
       return;
     }
-    if (!answer.ok) {
-      const text = await answer.text();
-      let said = text;
-      try { said = JSON.parse(text).error ?? text; } catch { /* plain text is shown as it is */ }
-      this.pending = this.pending.filter((one) => !wanted.includes(one));
-      this.tell(`Refused: ${said}`, "error");
+    try { said = JSON.parse(said); } catch { said = { error: said }; } // the door refuses in plain text
+    if (answer.ok) {
+      sent.file = said.accepted;
+    } else {
+      this.forget(sent);
+      this.tell(`Refused: ${said.error}`, "error");
     }
   }
 
+  forget(sent) {
+    this.pending = this.pending.filter((one) => one !== sent);
+  }
+
+  /** Announce what came of this tab's own commands, and of no other's. */
   confirm({ stage, type, body }) {
-    if (stage === "train" && (type === "edit" || type === "refused")) {
-      const i = body.edit ? this.pending.indexOf(JSON.stringify(body.edit)) : 0;
-      if (i >= 0 && this.pending.length) {
-        this.pending.splice(i, 1);
+    for (const sent of this.pending) {
+      if (stage === "train" && (type === "edit" || type === "refused") && (sent.edits.includes(JSON.stringify(body.edit)) || (body.file && body.file === sent.file))) {
         this.tell(`${type === "edit" ? "Done" : "Refused"}, after step ${body.step}: ${body.said}`, type === "edit" ? "" : "error");
-      }
-    } else if (stage === "train" && (type === "paused" || type === "continued")) {
-      this.tell(`After step ${body.step}: ${body.said}`);
-    } else if (stage === "predict" && type === "asked") {
-      this.tell(body.error ? `The row could not be followed: ${body.error}` : "The row is followed below.", body.error ? "error" : "");
+        sent.edits = sent.edits.filter((edit) => edit !== JSON.stringify(body.edit));
+        if (!sent.edits.length || body.file) this.forget(sent);
+      } else if (stage === "train" && type === sent.controls[0]) {
+        this.tell(`After step ${body.step}: ${body.said}`);
+        sent.controls.shift();
+        if (!sent.controls.length) this.forget(sent);
+      } else if (stage === "predict" && type === "asked" && body.id === sent.id) {
+        this.tell(body.error ? `The row could not be followed: ${body.error}` : "The row is followed above.", body.error ? "error" : "");
+        this.forget(sent);
+      } else continue;
+      return;
     }
   }
 }

@@ -14,7 +14,7 @@ export const prediction = {
     }
     const path = el("div", { class: "path", "aria-live": "polite" });
     const choices = [
-      ...asked.map((one, i) => ({ key: `asked-${one.id}`, text: `typed row ${i + 1} (after step ${num(one.step)})`, ...one, part: "a typed row" })),
+      ...asked.map((one, i) => ({ key: `asked-${one.id}`, text: `typed row ${i + 1} (${one.step === null ? "the finished model" : `after step ${num(one.step)}`})`, ...one, part: "a typed row" })),
       ...rows.map((one) => ({ key: String(one.row), text: `row ${one.row}: ${name(one)}`, ...one })),
     ];
     const show = () => {
@@ -79,6 +79,10 @@ function follow(one, state) {
   ];
 }
 
+function own(values, name) {
+  return values && Object.hasOwn(values, name) ? values[name] : null;
+}
+
 function verdict(value) {
   return data(typeof value === "number" ? num(value) : value, 60);
 }
@@ -99,7 +103,7 @@ function pushes(explained) {
   return el("section", { class: "pushes" }, el("h3", {}, "What pushed it there"),
     el("p", {}, "From ", el("b", {}, found.unit === "probability" ? percent(found.base) : num(found.base)), ` for ${found.base_said}, to `, el("b", {}, found.unit === "probability" ? percent(found.value) : num(found.value)), " for ", data(found.of, 40), ":"),
     table(`What each column added, ${found.unit === "probability" ? "in percentage points" : "in the target's unit"}`, ["Column", "Its value", "Push", ""], found.columns.slice(0, 15).map(([column, push]) =>
-      [data(column, 40), column in explained.raw ? cell(explained.raw[column], 30) : "", show(push), bar(push / most, { signed: true })])),
+      [data(column, 40), Object.hasOwn(explained.raw, column) ? cell(explained.raw[column], 30) : "", show(push), bar(push / most, { signed: true })])),
     found.columns.length > 15 && drawer({ open: {} }, "more", plural(found.columns.length - 15, "more column"), () => table("The other columns", ["Column", "Push"], found.columns.slice(15).map(([column, push]) => [data(column, 40), show(push)]))));
 }
 
@@ -110,18 +114,17 @@ function form(page, rows) {
   const from = rows.find((row) => String(row.row) === page.state.row) ?? rows[0];
   const fields = columns.slice(0, 60).map((column, i) => {
     const names = column.histogram?.kind === "names" ? column.histogram.names : [];
-    const value = page.state.typed[column.name] ?? from?.explanation?.raw?.[column.name] ?? "";
+    const value = page.state.typed.get(column.name) ?? own(from?.explanation?.raw, column.name) ?? "";
     return el("label", {}, data(column.name, 40), el("input", { name: String(i), value, list: names.length ? `names-${i}` : null, inputmode: column.kind === "numeric" ? "decimal" : null, placeholder: cut(column.values, 40),
-      oninput: (event) => { page.state.typed[column.name] = event.target.value; } }),
+      oninput: (event) => { page.state.typed.set(column.name, event.target.value); } }),
     names.length ? el("datalist", { id: `names-${i}` }, names.map((one) => el("option", { value: one }))) : null);
   });
   return el("form", { class: "typed", onsubmit: (event) => {
     event.preventDefault();
-    const row = {};
-    columns.forEach((column, i) => {
-      const field = event.target.elements.namedItem(String(i));
-      row[column.name] = field && field.value !== "" ? field.value : null;
-    });
+    const row = Object.fromEntries(columns.map((column, i) => { // columns may be named __proto__
+      const given = event.target.elements.namedItem(String(i))?.value;
+      return [column.name, given === undefined || given === "" ? null : given];
+    }));
     const id = crypto.randomUUID?.() ?? String(Math.random());
     page.state.row = `asked-${id}`;
     page.remember();

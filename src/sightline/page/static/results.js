@@ -43,7 +43,7 @@ function panel(title, content, wide = false) {
 function columns(importance) {
   const most = Math.max(...importance.columns.map((one) => one.mean), 1e-12);
   return [
-    table("Rise of the loss when a column is shuffled", ["Column", "Rise", ""], importance.columns.slice(0, 20).map((one) =>
+    table(`Rise of the ${importance.metric === "rmse" ? "RMSE" : "log loss"} when a column is shuffled`, ["Column", "Rise", ""], importance.columns.slice(0, 20).map((one) =>
       [data(one.column, 40), `${num(one.mean, 3)} ± ${num(one.deviation, 2)}`, bar(Math.max(0, one.mean) / most)])),
     el("p", { class: "note" }, importance.sentence),
   ];

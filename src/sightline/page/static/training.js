@@ -5,13 +5,14 @@ import { data, el, num, percent, table } from "./dom.js";
 
 const EVENTS = ["train/edit", "train/refused", "train/rollback", "train/skipped", "train/memory", "train/warning", "train/paused", "train/continued", "train/checkpoint", "train/replay"];
 const SHOWN_EPOCHS = 400;
+const MOST_LAYERS = 8; // as many as there are colours
 
-/** The vertical lines of a chart over epochs. An edit was made between two epochs' ends. */
+/** The vertical lines of a chart over epochs. */
 function marks(run) {
   const end = run.last("train/end");
   return [
-    ...run.all("train/checkpoint").map((one) => ({ at: Math.max(0, one.epoch - 0.5), kind: "checkpoint", text: one.said })),
-    ...run.all("train/edit").map((one) => ({ at: Math.max(0, one.epoch - 0.5), kind: "edit", label: words(one.edit.edit), text: one.said })),
+    ...run.all("train/checkpoint").map((one) => ({ at: one.epochs_done ?? one.epoch, kind: "checkpoint", text: one.said })),
+    ...run.all("train/edit").map((one) => ({ at: one.epochs_done ?? one.epoch, kind: "edit", label: words(one.edit.edit), text: one.said })),
     ...(end ? [{ at: end.best_epoch, kind: "best", label: `best: epoch ${end.best_epoch}` }] : []),
   ];
 }
@@ -74,16 +75,17 @@ export const layers = {
   render({ run }) {
     const looks = () => run.all("train/layers");
     if (!looks().length) return null;
-    const names = () => [...new Set(looks().flatMap((look) => look.layers.map((layer) => layer.name)))].slice(0, 8);
+    const names = () => [...new Set(looks().flatMap((look) => look.layers.map((layer) => layer.name)))].slice(0, MOST_LAYERS);
     const chart = (key, title) => curves({ label: `${title} of each layer`, xLabel: "step", yLabel: title, log: true, height: 220, read: (i) => {
       const look = looks()[i];
-      return look ? [`Step ${num(look.step)}: `, look.layers.slice(0, 8).map((layer) => `${layer.name} ${num(layer[key], 3)}`).join(", ")] : [];
+      return look ? [`Step ${num(look.step)}: `, look.layers.slice(0, MOST_LAYERS).map((layer) => `${layer.name} ${num(layer[key], 3)}`).join(", ")] : [];
     } });
     const gradient = chart("gradient", "gradient"), update = chart("update", "update ÷ weight");
     const key = el("div", {}), health = el("div", {});
     const node = el("section", { class: "layers" }, el("h2", {}, "The layers' health"),
       el("p", {}, "Left, the size of an average gradient; right, how much a step changes a layer's weights, as a share of them. Around a thousandth is usual; a layer far below learns little, one far above may be unstable."),
-      key, el("div", { class: "pair" }, gradient, update), health);
+      key, el("div", { class: "pair" }, gradient, update),
+      looks().at(-1).layers.length > MOST_LAYERS && el("p", { class: "note" }, `The curves are of the first ${MOST_LAYERS} layers; the table has all.`), health);
     node.grow = () => {
       const all = looks(), x = all.map((look) => look.step);
       const series = (field) => names().map((name, i) => ({ label: name, colour: `line${i}`,
