@@ -99,6 +99,13 @@ def test_a_run_is_watched_and_changed_from_the_page(watched, training):
     first = page.locator(".learning .readout").first.inner_text()
     until(page, f"document.querySelector('.learning .readout').innerText !== {json.dumps(first)}")
 
+    # While it grows no button is drawn anew: it would go away under a click.
+    page.evaluate("document.querySelector('#pause').dataset.same = 'yes'")
+    looks = "document.querySelectorAll('.layers figcaption, .layers .readout')[0].innerText"
+    before = page.evaluate(looks)
+    until(page, f"{looks} !== {json.dumps(before)}")
+    assert page.evaluate("document.querySelector('#pause').dataset.same") == "yes"
+
     # Pause: confirmed by its record, and nothing moves.
     page.click("#pause")
     page.wait_for_selector("#continue", timeout=LONG)

@@ -93,7 +93,7 @@ class Page {
       const { part, node } = block;
       if (!part.uses.some((one) => changed.has(one)) && !(changed.has("#state") && (part === controls))) continue;
       if (part.grows && node.grow) node.grow();
-      else this.replace(block);
+      else if (!part.key || part.key(this) !== block.key) this.replace(block);
     }
   }
 
@@ -108,6 +108,7 @@ class Page {
     block.node.close?.();
     block.node.replaceWith(next);
     block.node = next;
+    block.key = block.part.key?.(this);
     next.grow?.();
     if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
   }
@@ -122,7 +123,7 @@ class Page {
     document.body.classList.toggle("present", this.state.present);
     const [title, about, parts] = WAYS[this.state.way];
     const shown = this.state.present ? SLIDES[this.state.slide] : parts;
-    this.blocks = shown.map(([part, depth]) => ({ part, depth, node: this.make(part, depth) }));
+    this.blocks = shown.map(([part, depth]) => ({ part, depth, node: this.make(part, depth), key: part.key?.(this) }));
     const notes = this.notes.map((note) => el("p", { class: "note sampled" }, note));
     this.main.replaceChildren(
       el("p", { class: "about" }, this.state.present ? `${this.state.slide + 1} of ${SLIDES.length}` : `${title}: ${about}.`),

@@ -4,6 +4,10 @@ import { data, el, num } from "./dom.js";
 
 export const controls = {
   id: "controls", title: "Experiment", uses: ["build/network", "train/layers", "train/edit", "train/end", "train/paused", "train/continued", "lesson/begin"],
+  /** What the controls depend on. They are drawn anew for nothing else: a button must not go away under a click. */
+  key({ run, live }) {
+    return JSON.stringify([live?.state, !run.last("train/end"), Boolean(run.lesson("begin", "train")), layerNames(run), run.all("train/edit").length]);
+  },
   render(page) {
     const { run, live } = page;
     if (!live) return null;
@@ -15,7 +19,7 @@ export const controls = {
     }
     const send = (body, what) => live.send(body, what);
     const edit = (edits, what) => send({ edits: [edits] }, what);
-    const names = (run.last("train/layers")?.layers ?? []).map((layer) => layer.name);
+    const names = layerNames(run);
     const hidden = names.filter((name) => name.startsWith("hidden"));
     const rate = run.all("train/epoch").at(-1)?.metrics.learning_rate;
     const lr = field("learning-rate", { type: "text", inputmode: "decimal", value: page.state.typed.get("#lr") ?? rate ?? "" }, page, "#lr");
@@ -40,6 +44,10 @@ export const controls = {
         ] : el("p", { class: "note" }, "Widen, deepen and freeze need the layers' names, which the doctor records.")));
   },
 };
+
+function layerNames(run) {
+  return (run.last("train/layers")?.layers ?? []).map((layer) => layer.name);
+}
 
 function knob(title, verb, inputs, act) {
   return el("form", { class: "knob", onsubmit: (event) => { event.preventDefault(); act(); } }, el("fieldset", {}, el("legend", {}, title), inputs, el("button", { type: "submit" }, verb)));
