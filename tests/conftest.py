@@ -96,7 +96,7 @@ def fitted(tmp_path_factory, penguins):
     folder = tmp_path_factory.mktemp("fitted")
     (folder / "penguins.csv").write_bytes(penguins.read_bytes())
     sl.fit(
-        folder / "penguins.csv", "species", epochs=12, learning_rate=0.01, device="cpu",
+        folder / "penguins.csv", "species", network="MLP", epochs=12, learning_rate=0.01, device="cpu",
         run=folder / "runs" / "a", quiet=True,
     )  # fmt: skip
     return folder

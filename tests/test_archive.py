@@ -138,7 +138,10 @@ def test_a_newer_format(tmp_path, version):
     write(tmp_path / "a.zip")
     rewrite(tmp_path / "a.zip", lambda manifest, _: manifest.update(format_version=version))
     said = refused(tmp_path / "a.zip")
-    assert f"has format version {version}; this Sightline reads versions up to 1" in said
+    assert (
+        f"has format version {version}; this Sightline reads versions up to {archive.VERSION}"
+        in said
+    )
     assert "pip install --upgrade sightline" in said
 
 

@@ -9,7 +9,9 @@ from sightline.provenance import evaluate, overlap
 
 
 def small(source, target="species", **options):
-    return sl.fit(source, target, **{"epochs": 1, "quiet": True, "device": "cpu", **options})
+    return sl.fit(
+        source, target, **{"network": "MLP", "epochs": 1, "quiet": True, "device": "cpu", **options}
+    )
 
 
 @pytest.fixture

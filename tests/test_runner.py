@@ -49,7 +49,14 @@ def edit(*edits, run="r"):
 
 
 def fit(run="r", source="penguins.csv", view=None, **options):
-    options = {"epochs": 3, "device": "cpu", "learning_rate": 0.01, **options}
+    options = {
+        "network": "MLP",
+        "baselines": False,
+        "epochs": 3,
+        "device": "cpu",
+        "learning_rate": 0.01,
+        **options,
+    }
     return sl.fit(source, "species", run=run, view=view, quiet=True, **options)
 
 
@@ -194,7 +201,7 @@ def test_a_complete_run_is_returned_as_it_is(here):
 def test_cut_behind_its_training(here, monkeypatch):
     fit("whole")
     with monkeypatch.context() as patch:
-        patch.setattr("sightline.story.Story.predict", lambda *_: cut())
+        patch.setattr("sightline.story.Story.predict", lambda *_, **__: cut())
         with pytest.raises(Cut):
             fit()
     assert sl.Run("r").find("train", "end")

@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sightline.build.ensemble import Ensemble
     from sightline.build.networks import MLP, Flat
     from sightline.contracts import (
         Batch,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Widen,
     )
     from sightline.errors import SightlineError, UserError
+    from sightline.estimators import SightlineClassifier, SightlineRegressor
     from sightline.load.split import Splits, split
     from sightline.load.table import Table, read
     from sightline.pipeline import demo, fit, replay, resume
@@ -46,20 +48,21 @@ _PLACES = {
     "Run": "run", "compare": "trace.compare",
     "read": "load.table", "Table": "load.table", "split": "load.split", "Splits": "load.split",
     "prepare": "prepare.prepared", "Prepared": "prepare.prepared",
-    "MLP": "build.networks", "Flat": "build.networks",
+    "MLP": "build.networks", "Flat": "build.networks", "Ensemble": "build.ensemble",
     "Training": "train.training", "Checkpoints": "train.checkpoints", "Model": "predict.model",
     "Widen": "contracts", "Deepen": "contracts", "Replace": "contracts", "Freeze": "contracts",
     "Unfreeze": "contracts", "Stop": "contracts", "Event": "contracts",
     "Batch": "contracts", "Column": "contracts", "EpochRecord": "contracts", "Record": "contracts",
     "Schema": "contracts", "Spec": "contracts", "Step": "contracts",
+    "SightlineClassifier": "estimators", "SightlineRegressor": "estimators",
     "SightlineError": "errors", "UserError": "errors",
 }  # fmt: skip
 
 __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
     "fit", "resume", "replay", "compare", "demo", "Run", "read", "Table", "split", "Splits", "prepare",
-    "Prepared", "MLP", "Flat", "Training", "Checkpoints", "Widen", "Deepen", "Replace", "Freeze",
+    "Prepared", "Ensemble", "MLP", "Flat", "Training", "Checkpoints", "Widen", "Deepen", "Replace", "Freeze",
     "Unfreeze", "Stop", "Model", "Batch", "Column", "EpochRecord", "Event", "Record", "Schema", "Spec",
-    "Step",
+    "Step", "SightlineClassifier", "SightlineRegressor",
     "SightlineError", "UserError",
 ]  # fmt: skip
 

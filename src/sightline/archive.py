@@ -23,7 +23,7 @@ from sightline.errors import BundleError
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
+VERSION = 2
 """The newest version of the file format that this code writes and reads."""
 
 

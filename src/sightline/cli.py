@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sightline.run import Run
 
 Command = Callable[..., Any]
+CHOSEN = ("epochs", "patience", "learning_rate", "schedule", "weight_decay")
 
 
 class Commands(click.Group):
@@ -79,7 +80,11 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: Sequence[str])
         ) from error
 
 
-def _share(ctx: click.Context, parameter: click.Parameter, value: str) -> float | int | str:
+def _share(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> float | int | str | None:
+    if value is None:
+        return None
     try:
         number = float(value)
     except ValueError:
@@ -87,6 +92,15 @@ def _share(ctx: click.Context, parameter: click.Parameter, value: str) -> float 
     if not math.isfinite(number):
         raise click.BadParameter(f"{value!r} is neither a share, nor a number of rows, nor a file.")
     return int(number) if number >= 1 and number.is_integer() else number
+
+
+def _threshold(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> float | str | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return value
 
 
 def reading(command: Command) -> Command:
@@ -110,18 +124,20 @@ def training_options(command: Command) -> Command:
     """Options that say how the network is trained."""
     names = click.Choice
     for option in reversed([
-        click.option("--epochs", default=100, show_default=True, help="The most epochs."),
+        click.option("--epochs", type=int, help="The most epochs."),
         click.option("--time-limit", type=float, metavar="SECONDS", help="The most seconds of training."),
-        click.option("--patience", default=16, show_default=True,
+        click.option("--patience", type=int,
                      help="Stop after so many epochs without a better validation loss."),
+        click.option("--eval-metric", metavar="NAME",
+                     help="What decides which epoch is best, instead of the loss: roc_auc, f1, mae, ..."),
         click.option("--batch-size", type=int, help="Rows of a batch.  [default: by the number of rows]"),
         click.option("--accumulate", default=1, show_default=True, help="Batches to a weight update."),
         click.option("--optimizer", type=names(["adamw", "sgd", "muon"]), default="adamw", show_default=True),
-        click.option("--learning-rate", default=1e-3, show_default=True, help="Of the optimizer."),
-        click.option("--schedule", type=names(["constant", "warm-up", "cosine", "one-cycle"]),
-                     default="constant", show_default=True, help="Of the learning rate."),
+        click.option("--learning-rate", type=float, help="Of the optimizer."),
+        click.option("--schedule", type=names(["constant", "warm-up", "cosine", "one-cycle", "plateau"]),
+                     help="Of the learning rate."),
         click.option("--warm-up", type=float, metavar="SHARE", help="Share of training in which it rises."),
-        click.option("--weight-decay", default=0.01, show_default=True, help="Not of biases and norms."),
+        click.option("--weight-decay", type=float, help="Not of biases and norms."),
         click.option("--clip-norm", type=float, help="The largest norm of all gradients together."),
         click.option("--ema", type=float, metavar="DECAY", help="Average the weights, e.g. 0.999."),
         click.option("--label-smoothing", default=0.0, show_default=True, help="Spread over all classes."),
@@ -151,7 +167,9 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
 )
 network_option = click.option(
-    "--network", metavar="FILE.py:CLASS", help="A network of your own: its class takes the spec."
+    "--network",
+    metavar="FILE.py:CLASS",
+    help="A network of your own: its class takes the spec. Or MLP.",
 )
 model_argument = click.argument("model", type=click.Path())
 live_option = click.option("--live", is_flag=True, help="Show it in a browser while it happens.")
@@ -184,11 +202,10 @@ def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> 
 @click.option("--positive", metavar="CLASS", help="The class that binary metrics are about.")
 @click.option(
     "--valid",
-    default="0.1",
     callback=_share,
     metavar="SHARE|ROWS|FILE",
-    show_default=True,
-    help="Validation rows: a share, a number, or a file.",
+    help="Validation rows: a share, a number, or a file.  [default: folds of the training rows; 0.1 "
+    "with --network or --time]",
 )
 @click.option(
     "--test",
@@ -207,7 +224,31 @@ def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> 
     type=click.Choice(["standard", "minmax", "robust", "quantile"]),
     help="How numbers are scaled.  [default: quantile]",
 )
+@click.option(
+    "--quality",
+    type=click.Choice(["fast", "default", "best"]),
+    help="A first look, the usual, or the last percent.  [default: default]",
+)
 @network_option
+@click.option(
+    "--trees/--no-trees",
+    default=None,
+    help="Boosted trees beside the network.  [default: yes, and no with --network]",
+)
+@click.option(
+    "--calibrate/--no-calibrate",
+    default=None,
+    help="Calibrate on rows that nothing was learned from.  [default: yes, and no with --network]",
+)
+@click.option(
+    "--threshold",
+    metavar="f1|accuracy|balanced_accuracy|SHARE",
+    callback=_threshold,
+    help="Choose the decision threshold of two classes.  [default: the likelier class]",
+)
+@click.option(
+    "--baselines/--no-baselines", default=True, help="Score simple models as well.  [default: yes]"
+)
 @training_options
 @click.option("--seed", default=0, show_default=True, help="Of split, weights and batches.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
@@ -230,6 +271,9 @@ def fit(
 
     options["missing"] = list(options["missing"]) or None
     options["class_weights"] = "balanced" if balanced else None
+    for name in CHOSEN:  # by the quality, where they are not given
+        if options[name] is None:
+            del options[name]
     run = run_fit(source, target, quiet=quiet or as_json, **options)
     if as_json:
         _print_json(_fitted(run))
@@ -428,6 +472,10 @@ def compare(runs: Sequence[str], page: bool, output: str, as_json: bool) -> None
 @click.option(
     "--keep", multiple=True, metavar="COLUMNS", callback=_names, help="Carry columns through."
 )
+@click.option(
+    "--alpha", type=float, metavar="SHARE",
+    help="Add a set of classes, or an interval, that misses the truth in this share of rows.",
+)  # fmt: skip
 @click.option("--encoding", metavar="NAME", help="Of a text file that is not UTF-8.")
 @network_option
 @quiet_option
@@ -437,6 +485,7 @@ def predict(
     source: str,
     output: str | None,
     keep: list[str],
+    alpha: float | None,
     encoding: str | None,
     network: str | None,
     quiet: bool,
@@ -447,7 +496,7 @@ def predict(
 
     loaded = _load(model, network)
     found = loaded.predictions(source, keep=tuple(keep), encoding=encoding)
-    table = prediction_table(loaded, found, keep)
+    table = prediction_table(loaded, found, keep, alpha)
     if output is not None:
         write_table(table, Path(output))
     if as_json:

@@ -21,7 +21,9 @@ Role = Literal["feature", "target", "weight", "group", "time", "id", "ignored"]
 Values = Literal["integer", "float", "string", "boolean", "datetime"]
 TaskName = Literal["classification", "regression"]
 Scaling = Literal["standard", "minmax", "robust", "quantile"]
-EventType = Literal["edit", "refused", "skipped", "rollback", "memory", "layers", "warning"]
+EventType = Literal[
+    "edit", "refused", "skipped", "rollback", "plateau", "memory", "layers", "warning"
+]  # fmt: skip
 Label = str | int | float | bool
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -193,8 +195,9 @@ class BatchSource(Protocol):
 class NumericFeature:
     """One column of the network's numeric input, and where its training values lie.
 
-    `edges` are up to 17 increasing quantiles of the training values, for networks that cut
-    numbers into bins; empty for a flag.
+    `edges` are 17 to 256 increasing numbers (fewer for a column of few values) that cut the training
+    values into bins of about equally many rows, the smallest and the largest value being the ends,
+    for networks that cut numbers into bins; empty for a flag.
 
     Example:
         >>> from sightline.contracts import NumericFeature
@@ -560,6 +563,7 @@ class Event:
 
     Attributes:
         type: "edit" and "refused" (edits), "skipped" and "rollback" (losses that are not finite),
+            "plateau" (a lower learning rate, from the best weights again),
             "memory", "layers" (what the doctor saw), "warning".
         step: How many steps were done.
         epoch: In which epoch.

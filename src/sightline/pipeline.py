@@ -12,31 +12,34 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import nn
 
-from sightline.build.networks import (
-    MLP,
-    NetworkMaker,
-    load_class,
-    make_network,
-    source_of,
-)
-from sightline.contracts import Kind, Label, Record, Scaling, TaskName
+from sightline.build.networks import BUILT_IN, MLP, NetworkMaker, load_class, source_of
+from sightline.contracts import Batch, Kind, Label, Record, Scaling, TaskName
 from sightline.errors import OptionError, RunError
 from sightline.load.delimited import OnBadRows
-from sightline.load.split import split
 from sightline.load.table import Table, read
 from sightline.page.launch import LONGEST_START, live_page
 from sightline.page.report import FILE, write_report
 from sightline.predict.model import Model
-from sightline.prepare.prepared import Prepared, check_scaling, prepare
+from sightline.prepare.prepared import check_scaling, prepare
 from sightline.provenance import provenance, read_again, row_numbers
+from sightline.recipe import (
+    Quality,
+    Recipe,
+    divide,
+    finish,
+    make_settings,
+    make_training,
+    set_apart,
+    trees_limit,
+)
 from sightline.run import BUNDLE, Run
 from sightline.runner import Runner, edits_left, edits_of
 from sightline.story import Story
 from sightline.trace.notebook import NotebookView, in_kernel
 from sightline.trace.records import Trace, being_written, busy, find, read_records, taken
+from sightline.trace.terminal import TerminalView
 from sightline.train.checkpoints import (
     SECONDS,
     Saved,
@@ -48,7 +51,6 @@ from sightline.train.checkpoints import (
 from sightline.train.optimizers import OptimizerMaker
 from sightline.train.plan import check_seed, settle_batch_size
 from sightline.train.settings import Settings
-from sightline.train.training import Training
 
 
 class Progress(Protocol):
@@ -75,13 +77,18 @@ def fit(
     on_bad_rows: OnBadRows = "error",
     task: TaskName | None = None,
     positive: Label | None = None,
-    valid: Any = 0.1,
+    valid: Any = None,
     test: Any = 0.1,
     group: str | None = None,
     time: str | None = None,
     weight: str | None = None,
     numeric: Scaling | None = None,
+    quality: Quality | None = None,
     network: nn.Module | NetworkMaker | str | None = None,
+    trees: bool | None = None,
+    calibrate: bool | None = None,
+    threshold: str | float | None = None,
+    baselines: bool = True,
     seed: int = 0,
     watch: bool = False,
     checkpoint_seconds: float | None = SECONDS,
@@ -99,10 +106,21 @@ def fit(
         source: Anything `sl.read` takes, or a table that it has read.
         target: The column to predict.
         kinds, drop, missing, encoding, on_bad_rows: As in `sl.read`.
-        task, positive, valid, test, group, time, weight: As in `sl.split`.
+        task, positive, test, group, time, weight: As in `sl.split`.
+        valid: As in `sl.split`. None takes folds of the training rows in place of validation rows,
+            or 0.1 with a network of your own or `time`.
         numeric: How numbers are scaled, as in `sl.prepare`.
-        network: A module, a class or function that takes the spec, "file.py:Class", or None for
-            the default, `sl.MLP(spec, hidden=[64])`.
+        quality: "fast" for a first look, "default", or "best" for the last percent.
+        network: A network of your own in place of the chosen one: a module, a class or function
+            that takes the spec, or "file.py:Class". It trains and ships as it is.
+        trees: Whether boosted trees predict beside the network; None is yes, and no with a network
+            of your own.
+        calibrate: Whether probabilities are calibrated on rows that nothing was learned from, and
+            sets and intervals can be had; None is yes, and no with a network of your own.
+        threshold: For two classes, what to choose the decision threshold by ("f1", "accuracy",
+            "balanced_accuracy"), or the threshold itself; None predicts the likelier class.
+        baselines: Score simple models on the same rows at the end, and say whether this one is
+            worth it.
         seed: Decides the split, the first weights, the order of the batches and dropout.
         watch: Load a network given as "file.py:Class" anew whenever its file is saved.
         checkpoint_seconds, checkpoint_epochs: How often a checkpoint is written while it trains;
@@ -115,7 +133,8 @@ def fit(
         quiet: Print nothing.
         view: What watches instead of the terminal.
         settings: Any other setting of `sl.Training` by name: epochs, batch_size, learning_rate,
-            optimizer, schedule, ema, time_limit, precision, device, ...
+            optimizer, schedule, ema, time_limit, eval_metric, precision, device, ... What is not
+            given is chosen by the quality.
 
     Returns:
         The run: `.model`, `.records`, `.metrics`, `.epochs`, `.folder`.
@@ -131,11 +150,15 @@ def fit(
         >>> run.metrics["accuracy"] > 0.9
         True
     """
-    asked = Settings.of({**settings, "seed": seed})
+    Settings.of({**settings, "seed": seed})
+    recipe = Recipe.choose(
+        quality=quality, network=network, trees=trees, calibrate=calibrate, threshold=threshold,
+        valid=valid, time=time,
+    )  # fmt: skip
     check_rhythm(checkpoint_seconds, checkpoint_epochs)
     check_scaling(numeric)
     place = network if isinstance(network, str) else None
-    if watch and place is None:
+    if watch and (place is None or place in BUILT_IN):
         raise OptionError("watch=True watches the network's file.", 'Give network="file.py:Class".')
     if isinstance(network, str):
         network = load_class(network)
@@ -145,22 +168,26 @@ def fit(
         table = source if isinstance(source, Table) else read(
             source, kinds=kinds, drop=drop, missing=missing, encoding=encoding, on_bad_rows=on_bad_rows
         )  # fmt: skip
-        splits = split(
-            table, target, task=task, positive=positive, valid=valid, test=test, seed=seed,
+        splits = divide(
+            table, target, recipe, task=task, positive=positive, valid=valid, test=test, seed=seed,
             group=group, time=time, weight=weight,
         )  # fmt: skip
+        asked = make_settings(
+            recipe, settings, len(splits.train), len(splits.target.classes) or 1, seed
+        )
         again = {
             "origin": provenance(source, table, splits, valid, test), "numeric": numeric,
-            "settings": asked.to_json(), "report": report,
+            "settings": asked.to_json(), "report": report, "recipe": recipe.to_json(),
+            "baselines": baselines, "trees_limit": trees_limit(recipe, settings),
         }  # fmt: skip
         size = settle_batch_size(asked.batch_size, len(splits.train))
         story.load(table, splits, size, again)
         tell_page(0)
 
-        prepared = prepare(splits, numeric=numeric)
+        prepared, apart = set_apart(prepare(splits, numeric=numeric), recipe)
         story.prepare(prepared)
 
-        training = _training(network, prepared, asked)
+        training = make_training(network, prepared, asked, recipe)
         if not _is_recipe(network, place):
             training.first_network.pop("source", None)
         story.build(training)
@@ -173,7 +200,7 @@ def fit(
             story, training, folder, more=again, checkpoint_seconds=checkpoint_seconds,
             checkpoint_epochs=checkpoint_epochs, watch=place if watch else None,
         )  # fmt: skip
-        model = _train_and_end(runner, view)
+        model = _train_and_end(runner, view, apart)
     return Run(folder, network=model.network)
 
 
@@ -227,18 +254,21 @@ def resume(
     ):
         more = _asked(saved)
         story = Story(trace, saved.state["settings"]["seed"], more["report"])
-        table, splits = read_again(saved.more["origin"], source)
+        table, splits = read_again(more["origin"], source)
         story.take(table, splits)
+        prepared, apart = set_apart(
+            prepare(splits, numeric=more["numeric"]), Recipe(**more["recipe"])
+        )
         training = restore(
-            saved, prepare(splits, numeric=saved.more["numeric"]), sources=folder / "sources",
-            network=network, optimizer=optimizer, schedule=schedule,
+            saved, prepared, sources=folder / "sources", network=network, optimizer=optimizer,
+            schedule=schedule,
         )  # fmt: skip
         runner = Runner(
             story, training, folder, more=more, replayed=edits_left(records, saved, training),
             checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, watch=watch,
         )  # fmt: skip
         tell_page(LONGEST_START)
-        model = _train_and_end(runner, view)
+        model = _train_and_end(runner, view, apart)
     return Run(folder, network=model.network)
 
 
@@ -289,7 +319,9 @@ def replay(
         story = Story(trace, saved.state["settings"]["seed"], again["report"])
         table, splits = read_again(again["origin"], source)
         story.load(table, splits, saved.state["plan"]["batch_size"], again)
-        prepared = prepare(splits, numeric=again["numeric"])
+        prepared, apart = set_apart(
+            prepare(splits, numeric=again["numeric"]), Recipe(**again["recipe"])
+        )
         story.prepare(prepared)
         training = restore(
             saved, prepared, sources=first / "sources", network=network, optimizer=optimizer,
@@ -306,14 +338,16 @@ def replay(
             story, training, folder, more=again, replayed=edits_of(records),
             checkpoint_seconds=SECONDS, checkpoint_epochs=None,
         )  # fmt: skip
-        model = _train_and_end(runner, view, ended[-1].body)
+        model = _train_and_end(runner, view, apart, ended[-1].body)
     return Run(folder, network=model.network)
 
 
 def _asked(saved: Saved) -> dict[str, Any]:
-    """Return what a fit was asked to do, from a checkpoint of it; older ones do not say "report"."""
-    more = {"report": True, **saved.more}
-    return {name: more[name] for name in ("origin", "numeric", "settings", "report")}
+    """Return what a fit was asked to do, from a checkpoint of it; older ones do not say all."""
+    plain = Recipe(quality=None).to_json()
+    more = {"report": True, "recipe": plain, "baselines": False, "trees_limit": None, **saved.more}
+    names = ("origin", "numeric", "settings", "report", "recipe", "baselines", "trees_limit")
+    return {name: more[name] for name in names}
 
 
 def _is_recipe(network: Any, place: str | None) -> bool:
@@ -325,17 +359,11 @@ def _is_recipe(network: Any, place: str | None) -> bool:
     return place is not None or (isinstance(network, type) and network.__module__ != "__main__")
 
 
-def _training(
-    network: nn.Module | NetworkMaker | str | None, prepared: Prepared, settings: Settings
-) -> Training:
-    """Build the network, its first weights drawn from the seed, and its training."""
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        return Training(make_network(network, prepared.spec), prepared, **settings.options())
-
-
 def _train_and_end(
-    runner: Runner, view: Progress | None, first: Mapping[str, Any] | None = None
+    runner: Runner,
+    view: Progress | None,
+    apart: Batch | None,
+    first: Mapping[str, Any] | None = None,
 ) -> Model:
     """Do stage 4 and stage 5, and write the model; `first` is how training ended the first time.
 
@@ -348,10 +376,13 @@ def _train_and_end(
             view.step(step.number, training.plan.epochs * training.plan.steps_per_epoch)
     if first is not None:
         story.compare(first)
-    model = training.model()
+    recipe = Recipe(**runner.more["recipe"])
+    finished = finish(training, recipe, apart, runner.more["trees_limit"])
+    story.finish(finished)
+    model = finished.model
     model.provenance, model.rows = runner.more["origin"], row_numbers(story.splits)
     model.save(folder / BUNDLE)  # before all that only looks at it
-    story.predict(model)
+    story.predict(finished, training.prepared, baselines=runner.more["baselines"])
     story.end(folder, folder / BUNDLE, folder / FILE if story.report else None)
     if story.report:
         write_report(folder)
@@ -364,12 +395,10 @@ def _telling(
 ) -> Iterator[tuple[Trace, Progress | None]]:
     """Open a trace, or go on with a run's from a record on, and close it whatever happens."""
     if view is None and not quiet:
-        from sightline.trace.terminal import TerminalView
-
         view = NotebookView() if in_kernel() else TerminalView()
     views = [view] if view else []
     trace = Trace(views) if folder is None else Trace.go_on(folder, records, views)
-    if isinstance(view, NotebookView):
+    if isinstance(view, NotebookView | TerminalView):
         view.begin(trace.records)
     try:
         yield trace, view

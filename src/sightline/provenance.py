@@ -91,7 +91,7 @@ def overlap(model: Model, table: Table) -> tuple[int, int]:
 
 def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any) -> dict[str, Any]:
     """Say where a model comes from, so that its rows can be found again: plain JSON values."""
-    parts = {"valid": valid, "test": test}
+    parts = {"valid": 0 if valid is None else valid, "test": test}
     files = {name: part for name, part in parts.items() if isinstance(part, str | Path)}
     plain = all(isinstance(part, int | float | str | Path) for part in parts.values())
     again = isinstance(source, str | Path) and plain

@@ -10,7 +10,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,16 +25,21 @@ from sightline.load.batches import count_batches
 from sightline.load.split import Splits
 from sightline.load.table import Table
 from sightline.predict.attributions import rows_explained
+from sightline.predict.baselines import baselines as score_baselines
 from sightline.predict.bundle import versions
 from sightline.predict.curves import curves
+from sightline.predict.dependence import dependence
 from sightline.predict.importance import importance
 from sightline.predict.model import Model, Predictions
 from sightline.predict.path import Explanation, follow, stops
 from sightline.predict.task import Task
+from sightline.predict.trust import ALPHA, calibration, calibration_words, held
 from sightline.predict.worst import worst
+from sightline.prepare.leakage import leaks
 from sightline.prepare.prepared import Prepared
 from sightline.prepare.shown import show_row
 from sightline.provenance import subset
+from sightline.recipe import Finished
 from sightline.trace import code, lesson
 from sightline.trace.facts import facts, shapes
 from sightline.trace.maths import maths
@@ -95,6 +100,7 @@ class Story:
         said_table = self.trace.write("load", "table", said).body
         said_split = self.trace.write("load", "split", {
             "train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test),
+            "folds": splits.fold_count,
             "how": splits.how, "sentence": splits.describe(),
         }).body  # fmt: skip
         batch = self.trace.write("load", "batch", {
@@ -112,7 +118,7 @@ class Story:
         self._begin("prepare", code.prepare(self._body("run", "start")))
         body = self.trace.write("prepare", "columns", {
             "scaling": prepared.transform.scaling, "ways": prepared.describe(),
-            "notes": list(prepared.notes), "columns_in": len(self.splits.table.schema.features),
+            "notes": [*prepared.notes, *leaks(prepared, self.seed)], "columns_in": len(self.splits.table.schema.features),
             "numbers": len(prepared.encoder.numbers), "flags": len(prepared.transform.flags),
             "codes": len(prepared.encoder.codes), "numeric_shape": list(prepared.train.numeric.shape),
             "categorical_shape": list(prepared.train.categorical.shape), "shown": self._shown(prepared),
@@ -141,7 +147,7 @@ class Story:
                 {"name": layer.name, "shape": list(layer.shape), "parameters": counts.get(layer.name, 0)}
                 for layer in layers
             ],
-            "spec": spec.to_json(), "printed": str(network), "again": described,
+            "spec": _without_edges(spec.to_json()), "printed": str(network), "again": described,
             "logits_shape": list(logits.shape), "logits_dtype": _dtype(logits),
             "weight_bytes": sum(p.nbytes for p in network.parameters()),
             "units": self._units(training), "seconds": seconds,
@@ -159,6 +165,7 @@ class Story:
             "plan": asdict(training.plan), "settings": asked, "outputs": network["logits_shape"],
             "center": scaled[0], "scale": scaled[1],
             "weighted": training.prepared.train.weight is not None, "classes": task.target.classes,
+            "folds": training.prepared.splits.fold_count,
         }))  # fmt: skip
         self.trace.write("train", "plan", asdict(training.plan))
 
@@ -183,7 +190,8 @@ class Story:
         }).body  # fmt: skip
         seen = self._bodies().get("train/step")
         said = lesson.train_stage(
-            self._body("train", "plan"), self._epochs(), end, self.target, seen
+            self._body("train", "plan"), self._epochs(), end, self.target, seen,
+            self._body("load", "split"),
         )  # fmt: skip
         self._tell(said, end["seconds"])
 
@@ -217,21 +225,44 @@ class Story:
                 self.trace.write("train", "epoch", epoch.to_json())
             self._epochs_told = len(training.history)
 
-    def predict(self, model: Model) -> None:
-        """Tell stage 5: one row's path, the metrics, and what the run teaches."""
+    def finish(self, finished: Finished) -> None:
+        """Tell what stage 4 ends with, besides the network: the trees."""
+        if finished.trees is not None:
+            self.trace.write("train", "trees", finished.trees)
+
+    def predict(self, finished: Finished, prepared: Prepared, *, baselines: bool) -> None:
+        """Tell stage 5: one row's path, the metrics, and what the run teaches.
+
+        Args:
+            finished: The model, and what it was calibrated on.
+            prepared: The rows it was trained on.
+            baselines: Whether to score simple models as well.
+        """
         self._lap()
-        splits = self.splits
+        model, splits = finished.model, self.splits
         part, rows = self._measured()
         row = int(rows[0])
         table = model.read(subset(splits.table, np.array([row])))
         explained = model.explain_rows(table, [0])[0].to_json()
         truth = self._truth(row)
-        self._begin("predict", code.predict(part, row, self._body("train", "end")["edits"]))
+        self._begin(
+            "predict",
+            code.predict(
+                part, row, self._body("train", "end")["edits"], self._body("run", "start")
+            ),
+        )
         example = self.trace.write("predict", "example", {
             "row": row, "part": f"a {part} row", "truth": truth, "explanation": explained,
+            **held(model, explained),
         }).body  # fmt: skip
         found = model.predictions(subset(splits.table, rows))
+        if part == "training" and finished.out_of_fold is not None:
+            values = finished.out_of_fold.astype(found.values.dtype)
+            part, found = "out-of-fold", replace(found, values=values, labels=model.decode(values))
         said = self.trace.write("predict", "metrics", {**model.measure(found), "part": part}).body
+        self._trust(finished, found, part)
+        if baselines:
+            self._baselines(model, prepared, found, part)
         if self.report:
             self._results(model, found, rows, part)
             self._rows(model, found, part)
@@ -298,12 +329,53 @@ class Story:
             known = splits.target.task == "classification" and one.prediction is not None
             told.append({
                 "row": row, "truth": truth, "right": one.prediction == truth if known else None,
-                "explanation": _shortened(one),
+                "explanation": _shortened(one), **held(model, one.to_json()),
             })  # fmt: skip
         self.trace.write("predict", "rows", {
             "part": shown, "of": len(rows), "sentence": how, "rows": told,
         })  # fmt: skip
-        self.trace.write("predict", "importance", importance(model, found, part, seed=self.seed))
+        said = importance(model, found, part, seed=self.seed)
+        self.trace.write("predict", "importance", said)
+        columns = [column["column"] for column in said["columns"]]
+        self.trace.write("predict", "dependence", {
+            "part": part, **dependence(model, found.table, columns, seed=self.seed),
+        })  # fmt: skip
+
+    def _trust(self, finished: Finished, found: Predictions, part: str) -> None:
+        """Tell how far the probabilities can be trusted: calibration, sets, the threshold."""
+        model = finished.model
+        if finished.held_out is None or model.blend is None:
+            return
+        truth, usable = model.truth(found)
+        source, fitted = finished.held_out["source"], finished.held_out["rows"]
+        about = {"source": source, "part": part, "rows": int(usable.sum())}
+        weights, shares = model.blend.weights, model.blend.shares
+        said: dict[str, Any] = {
+            **about, "fitted_rows": fitted,
+            "parts": [{"name": n, "weight": weights[n], "share": shares[n]} for n in weights],
+        }  # fmt: skip
+        if model.task.classification:
+            said |= calibration(model, found.values[usable], truth[usable])
+        self.trace.write("predict", "calibration", {**said, "said": calibration_words(said)})
+        if model.conformal is not None and model.conformal.smallest_alpha <= ALPHA:
+            told = model.conformal.coverage(found.values[usable], truth[usable], ALPHA)
+            self.trace.write("predict", "sets", {**about, **told})
+        if model.threshold is not None:
+            self.trace.write("predict", "threshold", {
+                **model.threshold.to_json(), "said": model.threshold.words(),
+            })  # fmt: skip
+
+    def _baselines(self, model: Model, prepared: Prepared, found: Predictions, part: str) -> None:
+        """Score simple models on the rows that this one was measured on."""
+        batches = {"test": prepared.test, "validation": prepared.valid}
+        truth, _ = model.truth(found)
+        if part not in batches or len(batches[part].row) != len(truth):
+            return  # the rows were learned from, or are set apart: nothing to compare on
+        said = score_baselines(
+            model.spec.target, prepared.train, batches[part], model.spec.cardinalities, found.values,
+            truth, seed=self.seed,
+        )  # fmt: skip
+        self.trace.write("predict", "baselines", {"part": part, **said})
 
     def _truth(self, row: int) -> Any:
         """Return a row's class, or its number."""
@@ -388,7 +460,18 @@ class Story:
             notes.append(f"{table.skipped:,} rows could not be read and were left out.")
         if splits.dropped:
             notes.append(f"{splits.dropped:,} rows have no target and were left out.")
+        if twice := splits.twice():
+            notes.append(
+                f"{twice:,} held-out row{'s are' if twice != 1 else ' is'} equal to a training row in every "
+                "feature and the target: they flatter the model."
+            )
         return [*notes, f"Split: {splits.describe()}."]
+
+
+def _without_edges(spec: dict[str, Any]) -> dict[str, Any]:
+    """Leave the edges of the bins out of a spec: thousands of numbers that nobody reads."""
+    features = [{**feature, "edges": []} for feature in spec["numeric"]]
+    return {**spec, "numeric": features}
 
 
 def _shortened(explained: Explanation) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def live(life):
     checkpoints.Checkpoints.after_step = lambda self: self.save()
     killer = Killer(life.get("kill", {}))
     if life["do"] == "fit":
-        net = {"network": life["network"]} if "network" in life else {}
+        net = {"network": life.get("network", "MLP")}
         sl.fit(life["table"], "species", run="r", view=killer, **net, **life["settings"])
     else:
         sl.resume("r", view=killer)
@@ -345,7 +345,7 @@ def test_a_full_disk_stops_no_training(small_disk, penguins):
             pass
 
     during = []
-    run = sl.fit(penguins, "species", epochs=4, checkpoint_epochs=1, device="cpu", quiet=True,
+    run = sl.fit(penguins, "species", network="MLP", epochs=4, checkpoint_epochs=1, device="cpu", quiet=True,
                  run=disk / "r", view=Filler())  # fmt: skip
     before, after = during
     assert after.startswith(before)
@@ -367,7 +367,7 @@ def test_a_full_disk_stops_no_training(small_disk, penguins):
 # ------------------------------------------------------------- the real command line
 
 
-FIT = ["fit", "penguins.csv", "--target", "species", "--epochs", "40", "--patience", "1000", "--device",
+FIT = ["fit", "penguins.csv", "--target", "species", "--network", "MLP", "--epochs", "40", "--patience", "1000", "--device",
        "cpu", "--learning-rate", "0.003", "--ema", "0.99"]  # fmt: skip
 SLOW = """
 import sys, time

@@ -8,7 +8,7 @@ from tests.predict.tables import columns
 import sightline as sl
 from sightline.train.checkpoints import FOLDER
 
-OPTIONS = {"epochs": 2, "device": "cpu", "quiet": True}
+OPTIONS = {"network": "MLP", "baselines": False, "epochs": 2, "device": "cpu", "quiet": True}
 
 
 def body(run, type_):

@@ -35,7 +35,7 @@ def here(tmp_path, monkeypatch, penguins):
 
 def test_classification_from_fit_to_quiz(here):
     fit = real(
-        here, "fit", "penguins.csv", "--target", "species", "--epochs", "20", "--device", "cpu",
+        here, "fit", "penguins.csv", "--target", "species", "--network", "MLP", "--epochs", "20", "--device", "cpu",
         "--learning-rate", "0.01", PYTHONIOENCODING="ascii", PYTHONUTF8="0",
     )  # fmt: skip
     assert (fit.returncode, fit.stderr) == (0, b"")
@@ -69,7 +69,7 @@ def test_classification_from_fit_to_quiz(here):
 
 def test_fit_as_json_and_its_bundle(sightline, here):
     said = sightline(
-        "fit", "penguins.csv", "--target", "body_mass_g", "--epochs", "40", "--learning-rate", "0.01",
+        "fit", "penguins.csv", "--target", "body_mass_g", "--network", "MLP", "--epochs", "40", "--learning-rate", "0.01",
         "--device", "cpu", "--run", "r", "--json",
     )  # fmt: skip
     assert (said.code, said.err) == (0, "")
@@ -100,7 +100,19 @@ def test_fit_as_json_and_its_bundle(sightline, here):
 
 
 def test_changed_data_is_not_evaluated(sightline, here):
-    fit = ["fit", "penguins.csv", "--target", "species", "--epochs", "1", "--run", "r", "--quiet"]
+    fit = [
+        "fit",
+        "penguins.csv",
+        "--target",
+        "species",
+        "--network",
+        "MLP",
+        "--epochs",
+        "1",
+        "--run",
+        "r",
+        "--quiet",
+    ]
     assert sightline(*fit).code == 0
     before = (here / "r" / "trace.jsonl").read_bytes()
     again = sightline(*fit)
@@ -131,7 +143,19 @@ class Mine(nn.Module):
 
 def test_a_network_of_your_own(sightline, here):
     (here / "mine.py").write_text(NETWORK)
-    fit = ["fit", "penguins.csv", "--target", "species", "--epochs", "2", "--run", "r", "--json"]
+    fit = [
+        "fit",
+        "penguins.csv",
+        "--target",
+        "species",
+        "--network",
+        "MLP",
+        "--epochs",
+        "2",
+        "--run",
+        "r",
+        "--json",
+    ]
     assert sightline(*fit, "--network", "mine.py:Mine").code == 0
     (kept,) = (here / "r" / "sources").iterdir()
     assert kept.read_text() == NETWORK
@@ -150,7 +174,7 @@ def test_a_network_of_your_own(sightline, here):
 
 def test_a_fit_with_every_new_option(sightline, here):
     said = sightline(
-        "fit", "penguins.csv", "--target", "species", "--epochs", "4", "--run", "r", "--device", "cpu",
+        "fit", "penguins.csv", "--target", "species", "--network", "MLP", "--epochs", "4", "--run", "r", "--device", "cpu",
         "--schedule", "cosine", "--warm-up", "0.1", "--ema", ".9", "--optimizer", "muon", "--clip-norm", "1",
         "--balanced", "--weight", "year", "--label-smoothing", "0.05", "--accumulate", "2",
         "--precision", "float32", "--no-doctor", "--checkpoint-epochs", "2", "--checkpoint-seconds", "9",
@@ -186,7 +210,7 @@ def test_strange_names_and_labels_come_out_as_they_went_in(sightline, here):
     with open("strange.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["x\x1b[2J,", 'the "kind" <b>', "n"], *rows])
     said = sightline(
-        "fit", "strange.csv", "--target", 'the "kind" <b>', "--epochs", "30", "--run", "r",
+        "fit", "strange.csv", "--target", 'the "kind" <b>', "--network", "MLP", "--epochs", "30", "--run", "r",
         "--learning-rate", "0.05",
     )  # fmt: skip
     assert said.code == 0, said.err

@@ -34,3 +34,11 @@ def test_the_first_bundles_lack_a_typical_row_and_explain_without_pushes():
     assert found.probabilities == pytest.approx(expected["probabilities"][0], rel=1e-5)
     assert found.pushes is None
     assert "fit it again" in found.pushes_note
+
+
+def test_the_second_bundles_have_trees_and_calibration():
+    model = sl.Model.load(HERE / "version_2.sightline")
+    assert model.trees is not None
+    assert set(model.blend.weights) == {"network", "trees"}
+    expected = json.loads((HERE / "version_2.json").read_text(encoding="utf-8"))
+    assert model.predict_set(expected["rows"], alpha=0.2).shape == (8, len(model.classes))

@@ -100,14 +100,16 @@ def axe():
 def run(penguins, tmp_path_factory):
     """A finished run on the penguins."""
     folder = tmp_path_factory.mktemp("runs") / "penguins"
-    return sl.fit(penguins, "species", epochs=12, learning_rate=0.01, run=folder, quiet=True)
+    return sl.fit(
+        penguins, "species", network="MLP", epochs=12, learning_rate=0.01, run=folder, quiet=True
+    )
 
 
 @pytest.fixture(scope="session")
 def regression(penguins, tmp_path_factory):
     """A finished regression."""
     folder = tmp_path_factory.mktemp("runs") / "mass"
-    return sl.fit(penguins, "body_mass_g", epochs=6, run=folder, quiet=True)
+    return sl.fit(penguins, "body_mass_g", network="MLP", epochs=6, run=folder, quiet=True)
 
 
 def wide_table(columns=100, rows=600, seed=0):
@@ -135,4 +137,4 @@ def hostile(tmp_path_factory):
     table["<b>label</b>"] = random.choice(NASTY[:6], size=rows)
     table["<i>text</i>"] = random.choice([*NASTY[:4], "x\x00y"], size=rows)
     folder = tmp_path_factory.mktemp("runs") / "hostile"
-    return sl.fit(table, "<b>label</b>", epochs=2, run=folder, quiet=True)
+    return sl.fit(table, "<b>label</b>", network="MLP", epochs=2, run=folder, quiet=True)

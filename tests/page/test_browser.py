@@ -224,7 +224,16 @@ def test_runs_side_by_side(watched, run, regression, tmp_path):
 def test_a_report_of_a_run_without_validation_rows(watched, penguins, tmp_path):
     import sightline as sl
 
-    run = sl.fit(penguins, "species", epochs=2, valid=0, test=0, run=tmp_path / "r", quiet=True)
+    run = sl.fit(
+        penguins,
+        "species",
+        network="MLP",
+        epochs=2,
+        valid=0,
+        test=0,
+        run=tmp_path / "r",
+        quiet=True,
+    )
     page = watched(url(run)).page
     for key in "123456789":
         press(page, key)
@@ -238,7 +247,7 @@ def test_five_hundred_classes_are_drawn(watched, tmp_path):
 
     labels = [f"class {n % 500}" for n in range(5000)]
     table = {"x": np.random.default_rng(0).normal(size=5000), "label": labels}
-    run = sl.fit(table, "label", epochs=1, run=tmp_path / "r", quiet=True)
+    run = sl.fit(table, "label", network="MLP", epochs=1, run=tmp_path / "r", quiet=True)
     page = watched(url(run, "prediction")).page
     assert page.locator(".confusion tbody tr").count() == 26
 

@@ -37,7 +37,7 @@ def pages(monkeypatch):
 
 def fit(**options):
     return sl.fit(
-        "penguins.csv", "species", run="r", epochs=2, device="cpu", live=True, **options
+        "penguins.csv", "species", run="r", network="MLP", epochs=2, device="cpu", live=True, **options
     )  # fmt: skip
 
 

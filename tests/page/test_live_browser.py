@@ -71,7 +71,7 @@ def training(tmp_path):
     pa.csv.write_csv(pa.table(table), tmp_path / "table.csv")
     run = tmp_path / "run"
     fit = command(
-        "fit", tmp_path / "table.csv", "--target", "answer", "--epochs", 100_000, "--patience", 100_000,
+        "fit", tmp_path / "table.csv", "--target", "answer", "--network", "MLP", "--epochs", 100_000, "--patience", 100_000,
         "--run", run, "--live", "--quiet", env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     url, said = address(run)
@@ -211,7 +211,9 @@ def test_columns_may_be_named_as_what_every_object_has(watched, tmp_path):
     random = np.random.default_rng(0)
     table = {name: random.normal(size=200) for name in ("constructor", "__proto__", "toString")}
     table["label"] = random.choice(["a", "b"], size=200)
-    run = sl.fit(table, "label", epochs=1, run=tmp_path / "r", report=False, quiet=True)
+    run = sl.fit(
+        table, "label", network="MLP", epochs=1, run=tmp_path / "r", report=False, quiet=True
+    )
     with served(run) as url:
         page = watched(f"{url}#way=prediction").page
         page.wait_for_selector(".typed", timeout=LONG)

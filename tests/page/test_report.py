@@ -30,7 +30,9 @@ def test_fit_writes_a_report_with_all_records(run):
 
 
 def test_a_report_can_be_declined(penguins, tmp_path):
-    run = sl.fit(penguins, "species", epochs=1, run=tmp_path / "r", report=False, quiet=True)
+    run = sl.fit(
+        penguins, "species", network="MLP", epochs=1, run=tmp_path / "r", report=False, quiet=True
+    )
     assert not (run.folder / "report.html").exists()
     assert run.find("predict", "rows") == []
     assert run.records[-1].body["report"] is None
@@ -86,7 +88,13 @@ def test_half_a_surrogate_pair_can_be_written(tmp_path):
 
 def test_a_wide_and_long_run_stays_small(tmp_path):
     run = sl.fit(
-        wide_table(), "answer", epochs=200, patience=None, run=tmp_path / "wide", quiet=True
+        wide_table(),
+        "answer",
+        network="MLP",
+        epochs=200,
+        patience=None,
+        run=tmp_path / "wide",
+        quiet=True,
     )
     page = (run.folder / "report.html").read_bytes()
     assert len(page) < 1_500_000
@@ -96,7 +104,7 @@ def test_a_wide_and_long_run_stays_small(tmp_path):
 @pytest.mark.parametrize("columns", [3000])
 def test_what_is_too_large_is_sampled_and_says_so(columns, tmp_path):
     table = wide_table(columns=columns, rows=60)
-    run = sl.fit(table, "answer", epochs=1, run=tmp_path / "wide", quiet=True)
+    run = sl.fit(table, "answer", network="MLP", epochs=1, run=tmp_path / "wide", quiet=True)
     page = (run.folder / "report.html").read_text("utf-8")
     assert len(page.encode()) < 1_500_000
     notes = embedded(page)["notes"]
@@ -111,7 +119,7 @@ def test_a_thousand_classes_fit_into_a_report(tmp_path):
         "x": np.random.default_rng(0).normal(size=3000),
         "label": [f"class {n}" for n in labels],
     }
-    run = sl.fit(table, "label", epochs=1, run=tmp_path / "r", quiet=True)
+    run = sl.fit(table, "label", network="MLP", epochs=1, run=tmp_path / "r", quiet=True)
     page = (run.folder / "report.html").read_text("utf-8")
     assert len(page.encode()) < 1_500_000
     assert any("26 of 1,000 classes" in note for note in embedded(page)["notes"])

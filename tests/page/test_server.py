@@ -420,7 +420,7 @@ def fit(folder):
     """
     with (folder / "fit.txt").open("w") as file:
         return sightline(
-            "fit", folder / "penguins.csv", "--target", "species", "--epochs", "1000000", "--patience",
+            "fit", folder / "penguins.csv", "--target", "species", "--network", "MLP", "--epochs", "1000000", "--patience",
             "1000000", "--run", folder / "r", "--live", stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -567,7 +567,7 @@ def test_a_paused_fit_is_interrupted_and_resumed(fitting, how):
 
 def test_a_fit_that_is_refused_leaves_no_page(tmp_path, penguins):
     shutil.copy(penguins, tmp_path / "penguins.csv")
-    process = sightline("fit", tmp_path / "penguins.csv", "--target", "specie", "--run", tmp_path / "r", "--live",
+    process = sightline("fit", tmp_path / "penguins.csv", "--target", "specie", "--network", "MLP", "--run", tmp_path / "r", "--live",
                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2

@@ -259,7 +259,7 @@ def test_a_fit_tells_of_the_rows_that_it_was_measured_on(penguins, tmp_path, mon
     calls = []
     real = sl.Model.predictions
     monkeypatch.setattr(sl.Model, "predictions", lambda *a, **b: calls.append(1) or real(*a, **b))
-    run = sl.fit(penguins, "species", epochs=3, quiet=True, run=tmp_path / "r")
+    run = sl.fit(penguins, "species", network="MLP", epochs=3, quiet=True, run=tmp_path / "r")
     assert len(calls) == 1  # all that is said of these rows is said of the same predictions
     monkeypatch.undo()
     metrics, found = run.metrics, run.find("predict", "curves")[0].body
@@ -282,14 +282,16 @@ def test_a_fit_tells_of_the_rows_that_it_was_measured_on(penguins, tmp_path, mon
 
 
 def test_without_a_report_there_are_none(penguins, tmp_path):
-    run = sl.fit(penguins, "species", epochs=1, quiet=True, run=tmp_path / "r", report=False)
+    run = sl.fit(
+        penguins, "species", network="MLP", epochs=1, quiet=True, run=tmp_path / "r", report=False
+    )
     assert not run.find("predict", "curves")
     assert not run.find("predict", "worst")
     assert run.metrics["rows"] == 34
 
 
 def test_a_fit_of_numbers(penguins, tmp_path):
-    run = sl.fit(penguins, "body_mass_g", epochs=2, quiet=True, run=tmp_path / "r")
+    run = sl.fit(penguins, "body_mass_g", network="MLP", epochs=2, quiet=True, run=tmp_path / "r")
     found = run.find("predict", "curves")[0].body
     assert sum(found["residuals"]["counts"]) == found["rows"] == run.metrics["rows"]
     worst = run.find("predict", "worst")[0].body["rows"]

@@ -12,10 +12,18 @@ from hypothesis import strategies as st
 from tests.predict.networks import Members, Own
 
 import sightline as sl
+from sightline.recipe import Recipe
 from sightline.trace import code
 from sightline.train.checkpoints import weights_fingerprint
 
-SMALL = {"epochs": 3, "quiet": True, "device": "cpu", "report": False}
+SMALL = {
+    "network": "MLP",
+    "baselines": False,
+    "epochs": 3,
+    "quiet": True,
+    "device": "cpu",
+    "report": False,
+}
 
 
 def blocks(run):
@@ -59,8 +67,22 @@ SETTINGS = {
     "balanced": {"class_weights": "balanced"},
     "classes": {"class_weights": {"Adelie": 2, "Gentoo": 0.5}, "weight": "year"},
     "dropout": {"network": lambda spec: sl.MLP(spec, hidden=[], dropout=0.2, activation="gelu")},
+    "best of both": {"network": None, "quality": "fast", "epochs": 2},
+    "apart": {"network": None, "epochs": 2, "valid": 60, "threshold": None, "time_limit": 60.0},
+    "calibrated": {"calibrate": True, "valid": 80},
 }
-IN_PLAIN = ["usual", "seed", "cosine", "smooth", "muon", "weighted", "balanced", "classes"]
+IN_PLAIN = [
+    "usual",
+    "best of both",
+    "seed",
+    "cosine",
+    "smooth",
+    "muon",
+    "weighted",
+    "balanced",
+    "classes",
+    "dropout",
+]
 """Whose plain loop does what training does to the last bit, and says all of it."""
 
 
@@ -86,6 +108,7 @@ def fits(tmp_path_factory, penguins):
         *((name, "species") for name in SETTINGS),
         ("usual", "body_mass_g"),
         ("cosine", "body_mass_g"),
+        ("best of both", "body_mass_g"),
     ],
 )
 def test_the_code_makes_the_model_again_bit_for_bit(
@@ -135,7 +158,7 @@ def test_a_class_of_your_own_is_called_by_its_name(
     penguins, network, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    run = sl.fit(penguins, "species", network=network, run=tmp_path / "a", **SMALL)
+    run = sl.fit(penguins, "species", run=tmp_path / "a", **{**SMALL, "network": network})
     built = blocks(run)["build"][0]["code"]
     (kept,) = (tmp_path / "a" / "sources").iterdir()
     assert f"# sources/{kept.name}" in built
@@ -158,7 +181,11 @@ def test_what_no_line_can_make_again_is_said(penguins, tmp_path):
         return Own(spec)
 
     run = sl.fit(
-        penguins, "species", network=mine, optimizer=torch.optim.Adam, run=tmp_path / "a", **SMALL
+        penguins,
+        "species",
+        optimizer=torch.optim.Adam,
+        run=tmp_path / "a",
+        **{**SMALL, "network": mine},
     )
     told = blocks(run)
     assert told["build"][0]["code"].endswith(
@@ -173,7 +200,7 @@ def test_what_no_line_can_make_again_is_said(penguins, tmp_path):
 def test_weights_that_were_handed_over_are_not_said_to_be_drawn(penguins, species, tmp_path):
     torch.manual_seed(99)
     network = sl.MLP(species.spec)
-    run = sl.fit(penguins, "species", network=network, run=tmp_path / "a", **SMALL)
+    run = sl.fit(penguins, "species", run=tmp_path / "a", **{**SMALL, "network": network})
     text = blocks(run)["build"][0]["code"]
     assert "The network was handed over, its first weights with it" in text
     assert run.find("build", "network")[0].body["again"]["drawn"] is False
@@ -239,10 +266,13 @@ def test_the_defaults_are_those_of_the_api():
     read = defaults(sl.read, code.READ)
     assert {**read, "kinds": {}, "drop": list(read["drop"])} == code.READ
     assert defaults(sl.split, code.SPLIT) == code.SPLIT
-    mlp = defaults(sl.MLP, code.MLP)
+    mlp = defaults(sl.MLP, code.NETWORKS["MLP"])
     said = {**mlp, "hidden": list(mlp["hidden"]), "residual": list(mlp["residual"]), "replaced": {}}
-    assert said == code.MLP
+    assert said == code.NETWORKS["MLP"]
     assert mlp["replaced"] is None
+    ensemble = defaults(sl.Ensemble, code.NETWORKS["Ensemble"])
+    assert {**ensemble, "hidden": list(ensemble["hidden"])} == code.NETWORKS["Ensemble"]
+    assert Recipe().to_json() == code.RECIPE
 
 
 # ------------------------------------------------------------- hostile names

@@ -15,11 +15,11 @@ from sightline.trace.terminal import TerminalView
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, penguins):
     folder = tmp_path_factory.mktemp("compared")
-    options = {"epochs": 2, "device": "cpu", "quiet": True}
+    options = {"network": "MLP", "baselines": False, "epochs": 2, "device": "cpu", "quiet": True}
     sl.fit(penguins, "species", run=folder / "a", **options)
     sl.fit(penguins, "species", run=folder / "same", **options)
     sl.fit(penguins, "species", run=folder / "b", learning_rate=0.01, ema=0.9, numeric="minmax",
-           network=lambda spec: sl.MLP(spec, hidden=[8, 8]), **options)  # fmt: skip
+           **{**options, "network": lambda spec: sl.MLP(spec, hidden=[8, 8])})  # fmt: skip
     (folder / "cut").mkdir()
     lines = (folder / "a" / FILE).read_bytes().splitlines(keepends=True)
     until = next(n for n, line in enumerate(lines) if b'"type": "epoch"' in line)

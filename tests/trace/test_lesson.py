@@ -15,7 +15,7 @@ def runs(tmp_path_factory, penguins):
     words = {"a": random.choice(["x", "y", "z"], 200).tolist(),
              "b": random.choice(["p", "q"], 200).tolist()}  # fmt: skip
     words["kind"] = [f"{a}!" for a in words["a"]]
-    small = {"epochs": 3, "quiet": True, "device": "cpu"}
+    small = {"network": "MLP", "baselines": False, "epochs": 3, "quiet": True, "device": "cpu"}
     return {
         "classes": sl.fit(penguins, "species", run=folder / "classes", **small),
         "number": sl.fit(penguins, "body_mass_g", run=folder / "number", seed=1, **small),
@@ -222,6 +222,13 @@ def test_a_step_whose_loss_was_not_finite_is_told():
 
 def test_the_optimizer_is_not_called_what_it_is_not(penguins, tmp_path):
     made = sl.fit(
-        penguins, "species", run=tmp_path / "a", optimizer="sgd", epochs=1, quiet=True, device="cpu"
+        penguins,
+        "species",
+        run=tmp_path / "a",
+        optimizer="sgd",
+        network="MLP",
+        epochs=1,
+        quiet=True,
+        device="cpu",
     )
     assert not any("AdamW" in text for text in texts(made))

@@ -15,7 +15,14 @@ from sightline.trace.equations import settle, softmax, written
 from sightline.trace.maths import maths
 from sightline.trace.updates import update
 
-SMALL = {"epochs": 3, "quiet": True, "device": "cpu", "report": False}
+SMALL = {
+    "network": "MLP",
+    "baselines": False,
+    "epochs": 3,
+    "quiet": True,
+    "device": "cpu",
+    "report": False,
+}
 
 
 def made(penguins, name):

@@ -150,7 +150,7 @@ def test_hostile_names_come_out_harmless(tmp_path):
     table = {name: random.normal(size=80) for name in names}
     table["kind"] = np.array([HOSTILE, "\u202e<b>"])[random.integers(0, 2, 80)]
     table["<svg onload=x>"] = np.array(["<td>", "&lt;"])[random.integers(0, 2, 80)]
-    run = sl.fit(table, "kind", epochs=2, quiet=True, run=tmp_path / "r")
+    run = sl.fit(table, "kind", network="MLP", epochs=2, quiet=True, run=tmp_path / "r")
     splits = sl.split(sl.read(table), target="kind")
     prepared = sl.prepare(splits)
     training = sl.Training(sl.MLP(prepared.spec), prepared, epochs=2)
@@ -253,7 +253,14 @@ def test_the_view_of_nothing_shows_nothing(now):
 
 def test_the_last_view_is_that_of_the_run(penguins, tmp_path):
     pages = []
-    run = sl.fit(penguins, "species", epochs=3, run=tmp_path / "r", view=NotebookView(pages.append))
+    run = sl.fit(
+        penguins,
+        "species",
+        network="MLP",
+        epochs=3,
+        run=tmp_path / "r",
+        view=NotebookView(pages.append),
+    )
     assert pages[-1] == run._repr_html_()
 
 
@@ -284,16 +291,16 @@ def test_only_a_kernel_is_a_notebook(monkeypatch, found, expected):
 
 CELLS = [
     "import sightline as sl\n"
-    "run = sl.fit('penguins.csv', target='species', epochs=3, device='cpu', run='runs/nb')",
+    "run = sl.fit('penguins.csv', target='species', network='MLP', epochs=3, device='cpu', run='runs/nb')",
     "run",
     "run.model",
     "table = sl.read('penguins.csv')\nrun.model.explain(table.row(3))",
     "prepared = sl.prepare(sl.split(table, target='species'))\nprepared",
     "training = sl.Training(sl.MLP(prepared.spec), prepared, epochs=2)\n"
     "for epoch in training:\n    pass\ntraining",
-    "quiet = sl.fit('penguins.csv', target='species', epochs=1, quiet=True)",
+    "quiet = sl.fit('penguins.csv', target='species', network='MLP', epochs=1, quiet=True)",
     "from sightline.trace.terminal import TerminalView\n"
-    "seen = sl.fit('penguins.csv', target='species', epochs=1, view=TerminalView())",
+    "seen = sl.fit('penguins.csv', target='species', network='MLP', epochs=1, view=TerminalView())",
 ]
 
 

@@ -182,6 +182,8 @@ def hostile_bodies(names):
             "raw": {name: name for name in names},
             "pushes": {"of": names[0], "unit": "probability", "base": 0.1, "value": 0.2,
                        "columns": [[name, 0.1] for name in names]}}}),
+        ("predict", "baselines", {"part": "test", "rows": 9, "metric": "log_loss", "models": [
+            {"name": name, "score": 0.5, "low": 0.4, "high": 0.6} for name in names[:4]]}),
         ("run", "end", {"run": f"runs/{names[0]}"}),
     )  # fmt: skip
 

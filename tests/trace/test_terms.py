@@ -10,7 +10,14 @@ import sightline as sl
 from sightline.trace.facts import duration, facts, shapes, size
 from sightline.trace.terms import terms
 
-SMALL = {"epochs": 2, "quiet": True, "device": "cpu", "report": False}
+SMALL = {
+    "network": "MLP",
+    "baselines": False,
+    "epochs": 2,
+    "quiet": True,
+    "device": "cpu",
+    "report": False,
+}
 WORDS = [
     "batch",
     "epoch",
@@ -33,8 +40,10 @@ def runs(tmp_path_factory, penguins):
         "number": sl.fit(penguins, "body_mass_g", run=folder / "number", **SMALL),
         "unwatched": sl.fit(penguins, "species", valid=0, test=0, run=folder / "c", **SMALL),
         "words": sl.fit(words, "b", run=folder / "words", **SMALL),
-        "own": sl.fit(penguins, "species", network=Own, optimizer="sgd", run=folder / "d", **SMALL),
-        "members": sl.fit(penguins, "species", network=Members, run=folder / "e", **SMALL),
+        "own": sl.fit(
+            penguins, "species", optimizer="sgd", run=folder / "d", **{**SMALL, "network": Own}
+        ),
+        "members": sl.fit(penguins, "species", run=folder / "e", **{**SMALL, "network": Members}),
         "hostile": sl.fit(hostile, "<b>\n'\"", run=folder / "f", **SMALL),
         "demo": sl.demo(run=folder / "demo", quiet=True),
     }

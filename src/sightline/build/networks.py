@@ -19,6 +19,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from sightline.build.ensemble import Ensemble
 from sightline.build.parts import (
     ACTIVATIONS,
     CategoryEmbeddings,
@@ -243,7 +244,7 @@ class Flat(nn.Module):
         )
 
 
-BUILT_IN: dict[str, type[MLP]] = {"MLP": MLP}
+BUILT_IN: dict[str, type[MLP | Ensemble]] = {"MLP": MLP, "Ensemble": Ensemble}
 """Networks that a bundle can build again by name alone."""
 
 
@@ -330,15 +331,23 @@ def make_network(network: nn.Module | NetworkMaker | str | None, spec: Spec) -> 
 
 
 def load_class(place: str) -> NetworkMaker:
-    """Load "file.py:Class" (running the file, as an import does).
+    """Load "file.py:Class" (running the file, as an import does), or a built-in class by its name.
 
     Raises:
         NetworkError: The file or the class is not there, or the file raises.
+
+    Example:
+        >>> from sightline.build.networks import load_class
+        >>> load_class("MLP")
+        <class 'sightline.build.networks.MLP'>
     """
+    if place in BUILT_IN:
+        return BUILT_IN[place]
     path, _, name = place.rpartition(":")
     if not path or not name:
         raise NetworkError(
-            f"The network {place!r} is not of the form file.py:Class.", "Write net.py:Net."
+            f"The network {place!r} is not of the form file.py:Class.",
+            f"Write net.py:Net, or a built-in one: {', '.join(BUILT_IN)}.",
         )
     file = Path(path)
     if not file.is_file():

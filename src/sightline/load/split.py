@@ -31,6 +31,8 @@ class Splits:
         how: How the rows were divided, in words.
         dropped: Rows left out because their target is missing.
         options: How it was split, as JSON.
+        folds: int64 [training rows], the fold that each training row is held out in, from 0; None
+            without folds.
 
     Example:
         >>> import sightline as sl
@@ -48,11 +50,33 @@ class Splits:
     how: str
     dropped: int
     options: dict[str, Any]
+    folds: np.ndarray | None = None
+
+    @property
+    def fold_count(self) -> int:
+        """How many folds the training rows are in; 0 without folds."""
+        return 0 if self.folds is None else int(self.folds.max()) + 1
 
     def labels(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Return the target: int64 class numbers, or float64 numbers."""
         values = target_values(self.table, self.target)
         return values if rows is None else values[rows]
+
+    def twice(self) -> int:
+        """Count the validation and test rows that are equal to a training row in every value.
+
+        Example:
+            >>> import sightline as sl
+            >>> table = sl.read({"x": [1.0, 2.0] * 50, "y": ["a", "b"] * 50})
+            >>> sl.split(table, target="y").twice()
+            20
+        """
+        held = np.concatenate([self.valid, self.test])
+        if not len(held):
+            return 0
+        names = [c.name for c in self.table.schema.columns if c.role in ("feature", "target")]
+        hashes = self.table.row_hashes(names)
+        return int(np.isin(hashes[held], hashes[self.train]).sum())
 
     def describe(self) -> str:
         """Say the shares in one sentence.
@@ -63,13 +87,16 @@ class Splits:
             '276 training rows (80 %), 34 validation rows (10 %), 34 test rows (10 %), stratified by species, seed 0'
         """
         total = len(self.train) + len(self.valid) + len(self.test)
+        folds = f" in {self.fold_count} folds" if self.folds is not None else ""
         parts = [
-            f"{len(rows):,} {name} row{'s' if len(rows) != 1 else ''} ({round(100 * len(rows) / total)} %)"
+            f"{len(rows):,} {name} row{'s' if len(rows) != 1 else ''} "
+            f"({round(100 * len(rows) / total)} %){folds if name == 'training' else ''}"
             for name, rows in (
                 ("training", self.train),
                 ("validation", self.valid),
                 ("test", self.test),
             )
+            if len(rows) or not folds or name != "validation"
         ]
         return f"{', '.join(parts)}, {self.how}"
 
@@ -86,6 +113,7 @@ def split(
     group: str | None = None,
     time: str | None = None,
     weight: str | None = None,
+    folds: int = 0,
 ) -> Splits:
     """Divide a table's rows into training, validation and test.
 
@@ -104,6 +132,9 @@ def split(
         time: A date or number column: the newest rows become the test rows, those before them
             validation.
         weight: A number column: how much each row counts in the loss.
+        folds: Puts each training row into one of so many folds, which are held out in turn: a
+            network of several members learns from all rows and is still measured on rows that a
+            member has not seen. 0 makes none.
 
     Raises:
         DataError: The target has one class, a part has no rows, or a column does not fit.
@@ -145,6 +176,13 @@ def split(
 
     if seed < 0:
         raise OptionError(f"seed is {seed}.", "Give 0 or a positive whole number.")
+    if isinstance(folds, bool) or not isinstance(folds, int) or folds < 0 or folds == 1:
+        raise OptionError(f"folds is {folds!r}.", "Give 2 or more, or 0 for none.")
+    if folds and time:
+        raise OptionError(
+            "Folds would predict the past from the future, where time decides.",
+            "Give validation rows instead: valid=0.1.",
+        )
 
     table = _with_roles(table, target, group, time, weight)
     first_rows = table.rows
@@ -181,8 +219,9 @@ def split(
     _refuse_empty(divided, {**sizes, **dict.fromkeys(files, 1)}, table)
     options = {
         "target": target, "task": described.task, "positive": described.positive, "seed": seed,
-        "group": group, "time": time, "weight": weight, **shares,
+        "group": group, "time": time, "weight": weight, "folds": folds, **shares,
     }  # fmt: skip
+    held_out = _folds(table, described, divided["train"], folds, seed, group) if folds else None
     return Splits(
         table,
         described,
@@ -193,6 +232,7 @@ def split(
         how,
         dropped,
         options,
+        held_out,
     )
 
 
@@ -472,6 +512,48 @@ def _divide(
     return {name: np.sort(rows) for name, rows in parts.items()}, how
 
 
+def _folds(
+    table: Table, target: Target, train: np.ndarray, folds: int, seed: int, group: str | None
+) -> np.ndarray:
+    """Put training rows into folds of equal size and equal class shares; groups stay whole."""
+    found = np.empty(len(train), np.int64)
+    if group:
+        _, numbers, counts = _grouped(table, group, train)
+        if len(counts) < folds:
+            raise DataError(
+                f"The column {group!r} has {len(counts)} groups in the training rows, for {folds} folds.",
+                "Give fewer folds, or validation rows instead.",
+            )
+        order = np.random.default_rng(seed).permutation(len(counts))
+        filled, fold_of = np.zeros(folds, np.int64), np.empty(len(counts), np.int64)
+        for number in order[np.argsort(-counts[order], kind="stable")]:  # the largest first
+            fold_of[number] = filled.argmin()
+            filled[fold_of[number]] += counts[number]
+        found[:] = fold_of[numbers]
+        return found
+    if len(train) < folds:
+        raise DataError(
+            f"{len(train)} training rows are too few for {folds} folds.",
+            "Give more rows or fewer folds.",
+        )
+    order = np.random.default_rng(seed).permutation(len(train))
+    if target.task == "classification":  # class after class, so that each is dealt out evenly
+        order = order[np.argsort(target_values(table, target)[train][order], kind="stable")]
+    found[order] = np.arange(len(train)) % folds
+    return found
+
+
+def _grouped(
+    table: Table, name: str, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the groups of some rows: their keys, each row's group number, each group's rows."""
+    keys = table.row_hashes([name])[rows]
+    known = table.columns[name].is_valid().to_numpy()[rows]
+    # Rows without a group belong to nobody: each is a group of its own.
+    keys[~known] = np.arange(int((~known).sum()), dtype=np.uint64)
+    return np.unique(keys, return_inverse=True, return_counts=True)
+
+
 def stratified_order(classes: np.ndarray, seed: int) -> np.ndarray:
     """Order rows at random so that any stretch has about the classes' shares.
 
@@ -546,12 +628,7 @@ def _cut_by_value(
 def _cut_groups(
     table: Table, name: str, mine: np.ndarray, wanted: Sequence[tuple[str, int]], seed: int
 ) -> dict[str, np.ndarray]:
-    keys = table.row_hashes([name])[mine]
-    if not table.columns[name].is_valid().to_numpy().all():
-        # Rows without a group belong to nobody: each is a group of its own.
-        alone = ~table.columns[name].is_valid().to_numpy()[mine]
-        keys[alone] = np.arange(int(alone.sum()), dtype=np.uint64)
-    _, numbers, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    _, numbers, counts = _grouped(table, name, mine)
     parts: dict[str, np.ndarray] = {}
     order = np.random.default_rng(seed).permutation(len(counts))
     taken = np.zeros(len(counts), bool)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import UserError, shorten
+from sightline.predict.trust import held
 from sightline.trace.records import rounded
 from sightline.train.commands import Command
 
@@ -36,15 +37,17 @@ def answer(
         "a dict of columns has no column 'bill_length_mm', ..."
     """
     explanation, error = None, None
+    kept: dict[str, Any] = {}
     try:
-        data = model().explain(dict(asked.row)).to_json()
+        answering = model()
+        data = answering.explain(dict(asked.row)).to_json()
         if (error := data["error"]) is None:
-            explanation = {**rounded(data), "raw": data["raw"]}
+            explanation, kept = {**rounded(data), "raw": data["raw"]}, held(answering, data)
     except UserError as wrong:
         error = str(wrong)
     except Exception as wrong:  # noqa: BLE001 - a strange row must end neither training nor server
         error = f"{type(wrong).__name__}: {wrong}"
     return {
         "id": asked.id, "step": step, "epoch": epoch, "said": said, "row": dict(asked.row),
-        "explanation": explanation, "error": None if error is None else shorten(error, LONGEST_ERROR),
+        "explanation": explanation, **kept, "error": None if error is None else shorten(error, LONGEST_ERROR),
     }  # fmt: skip

@@ -148,6 +148,32 @@ def _fewer_classes(lines: list[Line]) -> tuple[list[Line], str]:
     return lines, note
 
 
+def _without_members(lines: list[Line]) -> tuple[list[Line], str]:
+    """Leave out what each member of the network says of followed rows, where there are many classes."""
+    note = ""
+
+    def without(row: Any) -> Any:
+        nonlocal note
+        members = (row.get("explanation") or {}).get("members")
+        if not members or len(members["mean"]) <= MOST_CLASSES:
+            return row
+        note = (
+            "Sampled: what each member of the network says of the followed rows is left out of this "
+            "report; it is in the run's trace.jsonl."
+        )
+        return {**row, "explanation": {**row["explanation"], "members": None}}
+
+    for i, line in enumerate(lines):
+        if line["stage"] != "predict":
+            continue
+        if line["type"] in ("example", "asked"):
+            lines[i] = {**line, "body": without(line["body"])}
+        elif line["type"] == "rows":
+            rows = [without(row) for row in line["body"]["rows"]]
+            lines[i] = {**line, "body": {**line["body"], "rows": rows}}
+    return lines, note
+
+
 def _short_texts(lines: list[Line]) -> tuple[list[Line], str]:
     """Cut very long texts, such as names of a megabyte."""
     cut = False
@@ -168,6 +194,7 @@ def _short_texts(lines: list[Line]) -> tuple[list[Line], str]:
 SAMPLINGS: tuple[Callable[[list[Line]], tuple[list[Line], str]], ...] = (
     _short_texts,
     _fewer_classes,
+    _without_members,
     lambda lines: _every(lines, "train", "layers", 60, "looks at the layers"),
     lambda lines: _fewer(lines, "predict", "rows", "rows", 20, "followed rows"),
     lambda lines: _every(lines, "train", "epoch", 500, "epochs"),
@@ -180,6 +207,7 @@ SAMPLINGS: tuple[Callable[[list[Line]], tuple[list[Line], str]], ...] = (
     lambda lines: _fewer(lines, "prepare", "columns", "ways", 100, "columns' ways"),
     lambda lines: _every(lines, "train", "edit", 200, "edits"),
     lambda lines: _every(lines, "predict", "asked", 3, "rows that were typed in"),
+    lambda lines: _fewer(lines, "predict", "dependence", "columns", 2, "columns' dependence"),
     lambda lines: _fewer(lines, "predict", "rows", "rows", 0, "followed rows"),
 )
 """From what is missed least to what is missed most."""

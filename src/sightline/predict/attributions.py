@@ -145,7 +145,7 @@ def attribute(
     Args:
         model: With a typical row.
         numeric_BD, codes_BC: The rows as the network takes them, B > 0.
-        values_BK: What the model predicts for them: `task.head` of the logits.
+        values_BK: What the model predicts for them: `model.outputs`.
 
     Returns:
         Per row `of` (the class, or the target's name), `unit`, `base` and `base_said`, `value`,
@@ -175,10 +175,10 @@ def attribute(
     def value(own_BG: Tensor, numeric_BD: Tensor, codes_BC: Tensor, output_B: Tensor) -> Tensor:
         """Predict rows of which some columns are their own, and the rest the typical row's."""
         own_BG = own_BG.bool()
-        values_BK = model.task.head(model.network(
+        values_BK = model.outputs(
             torch.where(own_BG[:, number_at], numeric_BD, typical_1D),
             torch.where(own_BG[:, code_at], codes_BC, typical_1C),
-        ))  # fmt: skip
+        )
         return values_BK.gather(1, output_B[:, None])[:, 0]
 
     output_B = torch.from_numpy(values_BK.argmax(axis=1)).to(device)
@@ -188,7 +188,7 @@ def attribute(
     permutations = permutations_for(len(names))
     width = numeric_BD.shape[1] + codes_BC.shape[1] + len(names)
     with evaluating(model.network):
-        bases_K = model.task.head(model.network(typical_1D, typical_1C))[0].tolist()
+        bases_K = model.outputs(typical_1D, typical_1C)[0].tolist()
         pushes_BG = sampler.attribute(
             own_BG, baselines=0.0, n_samples=permutations,
             additional_forward_args=(numeric_BD, codes_BC, output_B),

@@ -14,9 +14,13 @@ from torch import nn
 
 from sightline import archive
 from sightline.build.networks import BUILT_IN, NetworkMaker, describe_network, make_network
+from sightline.build.trees import Trees
 from sightline.contracts import Spec
 from sightline.errors import BundleError
+from sightline.predict.calibration import Blend
+from sightline.predict.conformal import Conformal
 from sightline.predict.task import Task
+from sightline.predict.threshold import Threshold
 from sightline.prepare.encode import Encoder
 from sightline.prepare.transform import Transform
 
@@ -32,14 +36,25 @@ def save(model: Model, path: str | Path) -> None:
         network["source"] = f"sources/{network['source']}.py"
         files[network["source"]] = source
     prepare = {"encoder": model.encoder.to_json(), "transform": model.transform.config()}
-    manifest = {
+    manifest: dict[str, Any] = {
         "task": model.task.to_json(),
         "baseline": model.baseline.tolist(),
         "network": network,
         "versions": versions(),
         "provenance": model.provenance,
     }
-    typical = {} if model.typical is None else {"typical": model.typical}
+    extra = {} if model.typical is None else {"typical": model.typical}
+    if model.trees is not None:
+        manifest["trees"] = model.trees.config()
+        extra["trees"] = model.trees.state_dict()
+    if model.blend is not None:
+        manifest["blend"] = model.blend.to_json()
+    if model.conformal is not None:
+        manifest["conformal"] = model.conformal.to_json()
+        arrays = model.conformal.arrays()
+        extra["conformal"] = {name: torch.from_numpy(found) for name, found in arrays.items()}
+    if model.threshold is not None:
+        manifest["threshold"] = model.threshold.to_json()
     archive.write(
         path, "model", manifest,
         json_members={"spec": model.spec.to_json(), "prepare": prepare},
@@ -47,7 +62,7 @@ def save(model: Model, path: str | Path) -> None:
             "weights": model.network.state_dict(),
             "transform": model.transform.state_dict(),
             "rows": model.rows,
-            **typical,
+            **extra,
         },
         files=files,
     )  # fmt: skip
@@ -70,9 +85,27 @@ def load(path: str | Path, network: nn.Module | NetworkMaker | str | None) -> di
             "baseline": np.array(manifest["baseline"]), "provenance": manifest["provenance"],
             "rows": found.tensors["rows"],
             "typical": found.tensors.get("typical"),  # there is none in older bundles
+            **_beside(found),
         }  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise _not_whole(path, error) from error
+
+
+def _beside(found: archive.Archive) -> dict[str, Any]:
+    """Read what predicts beside the network; bundles of format version 1 have none of it."""
+    manifest = found.manifest
+    read: dict[str, Any] = {}
+    if "trees" in manifest:
+        read["trees"] = Trees.from_config(manifest["trees"])
+        read["trees"].load_state_dict(dict(found.tensors["trees"]))
+    if "blend" in manifest:
+        read["blend"] = Blend.from_json(manifest["blend"])
+    if "conformal" in manifest:
+        arrays = {name: found.numpy() for name, found in found.tensors["conformal"].items()}
+        read["conformal"] = Conformal.from_json(manifest["conformal"], arrays)
+    if "threshold" in manifest:
+        read["threshold"] = Threshold.from_json(manifest["threshold"])
+    return read
 
 
 def describe(path: str | Path) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def _classes(target: Target, values: np.ndarray, truth: np.ndarray) -> dict[str,
             notes.append(f"No curve for {names}{more}: {what} of these rows is of that class.")
     return {
         "roc": roc, "pr": pr, "curves_note": " ".join(notes) or None,
-        "reliability": _reliability(values, truth),
+        "reliability": reliability(values, truth),
     }  # fmt: skip
 
 
@@ -182,7 +182,16 @@ def _points(x: np.ndarray, y: np.ndarray) -> dict[str, list[float]]:
     return {"x": x[kept].tolist(), "y": y[kept].tolist()}
 
 
-def _reliability(values: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+def reliability(values: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    """Compare how sure a model is with how often it is right, bin by bin.
+
+    Args:
+        values: Probabilities [N, K].
+        truth: int64 [N], the classes.
+
+    Returns:
+        `bins` (those with rows), `ece`, `chance` and a `sentence`, as in `curves`.
+    """
     confidence = values.max(axis=1).astype(np.float64)
     right = values.argmax(axis=1) == truth
     places = _places(confidence, SHOWN_BINS)

@@ -81,7 +81,7 @@ def importance(
     numeric_ND, codes_NC = model.inputs(model.encoder.open(found.table)(rows))
 
     def measured() -> float:
-        values = model.task.head(model.network(numeric_ND, codes_NC)).cpu().numpy()
+        values = model.outputs(numeric_ND, codes_NC).cpu().numpy()
         if model.task.classification:
             return log_loss(values, truth)
         return float(np.sqrt(np.square(values[:, 0] - truth).mean()))

@@ -13,15 +13,19 @@ import torch
 from torch import nn
 
 from sightline.build.networks import NetworkMaker
+from sightline.build.trees import Trees
 from sightline.contracts import BadRow, Spec
 from sightline.errors import DataError, OptionError
 from sightline.load.split import target_values
 from sightline.load.table import Table, read_like
 from sightline.predict import attributions, bundle
+from sightline.predict.calibration import Blend
+from sightline.predict.conformal import Conformal
 from sightline.predict.importance import importance
 from sightline.predict.metrics import measure
 from sightline.predict.path import Explanation, evaluating, follow, one_scale, stops
 from sightline.predict.task import Task
+from sightline.predict.threshold import Threshold
 from sightline.prepare.encode import Encoded, Encoder
 from sightline.prepare.transform import Transform
 from sightline.trace import notebook
@@ -100,6 +104,11 @@ class Model:
         rows: Named int64 tensors that go with the provenance, such as the test rows.
         typical: A typical row as the network takes it, which predictions are compared with to
             explain them: `numeric` [1, D], `categorical` [1, C]. None in bundles that lack it.
+        trees: Boosted trees that predict beside the network, or None.
+        blend: How the parts are weighed, and the temperature; None takes the network as it is.
+        conformal: Scores of held-out rows, for sets and intervals; or None.
+        threshold: For two classes, from which probability on a row is the positive class; None is
+            the likelier class.
 
     Example:
         >>> import sightline as sl
@@ -122,6 +131,10 @@ class Model:
         provenance: Mapping[str, Any] | None = None,
         rows: Mapping[str, torch.Tensor] | None = None,
         typical: Mapping[str, torch.Tensor] | None = None,
+        trees: Trees | None = None,
+        blend: Blend | None = None,
+        conformal: Conformal | None = None,
+        threshold: Threshold | None = None,
     ) -> None:
         self.spec = spec
         self.encoder = encoder
@@ -132,6 +145,10 @@ class Model:
         self.provenance: dict[str, Any] = dict(provenance or {})
         self.rows = dict(rows or {})
         self.typical = typical
+        self.trees = trees
+        self.blend = blend
+        self.conformal = conformal
+        self.threshold = threshold
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -203,20 +220,90 @@ class Model:
         counts: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({}, {}, {})
         for start in range(0, table.rows, CHUNK_ROWS):
             encoded = reader(slice(start, start + CHUNK_ROWS))
-            values[start : start + CHUNK_ROWS] = self._values(encoded)
+            values[start : start + CHUNK_ROWS] = self.values_of(encoded)
             for total, part in zip(
                 counts, (encoded.missing, encoded.unseen, encoded.out_of_range), strict=True
             ):
                 for name, count in part.items():
                     total[name] = total.get(name, 0) + count
         bad = [row for row, _ in table.bad]
-        labels = self.task.decode(values)
+        labels = self.decode(values)
         values[bad] = np.nan
         if bad:
             labels = labels.astype(object)
             labels[bad] = None
         missing, unseen, outside = counts
         return Predictions(labels, values, table.bad, missing, unseen, outside, table.extra, table)
+
+    def predict_set(self, data: Any, alpha: float = 0.1) -> np.ndarray:
+        """Predict, for each row, a set of classes that holds the true one with probability 1 - alpha.
+
+        Conformal prediction (Sadinle, Lei and Wasserman 2019): the promise holds on average over
+        rows drawn as the held-out ones were. A set may be empty, where a row is stranger than a
+        share 1 - alpha of those.
+
+        Args:
+            data: As in `predict`.
+            alpha: The share of rows whose set may miss the true class.
+
+        Returns:
+            bool [rows, classes]; a row that cannot be read has an empty set.
+
+        Raises:
+            OptionError: The model is a regression, was not calibrated on held-out rows, or alpha is
+                too small for how many there were.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=5, quiet=True)
+            >>> run.model.predict_set("examples/penguins.csv", alpha=0.1).shape
+            (344, 3)
+        """
+        if not self.task.classification:
+            raise OptionError(
+                f"The target {self.spec.target.name!r} is a number: it has no set of classes.",
+                "Use predict_interval().",
+            )
+        return self.sets(self.predictions(data).values, alpha)
+
+    def sets(self, values_NK: np.ndarray, alpha: float) -> np.ndarray:
+        """Return the sets of rows whose probabilities are known, bool [N, K]; see `predict_set`."""
+        found = self._conformal().sets(np.nan_to_num(values_NK), alpha)
+        found[np.isnan(values_NK)] = False
+        return found
+
+    def predict_interval(self, data: Any, alpha: float = 0.1) -> np.ndarray:
+        """Predict, for each row, an interval that holds the true number with probability 1 - alpha.
+
+        Args:
+            data: As in `predict`.
+            alpha: The share of rows whose interval may miss the true number.
+
+        Returns:
+            float64 [rows, 2], the lower and the upper end; NaN for a row that cannot be read.
+
+        Raises:
+            OptionError: The model is a classification, was not calibrated on held-out rows, or alpha
+                is too small for how many there were.
+        """
+        if self.task.classification:
+            raise OptionError(
+                f"The target {self.spec.target.name!r} has classes: it has no interval.",
+                "Use predict_set().",
+            )
+        return self.intervals(self.predictions(data).values, alpha)
+
+    def intervals(self, values_N1: np.ndarray, alpha: float) -> np.ndarray:
+        """Return the intervals of rows whose predictions are known, [N, 2]; see `predict_interval`."""
+        return self._conformal().interval(values_N1[:, 0], alpha)
+
+    def _conformal(self) -> Conformal:
+        if self.conformal is None:
+            raise OptionError(
+                "This model keeps no scores of held-out rows, which sets and intervals are made of.",
+                "Fit with calibrate=True (--calibrate), or without a network of your own.",
+            )
+        return self.conformal
 
     def explain(self, row: Any) -> Explanation:
         """Follow one row through the network, from its raw values to the named class.
@@ -229,7 +316,8 @@ class Model:
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", network="MLP", epochs=2,
+            ...              quiet=True)
             >>> table = sl.read("examples/penguins.csv")
             >>> row = {name: table.cells(name, 3) for name in table.columns}
             >>> [layer.name for layer in run.model.explain(row).layers][:2]
@@ -275,19 +363,22 @@ class Model:
             column.name: table.cells(column.name, row) for column in self.encoder.schema.features
         }
         layers, logits = follow(self.network, numeric, categorical)
-        values = self.task.head(logits).cpu().numpy()
+        with evaluating(self.network):
+            values = self.outputs(numeric, categorical).cpu().numpy()
+            opened = opened_up(self, numeric, categorical, logits)
         flat = logits.float().mean(dim=1) if logits.dim() == 3 else logits.float()
         return Explanation(
             raw=raw,
             encoded=dict(zip(names, inputs, strict=True)),
             notes=tuple(notes),
             layers=layers,
-            logits=tuple(flat[0].tolist()),
+            logits=opened.pop("logits", tuple(flat[0].tolist())),
             probabilities=tuple(values[0].tolist()) if self.task.classification else (),
             classes=self.classes,
-            prediction=None if error else self.task.decode(values).tolist()[0],
+            prediction=None if error else self.decode(values).tolist()[0],
             error=error,
             pushes_note=attributions.NO_PREDICTION if error else None,
+            **opened,
         )
 
     def read(self, data: Any, *, keep: tuple[str, ...] = (), encoding: str | None = None) -> Table:
@@ -475,12 +566,103 @@ class Model:
             features = self.transform(torch.from_numpy(encoded.numeric))
         return features.to(device), torch.from_numpy(encoded.categorical).to(device)
 
-    def _values(self, encoded: Encoded) -> np.ndarray:
+    def values_of(self, encoded: Encoded) -> np.ndarray:
+        """Return probabilities [B, K], or numbers [B, 1], of encoded rows.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> reader = run.model.encoder.open(run.model.read("examples/penguins.csv"))
+            >>> run.model.values_of(reader(slice(0, 4))).shape
+            (4, 3)
+        """
         if not len(encoded.numeric):
             return np.empty((0, self.spec.outputs), np.float32)
         with evaluating(self.network):
-            values = self.task.head(self.network(*self.inputs(encoded)))
-        return values.cpu().numpy()
+            return self.outputs(*self.inputs(encoded)).cpu().numpy()
+
+    def outputs(self, numeric_BD: torch.Tensor, codes_BC: torch.Tensor) -> torch.Tensor:
+        """Return probabilities [B, K], or numbers [B, 1] in the target's unit, of prepared rows.
+
+        The parts' log-probabilities, each times its weight, add up to the logits; a number is the
+        weighted mean of the parts' numbers.
+        """
+        if self.blend is None:
+            return self.task.head(self.network(numeric_BD, codes_BC))
+        parts = self.parts(numeric_BD, codes_BC)
+        total = sum(self.blend.weights[name] * value for name, value in parts.items())
+        assert isinstance(total, torch.Tensor)
+        return total.softmax(dim=1) if self.task.classification else total
+
+    def parts(self, numeric_BD: torch.Tensor, codes_BC: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return what each part of the model says of prepared rows, by itself.
+
+        Returns:
+            "network" and, where there are any, "trees": log-probabilities [B, K] (an ensemble's of
+            its members' mean), or numbers [B, 1] in the target's unit.
+        """
+        said = {"network": self.task.head(self.network(numeric_BD, codes_BC))}
+        if self.task.classification:
+            said["network"] = log_probabilities(said["network"])
+        if self.trees is not None:
+            margins = self.trees(numeric_BD, codes_BC)
+            said["trees"] = margins if self.task.classification else self.task.head(margins)
+        return said
+
+    def decode(self, values: np.ndarray) -> np.ndarray:
+        """Turn probabilities [B, K] or numbers [B, 1] into labels or numbers [B]."""
+        positive = self.spec.target.positive
+        if self.threshold is None or positive is None:
+            return self.task.decode(values)
+        place = self.classes.index(positive)
+        chosen = np.where(values[:, place] >= self.threshold.value, place, 1 - place)
+        return self.task.decode(np.eye(2)[chosen])
+
+
+def opened_up(
+    model: Model, numeric_1D: torch.Tensor, codes_1C: torch.Tensor, logits: torch.Tensor
+) -> dict[str, Any]:
+    """Say what the parts of a model and the members of its network make of one row.
+
+    Args:
+        model: The model.
+        numeric_1D, codes_1C: The row, prepared.
+        logits: What its network gives, [1, K] or [1, M, K].
+
+    Returns:
+        `members`, and with a blend `parts`, `logits`, `temperature`, `uncalibrated`, as in
+        `Explanation`.
+    """
+    said: dict[str, Any] = {}
+    if logits.dim() == 3:
+        each = model.task.member_values(logits)[0]  # [M, K]
+        said["members"] = {
+            "mean": each.mean(dim=0).tolist(), "values": each.tolist(),
+            "spread": each.std(dim=0, correction=0).tolist(),
+        }  # fmt: skip
+    if model.blend is None:
+        return said
+    weights, classes = model.blend.weights, model.task.classification
+    parts = {name: found[0].double() for name, found in model.parts(numeric_1D, codes_1C).items()}
+    shares = {name: weights[name] * found for name, found in parts.items()}
+    said["parts"] = tuple(
+        {
+            "name": name, "weight": weights[name], "share": shares[name].tolist(),
+            "values": (found.exp() if classes else found).tolist(),
+        }
+        for name, found in parts.items()
+    )  # fmt: skip
+    if classes:
+        total = torch.stack(list(shares.values())).sum(dim=0)
+        said["logits"] = tuple(total.tolist())
+        said["temperature"] = model.blend.temperature
+        said["uncalibrated"] = tuple((total * model.blend.temperature).softmax(dim=0).tolist())
+    return said
+
+
+def log_probabilities(probabilities: torch.Tensor) -> torch.Tensor:
+    """Return the logarithms of probabilities, those of 0 as of the smallest float32."""
+    return probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
 def _count(module: nn.Module) -> int:

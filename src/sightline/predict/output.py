@@ -16,8 +16,14 @@ from sightline.errors import DataError, OptionError
 from sightline.predict.model import Model, Predictions, plain_column
 
 
-def prediction_table(model: Model, found: Predictions, keep: Sequence[str]) -> pa.Table:
-    """Lay predictions out as columns: kept ones, prediction, a probability per class, error."""
+def prediction_table(
+    model: Model, found: Predictions, keep: Sequence[str], alpha: float | None = None
+) -> pa.Table:
+    """Lay predictions out as columns: kept ones, prediction, a probability per class, error.
+
+    With `alpha` a column "set" more, its classes parted by |, or "low" and "high" of an interval,
+    which miss the truth in a share `alpha` of the rows.
+    """
     columns: dict[str, Any] = {}
 
     def add(name: str, values: Any) -> None:
@@ -34,6 +40,19 @@ def prediction_table(model: Model, found: Predictions, keep: Sequence[str]) -> p
         for place, label in enumerate(model.classes):
             values = found.values[:, place]
             add(f"probability_{label}", pa.array(values, mask=np.isnan(values)))
+    if alpha is not None:
+        good = ~np.isnan(found.values).any(axis=1)
+        if model.task.classification:
+            sets = [
+                "|".join(str(label) for label, one in zip(model.classes, row, strict=True) if one)
+                for row in model.sets(found.values, alpha).tolist()
+            ]
+            add("set", pa.array(sets, pa.string(), mask=~good))
+        else:
+            for end, ends in zip(
+                ("low", "high"), model.intervals(found.values, alpha).T, strict=True
+            ):
+                add(end, pa.array(ends, mask=~good))
     if found.bad:
         errors: list[str | None] = [None] * len(found.labels)
         for row, error in found.bad:

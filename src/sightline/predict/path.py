@@ -52,7 +52,8 @@ class Explanation:
         encoded: Per network input, its number: scaled features, then category codes.
         notes: What was missing, unseen or out of range, in words.
         layers: The path, the input layer first.
-        logits: [K]; the mean over members for an ensemble.
+        logits: [K], of which the softmax is the probabilities: where the model has parts, their
+            shares' sum; else the network's own, the mean over members for an ensemble.
         probabilities: Per class; empty for regression.
         classes: The class of each probability.
         prediction: The named class, or the number.
@@ -60,6 +61,12 @@ class Explanation:
         pushes: What moved the prediction away from a typical row's, column by column, as
             `sightline.predict.attributions.attribute` gives it; or None.
         pushes_note: Why there are no pushes, or None.
+        parts: What each part of the model says: `name`, `weight`, `values` (probabilities [K], or the
+            number) and `share` (of each logit, or of the number; they add up).
+        members: Of an ensemble: `mean` [K], `spread` [K] (standard deviation) and `values` [M][K],
+            probabilities or numbers; or None.
+        temperature: What the logits were divided by; None where nothing was calibrated.
+        uncalibrated: The probabilities before that, or None.
     """
 
     raw: dict[str, Any]
@@ -73,6 +80,10 @@ class Explanation:
     error: str | None = None
     pushes: dict[str, Any] | None = None
     pushes_note: str | None = None
+    parts: tuple[dict[str, Any], ...] = ()
+    members: dict[str, Any] | None = None
+    temperature: float | None = None
+    uncalibrated: tuple[float, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

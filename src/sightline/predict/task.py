@@ -100,12 +100,22 @@ class Task:
 
         Members are averaged after the softmax.
         """
-        if self.classification:
-            values = F.softmax(logits.float(), dim=-1)
-        else:
-            wide = logits.float() if logits.device.type == "mps" else logits.double()
-            values = wide * self.scale + self.center
+        values = self.member_values(logits)
         return values.mean(dim=1) if values.dim() == 3 else values
+
+    def member_values(self, logits: Tensor) -> Tensor:
+        """Turn logits into probabilities or numbers as `head` does, each member's by itself."""
+        if self.classification:
+            return F.softmax(logits.float(), dim=-1)
+        wide = logits.float() if logits.device.type == "mps" else logits.double()
+        return wide * self.scale + self.center
+
+    def value_losses(self, values: Tensor, target: Tensor) -> Tensor:
+        """Return each row's loss [B] of what `head` gave, [B, K]: the same loss as of logits."""
+        if self.classification:
+            given = values.gather(1, target[:, None])[:, 0]
+            return -given.clamp(min=torch.finfo(torch.float32).tiny).log()
+        return ((values[:, 0] - target) / self.scale).square()
 
     def score(self, values: Tensor, target: Tensor) -> Tensor:
         """Return the sum over rows of what accuracy or RMSE is made of.

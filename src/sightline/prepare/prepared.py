@@ -29,7 +29,10 @@ from sightline.trace import notebook
 
 CHUNK_ROWS = 32_768
 NOTHING_MORE = np.empty((0, 0))
-EDGES = 17
+FEWEST_BINS = 16
+MOST_BINS = 255
+ROWS_A_BIN = 150
+"""More rows allow finer bins; chosen by measurement (docs/decisions.md)."""
 EDGE_ROWS = 20_000
 DEFAULT_SCALING: Scaling = "quantile"
 
@@ -44,7 +47,7 @@ class Prepared:
         transform: Network side: numbers to features.
         train, valid, test: Batches of all rows of a part; the target of a regression is in its
             own unit (the task scales it).
-        splits: Where the rows came from.
+        splits: Where the rows came from; its folds, if any, are those of the rows of `train`.
         notes: What was noticed, one sentence each, such as held-out values outside the
             training range.
 
@@ -231,15 +234,57 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
 def _with_edges(
     features: list[NumericFeature], values_ND: torch.Tensor, numbers: int
 ) -> Iterator[NumericFeature]:
-    """Give each number its quantiles; the flags, which come after the numbers, have none."""
-    sample_ND = values_ND[:: max(len(values_ND) // EDGE_ROWS, 1)]
-    grid = torch.linspace(0, 1, EDGES).tolist()
+    """Give each number the edges of its bins; the flags, which come after the numbers, have none."""
+    sample_ND = values_ND[:: -(-len(values_ND) // EDGE_ROWS)]
+    bins = min(max(len(values_ND) // ROWS_A_BIN, FEWEST_BINS), MOST_BINS)
     for place, feature in enumerate(features):
         if place >= numbers:
             yield feature
         else:
-            edges = np.unique(np.quantile(sample_ND[:, place].numpy(), grid))
+            edges = bin_edges(sample_ND[:, place].numpy(), bins)
             yield replace(feature, edges=tuple(float(edge) for edge in edges))
+
+
+def bin_edges(values: np.ndarray, bins: int) -> np.ndarray:
+    """Cut values into bins of about equally many rows, so that equal values stay together.
+
+    A value that is as frequent as a whole bin gets a bin of its own, as in LightGBM (Ke et al.
+    2017), and the others share the bins that are left.
+
+    Args:
+        values: [N], without NaN.
+        bins: How many are wanted; frequent values can make them more, twice as many at most.
+
+    Returns:
+        Increasing float32 edges, one more than there are bins: the smallest value, the middles
+        between neighbouring bins, the largest value; one edge where all values are equal.
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.prepare.prepared import bin_edges
+        >>> bin_edges(np.array([0.0] * 90 + [1, 2, 3, 4]), bins=3).tolist()
+        [0.0, 0.5, 2.5, 4.0]
+    """
+    found, counts = np.unique(values.astype(np.float32), return_counts=True)
+    if len(found) == 1:
+        return found
+    between = (found[1:].astype(np.float64) + found[:-1]) / 2
+    if len(found) > bins:
+        large = counts >= len(values) / bins
+        rows, left = int(counts[~large].sum()), max(bins - int(large.sum()), 1)
+        size = max(rows / left, 1.0)
+        cuts, filled = [], 0
+        for place in range(len(found) - 1):
+            filled += int(counts[place])
+            if large[place] or large[place + 1] or filled >= size:
+                cuts.append(place)
+                if not large[place]:
+                    rows, left = rows - filled, max(left - 1, 1)
+                    size = max(rows / left, 1.0)
+                filled = 0
+        between = between[cuts]
+    edges = np.concatenate([found[:1], between, found[-1:]]).astype(np.float32)
+    return np.unique(edges)
 
 
 def _notes(outside: dict[str, int], unseen: dict[str, int]) -> Iterator[str]:

@@ -25,8 +25,14 @@ READ: dict[str, Any] = {
     "encoding": None,
     "on_bad_rows": "error",
 }
-SPLIT = {"valid": 0.1, "test": 0.1, "group": None, "time": None, "weight": None}
-MLP = {"hidden": [64], "activation": "relu", "dropout": 0.0, "residual": [], "replaced": {}}
+SPLIT = {"valid": 0.1, "test": 0.1, "group": None, "time": None, "weight": None, "folds": 0}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "MLP": {"hidden": [64], "activation": "relu", "dropout": 0.0, "residual": [], "replaced": {}},
+    "Ensemble": {
+        "members": 10, "hidden": [64, 64], "activation": "relu", "dropout": 0.1, "bins": True
+    },
+}  # fmt: skip
+RECIPE = {"quality": "default", "folds": 0, "trees": False, "calibrate": False, "threshold": None}
 OURS = "With Sightline"
 PLAIN = "The same step in plain PyTorch"
 
@@ -79,7 +85,13 @@ def prepare(start: Body) -> Blocks:
         "prepared = sl.prepare(splits, numeric='minmax')"
     """
     asked = {} if start["numeric"] is None else {"numeric": start["numeric"]}
-    return [_block(OURS, _call("prepared = sl.prepare", ["splits", *_named(asked)]))]
+    lines = _call("prepared = sl.prepare", ["splits", *_named(asked)])
+    if recipe := _recipe(start):
+        lines += [
+            "", "from sightline.recipe import Recipe, finish, set_apart", "", *recipe,
+            "prepared, apart = set_apart(prepared, recipe)  # rows for calibration, where there are no folds",
+        ]  # fmt: skip
+    return [_block(OURS, lines)]
 
 
 def build(network: Body, seed: int) -> Blocks:
@@ -115,7 +127,7 @@ def train(settings: Body, network: Body, seed: int, how: Body) -> Blocks:
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", network="MLP", epochs=1, quiet=True)
         >>> ours, plain = run.find("lesson", "begin")[3].body["code"]  # what this gave
         >>> print(ours["code"].splitlines()[0])
         training = sl.Training(network, prepared, epochs=1, seed=0)
@@ -137,13 +149,22 @@ def train(settings: Body, network: Body, seed: int, how: Body) -> Blocks:
     return [_block(OURS, lines), _block(PLAIN, _plain(network, seed, how))]
 
 
-def predict(part: str, row: int, edits: int) -> Blocks:
+def _recipe(start: Body) -> list[str]:
+    """Write what a model is made of besides its network; nothing where it is the network alone."""
+    recipe = start.get("recipe", {})
+    if not recipe.get("calibrate"):
+        return []
+    return _call("recipe = Recipe", _named(_changed(recipe, RECIPE)))
+
+
+def predict(part: str, row: int, edits: int, start: Body | None = None) -> Blocks:
     """Write stage 5.
 
     Args:
         part: "test", "validation" or "training": the rows that were measured.
         row: The example's row.
         edits: How many edits were made while it trained.
+        start: The body of `run/start`; None of a model that is its network alone.
 
     Example:
         >>> from sightline.trace import code
@@ -160,8 +181,14 @@ def predict(part: str, row: int, edits: int) -> Blocks:
     if edits:
         were = "edit was" if edits == 1 else "edits were"
         lines.append(f"# {edits} {were} made while it trained: sl.replay makes them again.")
+    if start is not None and _recipe(start):
+        limit = start.get("trees_limit")
+        asked = ["training", "recipe", "apart", *([] if limit is None else [literal(limit)])]
+        made = f"model = finish({', '.join(asked)}).model  # the best epoch's weights; trees; calibration"
+    else:
+        made = "model = training.model()  # the weights of the best epoch"
     lines += [
-        "model = training.model()  # the weights of the best epoch",
+        made,
         f"metrics = measure_rows(model, splits, splits.{rows})",
         f"explanation = model.explain_rows(splits.table, [{row}])[0]",
         f"model.save({literal('model.sightline')})",
@@ -195,7 +222,7 @@ def _network(network: Body, seed: int) -> list[str]:
     name = network["class"]
     draw = f"torch.manual_seed({seed})  # the first weights are drawn from the seed"
     if network["built_in"]:
-        config = _changed(network["config"], MLP)
+        config = _changed(network["config"], NETWORKS[name])
         lines = _call(f"network = sl.{name}", ["prepared.spec", *_named(config)])
         if network["drawn"]:
             return [draw, *lines]
@@ -214,7 +241,7 @@ def _network(network: Body, seed: int) -> list[str]:
 def _plain(network: Body, seed: int, how: Body) -> list[str]:
     plan, settings = how["plan"], how["settings"]
     scheduled = not _is_own(settings["schedule"]) and (
-        settings["schedule"] != "constant" or bool(settings["warm_up"])
+        settings["schedule"] not in ("constant", "plateau") or bool(settings["warm_up"])
     )
     device = plan["device"]
     lines = ["import torch", "from torch.nn import functional as F"]
@@ -229,23 +256,26 @@ def _plain(network: Body, seed: int, how: Body) -> list[str]:
     ]
     if device != "cpu":
         lines.append(f"network.to({literal(device)})")
-    lines += _optimizer(settings, device)
+    lines += _optimizer(settings, device, network["class"])
     if scheduled:
         asked = [literal(settings["schedule"]), f"warm_up={literal(settings['warm_up'])}"]
         lines += _call("factor = make_schedule", asked)
     size = f"batch_size={plan['batch_size']}, seed={seed}"
+    draws = bool(network.get("config", {}).get("dropout"))
     lines += [
         *_class_weights(settings["class_weights"], how["classes"]),
-        f"source = prepared.source({size})",
+        *_source(how, size),
+        *(["from sightline.train.randomness import mixed", "", "step = 0"] if draws else []),
         f"for epoch in range(1, {plan['epochs'] + 1}):  # or until it is stopped early",
         "    network.train()",
         *(["    rows = 0"] if scheduled else []),
         "    for batch in source.batches(epoch):  # in an order drawn from seed and epoch",
     ]
-    if network.get("config", {}).get("dropout"):
-        lines.append(
-            "        # (Sightline also starts what dropout draws anew here, from seed and step)"
-        )
+    if draws:
+        lines += [
+            f"        torch.manual_seed(mixed({seed}, step))  # what dropout draws, from seed and step",
+            "        step += 1",
+        ]
     return [*lines, *(f"        {line}" for line in _body(how, scheduled))]
 
 
@@ -263,7 +293,20 @@ def _class_weights(asked: Any, classes: Sequence[Any]) -> list[str]:
     return _call("class_weight = torch.tensor", [literal(weights)])
 
 
-def _optimizer(settings: Body, device: str) -> list[str]:
+def _source(how: Body, size: str) -> list[str]:
+    """Write where batches come from; with folds each member's own weights hold its fold out."""
+    if not how.get("folds"):
+        return [f"source = prepared.source({size})"]
+    return [
+        "from sightline.load.batches import TensorSource",
+        "from sightline.train.evaluation import hold_out",
+        "",
+        f"folds = torch.from_numpy(splits.folds)  # a member never learns from one of {how['folds']}",
+        f"source = TensorSource(hold_out(prepared.train, folds, members={how['outputs'][1]}), {size})",
+    ]
+
+
+def _optimizer(settings: Body, device: str, network: str) -> list[str]:
     kind, rate = settings["optimizer"], literal(settings["learning_rate"])
     decay = literal(settings["weight_decay"])
     if _is_own(kind):
@@ -278,6 +321,15 @@ def _optimizer(settings: Body, device: str) -> list[str]:
         "adamw": ("AdamW", "fused=True" if device in ("cpu", "cuda") else ""),
         "sgd": ("SGD", "momentum=0.9, nesterov=True, foreach=True"),
     }[kind]
+    if network == "Ensemble":  # whose biases have a row for each member
+        return [
+            "named = list(network.named_parameters())",
+            f"optimizer = torch.optim.{name}(",
+            f"    [{{'params': [p for n, p in named if not n.endswith('bias')], 'weight_decay': {decay}}},",
+            "     {'params': [p for n, p in named if n.endswith('bias')], 'weight_decay': 0.0}],",
+            f"    lr={rate},{' ' + more + ',' if more else ''}",
+            ")",
+        ]
     return [
         "parameters = list(network.parameters())",
         f"optimizer = torch.optim.{name}(",
@@ -318,6 +370,10 @@ def _body(how: Body, scheduled: bool) -> list[str]:
         norm = literal(settings["clip_norm"])
         lines.append(f"torch.nn.utils.clip_grad_norm_(network.parameters(), {norm})")
     lines.append("optimizer.step()  # every weight moves a little")
+    if settings["schedule"] == "plateau":
+        lines.append(
+            "# (and on a plateau: back to the best weights, with 0.3 times the learning rate)"
+        )
     if _is_own(settings["schedule"]):
         lines.append("# then your own schedule's step()")
     if settings["ema"] is not None:
@@ -330,7 +386,8 @@ def _body(how: Body, scheduled: bool) -> list[str]:
 def _loss(how: Body) -> list[str]:
     outputs, settings = how["outputs"], how["settings"]
     members = outputs[1] if len(outputs) == 3 else None
-    weighted = how["weighted"] or settings["class_weights"] is not None
+    folds = bool(how.get("folds"))
+    weighted = how["weighted"] or folds or settings["class_weights"] is not None
     more = ", reduction='none'" if weighted else ""
     lines = []
     if settings["class_weights"] is not None:
@@ -351,10 +408,10 @@ def _loss(how: Body) -> list[str]:
         loss = f"F.mse_loss({said}, {truth}{more})"
     if not weighted:
         return [*lines, f"loss = {loss}"]
-    weight = "batch.weight" if how["weighted"] else "own"
-    if how["weighted"] and settings["class_weights"] is not None:
-        weight = "(batch.weight * own)"
-    weight += f".repeat_interleave({members})" if members else ""
+    weight = "batch.weight" if how["weighted"] or folds else "own"
+    if (how["weighted"] or folds) and settings["class_weights"] is not None:
+        weight = "(batch.weight * own[:, None])" if folds else "(batch.weight * own)"
+    weight += ".flatten()" if folds else f".repeat_interleave({members})" if members else ""
     return [*lines, f"losses = {loss}", f"weight = {weight}",
             "loss = (losses * weight).sum() / weight.sum()"]  # fmt: skip
 

@@ -34,7 +34,7 @@ def compare(*runs: str | Path) -> dict[str, Any]:
         >>> one = sl.fit(table, "species", epochs=2, quiet=True)
         >>> two = sl.fit(table, "species", epochs=2, learning_rate=0.01, quiet=True)
         >>> sl.compare(one.folder, two.folder)["settings"]
-        {'learning_rate': [0.001, 0.01]}
+        {'learning_rate': [0.002, 0.01]}
     """
     records = [read_records(Path(run))[0] for run in runs]
     asked = [_settings(found) for found in records]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from sightline.trace.facts import held_out
 from sightline.trace.sheet import (
     BLUE,
     GREEN,
@@ -46,7 +47,7 @@ def loss(sheet: Sheet) -> Figure | None:
     numbers = [epoch["number"] for epoch in epochs]
     drawn = _curves(axes, numbers, {
         "training": [epoch["train_loss"] for epoch in epochs],
-        "validation": [epoch["valid_loss"] for epoch in epochs],
+        held_out(sheet.body("load", "split")): [epoch["valid_loss"] for epoch in epochs],
     })  # fmt: skip
     if drawn and 0 < min(drawn) * SPREAD < max(drawn):
         log_scale(axes)
@@ -77,7 +78,7 @@ def metric(sheet: Sheet) -> Figure | None:
     figure, axes = sheet.axes(title, "epoch", unit)
     _curves(axes, [epoch["number"] for epoch in epochs], {
         said: [epoch["metrics"].get(f"{part}_{name}") for epoch in epochs]
-        for said, part in (("training", "train"), ("validation", "valid"))
+        for said, part in (("training", "train"), (held_out(sheet.body("load", "split")), "valid"))
     })  # fmt: skip
     if name == "accuracy":
         axes.set_ylim(-0.02, 1.02)

@@ -28,7 +28,7 @@ def facts(stage: str, bodies: Bodies, seconds: float) -> Pairs:
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", network="MLP", epochs=1, quiet=True)
         >>> dict(run.find("lesson", "stage")[1].body["facts"])["numeric features"]  # what this gave
         '[276, 9] float32'
     """
@@ -47,7 +47,7 @@ def shapes(stage: str, bodies: Bodies) -> Pairs:
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", network="MLP", epochs=1, quiet=True)
         >>> run.find("lesson", "stage")[3].body["shapes"][2]  # what this gave
         ['logits', '[32, 3] float32']
     """
@@ -85,6 +85,23 @@ def size(count: int) -> str:
     return f"{count} byte{'s' if count != 1 else ''}"
 
 
+def held_out(split: Body | None) -> str:
+    """Name the rows by which a run is judged while it trains.
+
+    With folds there are no validation rows: the members of the network take turns, and each
+    training row is predicted by those that did not learn from it, out of fold.
+
+    Args:
+        split: The body of `load/split`, or None where it is not known.
+
+    Example:
+        >>> from sightline.trace.facts import held_out
+        >>> held_out({"valid": 0, "folds": 5}), held_out({"valid": 34})
+        ('out-of-fold', 'validation')
+    """
+    return "out-of-fold" if split is not None and split.get("folds") else "validation"
+
+
 # ------------------------------------------------------------- facts
 
 
@@ -98,7 +115,9 @@ def _load(bodies: Bodies) -> Pairs:
         ["rows x columns", f"{table['rows']:,} x {len(table['columns'])}"],
         ["features", f"{batch['features']} ({', '.join(f'{n} {k}' for k, n in kinds.items())})"],
         ["training rows", f"{split['train']:,}"],
-        ["validation rows", f"{split['valid']:,}"],
+        ["folds", f"{split['folds']}, held out in turn"]
+        if split.get("folds")
+        else ["validation rows", f"{split['valid']:,}"],
         ["test rows", f"{split['test']:,}"],
         ["batches", f"{batch['batches']:,} of up to {batch['batch_size']:,} rows"],
         ["in memory", size(table["bytes"])],
@@ -153,8 +172,28 @@ def _predict(bodies: Bodies) -> Pairs:
     return [
         ["rows measured", f"{metrics['rows']:,} {metrics['part']} rows"],
         *measured,
+        *_trust(bodies),
         ["example", f"row {example['row']:,}, {example['part']}"],
     ]
+
+
+def _trust(bodies: Bodies) -> Pairs:
+    """List what the model is made of, and how far it can be believed."""
+    said: Pairs = []
+    if found := bodies.get("predict/calibration"):
+        shares = [f"{part['name']} {100 * float(part['share']):.0f} %" for part in found["parts"]]
+        if len(shares) > 1:
+            said.append(["weighed", ", ".join(shares)])
+        if found.get("temperature") is not None:
+            before, after = (float(found[when]["ece"]) for when in ("before", "after"))
+            said.append(["calibration error", f"{after:.3g} (before: {before:.3g})"])
+    if found := bodies.get("predict/sets"):
+        what = "sets" if "mean_size" in found else "intervals"
+        asked, held = 100 * (1 - float(found["alpha"])), 100 * float(found["coverage"])
+        said.append([f"{what} at {asked:g} %", f"hold the truth in {held:.1f} %"])
+    if found := bodies.get("predict/threshold"):
+        said.append(["threshold", f"{float(found['value']):.3g}"])
+    return said
 
 
 # ------------------------------------------------------------- shapes
@@ -166,6 +205,7 @@ def _table_shapes(bodies: Bodies) -> Pairs:
     parts = [
         [f"{name} rows", f"[{split[part]}, {features}]"]
         for name, part in (("training", "train"), ("validation", "valid"), ("test", "test"))
+        if part != "valid" or not split.get("folds")
     ]
     return [
         ["table", f"[{table['rows']}, {len(table['columns'])}]"],

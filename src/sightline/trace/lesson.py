@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sightline.errors import shorten
+from sightline.trace.facts import held_out
 
 Body = Mapping[str, Any]
 WORDS = 650
@@ -82,10 +83,16 @@ def load_stage(table: Body, split: Body, batch: Body) -> dict[str, Any]:
             kinds[column["kind"]] = kinds.get(column["kind"], 0) + 1
     ignored = [column["name"] for column in table["columns"] if column["role"] == "ignored"]
     features = sum(kinds.values())
+    if split.get("folds"):
+        aside = (
+            "Test rows are set aside before anything is learned from the data; out of fold, each "
+            "training row is judged by members that did not learn from it, in place of validation rows."
+        )
+    else:
+        aside = "Validation and test rows are set aside before anything is learned from the data."
     done = (
         f"Each column was read whole and given a kind ({_and([f'{n} {k}' for k, n in kinds.items()])}). "
-        f"The rows were then divided: {split['sentence']}. Validation and test rows are set aside "
-        "before anything is learned from the data. A PyTorch DataLoader hands the training rows over in "
+        f"The rows were then divided: {split['sentence']}. {aside} A PyTorch DataLoader hands the training rows over in "
         "batches, in a new order each epoch."
     )
     if ignored:
@@ -149,7 +156,7 @@ def build_stage(network: Body, target: Body) -> dict[str, Any]:
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", network="MLP", epochs=1, quiet=True)
         >>> run.find("lesson", "stage")[2].body["came_out"]  # what this gave
         '32 rows x 3 classes'
     """
@@ -187,13 +194,18 @@ def inputs_word(network: Body) -> str:
 
 
 def train_stage(
-    plan: Body, epochs: Sequence[Body], end: Body, target: Body, seen: Body | None
+    plan: Body,
+    epochs: Sequence[Body],
+    end: Body,
+    target: Body,
+    seen: Body | None,
+    split: Body | None = None,
 ) -> dict[str, Any]:
-    """Tell stage 4.
+    """Tell stage 4; the split tells whether it was judged out of fold.
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", network="MLP", epochs=1, quiet=True)
         >>> run.find("lesson", "stage")[3].body["came_in"]  # what this gave
         'batches of 32 rows, 9 an epoch'
     """
@@ -217,7 +229,7 @@ def train_stage(
                 "gradients pointed the other way.)"
             )
     shown = f"valid_{name}" if f"valid_{name}" in best["metrics"] else f"train_{name}"
-    part = "validation" if shown.startswith("valid") else "training"
+    part = held_out(split) if shown.startswith("valid") else "training"
     caption = (
         f"Training loss went from {_short(epochs[0]['train_loss'])} to {_short(last['train_loss'])}, "
         f"{part} {name} from {_short(epochs[0]['metrics'][shown])} to {_short(best['metrics'][shown])} "
@@ -239,7 +251,7 @@ def predict_stage(
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", network="MLP", epochs=1, quiet=True)
         >>> run.find("lesson", "stage")[4].body["came_in"]  # what this gave
         '1 row x 11 inputs'
     """
@@ -269,9 +281,12 @@ def predict_stage(
     return _stage(
         "predict",
         came_in=f"1 row x {network['inputs']} {inputs_word(network)}",
-        done=f"One row that training never saw went through each layer, and {turn}."
-        if example["part"] != "a training row"
-        else f"One row went through each layer, and {turn}.",
+        done=(
+            f"One row that training never saw went through each layer, and {turn}."
+            if example["part"] != "a training row"
+            else f"One row went through each layer, and {turn}."
+        )
+        + _beside(example),
         came_out=out,
         caption=caption,
     )  # fmt: skip
@@ -310,7 +325,7 @@ def quiz(
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", network="MLP", epochs=1, quiet=True)
         >>> asked = run.find("lesson", "quiz")[0].body["questions"][0]  # what this gave
         >>> asked["answers"][asked["right"]]
         '9'
@@ -319,7 +334,9 @@ def quiz(
     questions = [
         _steps_question(plan, split),
         _graph_question(),
-        _best_question(epochs, end) if dice.random() < 0.5 else _answer_question(example, target),
+        _best_question(epochs, end, held_out(split))
+        if dice.random() < 0.5 and _lowest(epochs, end)
+        else _answer_question(example, target),
     ]
     return {"questions": [_shuffled(*question, dice) for question in questions]}
 
@@ -355,7 +372,13 @@ def _graph_question() -> tuple[str, str, list[str], str]:
     )
 
 
-def _best_question(epochs: Sequence[Body], end: Body) -> tuple[str, str, list[str], str]:
+def _lowest(epochs: Sequence[Body], end: Body) -> bool:
+    """Tell whether the loss chose the best epoch; another metric may have been asked to."""
+    losses = [one["valid_loss"] for one in epochs if one["valid_loss"] is not None]
+    return not losses or float(epochs[end["best_epoch"]]["valid_loss"]) <= min(map(float, losses))
+
+
+def _best_question(epochs: Sequence[Body], end: Body, held: str) -> tuple[str, str, list[str], str]:
     best = end["best_epoch"]
     if epochs[best]["valid_loss"] is None:
         return (
@@ -370,14 +393,19 @@ def _best_question(epochs: Sequence[Body], end: Body) -> tuple[str, str, list[st
         )
     return (
         f"The weights of epoch {best} were kept. Why those?",
-        f"The validation loss was lowest there, {_short(epochs[best]['valid_loss'])}",
+        f"The {held} loss was lowest there, {_short(epochs[best]['valid_loss'])}",
         [
             "The training loss is always lowest there",
             "The weights of the last epoch are always kept",
             "The test rows were predicted best there",
         ],
-        "The validation rows choose the epoch because training does not fit them; the test rows must "
-        "not choose anything, or they could no longer tell how good the model is.",
+        (
+            "Out of fold, each row is judged by members that did not learn from it, which is why that "
+            "loss may choose the epoch"
+            if held == "out-of-fold"
+            else "The validation rows choose the epoch because training does not fit them"
+        )
+        + "; the test rows must not choose anything, or they could no longer tell how good the model is.",
     )
 
 
@@ -424,6 +452,16 @@ def _shuffled(
 
 def _stage(name: str, **texts: str) -> dict[str, Any]:
     return {**begin(name), **texts}
+
+
+def _beside(example: Body) -> str:
+    """Say how the parts of a model are weighed, where it has several."""
+    parts = example["explanation"].get("parts") or ()
+    if len(parts) < 2:
+        return ""
+    total = sum(float(part["weight"]) for part in parts) or 1.0
+    shares = [f"the {one['name']} at {100 * float(one['weight']) / total:.0f} %" for one in parts]
+    return f" The answer weighs {_and(shares)}."
 
 
 def _score(metrics: Body, part: str) -> str:

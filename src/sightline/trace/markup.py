@@ -167,13 +167,19 @@ def heat(values: Sequence[Any], places: Sequence[int], scale: Any) -> str:
     return f'<svg width="{len(values) * size + 2}" height="16">{"".join(cells)}</svg>'
 
 
-def curve(epochs: Sequence[Body], best: int | None = None, edits: Sequence[Body] = ()) -> str:
+def curve(
+    epochs: Sequence[Body],
+    best: int | None = None,
+    edits: Sequence[Body] = (),
+    held: str = "validation",
+) -> str:
     """Draw the losses of all epochs, the best epoch and the edits.
 
     Args:
         epochs: Bodies of `train/epoch`.
         best: The best epoch, marked by a line.
         edits: Bodies of `train/edit`: an epoch, and what is said.
+        held: What the rows of `valid_loss` are called.
 
     Returns:
         An SVG; nothing where there are fewer than two epochs.
@@ -208,7 +214,7 @@ def curve(epochs: Sequence[Body], best: int | None = None, edits: Sequence[Body]
             f'<text x="{x:.1f}" y="11" text-anchor="middle">best epoch {best}</text>'
         )
     for line, ink, name, y in zip(
-        series, (BLUE, ORANGE), ("training", "validation"), (40, 58), strict=True
+        series, (BLUE, ORANGE), ("training", held), (40, 58), strict=True
     ):
         pieces = _pieces([(one["number"], value) for one, value in zip(shown, line, strict=True)])
         parts += [
@@ -216,7 +222,7 @@ def curve(epochs: Sequence[Body], best: int | None = None, edits: Sequence[Body]
             f'stroke="{ink}" stroke-width="2"/>' for piece in pieces
         ]  # fmt: skip
         if pieces:
-            parts.append(f'<text x="540" y="{y}" style="fill:{ink}">{name}</text>')
+            parts.append(f'<text x="540" y="{y}" style="fill:{ink}">{text(name, 40)}</text>')
     broken = [one["number"] for one in shown if _number(one["train_loss"]) is None]
     parts += [
         f'<text x="{70 + 460 * number / last:.1f}" y="30" text-anchor="middle" style="fill:{ORANGE}">'
@@ -231,7 +237,7 @@ def curve(epochs: Sequence[Body], best: int | None = None, edits: Sequence[Body]
         '<text x="70" y="208">0</text><text x="300" y="208" text-anchor="middle">epoch</text>'
         f'<text x="530" y="208" text-anchor="end">{last}</text>'
     )
-    title = f"<title>Loss of epochs 0 to {last}: training, validation</title>"
+    title = f"<title>Loss of epochs 0 to {last}: training, {text(held, 40)}</title>"
     return (
         '<svg viewBox="0 0 620 214" width="620" height="214" role="img" '
         f'style="max-width:100%;font-size:12px;fill:currentColor">{title}{"".join(parts)}</svg>'

@@ -34,7 +34,7 @@ def maths(stage: str, bodies: Bodies) -> Equations:
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", network="MLP", epochs=1, quiet=True)
         >>> run.find("lesson", "stage")[0].body["maths"][0]["numbers"]  # what this gave
         '⌈276 / 32⌉ = 9'
     """

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sightline.contracts import Record
+from sightline.trace.facts import duration, held_out
 from sightline.trace.markup import (
     bar,
     card,
@@ -23,7 +24,7 @@ from sightline.trace.markup import (
     text,
 )
 from sightline.trace.records import find
-from sightline.trace.terminal import NAMES, brief, plain
+from sightline.trace.terminal import NAMES, beside, brief, plain, shown_output
 
 Body = Mapping[str, Any]
 SECONDS_BETWEEN = 0.25
@@ -58,6 +59,7 @@ def of_run(records: Sequence[Record], steps: tuple[int, int] | None = None) -> s
         epochs,
         end["best_epoch"] if end is not None else None,
         [record.body for record in find(records, "train", "edit")],
+        held_out(_last(records, "load", "split")),
     )
     if end is not None:
         parts.append(
@@ -65,8 +67,15 @@ def of_run(records: Sequence[Record], steps: tuple[int, int] | None = None) -> s
                 f"Training: {end['stopped']}; the weights of epoch {end['best_epoch']} are kept."
             )
         )
+    if trees := _last(records, "train", "trees"):
+        parts.append(sentence(f"{trees['said']}."))
     metrics, over = _last(records, "predict", "metrics"), _last(records, "run", "end")
     parts.append(_metrics(metrics) if metrics else "")
+    if found := _last(records, "predict", "baselines"):
+        parts.append(_baselines(found))
+    for type_ in ("calibration", "sets", "threshold"):
+        if found := _last(records, "predict", type_):
+            parts.append(sentence(found["said"]))
     if over is not None:
         places = [("Run", over["run"]), ("Model", over["bundle"]), ("Report", over.get("report"))]
         said = ", ".join(
@@ -135,7 +144,7 @@ def of_training(body: Body) -> str:
 
     Args:
         body: `class`, `parameters`, `plan`, `steps`, `epochs` (as in `train/epoch`), `best_epoch`,
-            `stopped` and `edits` (epoch, said).
+            `stopped`, `edits` (epoch, said) and, where it is judged out of fold, `folds`.
 
     Example:
         >>> import sightline as sl
@@ -144,7 +153,7 @@ def of_training(body: Body) -> str:
         >>> "not begun" in training._repr_html_()
         True
     """
-    plan, epochs = body["plan"], body["epochs"]
+    plan, epochs, held = body["plan"], body["epochs"], held_out(body)
     state = body["stopped"] or ("it can go on" if epochs else "not begun")
     planned = (
         f"{plan['epochs']:,} epochs of {plan['steps_per_epoch']:,} steps, batches of "
@@ -154,8 +163,8 @@ def of_training(body: Body) -> str:
         f"A training of {text_of(body['class'])}: {state}",
         sentence(f"{body['class']}, {body['parameters']:,} parameters; {planned}"),
         sentence(f"{body['steps']:,} steps done.") if epochs else "",
-        *_epochs(epochs, body["best_epoch"] if len(epochs) > 1 else None, body["edits"]),
-        table(["Epoch", "Loss", "Validation", "Observation"], [
+        *_epochs(epochs, body["best_epoch"] if len(epochs) > 1 else None, body["edits"], held),
+        table(["Epoch", "Loss", held.capitalize(), "Observation"], [
             [str(one["number"]), brief(one["train_loss"]), brief(one["valid_loss"]),
              text(one["observation"])] for one in epochs[-10:]
         ]) if epochs else "",
@@ -184,7 +193,7 @@ def of_explanation(body: Body) -> str:
     if body["error"]:
         return card("No prediction", sentence(body["error"]), *parts)
     parts += [sentence(f"Note: {note}.") for note in body["notes"]]
-    parts.append(_pushes(body))
+    parts += [_pushes(body), _parts(body)]
     parts += [heading("Through the layers"), table(["Layer", "Output", "Values"], [
         [text(layer["name"], 80), " x ".join(map(str, layer["shape"])), _values(layer)]
         for layer in body["layers"]
@@ -334,15 +343,17 @@ def _stages(records: Sequence[Record]) -> list[tuple[str, str, str]]:
     return stages
 
 
-def _epochs(epochs: Sequence[Body], best: int | None, edits: Sequence[Body]) -> list[str]:
+def _epochs(
+    epochs: Sequence[Body], best: int | None, edits: Sequence[Body], held: str
+) -> list[str]:
     """Draw the losses, and say the last epoch's."""
     if not epochs:
         return []
     last = epochs[-1]
-    valid = "" if last["valid_loss"] is None else f", validation {brief(last['valid_loss'])}"
+    valid = "" if last["valid_loss"] is None else f", {held} {brief(last['valid_loss'])}"
     said = f"Epoch {last['number']}: loss {brief(last['train_loss'])}{valid}; {last['observation']}"
     edited = [f"Edit in epoch {edit['epoch']}: {edit['said']}" for edit in edits[-MOST_EDITS:]]
-    return [curve(epochs, best, edits), sentence(said), *map(sentence, edited)]
+    return [curve(epochs, best, edits, held), sentence(said), *map(sentence, edited)]
 
 
 def _metrics(body: Body) -> str:
@@ -353,6 +364,43 @@ def _metrics(body: Body) -> str:
         + table(["Metric", "Model", "Baseline"], rows)
         + sentence(f"Baseline: {base['what']}.")
     )
+
+
+def _baselines(body: Body) -> str:
+    """Show simple models beside this one, and what follows."""
+    rows = [
+        [text(one["name"], 60), brief(one["score"]),
+         f"{brief(one['low'])} to {brief(one['high'])}" if one["low"] is not None else "-",
+         "-" if one["seconds"] is None else duration(float(one["seconds"])), text(one["note"] or "", 200)]
+        for one in body["models"]
+    ]  # fmt: skip
+    name = NAMES.get(str(body["metric"]), str(body["metric"]))
+    return (
+        heading("Is it worth it?")
+        + table(["Model", name, "95 % interval", "Time", ""], rows)
+        + sentence(body["verdict"])
+    )
+
+
+def _parts(body: Body) -> str:
+    """Show what each part of the model said of a row, its members, and what calibration did."""
+    parts, said = body.get("parts") or (), "".join(map(sentence, beside(body)))
+    if len(parts) < 2:
+        return said
+    place, what = shown_output(body)
+    unit, share = (
+        ("Probability", "Share of the logit") if body["probabilities"] else ("Value", "Share")
+    )
+    largest = max(abs(float(part["share"][place])) for part in parts)
+    return (
+        heading(f"What each part says of {what}")
+        + table(["Part", "Weight", unit, share, ""], [
+            [text(part["name"], 40), brief(part["weight"]), brief(part["values"][place]),
+             f"{float(part['share'][place]):+.4g}", bar(part["share"][place], largest, both=True)]
+            for part in parts
+        ])
+        + said
+    )  # fmt: skip
 
 
 def _pushes(body: Body) -> str:

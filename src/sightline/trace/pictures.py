@@ -22,7 +22,7 @@ DRAWINGS: dict[str, Callable[[Sheet], Figure | None]] = {
     for draw in (
         drawings.loss, drawings.metric, drawings.layers, drawings.columns, drawings.network,
         results.confusion, results.reliability, results.roc, results.precision_recall,
-        results.scatter, results.residuals, results.importance, results.row,
+        results.scatter, results.residuals, results.importance, results.row, results.baselines,
     )
 }  # fmt: skip
 

@@ -85,6 +85,15 @@ def reliability(sheet: Sheet) -> Figure | None:
             f"{one['rows']:,}", (at, height), xytext=where, textcoords="offset points", ha=side,
             fontsize=9, color=GREY,
         )  # fmt: skip
+    weighed = sheet.body("predict", "calibration")
+    if weighed is not None and "before" in weighed and weighed["part"] == found["part"]:
+        points = weighed["before"]["points"]
+        axes.plot(
+            [drawable(one["confidence"]) for one in points],
+            [drawable(one["accuracy"]) for one in points],
+            color=VERMILLION, linestyle=":", marker="x",
+            label=f"before calibration: {brief(weighed['before']['ece'])}",
+        )  # fmt: skip
     axes.plot([], [], " ", label="small numbers: rows")
     _shares(axes)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", fontsize=10)
@@ -167,6 +176,30 @@ def residuals(sheet: Sheet) -> Figure | None:
     axes.axvline(0, color=VERMILLION, linewidth=1.5, label="no error")
     axes.locator_params(axis="y", integer=True)
     legend(figure, axes)
+    return figure
+
+
+def baselines(sheet: Sheet) -> Figure | None:
+    """Draw the scores of simple models beside this one's, with their intervals."""
+    found = sheet.body("predict", "baselines")
+    if found is None:
+        return None
+    models = [one for one in found["models"] if one["score"] is not None]
+    what = METRIC_NAMES.get(found["metric"], found["metric"])
+    figure, axes = sheet.axes(
+        f"Is it worth it? {found['rows']:,} {found['part']} rows", "", "", 9, 0.5 * len(models) + 2.4
+    )  # fmt: skip
+    figure.supxlabel(f"{what}, less is better\nlines: 95 % intervals", fontsize=12)
+    for place, one in enumerate(models):
+        ink, score = BLUE if place == 0 else GREY, drawable(one["score"])
+        axes.plot(
+            [drawable(one["low"]), drawable(one["high"])], [place, place], color=ink, linewidth=3
+        )
+        axes.plot([score], [place], "o", color=ink, markersize=10)
+    axes.set_yticks(
+        range(len(models)), [sheet.label(one["name"], 28) for one in models], fontsize=11
+    )
+    axes.set_ylim(len(models) - 0.4, -0.6)
     return figure
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from sightline.contracts import Record
 from sightline.errors import shorten
+from sightline.trace.facts import duration, held_out
 
 Body = Mapping[str, Any]
 PLAIN_WIDTH = 100
@@ -49,6 +50,13 @@ class TerminalView:
         self._bar: Any = None
         self._epochs: list[Body] = []
         self._metric = "accuracy"
+        self._held = "validation"
+
+    def begin(self, records: Sequence[Record]) -> None:
+        """Take what was recorded before, of a run that goes on: nothing of it is shown again."""
+        for record in records:
+            if (record.stage, record.type) == ("load", "split"):
+                self._load_split(record.body)
 
     def __call__(self, record: Record) -> None:
         """Show one record; types without a picture of their own show nothing."""
@@ -91,6 +99,9 @@ class TerminalView:
         for note in body["notes"]:
             self._say(note)
 
+    def _load_split(self, body: Body) -> None:
+        self._held = held_out(body)
+
     def _train_plan(self, body: Body) -> None:
         threads = f"{body['threads']} thread{'s' if body['threads'] != 1 else ''}"
         self._say(
@@ -103,13 +114,17 @@ class TerminalView:
         self._metric = "accuracy" if "train_accuracy" in metrics else "rmse"
         if body["number"] == 0:
             self._epochs = []
-            which = "Loss: training, validation. " + (
-                f"{self._metric.capitalize() if self._metric == 'accuracy' else 'RMSE'}: "
-                f"{'validation' if f'valid_{self._metric}' in metrics else 'training'} rows."
-            )
-            self._say(which)
             name = "Accuracy" if self._metric == "accuracy" else "RMSE"
-            head = EPOCH_FORM.format("Epoch", "Loss", "Valid", name, "Observation")
+            judged = f"{self._held} rows" if f"valid_{self._metric}" in metrics else "training rows"
+            short = "Valid"
+            if self._held == "out-of-fold":
+                short = "Held out"
+                judged = judged.replace(
+                    "out-of-fold rows",
+                    "out of fold, each row by members that did not learn from it",
+                )
+            self._say(f"Loss: training, {self._held}. {name}: {judged}.")
+            head = EPOCH_FORM.format("Epoch", "Loss", short, name, "Observation")
             self._print(Text(head, style="bold"))
         self._epochs.append(body)
         valid = "-" if body["valid_loss"] is None else brief(body["valid_loss"])
@@ -130,7 +145,7 @@ class TerminalView:
         self._say(f"After step {body['step']:,}: {body['said']}")
 
     _train_skipped = _train_rollback = _train_memory = _train_warning = _train_refused
-    _train_paused = _train_continued = _train_refused
+    _train_paused = _train_continued = _train_plateau = _train_refused
 
     def _train_replay(self, body: Body) -> None:
         self._say(body["said"][0].upper() + body["said"][1:] + ".")
@@ -148,9 +163,12 @@ class TerminalView:
 
     def _train_end(self, body: Body) -> None:
         self.close()
-        for line in chart(self._epochs):
+        for line in chart(self._epochs, held=self._held):
             self._print(Text(line), soft=True)
         self._say(f"{body['stopped']}; the weights of epoch {body['best_epoch']} are kept.")
+
+    def _train_trees(self, body: Body) -> None:
+        self._say(f"{body['said']}; {duration(float(body['seconds']))}.")
 
     def _build_network(self, body: Body) -> None:
         table = self._table("Layer", "Output", "Parameters")
@@ -168,6 +186,8 @@ class TerminalView:
 
     def _predict_example(self, body: Body) -> None:
         self.explanation(body["explanation"], f"Row {body['row']:,}, {body['part']}")
+        if said := held_words(body):
+            self._say(said)
 
     def _predict_importance(self, body: Body) -> None:
         self.importance(body, most=10)
@@ -178,6 +198,14 @@ class TerminalView:
     def _predict_curves(self, body: Body) -> None:
         if "reliability" in body:
             self._say(f"Expected calibration error: {brief(body['reliability']['ece'])}")
+
+    def _predict_calibration(self, body: Body) -> None:
+        self._say(body["said"])
+
+    _predict_sets = _predict_threshold = _predict_calibration
+
+    def _predict_baselines(self, body: Body) -> None:
+        self.baselines(body)
 
     def _lesson_begin(self, body: Body) -> None:
         self.console.print()
@@ -245,6 +273,7 @@ class TerminalView:
         self.console.print(table)
         if explained["probabilities"]:
             self._classes(explained)
+        self._parts(explained)
         self._pushes(explained)
         self._print(Text(f"Prediction: {plain(explained['prediction'], 200)}", style="bold"))
 
@@ -281,6 +310,27 @@ class TerminalView:
         self.console.print(table)
         self._more(len(body["columns"]), most)
         self._say(body["sentence"])
+
+    def baselines(self, body: Body) -> None:
+        """Print the scores of simple models beside this one's, and what follows."""
+        name = NAMES.get(str(body["metric"]), str(body["metric"]))
+        other = next((one["second"]["name"] for one in body["models"] if one["second"]), "")
+        table = self._table(
+            "Model", name, "95 % interval", NAMES.get(other, other), "Time",
+            title=f"{body['part']}: is it worth it? {body['rows']:,} rows",
+        )  # fmt: skip
+        for one in body["models"]:
+            table.add_row(
+                Text(plain(one["name"], 60)), brief(one["score"]),
+                f"{brief(one['low'])} to {brief(one['high'])}" if one["low"] is not None else "-",
+                brief(one["second"]["value"]) if one["second"] else "-",
+                "-" if one["seconds"] is None else duration(float(one["seconds"])),
+            )  # fmt: skip
+        self.console.print(table)
+        for one in body["models"]:
+            if one["note"]:
+                self._say(f"{one['name']}: {one['note']}")
+        self._say(body["verdict"])
 
     def compared(self, said: Body) -> None:
         """Print what `compare` found."""
@@ -328,6 +378,27 @@ class TerminalView:
         self.console.print(table)
         if len(order) > 10:
             self._say(f"and {len(order) - 10} more classes")
+
+    def _parts(self, explained: Body) -> None:
+        """Print what each part of the model said, what the members thought, and what calibration did."""
+        place, what = shown_output(explained)
+        parts = explained.get("parts") or ()  # a network of one's own has no others beside it
+        if len(parts) > 1:
+            unit = "Probability" if explained["probabilities"] else "Value"
+            share = "Share of the logit" if explained["probabilities"] else "Share"
+            table = self._table(
+                "Part", "Weight", unit, share, title=f"What each part says of {what}"
+            )
+            for part in parts:
+                table.add_row(
+                    Text(plain(part["name"], 40)), brief(part["weight"]),
+                    brief(part["values"][place]), signed(part["share"][place]),
+                )  # fmt: skip
+            total = sum(float(part["share"][place]) for part in parts)
+            table.add_row("together", "", "", signed(total))
+            self.console.print(table)
+        for said in beside(explained):
+            self._say(said)
 
     def _pushes(self, explained: Body) -> None:
         """Print what moved the prediction, from a typical row's to this one's."""
@@ -387,6 +458,65 @@ NAMES = {
 }  # fmt: skip
 
 
+def shown_output(explained: Body) -> tuple[int, str]:
+    """Return which output of an explained row is spoken of, and its name: the predicted class's.
+
+    Example:
+        >>> from sightline.trace.terminal import shown_output
+        >>> shown_output({"probabilities": [0.2, 0.8], "classes": ["no", "yes"], "prediction": "yes"})
+        (1, 'yes')
+    """
+    if not explained["probabilities"]:
+        return 0, "the number"
+    place = list(explained["classes"]).index(explained["prediction"])
+    return place, plain(explained["prediction"], 40)
+
+
+def beside(explained: Body) -> list[str]:
+    """Say what the members of the network thought of a row, and what calibration changed.
+
+    Example:
+        >>> from sightline.trace.terminal import beside
+        >>> beside({"probabilities": [], "prediction": 3.0, "members": {
+        ...     "mean": [3.1], "spread": [0.2], "values": [[2.9], [3.3]]}})
+        ['2 members of the network: 3.100 on average, standard deviation 0.200, from 2.900 to 3.300.']
+    """
+    place, what = shown_output(explained)
+    said, members = [], explained.get("members")
+    if members:
+        values = [float(one[place]) for one in members["values"]]
+        of = f" for {what}" if explained["probabilities"] else ""
+        said.append(
+            f"{len(values)} members of the network: {brief(members['mean'][place])} on average{of}, "
+            f"standard deviation {brief(members['spread'][place])}, from {brief(min(values))} to "
+            f"{brief(max(values))}."
+        )
+    if explained.get("uncalibrated") and explained.get("temperature") is not None:
+        said.append(
+            f"Calibration, temperature {brief(explained['temperature'])}: {what} "
+            f"{brief(explained['uncalibrated'][place])} -> {brief(explained['probabilities'][place])}."
+        )
+    return said
+
+
+def held_words(row: Body) -> str:
+    """Say which classes, or which interval, a row's truth is held to be in; "" where that is not known.
+
+    Example:
+        >>> from sightline.trace.terminal import held_words
+        >>> held_words({"set": ["no", "yes"]}), held_words({"interval": [1.0, 2.5]}), held_words({})
+        ('Set that is to hold the truth: no, yes', 'Interval that is to hold the truth: 1.000 to 2.500', '')
+    """
+    if row.get("interval"):
+        low, high = row["interval"]
+        return f"Interval that is to hold the truth: {brief(low)} to {brief(high)}"
+    if "set" not in row:
+        return ""
+    names = ", ".join(plain(label, 40) for label in row["set"][:10])
+    more = f" and {len(row['set']) - 10} more" if len(row["set"]) > 10 else ""
+    return f"Set that is to hold the truth: {names or 'empty, for the row is a strange one'}{more}"
+
+
 def plain(value: Any, width: int) -> str:
     """Make any value safe to print: cut to a width, control characters shown, not obeyed.
 
@@ -428,8 +558,10 @@ def signed(value: Any) -> str:
     return f"{'+' if float(value) > 0 else ''}{brief(value)}"
 
 
-def chart(epochs: Sequence[Body], width: int = 60, height: int = 8) -> list[str]:
-    """Draw the losses of all epochs in characters: o training, x validation, * both.
+def chart(
+    epochs: Sequence[Body], width: int = 60, height: int = 8, held: str = "validation"
+) -> list[str]:
+    """Draw the losses of all epochs in characters: o training, x validation (or `held`), * both.
 
     Example:
         >>> from sightline.trace.terminal import chart
@@ -466,7 +598,7 @@ def chart(epochs: Sequence[Body], width: int = 60, height: int = 8) -> list[str]
             y = round((high - value) / (high - low) * (height - 1)) if high > low else height - 1
             grid[y][x] = mark if grid[y][x] == " " else "*"
     labels = [high - (high - low) * y / (height - 1) for y in range(height)]
-    lines = ["Loss (o training, x validation, * both)"]
+    lines = [f"Loss (o training, x {held}, * both)"]
     lines += [f"{brief(label):>8} |{''.join(row)}" for label, row in zip(labels, grid, strict=True)]
     end = str(epochs[-1]["number"])
     return [*lines, " " * 9 + "+" + "-" * len(places), " " * 10 + f"0 epoch {end}"]

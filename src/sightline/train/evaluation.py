@@ -10,13 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from sightline.contracts import Batch
-from sightline.errors import OptionError, did_you_mean
+from sightline.errors import NetworkError, OptionError, did_you_mean
 from sightline.load.batches import each
 from sightline.predict.task import TINY, Task
 from sightline.prepare.prepared import Prepared
 from sightline.train.observations import Yardstick
 
 EVALUATION_ROWS = 16_384
+MOST_LOGITS = 2**24
+"""Of an ensemble, held at a time."""
+PROBED_ROWS = 256
+"""Of which an ensemble's logits are looked at first, to know their size."""
 
 
 def evaluate(
@@ -55,6 +59,120 @@ def evaluate(
     )
 
 
+def evaluate_folds(
+    network: nn.Module, task: Task, batch: Batch, folds: Tensor
+) -> tuple[float, float, Tensor]:
+    """Measure an ensemble on the rows it learns from, each by the members that never saw it.
+
+    Member m holds out the rows of fold m % F (`hold_out`).
+
+    Args:
+        network: Gives logits [B, M, K].
+        task: What they mean.
+        batch: The training rows.
+        folds: int64 [N], each row's fold, from 0 to F - 1.
+
+    Returns:
+        The loss of the held-out members' mean (weighted over rows), accuracy or RMSE, and that mean
+        as the task's head gives it, [N, K].
+
+    Example:
+        >>> import sightline as sl, torch
+        >>> from sightline.predict.task import Task
+        >>> from sightline.train.evaluation import evaluate_folds
+        >>> splits = sl.split(sl.read("examples/penguins.csv"), target="species", valid=0, folds=5)
+        >>> prepared = sl.prepare(splits)
+        >>> network = sl.Ensemble(prepared.spec, members=5)
+        >>> loss, accuracy, probabilities = evaluate_folds(
+        ...     network, Task(prepared.spec.target), prepared.train, torch.from_numpy(splits.folds))
+        >>> list(probabilities.shape)
+        [310, 3]
+    """
+    mode = network.training
+    network.eval()
+    count = int(folds.max()) + 1
+    values, rows, start = [], PROBED_ROWS, 0
+    with torch.no_grad():
+        while start < len(batch.row):
+            numeric, codes = (
+                batch.numeric[start : start + rows],
+                batch.categorical[start : start + rows],
+            )
+            logits = network(numeric, codes).float()
+            members = torch.arange(logits.shape[1], device=logits.device) % count
+            theirs = members == folds[start : start + rows, None]  # [B, M]
+            each_value = task.member_values(logits)
+            mine = theirs[:, :, None].to(each_value.dtype)
+            values.append((each_value * mine).sum(dim=1) / mine.sum(dim=1))
+            start += rows
+            rows = max(min(EVALUATION_ROWS, MOST_LOGITS // logits[0].numel()), 1)
+    network.train(mode)
+    found = torch.cat(values)
+    weight = batch.weight
+    if weight is not None and weight.dim() == 2:
+        weight = weight.amax(dim=1)  # a row's own, which the members that hold it out do not have
+    losses = task.value_losses(found, batch.target)
+    loss = (
+        losses.mean() if weight is None else (losses * weight).sum() / weight.sum().clamp(min=TINY)
+    )
+    score = float(task.score(found, batch.target))
+    return float(loss), task.mean_score(score, len(batch.row)), found
+
+
+def count_members(network: nn.Module, batch: Batch) -> int:
+    """Count an ensemble's members by its logits of one row; 1 for a single network.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.train.evaluation import count_members
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> count_members(sl.Ensemble(prepared.spec, members=7), prepared.train)
+        7
+    """
+    mode, device = network.training, next(network.parameters()).device
+    network.eval()
+    with torch.no_grad():
+        logits = network(batch.numeric[:1].to(device), batch.categorical[:1].to(device))
+    network.train(mode)
+    return int(logits.shape[1]) if logits.dim() == 3 else 1
+
+
+def hold_out(batch: Batch, folds: Tensor, members: int) -> Batch:
+    """Give member m weight 0 for the rows of fold m % F, so that it never learns from them.
+
+    Args:
+        batch: The training rows.
+        folds: int64 [N], each row's fold.
+        members: M.
+
+    Returns:
+        The rows with a weight [N, M].
+
+    Raises:
+        NetworkError: There are fewer members than folds.
+
+    Example:
+        >>> import torch
+        >>> from sightline.contracts import Batch
+        >>> from sightline.train.evaluation import hold_out
+        >>> rows = Batch(torch.zeros(3, 1), torch.zeros(3, 0).int(), torch.zeros(3), None, None,
+        ...              torch.arange(3))
+        >>> hold_out(rows, torch.tensor([0, 1, 0]), members=2).weight.tolist()
+        [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+    """
+    count = int(folds.max()) + 1
+    if members < count:
+        raise NetworkError(
+            f"The network has {members} member{'s' if members != 1 else ''} for {count} folds.",
+            "Give a network of as many members at least (logits [B, M, K]), or folds=0 and "
+            "validation rows.",
+        )
+    weight = (folds[:, None] != torch.arange(members, device=folds.device) % count).float()
+    if batch.weight is not None:
+        weight = weight * (batch.weight if batch.weight.dim() == 2 else batch.weight[:, None])
+    return batch._replace(weight=weight)
+
+
 def never_predicted(task: Task, values: Tensor, target: Tensor) -> tuple[str, ...]:
     """Name the classes that have rows in `target` and that no row is given.
 
@@ -85,13 +203,14 @@ def yardstick(task: Task, prepared: Prepared) -> Yardstick:
         1.05
     """
     held = prepared.valid if len(prepared.valid.row) else prepared.train
+    name = "validation" if prepared.splits.folds is None else "out-of-fold"
     guess = task.baseline(prepared.train.target)
     if task.classification:
         shares = guess[guess > 0]
         accuracy = float((held.target == int(guess.argmax())).double().mean())
-        return Yardstick(True, float(-(shares * np.log(shares)).sum()), accuracy)
+        return Yardstick(True, float(-(shares * np.log(shares)).sum()), accuracy, name)
     rmse = float((held.target.double() - task.center).square().mean().sqrt())
-    return Yardstick(False, 1.0, rmse)
+    return Yardstick(False, 1.0, rmse, name)
 
 
 def with_class_weights(batch: Batch, weights: Any, task: Task) -> Batch:

@@ -10,7 +10,7 @@ the training loss where there are no validation rows.
 |---|---|
 | starting ... | epoch 0; "moderate" when the loss is at most 1.25 times guessing's |
 | diverging | a loss is not finite, or the training loss is over 2 x t0 |
-| learning rate too high | the training loss rose by over 5 % now and in one of the two epochs before, or by over 50 % at once |
+| learning rate too high | the training loss rose by over 5 % now and in one of the two epochs before, or by over 50 % at once; not where it is under 2 % of t0 |
 | overfitting since epoch N | v has been above `best` for 3 epochs, is over 2 % above it, and t fell since; N follows the best epoch |
 | finite again | the watched loss was not a finite number the epoch before |
 | falling fast | the watched loss fell by 25 % or more |
@@ -53,6 +53,8 @@ from sightline.errors import shorten
 
 TINY = 1e-12
 """In place of a loss of zero, of which no change is a share."""
+LEARNED = 0.02
+"""Below this share of the untrained network's loss, a rise of the training loss means nothing."""
 MOST_SAID = 3
 
 
@@ -107,6 +109,7 @@ class EpochNumbers:
         never_predicted: Classes with validation rows that no validation row is given.
         train_metric: Training accuracy, or RMSE, over the epoch's own batches.
         layers: What the doctor saw in one of its steps; empty where it did not look.
+        score: What `eval_metric` gave, turned so that lower is better; None without one.
 
     Example:
         >>> from sightline.train.observations import EpochNumbers
@@ -120,6 +123,7 @@ class EpochNumbers:
     never_predicted: tuple[str, ...] = ()
     train_metric: float | None = None
     layers: tuple[Layer, ...] = ()
+    score: float | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -132,6 +136,11 @@ class EpochNumbers:
         """The loss that tells progress: validation where there is one."""
         return self.train_loss if self.valid_loss is None else self.valid_loss
 
+    @property
+    def judged(self) -> float:
+        """What decides which epoch is best: `eval_metric` where there is one, else the loss."""
+        return self.watched if self.score is None else self.score
+
 
 @dataclass(frozen=True)
 class Yardstick:
@@ -142,6 +151,7 @@ class Yardstick:
         guess_loss: The loss of guessing: the entropy of the training class shares, or 1 for a
             scaled regression target.
         baseline: The metric of the majority class or of the mean.
+        held: What the loss of rows that are held out is called.
 
     Example:
         >>> from sightline.train.observations import Yardstick
@@ -153,6 +163,7 @@ class Yardstick:
     classification: bool
     guess_loss: float
     baseline: float
+    held: str = "validation"
 
     def beaten_by(self, metric: float) -> bool:
         """Is this metric better than the baseline's?"""
@@ -183,8 +194,8 @@ def observe(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str:
     if len(history) == 1:
         main = _start(now, yardstick)
     else:
-        main = _trouble(history) or _progress(history, yardstick)
-    said = [*_additions(now, yardstick), *_trends(history), *_health(history, yardstick)]
+        main = _trouble(history, yardstick) or _progress(history, yardstick)
+    said = [*_additions(now, yardstick), *_trends(history, yardstick), *_health(history, yardstick)]
     return "; ".join([main, *said])
 
 
@@ -195,7 +206,7 @@ def _start(now: EpochNumbers, yardstick: Yardstick) -> str:
     return f"starting with {'moderate' if moderate else 'high'} loss"
 
 
-def _trouble(history: Sequence[EpochNumbers]) -> str | None:
+def _trouble(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str | None:
     now, first = history[-1], history[0]
     train = [epoch.train_loss for epoch in history]
     if not math.isfinite(now.train_loss) or not math.isfinite(now.watched):
@@ -203,12 +214,14 @@ def _trouble(history: Sequence[EpochNumbers]) -> str | None:
     if now.train_loss > 2 * first.train_loss:
         return "diverging: the training loss is over twice that of the untrained network"
     rises = [b > 1.05 * a for a, b in pairwise(train[-4:])]
-    if now.train_loss > 1.5 * train[-2] or (rises[-1] and sum(rises) >= 2):
+    # Where next to nothing is left to learn, a loss goes up and down by chance.
+    left = now.train_loss > LEARNED * first.train_loss
+    if left and (now.train_loss > 1.5 * train[-2] or (rises[-1] and sum(rises) >= 2)):
         return "learning rate too high: the training loss is rising"
-    return _overfitting(history)
+    return _overfitting(history, yardstick)
 
 
-def _overfitting(history: Sequence[EpochNumbers]) -> str | None:
+def _overfitting(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str | None:
     now = history[-1]
     if now.valid_loss is None:
         return None
@@ -224,7 +237,7 @@ def _overfitting(history: Sequence[EpochNumbers]) -> str | None:
         and now.train_loss < history[best].train_loss
     ):
         return (
-            f"overfitting since epoch {best + 1}: validation loss has risen since, training loss has "
+            f"overfitting since epoch {best + 1}: {yardstick.held} loss has risen since, training loss has "
             "fallen"
         )
     return None
@@ -242,7 +255,7 @@ def _progress(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str:
     if change >= 0.02:
         return "converging"
     if change <= -0.02:
-        which = "training" if now.valid_loss is None else "validation"
+        which = "training" if now.valid_loss is None else yardstick.held
         return f"{which} loss rose from {before.watched:.3g} to {now.watched:.3g}"
     recent = [epoch.watched for epoch in history[-6:]]
     still = len(recent) == 6 and max(recent) <= 1.02 * min(recent)
@@ -274,20 +287,25 @@ def _additions(now: EpochNumbers, yardstick: Yardstick) -> list[str]:
     return said
 
 
-def _trends(history: Sequence[EpochNumbers]) -> list[str]:
+def _trends(history: Sequence[EpochNumbers], yardstick: Yardstick) -> list[str]:
     now = history[-1]
     if now.valid_loss is None or not math.isfinite(now.valid_loss):
         return []
     said = []
     best = min(e.watched for e in history if math.isfinite(e.watched))
     if now.train_loss < now.valid_loss / 3 and now.valid_loss > 1.02 * best:
-        said.append("memorising: the training loss is under a third of the validation loss")
+        said.append(f"memorising: the training loss is under a third of the {yardstick.held} loss")
     recent = [epoch.watched for epoch in history[-6:]]
     if len(history) > 6 and all(math.isfinite(loss) for loss in recent):
         steps = [(b - a) / max(a, TINY) for a, b in pairwise(recent)]
         turns = sum(a * b < 0 and min(abs(a), abs(b)) >= 0.05 for a, b in pairwise(steps))
         if turns >= 4:
-            said.append("validation is noisy: its loss goes up and down by 5 % or more")
+            noisy = (
+                "validation is noisy: its"
+                if yardstick.held == "validation"
+                else "noisy: the out-of-fold"
+            )
+            said.append(f"{noisy} loss goes up and down by 5 % or more")
     return said
 
 

@@ -38,6 +38,7 @@ class Progress:
         good_epoch: The last epoch with a finite loss, whose weights are kept too.
         bad_in_a_row, skipped, rollbacks: Steps without a finite loss, and what came of them.
         doctor_at: The step that the doctor saw last.
+        drops: How often a plateau has lowered the learning rate, and `dropped_at` after which epoch.
         glasses: One step whole, of the first epoch and of the latest, by epoch.
     """
 
@@ -59,6 +60,8 @@ class Progress:
     skipped: int = 0
     rollbacks: int = 0
     doctor_at: int | None = None
+    drops: int = 0
+    dropped_at: int = 0
     glasses: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

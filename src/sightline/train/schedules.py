@@ -16,8 +16,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from sightline.errors import OptionError, did_you_mean
 
 Schedule = Callable[[float], float]
-SCHEDULES = ("constant", "warm-up", "cosine", "one-cycle")
-WARM_UP = {"constant": 0.0, "warm-up": 0.05, "cosine": 0.0, "one-cycle": 0.3}
+SCHEDULES = ("constant", "warm-up", "cosine", "one-cycle", "plateau")
+WARM_UP = {"constant": 0.0, "warm-up": 0.05, "cosine": 0.0, "one-cycle": 0.3, "plateau": 0.0}
 IN_GROUPS = ("lr", "initial_lr", "max_lr", "min_lr", "momentum", "betas", "max_momentum", "base_momentum")  # fmt: skip
 """What schedulers of PyTorch's keep in an optimizer's groups."""
 START = 1 / 25
@@ -31,6 +31,8 @@ def make_schedule(name: str, warm_up: float | None = None) -> Schedule:
     - "warm-up": rises in a line from 1/25 over the first 5 %, then 1.
     - "cosine": falls from 1 to 0 along half a cosine (Loshchilov and Hutter 2017).
     - "one-cycle": rises from 1/25 over the first 30 %, falls to 1/10,000 (Smith and Topin 2019).
+    - "plateau": 1, and lowered by `Training` itself, each time an epoch without a new best ends its
+      patience: back to the best weights, with 0.3 times the learning rate, three times.
 
     Args:
         name: One of these.
@@ -59,7 +61,7 @@ def make_schedule(name: str, warm_up: float | None = None) -> Schedule:
             if name == "one-cycle":
                 return 1 + (START - 1) * (1 + math.cos(math.pi * done / rise)) / 2
             return START + (1 - START) * done / rise
-        if name in ("constant", "warm-up"):
+        if name in ("constant", "warm-up", "plateau"):
             return 1.0
         low = END if name == "one-cycle" else 0.0
         return low + (1 - low) * (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2

@@ -44,6 +44,7 @@ class Settings:
     label_smoothing: float = 0.0
     class_weights: ClassWeights | None = None
     patience: int | None = 16
+    eval_metric: str | None = None
     time_limit: float | None = None
     precision: str = "auto"
     doctor: bool = True

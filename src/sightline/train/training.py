@@ -44,6 +44,7 @@ from sightline.errors import NetworkError, OptionError, UserError
 from sightline.load.batches import TensorSource, cut, each, loader
 from sightline.predict.attributions import typical_row
 from sightline.predict.model import Model
+from sightline.predict.scores import check_eval_metric
 from sightline.predict.task import TINY, Task
 from sightline.prepare.prepared import Prepared
 from sightline.trace import notebook
@@ -51,7 +52,10 @@ from sightline.train import health
 from sightline.train.doctor import STEPS_BETWEEN, Examination
 from sightline.train.edits import Turn, apply, check_edit
 from sightline.train.evaluation import (
+    count_members,
     evaluate,
+    evaluate_folds,
+    hold_out,
     never_predicted,
     with_class_weights,
     yardstick,
@@ -67,6 +71,9 @@ from sightline.train.settings import ClassWeights, Settings
 from sightline.train.weights import Average, Kept, norm
 
 UNTRAINED_ROWS = 10_000
+MOST_DROPS = 3
+DROP = 0.3
+"""How often a plateau lowers the learning rate, and to what share of it."""
 
 
 class Training:
@@ -88,7 +95,9 @@ class Training:
         optimizer: "adamw" (Loshchilov and Hutter 2019), "sgd", "muon", a class of `torch.optim`,
             or a function of parameter groups and `lr`. A group's own `lr` stays in proportion;
             `weight_decay` rules over a group's own.
-        schedule: "constant", "warm-up", "cosine", "one-cycle", or a function that makes a
+        schedule: "constant", "warm-up", "cosine", "one-cycle", "plateau" (each time `patience` is
+            over, back to the best weights with 0.3 times the learning rate, three times before
+            training stops), or a function that makes a
             `torch.optim.lr_scheduler` for an optimizer; that is stepped after each weight
             update (a `ReduceLROnPlateau` after each epoch).
         warm_up: Share of training in which a schedule by name rises; None takes its own.
@@ -98,8 +107,10 @@ class Training:
         label_smoothing: Share of a class's target that is spread over all classes.
         class_weights: How much a row counts in the training loss by its class: "balanced" (as
             scikit-learn's), or a weight per class, 1 for those not named.
-        patience: Stop when the validation loss has had no new best for so many epochs; None
-            never stops early.
+        patience: Stop when the validation loss (or `eval_metric`) has had no new best for so many
+            epochs; None never stops early.
+        eval_metric: What decides which epoch is best, in place of the loss: "roc_auc", "f1", ...
+            (`sightline.predict.scores.SCORES`).
         time_limit: Seconds of training. As many epochs are planned as fit, and training ends at
             the step at which the time is over.
         precision: "auto", "float32" or "bfloat16", of the network's matrix products.
@@ -147,6 +158,7 @@ class Training:
         label_smoothing: float = 0.0,
         class_weights: ClassWeights | None = None,
         patience: int | None = 16,
+        eval_metric: str | None = None,
         time_limit: float | None = None,
         precision: str = "auto",
         doctor: bool = True,
@@ -159,11 +171,14 @@ class Training:
             learning_rate=learning_rate, weight_decay=weight_decay, optimizer=optimizer,
             schedule=schedule, warm_up=warm_up, clip_norm=clip_norm, ema=ema,
             label_smoothing=label_smoothing, class_weights=class_weights, patience=patience,
-            time_limit=time_limit, precision=precision, doctor=doctor, seed=seed, device=device,
+            eval_metric=eval_metric, time_limit=time_limit, precision=precision, doctor=doctor, seed=seed, device=device,
         )  # fmt: skip
         check_network(network, prepared.spec)
         self.prepared = prepared
         self.task = Task.fit(prepared.spec.target, prepared.train.target)
+        self.judge = (
+            None if eval_metric is None else check_eval_metric(eval_metric, prepared.spec.target)
+        )
         self.sources: Path | None = None
         self.first_network, _ = describe_network(network)
         self.first_printed = printed(network)
@@ -171,7 +186,13 @@ class Training:
         self.network = network.to(self.device)
         self.valid = each(prepared.valid, self._on_device)
         train = with_class_weights(prepared.train, class_weights, self.task)
+        self.folds: Tensor | None = None
+        if prepared.splits.folds is not None:
+            folds = torch.from_numpy(prepared.splits.folds)
+            train = hold_out(train, folds, count_members(network, prepared.train))
+            self.folds = folds.to(self.device)
         train = each(train, self._on_device)
+        self.judges = self.folds is not None or len(prepared.valid.row) > 0
         wishes = Wishes(device, precision, epochs, batch_size, accumulate, time_limit)
         self.plan = plan or make_plan(wishes, self.network, self.task, train, self.valid)
         self.source: BatchSource = TensorSource(train, self.plan.batch_size, seed)
@@ -488,6 +509,7 @@ class Training:
     def _repr_html_(self) -> str:
         return notebook.of_training({
             "class": type(self.network).__name__, "plan": asdict(self.plan),
+            "folds": self.prepared.splits.fold_count,
             "parameters": sum(p.numel() for p in self.network.parameters()),
             "steps": self.progress.steps, "stopped": self.stopped, "best_epoch": self.best_epoch,
             "epochs": [epoch.to_json() for epoch in self.history],
@@ -572,7 +594,7 @@ class Training:
         """Fold an epoch's steps into a record, keep weights, decide whether to stop."""
         progress = self.progress
         loss, metric = self.sums.means()
-        if not len(self.valid.row) and (progress.bad_in_a_row or not self._weights_are_finite()):
+        if not self.judges and (progress.bad_in_a_row or not self._weights_are_finite()):
             loss = math.nan  # no validation loss would tell
         gradient, number = self.gradient_norm(), progress.epoch
         self._record(number, loss, metric, gradient, progress.seconds, progress.rows)
@@ -587,13 +609,38 @@ class Training:
             health.fail(self, f"the validation loss of epoch {number} is not a finite number", None)
         if self.stopped is not None:
             return
-        if self.settings.patience and number - self.best_epoch >= self.settings.patience:
-            progress.stopped = (
-                f"stopped early after epoch {number}: no better validation loss for "
-                f"{self.settings.patience} epochs"
-            )
-        elif number >= self.plan.epochs:
+        patience = self.settings.patience
+        if patience and number - max(self.best_epoch, progress.dropped_at) >= patience:
+            if self.settings.schedule == "plateau" and progress.drops < MOST_DROPS:
+                self._leave_plateau(number)
+            else:
+                progress.stopped = (
+                    f"stopped early after epoch {number}: no better {self._judged_by} for "
+                    f"{patience} epochs"
+                )
+        if self.stopped is None and number >= self.plan.epochs:
             progress.stopped = f"all {self.plan.epochs} epochs done"
+
+    @property
+    def _judged_by(self) -> str:
+        where = "validation" if self.folds is None else "out-of-fold"
+        return f"{where} {self.settings.eval_metric or 'loss'}"
+
+    def _leave_plateau(self, number: int) -> None:
+        """Go on from the best weights, with a lower learning rate."""
+        progress = self.progress
+        if self.best.structure == self.structure and self.best_epoch:
+            self.best.put_back(self.network)
+            if self.average is not None:
+                self.average.set({name: p.detach() for name, p in self.network.named_parameters()})
+        self.learning_rate.base *= DROP
+        progress.drops, progress.dropped_at = progress.drops + 1, number
+        self.tell(
+            "plateau",
+            f"no better {self._judged_by} for {self.settings.patience} epochs: back to the weights of "
+            f"epoch {self.best_epoch}, learning rate {self.learning_rate.base:.3g}",
+            {"epoch": self.best_epoch, "learning_rate": self.learning_rate.base},
+        )
 
     def gradient_norm(self) -> float:
         """Return the norm of the last step's gradients, which a checkpoint does not keep."""
@@ -615,35 +662,49 @@ class Training:
             "seconds": seconds,
             "rows_per_second": rows / seconds if number and seconds else 0.0,
         }
-        valid_loss, watched = None, metric
+        valid_loss, watched, score = None, metric, None
         never: tuple[str, ...] = ()
         with self._validated_weights():
-            if len(self.valid.row):
+            if self.judges:
                 started = time.perf_counter()
-                valid_loss, watched, values = evaluate(self.network, task, self.valid)
+                valid_loss, watched, values, held = self._judge()
                 metrics[f"valid_{name}"] = watched
                 if not task.classification:
-                    spread = float(self.valid.target.double().var(correction=0))
+                    spread = float(held.target.double().var(correction=0))
                     metrics["valid_r2"] = 1 - watched**2 / spread if spread else math.nan
                 else:
-                    never = never_predicted(task, values, self.valid.target)
+                    never = never_predicted(task, values, held.target)
+                if self.judge is not None:
+                    found = self.judge.of(values, held, task.target)
+                    metrics[f"valid_{self.judge.name}"] = found
+                    score = self.judge.as_loss(found)
                 self._validation_seconds = time.perf_counter() - started
                 metrics["validation_seconds"] = self._validation_seconds
                 self.progress.elapsed += self._validation_seconds
-            numbers = EpochNumbers(loss, valid_loss, watched, never, metric, tuple(self._layers))
+            numbers = EpochNumbers(
+                loss, valid_loss, watched, never, metric, tuple(self._layers), score
+            )
             self.progress.numbers.append(numbers)
             observation = observe(self.progress.numbers, self._yardstick)
             self.history.append(EpochRecord(number, loss, valid_loss, metrics, observation))
             self._keep_best(number)
         self._layers = []
 
+    def _judge(self) -> tuple[float, float, Tensor, Batch]:
+        """Measure on rows that were not learned from: loss, metric, values, and these rows."""
+        if self.folds is None:
+            return *evaluate(self.network, self.task, self.valid), self.valid
+        assert isinstance(self.source, TensorSource)
+        train = self.source.batch
+        return *evaluate_folds(self.network, self.task, train, self.folds), train
+
     def _keep_best(self, number: int) -> None:
         """Keep the weights of the lowest validation loss; without one, the latest finite ones."""
         progress = self.progress
         now = progress.numbers[-1]
-        earlier = [n.watched for n in progress.numbers[:-1] if math.isfinite(n.watched)]
-        better = now.valid_loss is None or now.valid_loss < min(earlier, default=math.inf)
-        if number == 0 or (better and math.isfinite(now.watched)):
+        earlier = [n.judged for n in progress.numbers[:-1] if math.isfinite(n.judged)]
+        better = now.valid_loss is None or now.judged < min(earlier, default=math.inf)
+        if number == 0 or (better and math.isfinite(now.watched) and math.isfinite(now.judged)):
             progress.best_epoch, progress.best_edits = number, len(progress.edits)
             if number:
                 self.best.keep(self.network, self.structure)

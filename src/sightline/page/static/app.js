@@ -1,6 +1,7 @@
 // The page: nine ways through the same records, live from the run's server or frozen into a report.
 
 import { compare } from "./compare.js";
+import { dependence } from "./dependence.js";
 import { cut, el, num } from "./dom.js";
 import { controls, settings } from "./experiment.js";
 import * as flow from "./flow.js";
@@ -10,24 +11,25 @@ import { prediction } from "./prediction.js";
 import { results } from "./results.js";
 import { Store } from "./store.js";
 import * as training from "./training.js";
+import { trust, worth } from "./trust.js";
 
 const { opening, strip, load, prepare, build, train, predict, code, shapes, maths } = flow;
-const { learning, layers, glass, epochs, events } = training;
+const { learning, trees, layers, glass, epochs, events } = training;
 
 // What each way shows, in which order and how deep. [block, depth]
 const WAYS = {
-  story: ["Story", "what happened, in order", [[opening], [strip], [load], [prepare], [build], [train], [learning, "full"], [layers], [glass], [epochs, "brief"], [events], [predict], [prediction, "full"], [results, "full"], [insight], [terms], [quiz]]],
-  pipeline: ["Pipeline", "what came in and what went out of each stage", [[strip], [load, "open"], [prepare, "open"], [build, "open"], [train, "open"], [predict], [results, "brief"]]],
+  story: ["Story", "what happened, in order", [[opening], [strip], [load], [prepare], [build], [train], [learning, "full"], [trees], [layers], [glass], [epochs, "brief"], [events], [predict], [prediction, "full"], [results, "full"], [worth], [trust], [dependence], [insight], [terms], [quiz]]],
+  pipeline: ["Pipeline", "what came in and what went out of each stage", [[strip], [load, "open"], [prepare, "open"], [build, "open"], [train, "open"], [predict], [results, "brief"], [worth, "brief"]]],
   code: ["Code", "the lines that did it", [[strip], [code], [settings]]],
   shapes: ["Shapes", "what each tensor looks like on its way", [[strip], [shapes], [build, "open"]]],
   maths: ["Maths", "the arithmetic, with this run's numbers put in", [[maths], [glass], [terms]]],
-  training: ["Training", "how the network learned", [[train], [learning, "full"], [layers], [glass], [epochs, "full"], [events]]],
-  prediction: ["Prediction", "how an answer comes about", [[prediction, "full"], [predict, "brief"], [results, "full"]]],
+  training: ["Training", "how the network learned", [[train], [learning, "full"], [trees], [layers], [glass], [epochs, "full"], [events]]],
+  prediction: ["Prediction", "how an answer comes about, and how far to believe it", [[prediction, "full"], [predict, "brief"], [results, "full"], [worth], [trust], [dependence]]],
   experiment: ["Experiment", "what was changed while it learned", [[controls], [learning, "full"], [events], [settings], [layers]]],
   quiz: ["Quiz", "what you have learned", [[quiz], [terms], [insight]]],
 };
 // One stage a screen, for a class or a meeting.
-const SLIDES = [[[opening], [strip]], [[load]], [[prepare]], [[build]], [[train], [learning, "brief"]], [[predict], [prediction, "brief"]], [[results, "brief"]], [[insight]], [[quiz]]];
+const SLIDES = [[[opening], [strip]], [[load]], [[prepare]], [[build]], [[train], [learning, "brief"]], [[predict], [prediction, "brief"]], [[results, "brief"], [worth, "brief"]], [[insight]], [[quiz]]];
 
 class Page {
   constructor() {

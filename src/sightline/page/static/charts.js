@@ -205,11 +205,11 @@ function axisNames(size, xLabel, yLabel) {
   ];
 }
 
-/** How often the network was right when it was so sure: a dot a bin, as large as its rows are many. */
-export function reliability(bins) {
+/** How often the model was right when it was so sure: a dot a bin, as large as its rows are many. */
+export function reliability(bins, name = "Reliability diagram") {
   const size = 220, most = Math.max(1, ...bins.map((one) => one.rows));
   return el("figure", { class: "unit" },
-    svg("svg", { viewBox: "0 0 268 268", role: "img", "aria-label": `Reliability diagram: ${bins.map((b) => `sure to ${percent(b.confidence)}, right in ${percent(b.accuracy)} of ${b.rows} rows`).join("; ")}` },
+    svg("svg", { viewBox: "0 0 268 268", role: "img", "aria-label": `${name}: ${bins.map((b) => `sure to ${percent(b.confidence)}, right in ${percent(b.accuracy)} of ${b.rows} rows`).join("; ")}` },
       frame(size),
       svg("line", { class: "diagonal", x1: 34, y1: 8 + size, x2: 34 + size, y2: 8 }),
       bins.map((one) => {
@@ -220,7 +220,7 @@ export function reliability(bins) {
             svg("title", {}, `${num(one.rows)} rows: sure to ${percent(one.confidence)}, right in ${percent(one.accuracy)}`)),
         ];
       }),
-      axisNames(size, "how sure the network was", "how often it was right")));
+      axisNames(size, "how sure the model was", "how often it was right")));
 }
 
 /** Truth against prediction, a dot a row. */
@@ -237,4 +237,53 @@ export function scatter(truth, predicted, label) {
       svg("text", { class: "tick", x: 34, y: size + 22 }, num(low, 3)),
       svg("text", { class: "tick", x: 34 + size, y: size + 22, "text-anchor": "end" }, num(low + span, 3)),
       axisNames(size, "truth", "prediction")));
+}
+
+/** Shares of a whole, side by side: [{name, share}]. */
+export function shares(parts) {
+  let at = 0;
+  const total = parts.reduce((sum, one) => sum + (finite(one.share) ?? 0), 0) || 1;
+  return el("figure", { class: "shares" },
+    svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": parts.map((one) => `${cut(one.name, 40)} ${percent(one.share)}`).join(", ") },
+      parts.map((one, i) => {
+        const wide = (100 * (finite(one.share) ?? 0)) / total;
+        at += wide;
+        return svg("rect", { class: `fill${i % 8}`, x: at - wide, width: wide, height: 10 }, svg("title", {}, `${cut(one.name, 40)} ${percent(one.share)}`));
+      })),
+    legend(parts.map((one, i) => [`line${i % 8}`, [data(one.name, 40), ` ${percent(one.share)}`]])));
+}
+
+/** One number between two, on a scale that a whole column of them has: a dot on its interval. */
+export function whisker(value, low, high, [from, to], { strong = false, zero = null } = {}) {
+  const at = (v) => 6 + (188 * (v - from)) / (to - from || 1);
+  if (finite(value) === null) return "";
+  return svg("svg", { class: "whisker", viewBox: "0 0 200 16", "aria-hidden": "true" },
+    svg("line", { class: "track", x1: 6, x2: 194, y1: 8, y2: 8 }),
+    zero !== null && svg("line", { class: "zero", x1: at(zero), x2: at(zero), y1: 0, y2: 16 }),
+    finite(low) !== null && finite(high) !== null && svg("line", { class: strong ? "range ours" : "range", x1: at(low), x2: at(high), y1: 8, y2: 8 }),
+    svg("circle", { class: strong ? "point ours" : "point", cx: at(value), cy: 8, r: 5 }));
+}
+
+/** The least and the greatest of some numbers, leaving out what is none. */
+export function extent(values, room = 0) {
+  const known = values.filter((one) => finite(one) !== null);
+  const low = known.reduce((a, b) => Math.min(a, b), Infinity), high = known.reduce((a, b) => Math.max(a, b), -Infinity);
+  const more = (high - low || Math.abs(high) || 1) * room;
+  return known.length ? [low - more, high + more] : [0, 1];
+}
+
+/** A dot for each of some values, and a line at their mean. */
+export function dots(values, mean, [from, to], label) {
+  const at = (v) => 8 + (284 * (v - from)) / (to - from || 1), taken = new Map();
+  const place = (v) => { // dots that would hide each other are stacked
+    const column = Math.round(at(v) / 7), level = taken.get(column) ?? 0;
+    taken.set(column, level + 1);
+    return 34 - Math.min(level, 4) * 6.5;
+  };
+  return el("figure", { class: "dots" },
+    svg("svg", { viewBox: "0 0 300 54", role: "img", "aria-label": label },
+      svg("line", { class: "track", x1: 8, x2: 292, y1: 40, y2: 40 }),
+      finite(mean) !== null && svg("line", { class: "mean", x1: at(mean), x2: at(mean), y1: 4, y2: 44 }),
+      values.map((v) => finite(v) !== null && svg("circle", { class: "dot", cx: at(v), cy: place(v), r: 3.4 }, svg("title", {}, num(v)))),
+      svg("text", { class: "tick", x: 8, y: 52 }, num(from, 3)), svg("text", { class: "tick", x: 292, y: 52, "text-anchor": "end" }, num(to, 3))));
 }

@@ -15,11 +15,11 @@ export function compare(found) {
     el("section", {}, el("h2", {}, "What came of it"), table("Metrics", ["Metric", ...names.map((name) => data(name, 30))], rows(found.metrics))));
   const lines = ["train_loss", "valid_loss"].map((key) => {
     const long = found.epochs.reduce((a, b) => (b.length > a.length ? b : a), []);
-    const chart = curves({ label: key === "train_loss" ? "Training loss of each run" : "Validation loss of each run", xLabel: "epoch", yLabel: key === "train_loss" ? "training loss" : "validation loss",
+    const chart = curves({ label: key === "train_loss" ? "Training loss of each run" : "Held-out loss of each run", xLabel: "epoch", yLabel: key === "train_loss" ? "training loss" : "held-out loss",
       read: (i) => (long[i] ? [`Epoch ${long[i].number}: `, names.map((name, k) => `${name.slice(0, 30)} ${num(found.epochs[k][i]?.[key])}`).join(", ")] : []) });
     return { chart, key, x: long.map((one) => one.number) };
   });
-  node.append(el("section", {}, el("h2", {}, "Curves"), legend(names.map((name, i) => [`line${i % 8}`, data(name, 40)])), el("div", { class: "pair" }, lines.map((one) => one.chart))));
+  node.append(el("section", {}, el("h2", {}, "Curves"), el("p", { class: "note" }, "Held-out loss: of validation rows, or out of fold where there are none."), legend(names.map((name, i) => [`line${i % 8}`, data(name, 40)])), el("div", { class: "pair" }, lines.map((one) => one.chart))));
   node.grow = () => lines.forEach(({ chart, key, x }) => chart.draw({ x, marks: [],
     series: found.epochs.map((epochs, i) => ({ label: `${i} ${names[i]}`, colour: `line${i % 8}`, values: x.map((_, k) => epochs[k]?.[key] ?? null) })) }));
   return node;

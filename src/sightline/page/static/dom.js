@@ -37,7 +37,7 @@ export function cut(value, most = 80) {
 export function num(value, digits = 4) {
   if (value === null || value === undefined) return "–";
   if (typeof value === "string") return { NaN: "not a number", Infinity: "∞", "-Infinity": "−∞" }[value] ?? value;
-  if (Number.isInteger(value)) return value.toLocaleString("en");
+  if (Number.isInteger(value)) return value.toLocaleString("en").replace("-", "−");
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-4 || size >= 1e9)) return value.toExponential(2).replace("-", "−");
   const text = size >= 1000
@@ -77,7 +77,7 @@ export function table(caption, heads, rows, attributes = {}) {
 }
 
 function isNumber(cell) {
-  return typeof cell === "string" && /^[−+\d.,\s%∞–±]+$/.test(cell);
+  return typeof cell === "string" && /^[−+\d.,\s%∞–±]+(e[+−-]\d+)?$/.test(cell);
 }
 
 /** A drawer that remembers whether it is open. */

@@ -1,10 +1,10 @@
 // Prediction: one row's way through the network, from raw values to the named class.
 
-import { bar, heatStrip } from "./charts.js";
+import { bar, dots, extent, heatStrip, shares } from "./charts.js";
 import { cell, cut, data, drawer, el, num, percent, plural, table } from "./dom.js";
 
 export const prediction = {
-  id: "prediction", title: "Prediction", uses: ["predict/rows", "predict/example", "predict/asked", "build/network"],
+  id: "prediction", title: "Prediction", uses: ["predict/rows", "predict/example", "predict/asked", "predict/sets", "build/network"],
   render(page, depth) {
     const { run, state } = page;
     const rows = found(run), asked = run.all("predict/asked");
@@ -20,7 +20,7 @@ export const prediction = {
     const show = () => {
       const one = choices.find((choice) => choice.key === state.row) ?? choices.find((choice) => !choice.key.startsWith("asked")) ?? choices[0];
       pick.value = one.key;
-      path.replaceChildren(...follow(one, state));
+      path.replaceChildren(...follow(one, page, show));
     };
     const step = (by) => {
       const i = choices.findIndex((choice) => choice.key === pick.value);
@@ -55,16 +55,17 @@ function name(one) {
   return `${typeof told === "number" ? num(told) : String(told ?? "no prediction").slice(0, 40)}${right}`;
 }
 
-function follow(one, state) {
-  const explained = one.explanation;
+function follow(one, page, again) {
+  const explained = one.explanation, { run, state } = page;
   if (!explained) return [el("p", { class: "error" }, "No prediction: ", data(one.error, 600))];
   const raw = Object.entries(explained.raw), encoded = Object.entries(explained.encoded ?? {});
   const first = el("section", {}, el("h3", {}, "Raw values"), el("dl", { class: "values" }, raw.slice(0, 40).map(([column, value]) => el("div", {}, el("dt", {}, data(column, 30)), el("dd", {}, cell(value))))),
     raw.length > 40 && el("p", { class: "note" }, `and ${plural(raw.length - 40, "more column")}`));
   if (explained.error) return [first, el("p", { class: "error" }, "No prediction: ", data(explained.error, 600))];
   return [
-    el("p", { class: "verdict" }, "The network says ", el("b", {}, verdict(explained.prediction)),
+    el("p", { class: "verdict" }, explained.parts?.length > 1 ? "The model says " : "The network says ", el("b", {}, verdict(explained.prediction)),
       one.truth !== undefined && [`; the truth is `, el("b", {}, verdict(one.truth)), one.right === true ? " ✓" : one.right === false ? " ✗" : ""], one.part ? ` (${one.part})` : ""),
+    held(one, run.last("predict/sets")),
     ...explained.notes.length ? [el("ul", { class: "notes" }, explained.notes.map((note) => el("li", {}, data(note, 300))))] : [],
     el("ol", { class: "way" },
       el("li", {}, first),
@@ -74,7 +75,8 @@ function follow(one, state) {
       explained.layers.map((layer) => el("li", {}, el("h3", {}, data(layer.name, 60)), el("p", { class: "shape" }, layer.shape.join(" × "), ` · ${num(layer.active)} of ${num(layer.size)} not zero`),
         layer.values ? heatStrip(layer.values, layer.places, layer.scale, layer.name) : el("p", { class: "note" }, layer.largest.map(([place, v]) => `[${place}] ${num(v)}`).join(", ")),
         layer.values && layer.values.length < layer.size && el("p", { class: "note" }, `${layer.values.length} of ${num(layer.size)} units are shown.`))),
-      explained.probabilities.length ? el("li", {}, el("h3", {}, "Logits, softmax, probabilities"), probabilities(explained)) : null),
+      ...together(explained, state, again),
+      explained.probabilities.length ? el("li", {}, el("h3", {}, "Logits, softmax, probabilities"), probabilities(explained, one.set)) : null),
     pushes(explained),
   ];
 }
@@ -87,10 +89,63 @@ function verdict(value) {
   return data(typeof value === "number" ? num(value) : value, 60);
 }
 
-function probabilities(explained) {
+/** The classes, or the interval, that are to hold the truth. */
+function held({ set, interval, truth }, about) {
+  const sure = about ? `In ${percent(1 - about.alpha)} of rows like these ` : "In most rows ";
+  if (interval) {
+    return el("p", { class: "held" }, sure, "the truth is held to lie between ", el("b", {}, num(interval[0])), " and ", el("b", {}, num(interval[1])),
+      typeof truth === "number" ? (truth >= interval[0] && truth <= interval[1] ? ", as it does here." : ", but not here.") : ".");
+  }
+  if (!set) return el("span", {});
+  if (!set.length) return el("p", { class: "held" }, "The set of classes that is to hold the truth is empty: this row is stranger than most that were held out.");
+  return el("p", { class: "held" }, sure, "the truth is held to be in the set ", el("span", { class: "chips" }, set.slice(0, 12).map((label) => el("b", {}, verdict(label)))),
+    set.length > 12 && ` and ${plural(set.length - 12, "more class", "more classes")}`,
+    truth === undefined ? "." : set.includes(truth) ? ", as it is here." : ", but not here.");
+}
+
+/** What the members of the network say, how its parts are weighed, and what calibration changes. */
+function together(explained, state, again) {
+  const { parts = [], members, classes, probabilities: found, temperature, uncalibrated } = explained;
+  const classed = found.length > 0, place = classed ? Math.max(0, state.followed ?? classes.indexOf(explained.prediction)) : 0;
+  const show = classed ? percent : num;
+  const of = () => (classed ? [" of ", data(classes[place], 40)] : "");
+  const steps = [];
+  if (members?.values.length) {
+    const values = members.values.map((one) => one[place]), [low, high] = extent(values);
+    const range = classed ? [Math.max(0, Math.min(low - 0.02, high - 0.1)), Math.min(1, Math.max(high + 0.02, low + 0.1))] : extent(values, 0.1);
+    steps.push(el("li", {}, el("h3", {}, `The network's ${plural(values.length, "member")}`),
+      el("p", {}, classed ? "Their probability" : "Their number", of(), ": ", el("b", {}, show(members.mean[place])), ` on average, standard deviation ${num(members.spread[place], 3)}.`),
+      dots(values, members.mean[place], range, `${values.length} members from ${show(low)} to ${show(high)}, mean ${show(members.mean[place])}`)));
+  }
+  if (parts.length) {
+    const most = Math.max(...parts.map((one) => Math.abs(one.share[place])), 1e-12), sum = parts.reduce((all, one) => all + one.share[place], 0);
+    const total = parts.reduce((all, one) => all + one.weight, 0);
+    steps.push(el("li", {}, el("h3", {}, parts.length > 1 ? "What each part says" : "What it weighs"),
+      parts.length > 1 && shares(parts.map((one) => ({ name: one.name, share: one.weight / (total || 1) }))),
+      el("p", { class: "note" }, classed ? ["Weight × log of its probability is a part's share of the logit", of(), "; the shares add up to the logit."] : "Weight × value is a part's share; the shares add up to the prediction."),
+      table(classed ? `Shares of the logit of ${cut(classes[place], 40)}` : "Shares of the prediction", ["Part", classed ? "Probability" : "Value", "Weight", "Share", ""],
+        [...parts.map((one) => [data(one.name, 40), show(one.values[place]), num(one.weight, 3), num(one.share[place]), bar(one.share[place] / most, { signed: true })]),
+          [el("b", {}, "together"), "", "", num(sum), ""]])));
+  }
+  if (classed && uncalibrated && temperature) {
+    steps.push(el("li", {}, el("h3", {}, "Calibration"),
+      el("p", { class: "note" }, `Dividing by the temperature ${num(temperature, 3)} makes it ${temperature > 1 ? "less" : "more"} sure.`),
+      table(`Probability of ${cut(classes[place], 40)}`, ["", "Probability", ""], [["before", percent(uncalibrated[place]), bar(uncalibrated[place])], ["after", percent(found[place]), bar(found[place])]])));
+  }
+  if (steps.length && classes.length > 2) {
+    const pick = el("select", { id: "of-class", onchange: () => { state.followed = pick.value ? Number(pick.value) : null; again(); document.getElementById("of-class")?.focus(); } },
+      el("option", { value: "" }, "the predicted one"), classes.map((name, i) => el("option", { value: String(i) }, cut(name, 40))));
+    pick.value = String(state.followed ?? "");
+    steps[0].prepend(el("div", { class: "picker" }, el("label", { for: "of-class" }, "Followed for the class"), pick));
+  }
+  return steps;
+}
+
+function probabilities(explained, set) {
   const order = explained.probabilities.map((p, i) => [p, i]).sort((a, b) => b[0] - a[0]);
   return [
-    table("Logits become probabilities", ["Class", "Logit", "Probability", ""], order.slice(0, 10).map(([p, i]) => [data(explained.classes[i], 40), num(explained.logits[i]), percent(p), bar(p)])),
+    table("Logits become probabilities", ["Class", "Logit", "Probability", "", ...(set ? ["In the set"] : [])], order.slice(0, 10).map(([p, i]) =>
+      [data(explained.classes[i], 40), num(explained.logits[i]), percent(p), bar(p), ...(set ? [set.includes(explained.classes[i]) ? "✓" : "·"] : [])])),
     order.length > 10 && el("p", { class: "note" }, `and ${plural(order.length - 10, "more class", "more classes")}`),
   ];
 }

@@ -6,11 +6,12 @@ import { cell, data, drawer, el, num, percent, table } from "./dom.js";
 const NAMES = { accuracy: "Accuracy", log_loss: "Log loss", roc_auc: "Area under ROC", rmse: "RMSE", mae: "Mean absolute error", r2: "R²" };
 
 export const results = {
-  id: "results", title: "Results", uses: ["predict/metrics", "predict/curves", "predict/importance", "predict/worst", "predict/baselines"],
+  id: "results", title: "Results", uses: ["predict/metrics", "predict/curves", "predict/importance", "predict/worst", "predict/calibration"],
   render({ run, state }, depth) {
     const found = run.last("predict/metrics");
     if (!found) return null;
     const curves = run.last("predict/curves"), importance = run.last("predict/importance"), worst = run.last("predict/worst");
+    const told = run.last("predict/calibration")?.after; // then the block on trust shows the probabilities
     const names = Object.keys(NAMES).filter((name) => name in found);
     return el("section", { class: "results" }, el("h2", {}, `Results on ${num(found.rows)} ${found.part} rows`),
       el("div", { class: "cards" }, names.map((name) => el("div", { class: "card" }, el("small", {}, NAMES[name]), el("b", {}, show(name, found[name])), el("span", {}, `baseline ${show(name, found.baseline[name])}`)))),
@@ -18,7 +19,7 @@ export const results = {
       depth !== "brief" && [
         el("div", { class: "figures" },
           found.confusion && panel("Confusion", confusion(found.classes.map((one) => one.class), found.confusion), found.classes.length > 6),
-          curves?.reliability && panel("Can the probabilities be trusted?", [reliability(curves.reliability.bins), el("p", { class: "note" }, curves.reliability.sentence)]),
+          curves?.reliability && !told && panel("Can the probabilities be trusted?", [reliability(curves.reliability.bins), el("p", { class: "note" }, curves.reliability.sentence)]),
           curves?.roc?.length ? panel("ROC", unitLines("ROC curves: true against false positive rate", curves.roc.map((one) => ({ ...one, text: `${one.class}: area ${num(one.area, 3)}` })), { xLabel: "false positive rate", yLabel: "true positive rate", diagonal: true })) : null,
           curves?.pr?.length ? panel("Precision and recall", unitLines("Precision against recall", curves.pr.map((one) => ({ ...one, text: `${one.class}: average ${num(one.area, 3)}` })), { xLabel: "recall", yLabel: "precision" })) : null,
           curves?.scatter && panel("Truth and prediction", [scatter(curves.scatter.truth, curves.scatter.predicted, "Prediction against truth, a dot a row"), el("p", { class: "note" }, curves.scatter.sentence)]),

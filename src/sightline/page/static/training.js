@@ -1,9 +1,9 @@
 // Training: curves that grow, the layers' health, one step under the glass, the epochs in words.
 
-import { curves, legend } from "./charts.js";
-import { data, el, num, percent, table } from "./dom.js";
+import { bar, curves, legend } from "./charts.js";
+import { data, el, num, percent, plural, table } from "./dom.js";
 
-const EVENTS = ["train/edit", "train/refused", "train/rollback", "train/skipped", "train/memory", "train/warning", "train/paused", "train/continued", "train/checkpoint", "train/replay"];
+const EVENTS = ["train/edit", "train/refused", "train/rollback", "train/plateau", "train/skipped", "train/memory", "train/warning", "train/paused", "train/continued", "train/checkpoint", "train/replay"];
 const SHOWN_EPOCHS = 400;
 const MOST_LAYERS = 8; // as many as there are colours
 
@@ -25,7 +25,18 @@ function metricName(epochs) {
   return epochs.length && "train_accuracy" in epochs[0].metrics ? "accuracy" : "rmse";
 }
 
-const SOURCES = ["train/epoch", "train/edit", "train/checkpoint", "train/end", "lesson/begin"];
+/** What the rows are called by which a run is judged while it trains: with folds there are no validation rows. */
+function heldOut(run) {
+  return run.last("load/split")?.folds ? "out-of-fold" : "validation";
+}
+
+/** Said once where the words come up. */
+function folded(run) {
+  const folds = run.last("load/split")?.folds;
+  return folds ? el("p", { class: "note" }, `There are no validation rows: the training rows are in ${num(folds)} folds, and out of fold each row is judged by members of the network that did not learn from it.`) : null;
+}
+
+const SOURCES = ["load/split", "train/epoch", "train/edit", "train/checkpoint", "train/end", "lesson/begin"];
 
 export const learning = {
   id: "learning", title: "Training", uses: SOURCES, grows: true,
@@ -33,26 +44,26 @@ export const learning = {
     const epochs = () => run.all("train/epoch");
     if (!epochs().length) return null;
     const name = metricName(epochs());
-    const word = name === "accuracy" ? "accuracy" : "RMSE";
+    const word = name === "accuracy" ? "accuracy" : "RMSE", held = heldOut(run);
     const said = (what, pick, show) => (i) => {
       const one = epochs()[i];
       if (!one) return [];
       const [train, valid] = pick(one);
-      return [el("b", {}, `Epoch ${one.number}: `), `${what} ${show(train)}`, valid === null || valid === undefined ? "" : `, on validation rows ${show(valid)}`, `. ${one.observation}.`];
+      return [el("b", {}, `Epoch ${one.number}: `), `${what} ${show(train)}`, valid === null || valid === undefined ? "" : `, ${held === "validation" ? "on validation rows" : "out of fold"} ${show(valid)}`, `. ${one.observation}.`];
     };
     const loss = curves({ label: "Loss after each epoch", xLabel: "epoch", yLabel: "loss", read: said("loss", (one) => [one.train_loss, one.valid_loss], num) });
     const metric = curves({ label: `${word} after each epoch`, xLabel: "epoch", yLabel: word, read: said(word, (one) => [one.metrics[`train_${name}`], one.metrics[`valid_${name}`]], (v) => value(name, v)) });
     const rate = depth === "full" ? curves({ label: "Learning rate of each epoch", xLabel: "epoch", yLabel: "learning rate", height: 150,
       read: (i) => (epochs()[i] ? [`Epoch ${epochs()[i].number}: learning rate ${num(epochs()[i].metrics.learning_rate)}, gradient norm ${num(epochs()[i].metrics.gradient_norm)}.`] : []) }) : null;
     const node = el("section", { class: "learning" }, el("h2", {}, "Training"),
-      legend([["line0", "training"], ["line1", "validation", "dashed"], ["best", "best epoch"], ["edit", "edit"], ["checkpoint", "checkpoint"]]),
+      legend([["line0", "training"], ["line1", held, "dashed"], ["best", "best epoch"], ["edit", "edit"], ["checkpoint", "checkpoint"]]), folded(run),
       el("div", { class: "pair" }, loss, metric), rate);
     node.grow = () => {
       const all = epochs(), x = all.map((one) => one.number), lines = marks(run);
       const last = all.at(-1);
-      loss.firstChild.setAttribute("aria-label", `Loss after each of ${all.length} epochs: training from ${num(all[0].train_loss)} to ${num(last.train_loss)}${last.valid_loss === null ? "" : `, validation from ${num(all[0].valid_loss)} to ${num(last.valid_loss)}`}. ${last.observation}.`);
-      loss.draw({ x, marks: lines, series: both("loss", all.map((one) => one.train_loss), all.map((one) => one.valid_loss)) });
-      metric.draw({ x, marks: lines, series: both(word, all.map((one) => one.metrics[`train_${name}`]), all.map((one) => one.metrics[`valid_${name}`])) });
+      loss.firstChild.setAttribute("aria-label", `Loss after each of ${all.length} epochs: training from ${num(all[0].train_loss)} to ${num(last.train_loss)}${last.valid_loss === null ? "" : `, ${held} from ${num(all[0].valid_loss)} to ${num(last.valid_loss)}`}. ${last.observation}.`);
+      loss.draw({ x, marks: lines, series: both(held, "loss", all.map((one) => one.train_loss), all.map((one) => one.valid_loss)) });
+      metric.draw({ x, marks: lines, series: both(held, word, all.map((one) => one.metrics[`train_${name}`]), all.map((one) => one.metrics[`valid_${name}`])) });
       rate?.draw({ x, marks: lines.filter((one) => one.kind === "edit"), series: [{ label: "learning rate", colour: "line2", values: all.map((one) => one.metrics.learning_rate) }] });
     };
     node.close = () => [loss, metric, rate].forEach((one) => one?.close());
@@ -60,15 +71,44 @@ export const learning = {
   },
 };
 
-function both(label, train, valid) {
+function both(held, label, train, valid) {
   const series = [{ label: `training ${label}`, colour: "line0", values: train }];
-  if (valid.some((one) => one !== null && one !== undefined)) series.push({ label: `validation ${label}`, colour: "line1", values: valid, dash: [6, 3] });
+  if (valid.some((one) => one !== null && one !== undefined)) series.push({ label: `${held} ${label}`, colour: "line1", values: valid, dash: [6, 3] });
   return series;
 }
 
 function value(name, number) {
   return name === "accuracy" ? percent(number) : num(number);
 }
+
+/** Boosted trees that predict beside the network, on the same held-out rows. */
+export const trees = {
+  id: "trees", title: "The trees beside it", uses: ["train/trees"],
+  render({ run }) {
+    const found = run.last("train/trees");
+    if (!found) return null;
+    const x = found.history.map(([iteration]) => iteration), beside = found.network_held_out_loss;
+    const chart = x.length > 1 && curves({
+      label: `Held-out loss of the trees after each round: from ${num(found.history[0][1])} to ${num(found.history.at(-1)[1])}, the best ${num(found.held_out_loss)}; the network's ${num(beside)}`,
+      xLabel: "rounds", yLabel: "held-out loss", height: 220,
+      read: (i) => (found.history[i] ? [el("b", {}, `${num(found.history[i][0])} rounds: `), `held-out loss ${num(found.history[i][1])}.`] : []),
+    });
+    const most = Math.max(...found.columns.map((one) => one.gain), 1e-12);
+    const facts = [["trees", num(found.trees)], ["ensembles", num(found.ensembles)], ["rounds", num(found.iterations)], ["leaves", num(found.leaves)], ["learning rate", num(found.learning_rate)],
+      ["held-out loss", num(found.held_out_loss)], ["the network's", num(beside)], ["time", `${num(found.seconds, 3)} s`]];
+    const node = el("section", { class: "trees" }, el("h2", {}, "The trees beside it"),
+      el("p", {}, data(found.said, 600), "."),
+      el("dl", { class: "facts" }, facts.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text)))),
+      el("div", { class: "pair" },
+        chart && el("div", {}, legend([["line2", "trees, held out"], ...(beside === null ? [] : [["line0", "network, held out", "dashed"]])]), chart),
+        found.columns.length > 0 && table("What the trees split by, by what it gained", ["Column", "Share of the gain", ""], found.columns.slice(0, 12).map((one) => [data(one.column, 40), percent(one.gain), bar(one.gain / most)]))));
+    node.grow = () => chart && chart.draw({ x, marks: [{ at: found.iterations, kind: "best", label: `kept: ${plural(found.iterations, "round")}` }], series: [
+      { label: "trees", colour: "line2", values: found.history.map(([, loss]) => loss) },
+      ...(beside === null ? [] : [{ label: "network", colour: "line0", values: x.map(() => beside), dash: [6, 3] }])] });
+    node.close = () => chart && chart.close();
+    return node;
+  },
+};
 
 export const layers = {
   id: "layers", title: "The layers' health", uses: ["train/layers"], grows: true,
@@ -124,17 +164,17 @@ function link(name, value) {
 }
 
 export const epochs = {
-  id: "epochs", title: "Epoch by epoch", uses: ["train/epoch"], grows: true,
+  id: "epochs", title: "Epoch by epoch", uses: ["load/split", "train/epoch"], grows: true,
   render({ run }, depth) {
     const found = () => run.all("train/epoch");
     if (!found().length) return null;
     const name = metricName(found());
-    const word = name === "accuracy" ? "Accuracy" : "RMSE";
+    const word = name === "accuracy" ? "Accuracy" : "RMSE", held = heldOut(run) === "validation" ? "Validation" : "Out-of-fold";
     const body = el("tbody", {}), note = el("p", { class: "note" });
     const node = el("section", { class: "epochs" }, el("h2", {}, "Epoch by epoch"),
       el("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Epochs" },
         el("table", {}, el("caption", {}, "Epoch 0 is the untrained network."),
-          el("thead", {}, el("tr", {}, ["Epoch", "Loss", "Validation loss", word, `Validation ${word}`, "Observation"].map((head) => el("th", { scope: "col" }, head)))), body)), note);
+          el("thead", {}, el("tr", {}, ["Epoch", "Loss", `${held} loss`, word, `${held} ${word}`, "Observation"].map((head) => el("th", { scope: "col" }, head)))), body)), note);
     let shown = 0, first = null;
     node.grow = () => {
       const all = found();

@@ -1,0 +1,291 @@
+"""The default network: many small perceptrons, trained side by side in one batched pass.
+
+Letters: B rows, D numbers, C codes, M members, H units of a layer, K outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sightline.build.parts import Layer, make_activation
+from sightline.contracts import Spec
+from sightline.errors import OptionError
+
+SEGMENTS = 16
+"""Pieces of a number's piecewise-linear encoding, at most."""
+SMALLEST_SPAN = 1e-6
+MOST_INPUTS = 2048
+"""A table of many numbers gets fewer pieces a number, so that a row's cost stays in bounds."""
+GAIN = 0.7
+"""Of the first layer's weights, whose inputs are mostly 0 or 1."""
+
+
+class Pieces(nn.Module):
+    """Piecewise-linear encoding: how far a number has come through each piece of its range.
+
+    A piece below the number is 1, one above it 0, the one that it lies in the share of it that lies
+    below the number (Gorishniy, Rubachev and Babenko 2022, "On embeddings for numerical features").
+
+    Args:
+        edges: For each number its increasing edges; fewer than two give it no piece.
+        segments: The most pieces a number; of more edges, evenly many are skipped.
+
+    Shapes: float32 [B, D] -> float32 [B, pieces].
+
+    Example:
+        >>> import torch
+        >>> from sightline.build.ensemble import Pieces
+        >>> Pieces([(0.0, 1.0, 3.0)], segments=16)(torch.tensor([[2.0], [0.5]])).tolist()
+        [[1.0, 0.5], [0.5, 0.0]]
+    """
+
+    column: Tensor
+    low: Tensor
+    per_unit: Tensor
+
+    def __init__(self, edges: Sequence[Sequence[float]], segments: int) -> None:
+        super().__init__()
+        pieces = [
+            (place, low, max(high - low, SMALLEST_SPAN))
+            for place, own in enumerate(edges)
+            for low, high in _neighbours(own, segments)
+        ]
+        column, low, span = zip(*pieces, strict=True) if pieces else ((), (), ())
+        self.register_buffer("column", torch.tensor(column, dtype=torch.int64), persistent=False)
+        self.register_buffer("low", torch.tensor(low, dtype=torch.float32), persistent=False)
+        self.register_buffer("per_unit", 1 / torch.tensor(span, dtype=torch.float32), persistent=False)  # fmt: skip
+        self.width = len(pieces)
+
+    def forward(self, numeric_BD: Tensor) -> Tensor:
+        """Encode numbers."""
+        x_BP = numeric_BD.index_select(1, self.column)
+        return x_BP.sub_(self.low).mul_(self.per_unit).clamp_(0.0, 1.0)
+
+
+def _neighbours(edges: Sequence[float], segments: int) -> Iterator[tuple[float, float]]:
+    count = len(edges) - 1
+    if count > segments:
+        edges = [edges[round(i * count / segments)] for i in range(segments + 1)]
+    yield from pairwise(edges)
+
+
+class Bins(nn.Module):
+    """The number of the bin that each number lies in.
+
+    Args:
+        edges: For each number its increasing edges, the first and the last being the ends of its
+            range; a value outside is in the first or the last bin.
+
+    Shapes: float32 [B, D] -> int32 [B, columns with more than one bin].
+
+    Example:
+        >>> import torch
+        >>> from sightline.build.ensemble import Bins
+        >>> Bins([(0.0, 1.0, 2.0, 3.0), (5.0,)])(torch.tensor([[1.5, 5.0], [-9.0, 5.0]])).tolist()
+        [[1], [0]]
+    """
+
+    cuts: Tensor
+    columns: Tensor
+
+    def __init__(self, edges: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        inner = {place: own[1:-1] for place, own in enumerate(edges) if len(own) > 2}
+        self.sizes = [len(cuts) + 1 for cuts in inner.values()]
+        most = max(self.sizes, default=1) - 1
+        cuts = torch.full((len(inner), most), math.inf)
+        for place, own in enumerate(inner.values()):
+            cuts[place, : len(own)] = torch.tensor(own, dtype=torch.float32)
+        self.register_buffer("cuts", cuts, persistent=False)
+        self.register_buffer("columns", torch.tensor(list(inner), dtype=torch.int64), persistent=False)  # fmt: skip
+
+    def forward(self, numeric_BD: Tensor) -> Tensor:
+        """Find each number's bin."""
+        x_CB = numeric_BD.index_select(1, self.columns).T.contiguous()
+        return torch.searchsorted(self.cuts, x_CB, out_int32=True).T
+
+
+class Ensemble(nn.Module):
+    """M multilayer perceptrons, each with weights of its own, in one batched pass.
+
+    What goes in is the same for all: each number as it is and in pieces, each category, and (with
+    `bins`) each number's bin as a category more, so that a network can learn steps as trees do.
+    The first layer adds up a learned vector for each category and bin.
+
+    Args:
+        spec: Of the prepared table.
+        members: M, how many perceptrons.
+        hidden: Width of each hidden layer of a member, one or more.
+        activation: "relu", "gelu", "silu", ... (`sightline.build.parts.ACTIVATIONS`).
+        dropout: Share of activations set to zero in training, 0 <= dropout < 1.
+        bins: Whether numbers are looked up by their bin as well.
+
+    Shapes: float32 [B, D] and int32 [B, C] -> logits [B, M, K].
+
+    Raises:
+        OptionError: A number of members, width, activation or dropout that makes no sense.
+
+    Example:
+        >>> import sightline as sl
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> network = sl.Ensemble(prepared.spec, members=4, hidden=[16])
+        >>> list(network(prepared.train.numeric, prepared.train.categorical).shape)
+        [276, 4, 3]
+    """
+
+    starts: Tensor
+
+    def __init__(
+        self,
+        spec: Spec,
+        members: int = 10,
+        hidden: Sequence[int] = (64, 64),
+        activation: str = "relu",
+        dropout: float = 0.1,
+        bins: bool = True,
+    ) -> None:
+        super().__init__()
+        widths = [hidden] if isinstance(hidden, int) else list(hidden)
+        for width in (members, *widths):
+            if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+                raise OptionError(
+                    f"members is {members!r} and hidden is {widths}.",
+                    "Give whole numbers from 1 up, such as members=10, hidden=[64, 64].",
+                )
+        if not widths:
+            raise OptionError("hidden is empty.", "Give one width or more, such as [64, 64].")
+        if not 0 <= dropout < 1:
+            raise OptionError(f"dropout is {dropout}.", "Give a share from 0 up to, not with, 1.")
+        self.spec = spec
+        self.members = members
+        self.widths = widths
+        self.activation_name = activation
+        self.dropout = dropout
+        edges = [feature.edges for feature in spec.numeric]
+        numbers = max(sum(len(own) > 1 for own in edges), 1)
+        self.pieces = Pieces(edges, max(min(SEGMENTS, MOST_INPUTS // numbers), 1))
+        self.bins = Bins(edges) if bins else None
+        sizes = [*spec.cardinalities, *(self.bins.sizes if self.bins else ())]
+        starts = [sum(sizes[:place]) for place in range(len(sizes))]
+        self.register_buffer("starts", torch.tensor(starts, dtype=torch.int32), persistent=False)
+        M, H, K = members, widths[0], spec.outputs
+        inputs = len(spec.numeric) + self.pieces.width
+        # About as many inputs are at work in a row: its numbers, their pieces' sum, its codes.
+        self.numbers = Features(inputs, sizes, M * H, 2 * len(spec.numeric) + len(sizes))
+        self.activation = make_activation(activation)
+        self.hidden = nn.ModuleList(Members(M, ins, outs) for ins, outs in pairwise(widths))
+        self.output = Members(M, widths[-1], K)
+        with torch.no_grad():
+            self.output.bias.zero_()
+            # What no training row has is never learned: "missing" and "unseen" begin as nothing.
+            never = starts[: len(spec.cardinalities)]
+            if self.numbers.vectors is not None:
+                self.numbers.vectors[[code for first in never for code in (first, first + 1)]] = 0.0
+
+    def forward(self, numeric_BD: Tensor, categorical_BC: Tensor) -> Tensor:
+        """Map features to each member's logits."""
+        x_BI = torch.cat([numeric_BD, self.pieces(numeric_BD)], dim=1)
+        codes_BC = categorical_BC
+        if self.bins is not None:
+            codes_BC = torch.cat([categorical_BC, self.bins(numeric_BD)], dim=1)
+        x_BMH: Tensor = self.numbers(x_BI, codes_BC + self.starts)
+        x_MBH = x_BMH.view(len(numeric_BD), self.members, self.widths[0]).transpose(0, 1)
+        x_MBH = self._drop(self.activation(x_MBH))
+        for layer in self.hidden:
+            x_MBH = self._drop(self.activation(layer(x_MBH)))
+        logits_BMK: Tensor = self.output(x_MBH).transpose(0, 1)
+        return logits_BMK
+
+    def _drop(self, x_MBH: Tensor) -> Tensor:
+        """Set units to zero in training; the same ones of all members, which is ten times faster."""
+        if not self.training or not self.dropout:
+            return x_MBH
+        kept_BH = torch.empty_like(x_MBH[0]).bernoulli_(1 - self.dropout).div_(1 - self.dropout)
+        return x_MBH * kept_BH
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this network again."""
+        return {
+            "members": self.members, "hidden": list(self.widths), "activation": self.activation_name,
+            "dropout": self.dropout, "bins": self.bins is not None,
+        }  # fmt: skip
+
+    @classmethod
+    def from_config(cls, spec: Spec, config: Mapping[str, Any]) -> Self:
+        """Build the network that `config` describes, weights fresh."""
+        return cls(spec, **config)
+
+    def layers(self) -> Iterator[Layer]:
+        """Name each stop of a row as a teacher would."""
+        name = type(self.activation).__name__
+        if self.pieces.width:
+            yield Layer("Numbers in pieces: how far through each", self.pieces)
+        if self.bins is not None and self.bins.sizes:
+            yield Layer("Numbers as bins: which one each lies in", self.bins)
+        yield Layer(f"Hidden layer 1 of {self.members} members, before {name}", self.numbers)
+        for number, layer in enumerate(self.hidden, start=2):
+            yield Layer(f"Hidden layer {number} of {self.members} members, before {name}", layer)
+        head = "softmax" if self.spec.target.task == "classification" else "scale"
+        yield Layer(
+            f"Output layer of {self.members} members + {head}, then their mean", self.output
+        )
+
+
+class Features(nn.Module):
+    """The first layer: numbers times weights, plus a vector for each code.
+
+    Args:
+        inputs: I, how many numbers come in.
+        sizes: How many codes each column has.
+        outputs: O.
+        active: How many inputs are not zero in a row, about; it sets the weights' spread.
+
+    Shapes: float32 [B, I] and int32 [B, C], each column's codes counted on from the one before ->
+    [B, O].
+    """
+
+    def __init__(self, inputs: int, sizes: Sequence[int], outputs: int, active: int) -> None:
+        super().__init__()
+        spread = GAIN / math.sqrt(max(active, 1))
+        self.weight = nn.Parameter(torch.empty(inputs, outputs).normal_(0.0, spread))
+        self.bias = nn.Parameter(torch.empty(outputs).uniform_(-spread, spread))
+        self.vectors = None
+        if sum(sizes):
+            self.vectors = nn.Parameter(torch.empty(sum(sizes), outputs).normal_(0.0, spread))
+
+    def forward(self, x_BI: Tensor, codes_BC: Tensor) -> Tensor:
+        """Map features to the first layer's sums."""
+        x_BO = torch.addmm(self.bias, x_BI, self.weight)
+        if self.vectors is not None:
+            x_BO = x_BO + F.embedding_bag(codes_BC, self.vectors, mode="sum")
+        return x_BO
+
+
+class Members(nn.Module):
+    """A linear layer for each member.
+
+    Shapes: [M, B, inputs] -> [M, B, outputs].
+
+    Example:
+        >>> import torch
+        >>> from sightline.build.ensemble import Members
+        >>> list(Members(4, 8, 3)(torch.zeros(4, 5, 8)).shape)
+        [4, 5, 3]
+    """
+
+    def __init__(self, members: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
+
+    def forward(self, x_MBI: Tensor) -> Tensor:
+        """Map each member's units to its next."""
+        return torch.baddbmm(self.bias, x_MBI, self.weight)

@@ -1,0 +1,377 @@
+"""scikit-learn's interface: a classifier and a regressor for pipelines, searches and scores.
+
+`save` and `load` are the safe way to keep a model; pickling works as far as scikit-learn demands it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
+
+from sightline.contracts import Kind
+from sightline.errors import OptionError
+from sightline.load.table import Table, read
+from sightline.predict.model import Model
+from sightline.recipe import train_model
+
+TARGET, WEIGHT = "target", "weight"
+
+
+class _Estimator(BaseEstimator):  # type: ignore[misc]
+    """What the classifier and the regressor share."""
+
+    def __init__(
+        self,
+        *,
+        quality: str | None = None,
+        time_limit: float | None = None,
+        network: Any = None,
+        trees: bool | None = None,
+        eval_metric: str | None = None,
+        valid: Any = None,
+        kinds: Mapping[str, Kind] | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        device: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        self.quality = quality
+        self.time_limit = time_limit
+        self.network = network
+        self.trees = trees
+        self.eval_metric = eval_metric
+        self.valid = valid
+        self.kinds = kinds
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.device = device
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.non_deterministic = False
+        return tags
+
+    def _fit(self, X: Any, y: np.ndarray, sample_weight: Any, task: str) -> Self:
+        columns, names, kinds = _columns(self, X, fitting=True)
+        rows = len(y)
+        check_consistent_length(next(iter(columns.values())), y)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(
+                sample_weight, y, dtype=np.float64, ensure_non_negative=True
+            )
+        keep = slice(None) if weights is None else np.flatnonzero(weights > 0)
+        if rows < 2:
+            raise ValueError(f"n_samples={rows}: at least 2 samples are needed.")
+        target, weight = _free(TARGET, names), _free(WEIGHT, names)
+        data = {name: _take(values, keep) for name, values in columns.items()}
+        data[target] = y[keep]
+        kinds[target] = "numeric" if task == "regression" else "categorical"
+        if y.dtype.kind == "b":
+            kinds[target] = "boolean"
+        if weights is not None and len(np.unique(weights[keep])) > 1:  # equal weights are none
+            data[weight], kinds[weight] = weights[keep] / weights[keep].mean(), "numeric"
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        settings = {
+            name: value
+            for name, value in (
+                ("time_limit", self.time_limit), ("eval_metric", self.eval_metric),
+                ("epochs", self.epochs), ("batch_size", self.batch_size),
+                ("learning_rate", self.learning_rate), ("device", self.device),
+            )
+            if value is not None
+        }  # fmt: skip
+        self.model_, training = train_model(
+            read(data, kinds=kinds), target, task=task, weight=weight if weight in data else None,
+            quality=self.quality, network=self.network, trees=self.trees, valid=self.valid,
+            threshold=getattr(self, "threshold", None), seed=seed, settings=settings,
+        )  # fmt: skip
+        self.n_iter_ = max(training.best_epoch, 1)
+        return self
+
+    def _table(self, X: Any) -> Table:
+        check_is_fitted(self, "model_")
+        columns, _, _ = _columns(self, X, fitting=False)
+        return self.model_.read(columns)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model to one file, without pickle; see `sl.Model.save`."""
+        check_is_fitted(self, "model_")
+        self.model_.save(path)
+
+
+class SightlineClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
+    """A classifier for scikit-learn.
+
+    DataFrames keep their categories, texts, dates and missing values; arrays of numbers are numbers.
+
+    Args:
+        quality: "fast", "default" or "best", as in `sl.fit`.
+        time_limit: Seconds of fitting, about.
+        network: A network of your own: a class or function that takes the spec, or "file.py:Class".
+        trees: Whether boosted trees predict beside the network; None as in `sl.fit`.
+        eval_metric: What decides which epoch is best, such as "roc_auc".
+        threshold: For two classes, what the decision threshold is chosen by ("f1", ...), or the
+            threshold; None predicts the likelier class.
+        valid: Share or number of validation rows; None takes folds.
+        kinds: Columns' kinds where they should not be inferred.
+        epochs, batch_size, learning_rate, device: As in `sl.Training`; None is the quality's own.
+        random_state: An int, a RandomState, or None.
+
+    Attributes:
+        classes_: The classes, sorted.
+        model_: The `sl.Model`.
+        n_features_in_, feature_names_in_: As scikit-learn has them.
+        n_iter_: The epoch whose weights are kept.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from sightline.estimators import SightlineClassifier
+        >>> X, y = load_iris(return_X_y=True, as_frame=True)
+        >>> classifier = SightlineClassifier(quality="fast", random_state=0).fit(X, y)
+        >>> classifier.score(X, y) > 0.9
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        quality: str | None = None,
+        time_limit: float | None = None,
+        network: Any = None,
+        trees: bool | None = None,
+        eval_metric: str | None = None,
+        threshold: str | float | None = None,
+        valid: Any = None,
+        kinds: Mapping[str, Kind] | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        device: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(
+            quality=quality, time_limit=time_limit, network=network, trees=trees,
+            eval_metric=eval_metric, valid=valid, kinds=kinds, epochs=epochs, batch_size=batch_size,
+            learning_rate=learning_rate, device=device, random_state=random_state,
+        )  # fmt: skip
+        self.threshold = threshold
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit on rows and their classes; rows of weight zero change nothing.
+
+        Args:
+            X: [samples, features], a DataFrame or an array.
+            y: [samples], classes.
+            sample_weight: [samples], how much each counts.
+        """
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        if y.dtype.kind == "f" and not np.isfinite(y).all():
+            raise ValueError("Input y contains NaN or infinity.")
+        classes, numbers = np.unique(y, return_inverse=True)
+        if sample_weight is not None:  # classes of rows that count for nothing are no classes
+            counted = _check_sample_weight(sample_weight, y, dtype=np.float64) > 0
+            if counted.any() and not counted.all():
+                present = np.unique(numbers[counted])
+                lookup = np.full(len(classes), 0)
+                lookup[present] = np.arange(len(present))
+                classes, numbers = classes[present], lookup[numbers]
+        if len(classes) < 2:
+            raise ValueError(
+                f"Classifier can't train when only one class is present: {classes.tolist()}."
+            )
+        self.classes_ = classes
+        kind = "U" if all(isinstance(label, str) for label in classes.tolist()) else y.dtype.kind
+        labels = classes.tolist() if kind in "iubU" else list(range(len(classes)))
+        told = np.array(labels, object if kind == "U" else None)[numbers]
+        return self._fit(X, told, sample_weight, "classification")
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict each row's class."""
+        check_is_fitted(self, "model_")
+        places = {label: place for place, label in enumerate(self.model_.classes)}
+        found = self.model_.predictions(self._table(X)).labels.tolist()
+        labels: np.ndarray = self.classes_[[places[label] for label in found]]
+        return labels
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict each class's probability: float64 [samples, classes], in the order of `classes_`."""
+        check_is_fitted(self, "model_")
+        values = self.model_.predictions(self._table(X)).values.astype(np.float64)
+        found: np.ndarray = values / values.sum(axis=1, keepdims=True)
+        return found
+
+    def predict_set(self, X: Any, alpha: float = 0.1) -> np.ndarray:
+        """Predict sets that miss the true class in a share `alpha` of rows: bool [samples, classes]."""
+        check_is_fitted(self, "model_")
+        return self.model_.predict_set(self._table(X), alpha)
+
+    @classmethod
+    def load(cls, path: str | Path, *, network: Any = None) -> Self:
+        """Read a model that `save` wrote (or `sl.fit`), as an estimator that is fitted."""
+        model = Model.load(path, network=network)
+        if not model.task.classification:
+            raise OptionError(f"{path} predicts a number.", "Load it with SightlineRegressor.load.")
+        made: Self = _loaded(cls(), model)
+        made.classes_ = np.array(model.classes)
+        return made
+
+
+class SightlineRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
+    """A regressor for scikit-learn; arguments as in `SightlineClassifier`, but `threshold`.
+
+    Example:
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sightline.estimators import SightlineRegressor
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> regressor = SightlineRegressor(quality="fast", random_state=0).fit(X, y)
+        >>> regressor.predict_interval(X, alpha=0.1).shape
+        (442, 2)
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit on rows and their numbers; rows of weight zero change nothing."""
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        y = column_or_1d(y, warn=True)
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        return self._fit(X, y, sample_weight, "regression")
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict each row's number: float64 [samples]."""
+        check_is_fitted(self, "model_")
+        found: np.ndarray = self.model_.predictions(self._table(X)).values[:, 0]
+        return found
+
+    def predict_interval(self, X: Any, alpha: float = 0.1) -> np.ndarray:
+        """Predict intervals that miss the true number in a share `alpha` of rows: [samples, 2]."""
+        check_is_fitted(self, "model_")
+        return self.model_.predict_interval(self._table(X), alpha)
+
+    @classmethod
+    def load(cls, path: str | Path, *, network: Any = None) -> Self:
+        """Read a model that `save` wrote (or `sl.fit`), as an estimator that is fitted."""
+        model = Model.load(path, network=network)
+        if model.task.classification:
+            raise OptionError(f"{path} predicts classes.", "Load it with SightlineClassifier.load.")
+        made: Self = _loaded(cls(), model)
+        return made
+
+
+def _loaded(made: Any, model: Model) -> Any:
+    names = [column.name for column in model.encoder.schema.features]
+    made.model_, made.n_features_in_, made.n_iter_ = model, len(names), 1
+    made.feature_names_in_ = np.array(names, object)
+    return made
+
+
+def _columns(
+    estimator: Any, X: Any, *, fitting: bool
+) -> tuple[dict[str, Any], list[str], dict[str, Kind]]:
+    """Return X as columns by name, checked as scikit-learn demands, and the kinds that are known."""
+    frame = hasattr(X, "columns") or hasattr(X, "column_names") or hasattr(X, "__dataframe__")
+    if not frame:
+        numbers = np.asarray(X).dtype.kind in "biufc" if not hasattr(X, "toarray") else True
+        array = check_array(
+            X, dtype="numeric" if numbers else None, ensure_all_finite="allow-nan",
+            estimator=estimator, input_name="X",
+        )  # fmt: skip
+        _check_feature_names(estimator, X, reset=fitting)
+        _check_n_features(estimator, array, reset=fitting)
+        names = [f"x{place}" for place in range(array.shape[1])]
+        kinds: dict[str, Kind] = dict.fromkeys(names, "numeric") if numbers else {}
+        if not numbers:
+            kinds = {n: k for place, n in enumerate(names) if (k := _kind_of(array[:, place]))}
+        return {n: _plain(array[:, place]) for place, n in enumerate(names)}, names, kinds
+    _check_feature_names(estimator, X, reset=fitting)
+    _check_n_features(estimator, X, reset=fitting)
+    names = [str(name) for name in (X.columns if hasattr(X, "columns") and not callable(X.columns) and not hasattr(X, "column_names") else X.column_names)]  # fmt: skip
+    if not len(X):
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape=(0, {len(names)})) while a minimum of 1 is required."
+        )
+    if not names:
+        raise ValueError(f"0 feature(s) (shape=({len(X)}, 0)) while a minimum of 1 is required.")
+    found, kinds = {}, {}
+    for place, name in enumerate(names):
+        column = X.iloc[:, place] if hasattr(X, "iloc") else X[name]
+        kind = str(getattr(column, "dtype", "")).lower()
+        if kind.startswith(("float", "int", "uint")):
+            values = np.asarray(column, np.float64)
+            if np.isinf(values).any():
+                raise ValueError(f"Input X contains infinity (column {name!r}).")
+            kinds[name] = "numeric"
+            found[name] = values
+        else:
+            if kind in ("category", "categorical", "enum") or kind.startswith(
+                ("categorical", "enum")
+            ):
+                kinds[name] = "categorical"
+            found[name] = column
+    wanted = estimator.kinds or {}
+    for name in wanted:
+        if name not in names:
+            raise ValueError(f"kinds names the column {name!r}, which X does not have.")
+    return found, names, {**kinds, **wanted}
+
+
+def _plain(values: np.ndarray) -> Any:
+    """Return a column as what `read` understands: numbers, or Python values with None for missing."""
+    if values.dtype.kind in "biuf":
+        return values.astype(np.float64)
+    return [None if value is None or value != value else value for value in values.tolist()]
+
+
+def _kind_of(values: np.ndarray) -> Kind | None:
+    """Tell whether an object column holds numbers alone."""
+    known = [value for value in values.tolist() if value is not None and value == value]
+    if known and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in known
+    ):
+        return "numeric"
+    if known and all(isinstance(value, str) for value in known):
+        return "categorical"
+    return None
+
+
+def _take(values: Any, keep: Any) -> Any:
+    if isinstance(keep, slice):
+        return values
+    if isinstance(values, list):
+        return [values[i] for i in keep]
+    if hasattr(values, "iloc"):
+        return values.iloc[keep]
+    if hasattr(values, "take"):
+        return values.take(keep)
+    return values[keep]
+
+
+def _free(name: str, taken: list[str]) -> str:
+    """A name that no feature has."""
+    while name in taken:
+        name += "_"
+    return name

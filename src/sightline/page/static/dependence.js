@@ -1,0 +1,90 @@
+// What the prediction depends on: a column set to one value after the other, all else as it is.
+
+import { extent } from "./charts.js";
+import { cut, data, el, finite, num, percent, plural, svg } from "./dom.js";
+
+const WIDE = 280, HIGH = 120, LEFT = 42, RIGHT = 8, TOP = 8, STRIP = 7;
+
+export const dependence = {
+  id: "dependence", title: "What it depends on", uses: ["predict/dependence"],
+  render({ run, state }) {
+    const found = run.last("predict/dependence");
+    if (!found?.columns.length) return null;
+    const outputs = found.outputs, charts = el("div", { class: "small-charts" });
+    const show = () => {
+      const place = Math.min(state.output ?? found.shown, outputs.length - 1);
+      const scale = extent(found.columns.flatMap((column) => ["mean", "low", "high"].flatMap((key) => column[key].map((one) => one[place]))), 0.06);
+      const shares = found.classes ? [Math.max(0, scale[0]), Math.min(1, scale[1])] : scale;
+      charts.replaceChildren(...found.columns.map((column) => chart(column, place, shares, found)));
+    };
+    const pick = outputs.length > 2 && el("select", { id: "output", onchange: () => { state.output = Number(pick.value); show(); } },
+      outputs.map((name, i) => el("option", { value: String(i) }, cut(name, 40))));
+    if (pick) pick.value = String(Math.min(state.output ?? found.shown, outputs.length - 1));
+    show();
+    return el("section", { class: "dependence" }, el("h2", {}, "What it depends on"),
+      el("p", {}, `Each column is set to one value after the other in ${plural(found.rows, `${found.part} row`)}, while all else stays as it is. The line is the mean prediction, the band holds it in eight of ten rows, and the strip below is darker where more rows have such values.`),
+      pick ? el("div", { class: "picker" }, el("label", { for: "output" }, "Probability of"), pick)
+        : el("p", { class: "note" }, found.classes ? ["The probability of ", data(outputs[found.shown], 60), "."] : ["The predicted ", data(outputs[0], 60), "."]),
+      charts);
+  },
+};
+
+/** A column's grid as texts, and as places on an axis: values, moments, or one after the other. */
+function grid(column) {
+  const labels = column.grid.map((one) => (typeof one === "number" && !Number.isInteger(one) ? num(one) : String(one)));
+  const places = column.grid.map((one) => (column.kind === "datetime" ? Date.parse(one) : finite(one)));
+  const bars = column.kind !== "numeric" && column.kind !== "datetime";
+  return { ...column, labels, bars, at: places.every((one) => Number.isFinite(one)) ? places : places.map((_, i) => i) };
+}
+
+function chart(raw, place, scale, found) {
+  const column = grid(raw);
+  const pick = (key) => column[key].map((one) => finite(one[place])), mean = pick("mean"), low = pick("low"), high = pick("high");
+  const show = (v) => (found.classes ? percent(v) : num(v, 3)), known = mean.map((v, i) => [v, i]).filter(([v]) => v !== null);
+  const ordered = [...known].sort((a, b) => a[0] - b[0]), least = ordered[0], most = ordered.at(-1);
+  const label = known.length
+    ? `${cut(column.column, 60)}: from ${show(least[0])} at ${cut(column.labels[least[1]], 40)} to ${show(most[0])} at ${cut(column.labels[most[1]], 40)}`
+    : `${cut(column.column, 60)}: no prediction`;
+  return el("figure", { class: "small-chart" }, el("h3", {}, data(column.column, 40)),
+    column.bars ? bars(column, { mean, low, high, show, label, scale: found.classes ? [0, scale[1]] : scale, dotted: !found.classes }) : lines(column, { mean, low, high, show, scale, label }),
+    el("figcaption", {}, known.length > 1 ? [`${show(least[0])} at `, data(column.labels[least[1]], 24), `, ${show(most[0])} at `, data(column.labels[most[1]], 24)] : "one value only: nothing to compare"));
+}
+
+/** A line over numbers or dates, and the share of rows near each of its points. */
+function lines(column, { mean, low, high, show, scale, label }) {
+  const count = mean.length, x = column.at.map(finite), [from, to] = extent(x), most = Math.max(...column.share, 1e-9);
+  const across = (i) => LEFT + (WIDE - LEFT - RIGHT) * (to > from ? (x[i] - from) / (to - from) : 0.5);
+  const up = (v) => TOP + (HIGH - TOP) * (1 - (v - scale[0]) / (scale[1] - scale[0] || 1));
+  const points = (values, order) => order.filter((i) => values[i] !== null && x[i] !== null).map((i) => `${across(i).toFixed(1)},${up(values[i]).toFixed(1)}`);
+  const order = x.map((_, i) => i), edges = order.map((i) => [i ? (across(i - 1) + across(i)) / 2 : LEFT, i < count - 1 ? (across(i) + across(i + 1)) / 2 : WIDE - RIGHT]);
+  return svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH + 30}`, role: "img", "aria-label": label }, axis(scale, show, up),
+    svg("polygon", { class: "band", points: [...points(high, order), ...points(low, [...order].reverse())].join(" ") }),
+    svg("polyline", { class: "curve", points: points(mean, order).join(" ") }),
+    order.map((i) => mean[i] !== null && x[i] !== null && svg("circle", { class: "mark", cx: across(i), cy: up(mean[i]), r: count > 1 ? 2 : 4 },
+      svg("title", {}, `${column.labels[i]}: ${show(mean[i])}, eight rows of ten from ${show(low[i])} to ${show(high[i])}; ${percent(column.share[i])} of the rows`))),
+    order.map((i) => svg("rect", { class: "many", x: edges[i][0], y: HIGH + 5, width: Math.max(0, edges[i][1] - edges[i][0]), height: STRIP, "fill-opacity": (0.06 + 0.44 * column.share[i] / most).toFixed(2) })),
+    svg("text", { class: "tick", x: LEFT, y: HIGH + 25 }, cut(column.labels[0], 18)),
+    count > 1 && svg("text", { class: "tick", x: WIDE - RIGHT, y: HIGH + 25, "text-anchor": "end" }, cut(column.labels[count - 1], 18)));
+}
+
+function axis(scale, show, up) {
+  return [scale[0], (scale[0] + scale[1]) / 2, scale[1]].map((v) => [
+    svg("line", { class: "track", x1: LEFT, x2: WIDE - RIGHT, y1: up(v), y2: up(v) }),
+    svg("text", { class: "tick", x: LEFT - 4, y: up(v) + 3, "text-anchor": "end" }, show(Number(v.toPrecision(2)))),
+  ]);
+}
+
+/** A bar (where zero means something, else a dot) for each category, its band as a line, and a mark as strong as its rows are many. */
+function bars(column, { mean, low, high, show, scale, label, dotted }) {
+  const step = 17, start = 92, most = Math.max(...column.share, 1e-9);
+  const across = (v) => start + (WIDE - start - RIGHT) * Math.min(1, Math.max(0, (v - scale[0]) / (scale[1] - scale[0] || 1)));
+  return svg("svg", { viewBox: `0 0 ${WIDE} ${mean.length * step + 18}`, role: "img", "aria-label": label }, mean.map((v, i) => [
+    svg("text", { class: "tick", x: start - 4, y: i * step + 12, "text-anchor": "end" }, cut(column.labels[i], 15)),
+    svg("rect", { class: "many", x: 0, y: i * step + 2, width: 4, height: step - 4, "fill-opacity": (0.06 + 0.44 * column.share[i] / most).toFixed(2) }),
+    v !== null && svg(dotted ? "circle" : "rect", dotted ? { class: "mark", cx: across(v), cy: i * step + step / 2, r: 5 } : { class: "mark", x: start, y: i * step + 3, width: Math.max(1, across(v) - start), height: step - 6 },
+      svg("title", {}, `${column.labels[i]}: ${show(v)}, eight rows of ten from ${show(low[i])} to ${show(high[i])}; ${percent(column.share[i])} of the rows`)),
+    low[i] !== null && high[i] !== null && svg("line", { class: "spread", x1: across(low[i]), x2: across(high[i]), y1: i * step + step / 2, y2: i * step + step / 2 }),
+  ]),
+  svg("text", { class: "tick", x: start, y: mean.length * step + 14 }, show(Number(scale[0].toPrecision(2)))),
+  svg("text", { class: "tick", x: WIDE - RIGHT, y: mean.length * step + 14, "text-anchor": "end" }, show(Number(scale[1].toPrecision(2)))));
+}

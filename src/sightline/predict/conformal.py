@@ -1,0 +1,194 @@
+"""Conformal prediction: sets and intervals that hold the truth as often as they promise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from sightline.errors import OptionError, readable
+
+MOST_SCORES = 10_000
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """How strange the truth looked in rows that were not learned from.
+
+    A class's strangeness is one minus its probability (LAC: Sadinle, Lei and Wasserman 2019, "Least
+    ambiguous set-valued classifiers"), a number's its distance from the prediction, with its sign.
+    What is no stranger than a share 1 - alpha of those rows' truths is in the set. On average over
+    rows drawn as those were, the truth is in it with at least that probability (Vovk, Gammerman and
+    Shafer 2005). A set may be empty: every class is stranger than it ought to be.
+
+    Attributes:
+        scores: Increasing, float64 [S]; of over 10,000 rows their quantiles.
+        shares: Which share of the rows (weighted) is no stranger, increasing to 1, [S].
+        rows: How many rows they come from.
+        source: Which rows, in words.
+    """
+
+    scores: np.ndarray
+    shares: np.ndarray
+    rows: int
+    source: str
+
+    @classmethod
+    def fit_classes(
+        cls,
+        probabilities: np.ndarray,
+        truth: np.ndarray,
+        weight: np.ndarray | None = None,
+        *,
+        source: str,
+    ) -> Self:
+        """Score rows with known classes.
+
+        Args:
+            probabilities: [N, K], of models that did not learn from the rows.
+            truth: int64 [N].
+            weight: [N]; rows of weight 0 are left out.
+            source: Which rows these are, in words.
+
+        Example:
+            >>> import numpy as np
+            >>> from sightline.predict.conformal import Conformal
+            >>> random = np.random.default_rng(0)
+            >>> values = random.dirichlet([1, 1, 1], 2000)
+            >>> truth = np.array([random.choice(3, p=p) for p in values])
+            >>> conformal = Conformal.fit_classes(values[:1000], truth[:1000], source="half of them")
+            >>> sets = conformal.sets(values[1000:], alpha=0.1)
+            >>> bool(0.87 < sets[np.arange(1000), truth[1000:]].mean() < 0.93)
+            True
+        """
+        given = probabilities[np.arange(len(truth)), truth].astype(np.float64)
+        return cls._of(1 - given, weight, source)
+
+    @classmethod
+    def fit_numbers(
+        cls, values: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None, *, source: str
+    ) -> Self:
+        """Score rows with known numbers: truth minus prediction; arguments as in `fit_classes`."""
+        return cls._of(np.asarray(truth, np.float64) - values, weight, source)
+
+    @classmethod
+    def _of(cls, scores: np.ndarray, weight: np.ndarray | None, source: str) -> Self:
+        counts = np.ones(len(scores)) if weight is None else np.asarray(weight, np.float64)
+        scores, counts = scores[counts > 0], counts[counts > 0]
+        order = np.argsort(scores, kind="stable")
+        scores, shares = scores[order], np.cumsum(counts[order]) / max(counts.sum(), 1e-300)
+        rows = len(scores)
+        if rows > MOST_SCORES:
+            kept = np.linspace(0, rows - 1, MOST_SCORES).round().astype(int)
+            scores, shares = scores[kept], shares[kept]
+        return cls(scores, shares, rows, source)
+
+    @property
+    def smallest_alpha(self) -> float:
+        """The smallest alpha that so few rows allow."""
+        return 1 / (self.rows + 1)
+
+    def sets(self, probabilities: np.ndarray, alpha: float) -> np.ndarray:
+        """Return which classes are in each row's set: bool [B, K].
+
+        Args:
+            probabilities: [B, K].
+            alpha: The share of rows whose set may miss the true class.
+
+        Raises:
+            OptionError: alpha is not between 0 and 1, or too small for so few rows.
+        """
+        limit = self._quantile(1 - check_alpha(alpha, self.smallest_alpha))
+        found: np.ndarray = 1 - probabilities.astype(np.float64) <= limit + 1e-12
+        return found
+
+    def interval(self, values: np.ndarray, alpha: float) -> np.ndarray:
+        """Return each row's interval: float64 [B, 2].
+
+        Args:
+            values: Predictions [B].
+            alpha: The share of rows whose interval may miss the truth, half of it on each side.
+
+        Raises:
+            OptionError: alpha is not between 0 and 1, or too small for so few rows.
+        """
+        alpha = check_alpha(alpha, 2 * self.smallest_alpha)
+        high = self._quantile(1 - alpha / 2)
+        mirrored = Conformal(
+            -self.scores[::-1], np.append(1 - self.shares[::-1][1:], 1.0), self.rows, self.source
+        )
+        low = -mirrored._quantile(1 - alpha / 2)
+        return np.stack([values + low, values + high], axis=1)
+
+    def _quantile(self, share: float) -> float:
+        """The score that ceil((n + 1) share) of n rows do not pass."""
+        wanted = min(math.ceil((self.rows + 1) * share - 1e-9) / self.rows, 1.0)
+        place = int(np.searchsorted(self.shares, wanted - 1e-9))
+        return float(self.scores[min(place, len(self.scores) - 1)])
+
+    def coverage(self, values: np.ndarray, truth: np.ndarray, alpha: float) -> dict[str, Any]:
+        """Say how often sets or intervals hold the truth, and how large they are.
+
+        Args:
+            values: Probabilities [N, K], or numbers [N, 1].
+            truth: int64 classes [N], or numbers [N].
+            alpha: As in `sets`.
+
+        Returns:
+            `alpha`, `rows`, `coverage`, `said`, and for classes `mean_size`, `empty` (share) and
+            `sizes` (rows by size), for numbers `mean_width` and `median_width`.
+        """
+        about = {"alpha": alpha, "rows": len(truth)}
+        promise = f"{100 * (1 - alpha):g} %"
+        if values.shape[1] == 1:
+            low, high = self.interval(values[:, 0], alpha).T
+            inside = float(((low <= truth) & (truth <= high)).mean())
+            width = high - low
+            return {
+                **about, "coverage": inside, "mean_width": float(width.mean()),
+                "median_width": float(np.median(width)),
+                "said": f"{promise} intervals hold the true number in {100 * inside:.1f} % of {len(truth):,} "
+                f"rows; they are {readable(float(width.mean()), 3)} wide.",
+            }  # fmt: skip
+        chosen = self.sets(values, alpha)
+        inside = float(chosen[np.arange(len(truth)), truth].mean())
+        sizes = np.bincount(chosen.sum(axis=1), minlength=values.shape[1] + 1)
+        mean = float(chosen.sum(axis=1).mean())
+        return {
+            **about, "coverage": inside, "mean_size": mean, "empty": float(sizes[0] / len(truth)),
+            "sizes": sizes.tolist(),
+            "said": f"{promise} sets hold the true class in {100 * inside:.1f} % of {len(truth):,} rows; "
+            f"they have {mean:.2f} classes on average, {100 * sizes[0] / len(truth):.1f} % have none.",
+        }  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is no array, as plain JSON values."""
+        return {"rows": self.rows, "source": self.source}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays by name."""
+        return {"scores": self.scores, "shares": self.shares}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
+        """Read what `to_json` and `arrays` wrote."""
+        return cls(arrays["scores"], arrays["shares"], data["rows"], data["source"])
+
+
+def check_alpha(alpha: float, smallest: float) -> float:
+    """Return alpha, or refuse it.
+
+    Raises:
+        OptionError: It is not a number between 0 and 1, or smaller than the held-out rows allow.
+    """
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
+        raise OptionError(f"alpha is {alpha!r}.", "Give a share between 0 and 1, such as 0.1.")
+    if alpha < smallest:
+        raise OptionError(
+            f"alpha is {alpha:g}, and the held-out rows of this model promise {smallest:.2g} at best.",
+            "Give a larger one, or fit on more rows.",
+        )
+    return float(alpha)

@@ -1,0 +1,437 @@
+"""How a good model is made without being told: which network, which trees, which settings.
+
+`choose` decides what a fit needs before its rows are divided, `settings_for` and `network_for`
+decide by the training rows, `finish` turns a training that has ended into the model that ships:
+boosted trees beside the network, the weights of the two, calibrated probabilities, conformal
+scores. All numbers here were chosen by measurement (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import torch
+from torch import nn
+
+from sightline.build.ensemble import Ensemble
+from sightline.build.networks import NetworkMaker, make_network
+from sightline.build.trees import FittedTrees, fit_trees
+from sightline.contracts import Batch, Spec
+from sightline.errors import OptionError, did_you_mean
+from sightline.load.batches import each
+from sightline.load.split import Splits, split
+from sightline.load.table import Table
+from sightline.predict.calibration import Blend
+from sightline.predict.conformal import Conformal
+from sightline.predict.model import Model, log_probabilities
+from sightline.predict.path import evaluating
+from sightline.predict.threshold import THRESHOLDS, Threshold, find_threshold
+from sightline.prepare.prepared import Prepared, prepare
+from sightline.train.evaluation import evaluate_folds
+from sightline.train.settings import Settings
+from sightline.train.training import Training
+
+Quality = Literal["fast", "default", "best"]
+QUALITIES: tuple[str, ...] = get_args(Quality)
+
+FOLDS = {"fast": 3, "default": 5, "best": 10}
+MEMBERS = {"fast": 6, "default": 10, "best": 20}
+EPOCHS = {"fast": 8, "default": 60, "best": 80}
+ROWS_A_FOLD = 3
+"""Tables of fewer rows than this times the folds get fewer folds."""
+BINNED_ROWS = 1_200
+"""From so many training rows on, numbers are looked up by their bin as well."""
+MOST_CLASSES = 50
+"""With more classes, boosted trees, one a class and round, cost more than they give."""
+SMALL = 2_000
+"""Below so many training rows trees are small."""
+LEAST_APART = 20
+"""So few validation rows are not halved for calibration."""
+TREES_SHARE = 0.3
+"""Of a time limit, for the trees; the network has the rest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a fit does besides training one network.
+
+    Attributes:
+        quality: "fast", "default" or "best"; None where the network is one of your own.
+        folds: How many; 0 takes validation rows instead.
+        trees: Whether boosted trees predict beside the network.
+        calibrate: Whether probabilities are calibrated on rows that were not learned from.
+        threshold: What the decision threshold of a binary target is chosen by, or the threshold.
+
+    Example:
+        >>> from sightline.recipe import Recipe
+        >>> Recipe.choose().folds, Recipe.choose(quality="fast").folds
+        (5, 3)
+    """
+
+    quality: Quality | None = "default"
+    folds: int = 0
+    trees: bool = False
+    calibrate: bool = False
+    threshold: str | float | None = None
+
+    @classmethod
+    def choose(
+        cls,
+        *,
+        quality: str | None = None,
+        network: Any = None,
+        trees: bool | None = None,
+        calibrate: bool | None = None,
+        threshold: str | float | None = None,
+        valid: Any = None,
+        time: str | None = None,
+    ) -> Self:
+        """Decide what does not depend on the table.
+
+        A network of your own trains as it is, on training rows, stopped by validation rows; trees
+        and calibration are there when asked for. Without one, there are folds unless validation
+        rows are asked for or time divides the rows.
+
+        Raises:
+            OptionError: A value that makes no sense, or two that contradict each other.
+        """
+        if quality is not None and quality not in QUALITIES:
+            raise OptionError(
+                f"quality is {quality!r}.", did_you_mean(str(quality), QUALITIES, "qualities")
+            )
+        for name, value in (("trees", trees), ("calibrate", calibrate)):
+            if value is not None and not isinstance(value, bool):
+                raise OptionError(f"{name} is {value!r}.", "Give True or False.")
+        if network is not None and quality is not None:
+            raise OptionError(
+                f"quality={quality!r} chooses the network, and a network is given as well.",
+                "Leave one of the two out.",
+            )
+        if calibrate is False and (trees or (trees is None and network is None)):
+            raise OptionError(
+                "The weights of network and trees are found by calibration.",
+                "Leave calibrate=False out, or give trees=False (--no-trees) as well.",
+            )
+        if threshold is not None and not isinstance(threshold, int | float) and threshold not in THRESHOLDS:  # fmt: skip
+            raise OptionError(
+                f"threshold is {threshold!r}.",
+                did_you_mean(str(threshold), THRESHOLDS, "ways to choose a threshold"),
+            )
+        own = network is not None
+        settled: Any = None if own else quality or "default"
+        folds = 0 if own or valid is not None or time is not None else FOLDS[settled]
+        return cls(
+            quality=settled,
+            folds=folds,
+            trees=not own if trees is None else trees,
+            calibrate=(not own or bool(trees) or threshold is not None) if calibrate is None else calibrate,
+            threshold=threshold,
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def divide(
+    table: Table, target: str, recipe: Recipe, *, valid: Any = None, test: Any = 0.1, **how: Any
+) -> Splits:
+    """Divide a table as a recipe needs it: into folds, or with validation rows.
+
+    Args:
+        table: From `sightline.read`.
+        target: The column to predict.
+        recipe: Says how many folds; a table of few rows (or groups) gets fewer.
+        valid, test, how: As in `sightline.split`; `valid` None is 0 with folds and 0.1 without.
+    """
+    if not recipe.folds:
+        return split(table, target, valid=0.1 if valid is None else valid, test=test, **how)
+    splits = split(table, target, valid=0, test=test, **how)
+    most = len(splits.train)
+    if group := how.get("group"):
+        most = len(np.unique(table.row_hashes([group])[splits.train])) * ROWS_A_FOLD
+    folds = max(min(recipe.folds, most // ROWS_A_FOLD), 2)
+    return split(table, target, valid=0, test=test, **how, folds=folds)
+
+
+def network_for(recipe: Recipe, rows: int, spec: Spec) -> Ensemble:
+    """Build the network of a quality for a table of so many training rows.
+
+    One or two outputs get narrow members, because boosted trees are fast there and we shall not
+    predict slower than three times their time; more classes get wide ones, as trees cost one a class.
+    """
+    quality = recipe.quality or "default"
+    if spec.outputs > 2:
+        hidden = [96] if quality == "fast" else [128, 128, 128]
+    else:
+        hidden = {"fast": [64], "default": [64, 64], "best": [128, 128]}[quality]
+    return Ensemble(
+        spec, members=MEMBERS[quality], hidden=hidden, dropout=0.1, bins=rows >= BINNED_ROWS
+    )
+
+
+def settings_for(recipe: Recipe, rows: int) -> dict[str, Any]:
+    """Return the settings of a quality for so many training rows, as `sl.Training` takes them."""
+    if recipe.quality is None:
+        return {}
+    quality = recipe.quality
+    return {
+        "epochs": EPOCHS[quality] if rows < 100_000 else EPOCHS[quality] // 2,
+        "learning_rate": 2e-3,
+        "weight_decay": 1e-3,
+        "schedule": "cosine" if quality == "fast" else "plateau",
+        "patience": 3 if rows < 20_000 else 2 if rows < 100_000 else 1,
+    }
+
+
+def trees_for(recipe: Recipe, rows: int) -> dict[str, Any]:
+    """Return how boosted trees of a quality are grown on so many training rows."""
+    small = rows < SMALL
+    quality = recipe.quality or "default"
+    return {
+        "learning_rate": {"fast": 0.2, "default": 0.1, "best": 0.05}[quality],
+        "iterations": {"fast": 60, "default": 200, "best": 600}[quality],
+        "leaves": 8 if small else 31,
+        "min_rows": 10 if small else 20,
+    }
+
+
+def make_settings(
+    recipe: Recipe, given: Mapping[str, Any], rows: int, outputs: int, seed: int
+) -> Settings:
+    """Return the settings of a fit: the recipe's, then what was given.
+
+    Raises:
+        OptionError: A name that is no setting, or a value that makes no sense.
+    """
+    settings = {**settings_for(recipe, rows), **given, "seed": seed}
+    limit = settings.get("time_limit")
+    if recipe.trees and limit is not None and outputs <= MOST_CLASSES:
+        settings["time_limit"] = limit * (1 - TREES_SHARE)
+    return Settings.of(settings)
+
+
+def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | None]:
+    """Keep every other validation row for calibration, so that stopping never sees it.
+
+    Returns:
+        The preparation with the rows that stopping sees, and the rows that are set apart; None
+        with folds, where nothing is calibrated, or where there are few validation rows.
+    """
+    valid = prepared.valid
+    if prepared.splits.folds is not None or not recipe.calibrate or len(valid.row) < LEAST_APART:
+        return prepared, None
+    # In an order that has nothing to do with the file's, and always the same one.
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(valid.row)))
+    first, second = order[::2].sort().values, order[1::2].sort().values
+    kept = each(valid, lambda x: x[first])
+    return replace(prepared, valid=kept), each(valid, lambda x: x[second])
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A model, and how it came about beyond its training.
+
+    Attributes:
+        model: What ships.
+        trees: The body of the record "train/trees", or None.
+        held_out: What was calibrated on: `source` in words, `rows`, or None.
+        out_of_fold: Each training row's probabilities [N, K] or numbers [N, 1], of parts that did
+            not learn from it; None without folds.
+    """
+
+    model: Model
+    trees: dict[str, Any] | None = None
+    held_out: dict[str, Any] | None = None
+    out_of_fold: np.ndarray | None = None
+
+
+def finish(
+    training: Training, recipe: Recipe, apart: Batch | None, limit: float | None = None
+) -> Finished:
+    """Make the model that ships out of a training that has ended.
+
+    Args:
+        training: Whose best weights are taken.
+        recipe: What else belongs to the model.
+        apart: The rows that `set_apart` set apart.
+        limit: Seconds for the trees; None for as long as it takes.
+
+    Raises:
+        NetworkError: The loss with the best weights is not a finite number.
+    """
+    model = training.model()
+    prepared, task, folds = training.prepared, training.task, training.prepared.splits.folds
+    if folds is None and apart is None:
+        return Finished(model)
+    fitted = None
+    if recipe.trees and prepared.spec.outputs <= MOST_CLASSES:
+        fitted = _grow(training, recipe, limit)
+        model.trees = fitted.trees
+    if folds is not None:
+        rows = prepared.train
+        _, _, values = evaluate_folds(model.network, task, rows, torch.from_numpy(folds))
+        parts = {"network": log_probabilities(values) if task.classification else values}
+        if fitted is not None:
+            margins = torch.from_numpy(fitted.held_out)
+            parts["trees"] = margins if task.classification else task.head(margins)
+        source = f"out-of-fold predictions of {len(rows.row):,} training rows"
+    else:
+        assert apart is not None
+        rows = apart
+        with evaluating(model.network):
+            parts = model.parts(rows.numeric, rows.categorical)
+        source = f"{len(rows.row):,} validation rows that stopping never saw"
+    told = {name: value.numpy().astype(np.float64) for name, value in parts.items()}
+    truth = rows.target.numpy()
+    weight = None if rows.weight is None else rows.weight.numpy().astype(np.float64)
+    if task.classification:
+        model.blend = Blend.fit(told, truth, weight)
+        values_NK: np.ndarray = model.blend.combine(told)["probabilities"]
+        model.conformal = Conformal.fit_classes(values_NK, truth, weight, source=source)
+        model.threshold = _threshold(model, recipe, values_NK, truth, weight)
+    else:
+        flat = {name: value[:, 0] for name, value in told.items()}
+        model.blend = Blend.fit_values(flat, truth, weight)
+        values_N = sum(model.blend.weights[name] * value for name, value in flat.items())
+        assert isinstance(values_N, np.ndarray)
+        model.conformal = Conformal.fit_numbers(values_N, truth, weight, source=source)
+        values_NK = values_N[:, None]
+    said = None if fitted is None else _said_of(fitted, training, recipe)
+    about = {"source": source, "rows": len(truth)}
+    return Finished(model, said, about, None if folds is None else values_NK)
+
+
+def _grow(training: Training, recipe: Recipe, limit: float | None) -> FittedTrees:
+    """Grow boosted trees on the rows that the network learned from."""
+    prepared, task = training.prepared, training.task
+    rows, folds = prepared.train, prepared.splits.folds
+    if folds is None:  # all learn from the training rows; the validation rows say how long
+        joined = [
+            None if a is None or b is None else torch.cat([a, b])
+            for a, b in zip(rows, prepared.valid, strict=True)
+        ]
+        folds = np.repeat([-1, 0], [len(rows.row), len(prepared.valid.row)])
+        rows = Batch(*joined)  # type: ignore[arg-type]
+    target = rows.target if task.classification else task.scaled(rows.target)
+    return fit_trees(
+        rows.numeric.numpy(), rows.categorical.numpy(), target.numpy(), folds,
+        classification=task.classification, outputs=prepared.spec.outputs,
+        weight_N=None if rows.weight is None else rows.weight.numpy(), seed=training.settings.seed,
+        time_limit=limit, **trees_for(recipe, len(rows.row)),
+    )  # fmt: skip
+
+
+def _said_of(fitted: FittedTrees, training: Training, recipe: Recipe) -> dict[str, Any]:
+    spec = training.prepared.spec
+    names = [*(f.column for f in spec.numeric), *(f.column for f in spec.categorical)]
+    network = training.history[training.best_epoch].valid_loss
+    found = fitted.trees.describe(names)
+    held_out = min((loss for _, loss in fitted.history), default=None)
+    said = f"{found['trees']:,} boosted trees in {found['ensembles']} ensembles, {fitted.iterations} rounds each"
+    if held_out is not None and network is not None:
+        said += f": held-out loss {held_out:.4g}, the network's {network:.4g}"
+    return {
+        **found, "iterations": fitted.iterations, "seconds": fitted.seconds,
+        "learning_rate": trees_for(recipe, len(training.prepared.train.row))["learning_rate"],
+        "history": [list(pair) for pair in fitted.history], "held_out_loss": held_out,
+        "network_held_out_loss": network, "said": said,
+    }  # fmt: skip
+
+
+def _threshold(
+    model: Model,
+    recipe: Recipe,
+    values_NK: np.ndarray,
+    truth: np.ndarray,
+    weight: np.ndarray | None,
+) -> Threshold | None:
+    if recipe.threshold is None:
+        return None
+    target = model.spec.target
+    if target.positive is None:
+        raise OptionError(
+            f"The target {target.name!r} has {len(target.classes)} classes: a threshold is for two.",
+            "Leave threshold out.",
+        )
+    place = target.classes.index(target.positive)
+    return find_threshold(values_NK[:, place], truth == place, recipe.threshold, weight)
+
+
+def train_model(
+    table: Table,
+    target: str,
+    *,
+    task: Any = None,
+    weight: str | None = None,
+    quality: str | None = None,
+    network: nn.Module | NetworkMaker | str | None = None,
+    trees: bool | None = None,
+    calibrate: bool | None = None,
+    threshold: str | float | None = None,
+    valid: Any = None,
+    test: Any = 0,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[Model, Training]:
+    """Take a table to a model without a run folder and without words: the core of `sl.fit`.
+
+    Args:
+        table: From `sightline.read`.
+        target: The column to predict.
+        task, weight, valid, test: As in `sightline.split`.
+        quality, network, trees, calibrate, threshold: As in `sl.fit`.
+        seed: Decides everything that is drawn.
+        settings: Any setting of `sl.Training` by name; the recipe's where not given.
+
+    Returns:
+        The model, and its training.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.recipe import train_model
+        >>> table = sl.read("examples/penguins.csv")
+        >>> model, training = train_model(table, "species", quality="fast")
+        >>> model.evaluate("examples/penguins.csv")["accuracy"] > 0.9
+        True
+    """
+    given = dict(settings or {})
+    Settings.of({**given, "seed": seed})
+    recipe = Recipe.choose(
+        quality=quality, network=network, trees=trees, calibrate=calibrate, threshold=threshold,
+        valid=valid,
+    )  # fmt: skip
+    splits = divide(
+        table, target, recipe, valid=valid, test=test, task=task, weight=weight, seed=seed
+    )
+    prepared, apart = set_apart(prepare(splits), recipe)
+    asked = make_settings(recipe, given, len(splits.train), prepared.spec.outputs, seed)
+    training = make_training(network, prepared, asked, recipe)
+    for _ in training.steps():
+        pass
+    return finish(training, recipe, apart, trees_limit(recipe, given)).model, training
+
+
+def trees_limit(recipe: Recipe, given: Mapping[str, Any]) -> float | None:
+    """Return the seconds that trees may take, of the time limit that was given."""
+    limit = given.get("time_limit")
+    return None if limit is None else TREES_SHARE * limit
+
+
+def make_training(
+    network: nn.Module | NetworkMaker | str | None,
+    prepared: Prepared,
+    settings: Settings,
+    recipe: Recipe,
+) -> Training:
+    """Build the network, its first weights drawn from the seed, and its training."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        if network is None:
+            made: nn.Module = network_for(recipe, len(prepared.train.row), prepared.spec)
+        else:
+            made = make_network(network, prepared.spec)
+        return Training(made, prepared, **settings.options())

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sightline.errors import OptionError
+from sightline.predict.conformal import MOST_SCORES, Conformal
+
+
+def classes(rows, seed, sharpness=1.0):
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(rows, 4)) * 2
+    true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = (random.random((rows, 1)) > true.cumsum(axis=1)).sum(axis=1).clip(max=3)
+    odds = np.exp(logits * sharpness)
+    return odds / odds.sum(axis=1, keepdims=True), truth
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 3.0])  # true probabilities, and far too sure ones
+@pytest.mark.parametrize("rows", [60, 600])
+def test_sets_hold_the_truth_as_often_as_they_promise(rows, sharpness):
+    covered = []
+    for seed in range(60):
+        values, truth = classes(rows + 500, seed, sharpness)
+        conformal = Conformal.fit_classes(values[:rows], truth[:rows], source="some")
+        sets = conformal.sets(values[rows:], 0.1)
+        covered.append(sets[np.arange(500), truth[rows:]].mean())
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.015)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_promise():
+    covered, random = [], np.random.default_rng(0)
+    for _ in range(60):
+        values = random.normal(size=900)
+        truth = values + random.exponential(size=900)  # on one side
+        conformal = Conformal.fit_numbers(values[:400], truth[:400], source="some")
+        low, high = conformal.interval(values[400:], 0.1).T
+        covered.append(((low <= truth[400:]) & (truth[400:] <= high)).mean())
+        assert (low < high).all()
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.015)
+
+
+def test_a_model_that_is_nearly_always_right_has_empty_sets():
+    """Else they would hold the truth more often than they promise."""
+    random = np.random.default_rng(0)
+    sure = random.uniform(0.9, 1.0, 16_000)
+    values, truth = np.stack([sure, 1 - sure], axis=1), np.zeros(16_000, int)
+    conformal = Conformal.fit_classes(values[:8000], truth[:8000], source="some")
+    sets = conformal.sets(values[8000:], 0.1)
+    assert sets[:, 0].mean() == pytest.approx(0.9, abs=0.015)
+    assert not sets[:, 1].any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.02, 0.5), st.floats(0.02, 0.5))
+def test_a_smaller_alpha_holds_all_of_a_larger_ones(seed, first, second):
+    values, truth = classes(200, seed)
+    low, high = sorted((first, second))
+    conformal = Conformal.fit_classes(values, truth, source="all")
+    assert (conformal.sets(values, low) >= conformal.sets(values, high)).all()
+    numbers = Conformal.fit_numbers(values[:, 0], values[:, 1], source="all")
+    wide, narrow = numbers.interval(values[:, 0], low), numbers.interval(values[:, 0], high)
+    assert (wide[:, 0] <= narrow[:, 0] + 1e-12).all()
+    assert (wide[:, 1] >= narrow[:, 1] - 1e-12).all()
+
+
+def test_equal_scores():
+    values = np.tile([[0.7, 0.3]], (100, 1))
+    conformal = Conformal.fit_classes(values, np.zeros(100, int), source="all")
+    assert conformal.sets(values, 0.1)[:, 0].all()
+
+
+def test_many_rows_are_kept_as_quantiles():
+    values, truth = classes(50_000, 0)
+    conformal = Conformal.fit_classes(values, truth, source="all")
+    assert len(conformal.scores) == MOST_SCORES
+    assert conformal.rows == 50_000
+    few = classes(20_000, 1)
+    assert conformal.coverage(*few, 0.1)["coverage"] == pytest.approx(0.9, abs=0.01)
+
+
+def test_weights():
+    values, truth = classes(400, 0)
+    weight = (np.arange(400) < 200).astype(float)
+    first = Conformal.fit_classes(values, truth, weight, source="all")
+    second = Conformal.fit_classes(values[:200], truth[:200], source="all")
+    assert first.rows == 200
+    assert (first.sets(values, 0.1) == second.sets(values, 0.1)).all()
+    heavy = Conformal.fit_numbers(np.zeros(10), np.arange(10.0), np.arange(10) + 1.0, source="all")
+    assert heavy._quantile(0.5) > 5  # the large ones weigh more
+
+
+def test_what_it_says():
+    values, truth = classes(500, 0)
+    said = Conformal.fit_classes(values, truth, source="all").coverage(values, truth, 0.1)
+    assert sum(said["sizes"]) == said["rows"] == 500
+    assert said["mean_size"] == pytest.approx(np.arange(5) @ said["sizes"] / 500)
+    assert "90 % sets hold the true class in 9" in said["said"]
+    numbers = Conformal.fit_numbers(np.zeros(500), np.arange(500.0), source="all")
+    said = numbers.coverage(np.zeros((500, 1)), np.arange(500.0), 0.2)
+    assert said["mean_width"] == said["median_width"] > 300
+
+
+def test_json():
+    values, truth = classes(50, 0)
+    first = Conformal.fit_classes(values, truth, source="all")
+    again = Conformal.from_json(first.to_json(), first.arrays())
+    assert (again.sets(values, 0.2) == first.sets(values, 0.2)).all()
+    assert again.source == "all"
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -0.1, "0.1", True, float("nan")])
+def test_an_alpha_that_makes_no_sense(alpha):
+    values, truth = classes(50, 0)
+    with pytest.raises(OptionError, match="alpha is"):
+        Conformal.fit_classes(values, truth, source="all").sets(values, alpha)
+
+
+def test_too_few_rows_for_an_alpha():
+    values, truth = classes(8, 0)
+    with pytest.raises(OptionError, match=r"promise 0\.11 at best"):
+        Conformal.fit_classes(values, truth, source="all").sets(values, 0.1)
+    with pytest.raises(OptionError, match="at best"):
+        Conformal.fit_numbers(values[:, 0], values[:, 1], source="all").interval(values[:, 0], 0.2)

@@ -1,0 +1,270 @@
+"""How a model is made without being told, and that its parts add up to what ships."""
+
+import numpy as np
+import pytest
+import torch
+
+import sightline as sl
+from sightline.errors import OptionError
+from sightline.recipe import (
+    QUALITIES,
+    Recipe,
+    divide,
+    make_settings,
+    network_for,
+    set_apart,
+    settings_for,
+    train_model,
+    trees_for,
+)
+
+
+def rows(count=240, kind="three", seed=0):
+    random = np.random.default_rng(seed)
+    x, c = random.normal(size=count), random.integers(0, 4, count)
+    score = x + (c == 2) + random.normal(size=count) * 0.5
+    y = {"two": np.where(score > 0.8, "yes", "no").tolist(), "number": (score * 1000).tolist(),
+         "three": np.array(["a", "b", "c"])[np.digitize(score, [0, 1])].tolist()}[kind]  # fmt: skip
+    return {"x": x.tolist(), "c": [f"c{one}" for one in c], "y": y}
+
+
+KINDS = {"x": "numeric", "c": "categorical"}
+
+
+def made(kind="three", count=240, **options):
+    data = rows(count, kind)
+    options = {"quality": None if "network" in options else "fast", **options}
+    model, training = train_model(sl.read(data, kinds=KINDS), "y", **options)
+    return model, training, data
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {kind: made(kind) for kind in ("two", "three", "number")}
+
+
+# ------------------------------------------------------------- what ships
+
+
+@pytest.mark.parametrize("kind", ["two", "three"])
+def test_the_parts_shown_add_up_to_the_probabilities_shipped(models, kind):
+    model, _, data = models[kind]
+    table = model.read(data)
+    shipped = model.predict_proba(data)
+    for row in (0, 17, 100):
+        one = model.explain_rows(table, [row])[0]
+        assert [part["name"] for part in one.parts] == ["network", "trees"]
+        logits = np.sum([part["share"] for part in one.parts], axis=0)
+        np.testing.assert_allclose(logits, one.logits, rtol=1e-6)
+        odds = np.exp(logits - logits.max())
+        np.testing.assert_allclose(odds / odds.sum(), shipped[row], atol=1e-6)
+        np.testing.assert_allclose(one.probabilities, shipped[row], atol=1e-6)
+        for part in one.parts:
+            log = np.log(part["values"])
+            np.testing.assert_allclose(part["share"], part["weight"] * log, rtol=1e-4, atol=1e-5)
+        softer = np.exp(logits * one.temperature)
+        np.testing.assert_allclose(one.uncalibrated, softer / softer.sum(), rtol=1e-6)
+        assert one.temperature == pytest.approx(1 / sum(part["weight"] for part in one.parts))
+        members = np.array(one.members["values"])
+        assert members.shape == (6, len(model.classes))
+        np.testing.assert_allclose(members.mean(axis=0), one.parts[0]["values"], atol=1e-6)
+        np.testing.assert_allclose(members.std(axis=0), one.members["spread"], atol=1e-6)
+
+
+def test_the_parts_of_a_number_add_up(models):
+    model, _, data = models["number"]
+    one = model.explain_rows(model.read(data), [5])[0]
+    total = sum(part["share"][0] for part in one.parts)
+    assert total == pytest.approx(one.prediction, rel=1e-6)
+    assert total == pytest.approx(model.predict(data)[5], rel=1e-6)
+    assert sum(part["weight"] for part in one.parts) == pytest.approx(1)
+    assert one.temperature is None
+    assert one.uncalibrated is None
+
+
+@pytest.mark.parametrize("kind", ["two", "three", "number"])
+def test_a_saved_model_predicts_the_same_bits(models, kind, tmp_path):
+    model, _, data = models[kind]
+    model.save(tmp_path / "m.sightline")
+    again = sl.Model.load(tmp_path / "m.sightline")
+    assert again.predictions(data).values.tobytes() == model.predictions(data).values.tobytes()
+    if kind == "number":
+        assert (again.predict_interval(data, 0.2) == model.predict_interval(data, 0.2)).all()
+    else:
+        assert (again.predict_set(data, 0.2) == model.predict_set(data, 0.2)).all()
+    row = {name: values[3] for name, values in data.items()}
+    assert again.explain(row) == model.explain(row)
+
+
+@pytest.mark.parametrize("kind", ["two", "three", "number"])
+def test_the_same_seed_makes_the_same_model(models, kind):
+    first, _, data = models[kind]
+    second, *_ = made(kind)
+    assert second.predictions(data).values.tobytes() == first.predictions(data).values.tobytes()
+    other, *_ = made(kind, seed=1)
+    assert other.predictions(data).values.tobytes() != first.predictions(data).values.tobytes()
+
+
+def test_bad_rows_have_neither_set_nor_interval(models):
+    for kind, what in (("three", "predict_set"), ("number", "predict_interval")):
+        model = models[kind][0]
+        found = getattr(model, what)({"x": ["1.0", "huh?"], "c": ["c1", "c1"]})
+        assert not found[1].any() or np.isnan(found[1]).all()
+        assert np.isfinite(found[0]).all()
+
+
+def test_sets_are_of_classes_and_intervals_of_numbers(models):
+    with pytest.raises(OptionError, match=r"predict_interval\(\)"):
+        models["number"][0].predict_set(models["number"][2])
+    with pytest.raises(OptionError, match=r"predict_set\(\)"):
+        models["two"][0].predict_interval(models["two"][2])
+
+
+def test_a_network_alone_has_no_sets():
+    model, _, data = made(network=sl.MLP, settings={"epochs": 2})
+    assert (model.trees, model.blend, model.conformal) == (None, None, None)
+    with pytest.raises(OptionError, match="calibrate=True"):
+        model.predict_set(data)
+
+
+def test_a_network_of_your_own_may_be_calibrated():
+    model, _, data = made(network=sl.MLP, calibrate=True, count=600, settings={"epochs": 5})
+    assert set(model.blend.weights) == {"network"}
+    assert "30 validation rows that stopping never saw" in model.conformal.source
+    assert model.predict_set(data).any()
+    both, *_ = made(network=sl.MLP, trees=True, count=600, settings={"epochs": 5})
+    assert set(both.blend.weights) == {"network", "trees"}
+
+
+def test_the_network_alone_is_one_option_away():
+    model, _, data = made(trees=False)
+    assert model.trees is None
+    assert set(model.blend.weights) == {"network"}
+    assert [part["name"] for part in model.explain({n: v[0] for n, v in data.items()}).parts] == [
+        "network"
+    ]
+
+
+def test_a_threshold_decides():
+    data = rows(600, "two")
+    plain, *_ = made("two", 600)
+    tuned, *_ = made("two", 600, threshold=0.9)
+    assert (tuned.predict_proba(data) == plain.predict_proba(data)).all()
+    labels = np.where(tuned.predict_proba(data)[:, 1] >= 0.9, "yes", "no")
+    assert (tuned.predict(data) == labels).all()
+    assert made("two", 600, threshold="f1")[0].threshold.by == "f1"
+    with pytest.raises(OptionError, match="has 3 classes: a threshold is for two"):
+        made("three", threshold="f1")
+
+
+def test_held_out_rows_are_those_of_the_folds(models):
+    model, training, _ = models["three"]
+    assert training.prepared.splits.fold_count == 3
+    assert model.conformal.rows == 240
+    assert "out-of-fold predictions of 240 training rows" in model.conformal.source
+
+
+# ------------------------------------------------------------- choosing
+
+
+def test_what_is_chosen_without_being_told():
+    assert Recipe.choose() == Recipe(quality="default", folds=5, trees=True, calibrate=True)
+    assert Recipe.choose(network=sl.MLP) == Recipe(quality=None)
+    assert Recipe.choose(valid=0.2).folds == 0
+    assert Recipe.choose(time="day").folds == 0
+    assert Recipe.choose(quality="best").folds == 10
+    assert Recipe.choose(trees=False).calibrate
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"quality": "better"}, "Did you mean 'best'"), ({"trees": 1}, "trees is 1"),
+     ({"calibrate": "yes"}, "calibrate is 'yes'"), ({"threshold": "f3"}, "threshold is 'f3'"),
+     ({"quality": "fast", "network": sl.MLP}, "a network is given as well"),
+     ({"calibrate": False}, "trees=False")],
+)  # fmt: skip
+def test_what_contradicts_itself(options, message):
+    with pytest.raises(OptionError, match=message):
+        Recipe.choose(**options)
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+@pytest.mark.parametrize("count", [10, 1_000, 50_000, 1_000_000])
+def test_every_quality_has_settings_for_every_size(quality, count):
+    recipe = Recipe.choose(quality=quality)
+    make_settings(recipe, {}, count, 2, 0)
+    assert trees_for(recipe, count)["iterations"] > 0
+    assert settings_for(recipe, count)["epochs"] >= 1
+
+
+def test_given_settings_win():
+    settings = make_settings(Recipe.choose(), {"epochs": 7, "learning_rate": 0.5}, 100, 2, 3)
+    assert (settings.epochs, settings.learning_rate, settings.seed) == (7, 0.5, 3)
+
+
+def test_trees_get_a_share_of_a_time_limit():
+    assert make_settings(Recipe.choose(), {"time_limit": 10.0}, 100, 2, 0).time_limit == 7.0
+    assert (
+        make_settings(Recipe.choose(trees=False), {"time_limit": 10.0}, 100, 2, 0).time_limit
+        == 10.0
+    )
+
+
+def test_few_rows_get_fewer_folds():
+    table = sl.read(rows(9, "two"), kinds=KINDS)
+    assert divide(table, "y", Recipe.choose(), test=0).fold_count == 3
+    assert divide(table, "y", Recipe.choose(valid=0.3), valid=0.3, test=0).folds is None
+
+
+def test_more_classes_get_wider_members(species):
+    quality = Recipe.choose()
+    assert network_for(quality, 100, species.spec).widths == [128, 128, 128]
+    assert network_for(quality, 100, species.spec).bins is None
+    assert network_for(quality, 5000, species.spec).bins is not None
+
+
+def test_rows_set_apart_are_no_others(penguins):
+    splits = sl.split(sl.read(penguins), target="species", valid=80)
+    prepared = sl.prepare(splits)
+    kept, apart = set_apart(prepared, Recipe(quality=None, calibrate=True))
+    assert (len(kept.valid.row), len(apart.row)) == (40, 40)
+    together = torch.cat([kept.valid.row, apart.row]).sort().values
+    assert torch.equal(together, prepared.valid.row)
+    assert set_apart(prepared, Recipe(quality=None)) == (prepared, None)
+    few = sl.prepare(sl.split(sl.read(penguins), target="species", valid=19))
+    assert set_apart(few, Recipe(quality=None, calibrate=True))[1] is None
+
+
+# ------------------------------------------------------------- whole fits
+
+
+@pytest.mark.parametrize("options", [{}, {"valid": 60}, {"test": 0}, {"group": "g"}])
+def test_a_fit_tells_how_far_it_can_be_trusted(tmp_path, options):
+    data = {**rows(300, "two"), "g": [f"g{i % 30}" for i in range(300)]}
+    kinds = {**KINDS, "g": "categorical"}
+    run = sl.fit(
+        data, "y", kinds=kinds, quality="fast", epochs=2, run=tmp_path / "r", quiet=True,
+        report=False, threshold="f1", **options,
+    )  # fmt: skip
+    folds = "valid" not in options
+    said = run.find("predict", "calibration")[0].body
+    assert said["source"].startswith("out-of-fold" if folds else "30 validation rows")
+    assert {"before", "after", "perfect_ece", "temperature"} <= set(said)
+    assert run.find("predict", "sets")[0].body["alpha"] == 0.1
+    assert run.find("predict", "threshold")[0].body["by"] == "f1"
+    assert run.find("train", "trees")[0].body["ensembles"] == (3 if folds else 1)
+    part = run.metrics["part"]
+    assert part == ("out-of-fold" if options.get("test") == 0 else "test")
+    assert len(run.find("predict", "baselines")) == (part == "test")
+
+
+def test_without_baselines(tmp_path):
+    run = sl.fit(rows(), "y", kinds=KINDS, quality="fast", epochs=1, run=tmp_path / "r", quiet=True,
+                 report=False, baselines=False)  # fmt: skip
+    assert not run.find("predict", "baselines")
+
+
+def test_a_time_limit_is_kept_to(tmp_path):
+    run = sl.fit(rows(2000), "y", kinds=KINDS, time_limit=1.0, epochs=100_000, patience=None,
+                 run=tmp_path / "r", quiet=True, report=False, baselines=False)  # fmt: skip
+    assert "time limit" in run.find("train", "end")[0].body["stopped"]
