@@ -1,0 +1,328 @@
+"""One fit of one model in a process of its own: its score, seconds and memory.
+
+    python -m benchmarks.peers '{"model": "lightgbm", "path": "adult.csv.gz", ...}'
+
+`benchmarks.quality` starts one of these for each fit. The last line printed is the outcome, JSON;
+a fit over the limit ends by SIGALRM, which also stops a loop in C. Every model has its defaults,
+the same rows, the same kinds of columns and the same number of threads. What a model cannot take is
+prepared in the usual way, and that counts as its time:
+
+- trees: categories of the training rows; a value they do not have is missing. Above 255 categories
+  scikit-learn's take their numbers.
+- CatBoost: texts; an empty cell is a text too.
+- RealMLP, TabM: the median for a missing number, and a flag; a missing category is a category.
+- scikit-learn's MLP: the same, standardised, one-hot; a regression's target standardised too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+MOST_CLASSES = 20  # more different integers than this in a target are a regression
+BINS = 15
+View = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+class Rows(NamedTuple):
+    """One split of one table. `classes` is None for a regression, else y holds their numbers."""
+
+    X_train: pd.DataFrame
+    y_train: np.ndarray
+    X_test: pd.DataFrame
+    y_test: np.ndarray
+    categories: list[str]
+    classes: list[str] | None
+
+
+def read(path: str, target: str | None, categories: list[str], seed: int) -> Rows:
+    """Read a CSV file; the same kinds and the same 80/20 split for everybody.
+
+    A column is numbers if every cell is one or empty, and it is not named in `categories`. So is
+    the target: numbers are a regression, but for few integers, and for what `categories` names.
+    """
+    from sklearn.model_selection import train_test_split
+
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+    target = target or str(frame.columns[-1])
+    if unknown := sorted({target, *categories} - {*frame.columns}):
+        raise ValueError(f"{path} has no column {', '.join(unknown)}")
+    for name in frame.columns.difference(categories):
+        try:
+            frame[name] = pd.to_numeric(frame[name]).astype("float64")
+        except ValueError:
+            categories = categories if name == target else [*categories, name]
+    frame = frame[frame[target].notna()].reset_index(drop=True)
+    X, y = frame.drop(columns=target), frame[target]
+    numbers = pd.api.types.is_numeric_dtype(y)
+    if numbers and (y.nunique() > MOST_CLASSES or (y % 1 != 0).any()):
+        train, test = train_test_split(np.arange(len(y)), test_size=0.2, random_state=seed)
+        y_N, classes = y.to_numpy(), None
+    else:
+        names, y_N, counts = np.unique(y.astype(str), return_inverse=True, return_counts=True)
+        classes = names.tolist()
+        train, test = train_test_split(
+            np.arange(len(y)), test_size=0.2, random_state=seed,
+            stratify=y_N if counts.min() > 1 else None,
+        )  # fmt: skip
+        if lost := set(range(len(classes))) - set(y_N[train]):
+            rare = ", ".join(classes[k] for k in sorted(lost))
+            raise ValueError(f"with seed {seed} no training row is of class {rare}")
+    named = [name for name in X.columns if name in categories]
+    parts = (X.iloc[rows].reset_index(drop=True) for rows in (train, test))
+    X_train, X_test = parts
+    return Rows(X_train, y_N[train], X_test, y_N[test], named, classes)
+
+
+# ------------------------------------------------------------------- what each model is handed
+
+
+def raw(X: pd.DataFrame, categories: list[str]) -> View:
+    """Change nothing but say which columns are categories."""
+    return lambda frame: frame.astype(dict.fromkeys(categories, "category"))
+
+
+def coded(X: pd.DataFrame, categories: list[str], empty: bool = False) -> View:
+    """Make categories pandas' own, with those of the training rows (and the empty cell)."""
+    fill: Callable[[pd.Series], pd.Series] = (lambda x: x.fillna("")) if empty else (lambda x: x)
+    known = {name: pd.CategoricalDtype(sorted(fill(X[name]).dropna().unique())) for name in categories}  # fmt: skip
+    named = {name: f"x{j}" for j, name in enumerate(X.columns)}  # not all take any text as a name
+
+    def view(frame: pd.DataFrame) -> pd.DataFrame:
+        codes = {  # what training did not have becomes missing
+            name: pd.Categorical(fill(frame[name]), dtype=dtype) for name, dtype in known.items()
+        }
+        return frame.assign(**codes).rename(columns=named)
+
+    return view
+
+
+def few(X: pd.DataFrame, categories: list[str]) -> View:
+    """Like `coded`, with numbers for what has too many categories for scikit-learn's trees."""
+    known = coded(X, categories)
+    many = [name for name, x in known(X).items() if x.dtype == "category" and x.nunique() > 255]
+    return lambda frame: known(frame).apply(lambda x: x.cat.codes if x.name in many else x)
+
+
+def texts(X: pd.DataFrame, categories: list[str]) -> View:
+    """Make an empty cell a text like the others."""
+    return lambda frame: frame.fillna(dict.fromkeys(categories, ""))
+
+
+def filled(X: pd.DataFrame, categories: list[str]) -> View:
+    """Fill missing numbers by the median, and flag them."""
+    known = coded(X, categories, empty=True)
+    X = known(X)
+    medians = X.select_dtypes("number").median().fillna(0.0)
+    gaps = [name for name in medians.index if X[name].isna().any()]
+
+    def view(frame: pd.DataFrame) -> pd.DataFrame:
+        frame = known(frame)
+        flags = {f"{name}_missing": frame[name].isna().astype("float64") for name in gaps}
+        return frame.fillna(medians.to_dict()).assign(**flags)
+
+    return view
+
+
+class Peer(NamedTuple):
+    """A model: its distribution, what to import before the clock starts, its view, its maker."""
+
+    distribution: str
+    modules: tuple[str, ...]
+    view: Callable[[pd.DataFrame, list[str]], View]
+    make: Callable[..., Any]  # (classify, seed, threads, categories) -> an estimator
+
+
+def _named(module: str, stem: str, *, fixed: dict[str, Any] | None = None, **asked: str) -> Callable[..., Any]:  # fmt: skip
+    """Return a maker of the class `stem` + "Classifier" or "Regressor" in `module`.
+
+    `fixed` are its arguments; `asked` says which of them the seed, threads or categories go to.
+    """
+
+    def make(classify: bool, **given: Any) -> Any:
+        kind = getattr(importlib.import_module(module), stem + ("Classifier" if classify else "Regressor"))  # fmt: skip
+        return kind(**(fixed or {}), **{name: given[what] for name, what in asked.items()})
+
+    return make
+
+
+def _mlp(classify: bool, seed: int, **_: Any) -> Any:
+    from sklearn.compose import (
+        TransformedTargetRegressor,
+        make_column_selector,
+        make_column_transformer,
+    )
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    columns = make_column_transformer(
+        (StandardScaler(), make_column_selector(dtype_include="number")),
+        (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_include="category")),
+    )
+    if classify:
+        return make_pipeline(columns, MLPClassifier(random_state=seed))
+    network = MLPRegressor(random_state=seed)
+    return make_pipeline(columns, TransformedTargetRegressor(network, transformer=StandardScaler()))
+
+
+def _ours(**fixed: Any) -> Peer:
+    modules = ("torch", "pyarrow", "sklearn.ensemble", "sightline.estimators")
+    make = _named("sightline.estimators", "Sightline", fixed=fixed, random_state="seed")
+    return Peer("sightline", modules, raw, make)
+
+
+def _pytabkit(name: str, *modules: str) -> Peer:
+    cpu = {"device": "cpu"}
+    make = _named("pytabkit", name, fixed=cpu, random_state="seed", n_threads="threads")
+    return Peer("pytabkit", ("pytabkit", *modules), filled, make)
+
+
+PEERS = {
+    "ours": _ours(quality="default"),
+    "ours-fast": _ours(quality="fast"),
+    "ours-best": _ours(quality="best"),
+    "ours-network": _ours(quality="default", trees=False),
+    "lightgbm": Peer(
+        "lightgbm", ("lightgbm",), coded,
+        _named("lightgbm", "LGBM", fixed={"verbose": -1}, random_state="seed", n_jobs="threads"),
+    ),
+    "xgboost": Peer(
+        "xgboost", ("xgboost",), coded,
+        _named("xgboost", "XGB", fixed={"enable_categorical": True}, random_state="seed", n_jobs="threads"),
+    ),
+    "catboost": Peer(
+        "catboost", ("catboost",), texts,
+        _named("catboost", "CatBoost", fixed={"verbose": False, "allow_writing_files": False},
+               random_seed="seed", thread_count="threads", cat_features="categories"),
+    ),
+    "hgb": Peer(
+        "scikit-learn", ("sklearn.ensemble",), few,
+        _named("sklearn.ensemble", "HistGradientBoosting", random_state="seed"),
+    ),
+    "mlp": Peer("scikit-learn", ("sklearn.neural_network", "sklearn.compose"), filled, _mlp),
+    "realmlp-td-s": _pytabkit("RealMLP_TD_S_"),
+    "realmlp-td": _pytabkit("RealMLP_TD_"),
+    "tabm-d": _pytabkit("TabM_D_", "pytabkit.models.alg_interfaces.tabm_interface"),
+}  # fmt: skip
+
+
+# ---------------------------------------------------------------------------- what is measured
+
+
+def calibration_error(confidence_N: np.ndarray, right_N: np.ndarray) -> float:
+    """Return the expected calibration error of the top class, 15 equal bins (Guo et al. 2017)."""
+    bin_N = np.minimum((confidence_N * BINS).astype(int), BINS - 1)
+    return float(np.abs(np.bincount(bin_N, right_N - confidence_N, BINS)).sum() / len(right_N))
+
+
+def classification(probabilities_NK: np.ndarray, y_N: np.ndarray) -> dict[str, float]:
+    """Score probabilities; "ece_perfect" is what one in twenty perfectly calibrated models exceed."""
+    from sklearn.metrics import log_loss, roc_auc_score
+
+    K = probabilities_NK.shape[1]
+    confidence_N = probabilities_NK.max(1)
+    draw = np.random.default_rng(0)
+    by_luck = [calibration_error(confidence_N, draw.random(len(y_N)) < confidence_N) for _ in range(500)]  # fmt: skip
+    found = {
+        "score": log_loss(y_N, probabilities_NK, labels=np.arange(K)),
+        "accuracy": np.mean(probabilities_NK.argmax(1) == y_N),
+        "ece": calibration_error(confidence_N, probabilities_NK.argmax(1) == y_N),
+        "ece_perfect": np.quantile(by_luck, 0.95),
+    }
+    if K == 2:
+        found["roc_auc"] = roc_auc_score(y_N, probabilities_NK[:, 1])
+    return {name: float(value) for name, value in found.items()}
+
+
+def held(model: Any, X: pd.DataFrame, y_N: np.ndarray, classify: bool) -> dict[str, float]:
+    """Measure our 90 % sets or intervals: how many hold the truth, and how large they are."""
+    if classify:
+        set_NK = np.asarray(model.predict_set(X, alpha=0.1), dtype=bool)
+        inside_N, size_N = set_NK[np.arange(len(y_N)), y_N], set_NK.sum(1)
+    else:
+        low_N, high_N = np.asarray(model.predict_interval(X, alpha=0.1)).T
+        inside_N, size_N = (low_N <= y_N) & (y_N <= high_N), high_N - low_N
+    return {"coverage": float(inside_N.mean()), "mean_size": float(size_N.mean())}
+
+
+def peak() -> float:
+    """Return the most memory that this process has held, in MB."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def measure(
+    model: str, path: str, target: str | None, categories: list[str], seed: int,
+    threads: int, limit: int, predict_rows: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Fit once and say how it went."""
+    peer = PEERS[model]
+    for module in peer.modules:
+        importlib.import_module(module)
+    rows = read(path, target, categories, seed)
+    classify = rows.classes is not None
+    before = peak()
+    signal.alarm(limit)
+    began, worked = time.perf_counter(), time.process_time()
+    view = peer.view(rows.X_train, rows.categories)
+    made = peer.make(classify, seed=seed, threads=threads, categories=rows.categories)
+    made.fit(view(rows.X_train), rows.y_train)
+    fit_seconds, work_seconds = time.perf_counter() - began, time.process_time() - worked
+    signal.alarm(0)
+
+    def predict(X: pd.DataFrame) -> np.ndarray:
+        found = made.predict_proba(view(X)) if classify else made.predict(view(X))
+        found = np.asarray(found, dtype="float64")
+        if not np.isfinite(found).all():
+            raise ValueError("some predictions are not finite")
+        return found
+
+    fit_memory, found = peak(), predict(rows.X_test)
+    many = rows.X_test.iloc[np.resize(np.arange(len(rows.X_test)), predict_rows)]
+    many = many.reset_index(drop=True)
+    began = time.perf_counter()
+    view(many)
+    view_seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    predict(many)
+    predict_seconds = time.perf_counter() - began
+    if classify:
+        scores = classification(found / found.sum(1, keepdims=True), rows.y_test)
+    else:
+        error_N = found.reshape(-1) - rows.y_test
+        scores = {"score": float(np.sqrt(np.mean(error_N**2))), "mae": float(np.abs(error_N).mean())}  # fmt: skip
+    if peer.distribution == "sightline":
+        scores |= held(made, view(rows.X_test), rows.y_test, classify)
+    return {
+        "task": "classification" if classify else "regression",
+        "train_rows": len(rows.y_train), "test_rows": len(rows.y_test),
+        "version": version(peer.distribution), **scores,
+        "fit_seconds": round(fit_seconds, 3), "fit_cpu_seconds": round(work_seconds, 3),
+        "predict_seconds": round(predict_seconds, 3),
+        "view_seconds": round(view_seconds, 3),  # of it, to hand over columns as the model wants them
+        "memory_before_mb": before, "fit_memory_mb": fit_memory, "memory_mb": peak(),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure what the argument says; print the outcome as the last line."""
+    try:
+        print("\n" + json.dumps(measure(**json.loads(sys.argv[1]))))
+    except Exception as error:
+        print("\n" + json.dumps({"failed": f"{type(error).__name__}: {error}"}), flush=True)
+        raise
+
+
+if __name__ == "__main__":
+    main()
