@@ -195,9 +195,10 @@ class BatchSource(Protocol):
 class NumericFeature:
     """One column of the network's numeric input, and where its training values lie.
 
-    `edges` are 17 to 256 increasing numbers (fewer for a column of few values) that cut the training
-    values into bins of about equally many rows, the smallest and the largest value being the ends,
-    for networks that cut numbers into bins; empty for a flag.
+    `edges` are 17 increasing numbers that cut the training values into bins of about equally many
+    rows, the smallest and the largest value being the ends, for networks that cut numbers into bins;
+    empty for a flag. A `discrete` column has few different values for its rows, 255 at most, and its
+    edges give each of them a bin of its own.
 
     Example:
         >>> from sightline.contracts import NumericFeature
@@ -208,6 +209,7 @@ class NumericFeature:
     name: str
     column: str
     edges: tuple[float, ...] = ()
+    discrete: bool = False
 
 
 @dataclass(frozen=True)
@@ -296,7 +298,8 @@ class Spec:
         """Read what `to_json` wrote."""
         return cls(
             numeric=tuple(
-                NumericFeature(f["name"], f["column"], tuple(f["edges"])) for f in data["numeric"]
+                NumericFeature(f["name"], f["column"], tuple(f["edges"]), f.get("discrete", False))
+                for f in data["numeric"]
             ),
             categorical=tuple(CategoricalFeature(**f) for f in data["categorical"]),
             targets=tuple(

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sightline as sl
-from sightline.build.ensemble import Bins, Features, Members, Pieces
+from sightline.build.ensemble import Bins, Features, Members, Pieces, Waves
 from sightline.contracts import CategoricalFeature, NumericFeature, Spec, Target
 from sightline.errors import OptionError
 
 EDGES = ((0.0, 1.0, 2.0, 5.0), (), (-1.0, 1.0))
 
 
-def spec_of(edges=EDGES, cardinalities=(4, 3), classes=("a", "b", "c")):
+def spec_of(edges=EDGES, cardinalities=(4, 3), classes=("a", "b", "c"), discrete=(0, 2)):
     target = Target("y", "classification", classes) if classes else Target("y", "regression")
     return Spec(
-        tuple(NumericFeature(f"x{j}", f"x{j}", own) for j, own in enumerate(edges)),
+        tuple(NumericFeature(f"x{j}", f"x{j}", own, j in discrete) for j, own in enumerate(edges)),
         tuple(CategoricalFeature(f"c{j}", f"c{j}", n) for j, n in enumerate(cardinalities)),
         (target,),
     )
@@ -70,14 +70,45 @@ def test_columns_without_bins_are_left_out():
     assert list(Bins([()])(torch.zeros(2, 1)).shape) == [2, 0]
 
 
+def test_waves_are_each_members_own_units_on_cosines():
+    torch.manual_seed(0)
+    waves = Waves([2, 0], members=3, waves=4, units=5)
+    x = torch.randn(6, 3)
+    found = waves(x)
+    assert list(found.shape) == [3, 6, 10]
+    cosines = torch.cos(x[:, [2]] * waves.frequency + waves.phase)
+    units = torch.relu(
+        cosines @ waves.weight[0] + waves.bias[0]
+    )  # of all members, the first column
+    assert torch.allclose(found[1, :, :5], units[:, 5:10], atol=1e-6)
+    assert list(waves(x[:0]).shape) == [3, 0, 10]
+    assert {name for name, _ in waves.named_parameters()} == {"weight", "bias"}  # fixed frequencies
+
+
+def test_what_is_looked_up_has_no_waves():
+    spec = spec_of(discrete=(0,))
+    network = sl.Ensemble(spec, members=2, waves=4)
+    assert network.bins.sizes == [3]
+    assert network.waves.columns.tolist() == [2]
+    assert sl.Ensemble(spec, members=2, waves=4, bins=False).waves.columns.tolist() == [0, 2]
+    assert sl.Ensemble(spec, members=2).waves is None
+
+
+def test_a_wide_table_has_few_units_a_column_and_then_none():
+    wide = [spec_of(edges=((0.0, 1.0),) * n, cardinalities=(), discrete=()) for n in (32, 200)]
+    assert sl.Ensemble(wide[0], members=1, waves=4).waves.units == 8
+    assert sl.Ensemble(wide[1], members=1, waves=4).waves is None
+
+
+@pytest.mark.parametrize("waves", [0, 4])
 @pytest.mark.parametrize("bins", [True, False])
 @pytest.mark.parametrize(
     "spec",
     [spec_of(), spec_of(edges=()), spec_of(cardinalities=()), spec_of(classes=None),
-     spec_of(edges=((),), cardinalities=())],
+     spec_of(edges=((),), cardinalities=()), spec_of(discrete=())],
 )  # fmt: skip
-def test_shapes(spec, bins):
-    network = sl.Ensemble(spec, members=4, hidden=[8, 5], bins=bins).eval()
+def test_shapes(spec, bins, waves):
+    network = sl.Ensemble(spec, members=4, hidden=[8, 5], bins=bins, waves=waves).eval()
     numeric, codes = rows(spec)
     logits = network(numeric, codes)
     assert list(logits.shape) == [6, 4, spec.outputs]
@@ -106,8 +137,11 @@ def test_members_are_perceptrons_of_their_own():
 
 def test_gradients_stay_with_their_member():
     spec = spec_of()
-    network = sl.Ensemble(spec, members=3, hidden=[8], dropout=0.0)
+    network = sl.Ensemble(spec, members=3, hidden=[8], dropout=0.0, bins=False, waves=4)
     network(*rows(spec))[:, 1].sum().backward()
+    own = network.waves.weight.grad.view(2, 4, 3, -1)  # a member never learns by another's
+    assert not own[:, :, [0, 2]].any()
+    assert own[:, :, 1].any()
     gradient = network.numbers.vectors.grad.view(-1, 3, 8)
     assert not gradient[:, [0, 2]].any()
     assert gradient[:, 1].any()
@@ -144,7 +178,7 @@ def test_a_wide_table_gets_fewer_pieces():
     [({"members": 0}, "members is 0"), ({"members": True}, "members is True"),
      ({"hidden": []}, "hidden is empty"), ({"hidden": [0]}, "hidden is"),
      ({"hidden": [2.5]}, "hidden is"), ({"dropout": 1.0}, "dropout is 1.0"),
-     ({"activation": "rely"}, "relu")],
+     ({"activation": "rely"}, "relu"), ({"waves": -1}, "waves is -1"), ({"waves": True}, "waves is True")],
 )  # fmt: skip
 def test_what_makes_no_sense(options, message):
     with pytest.raises(OptionError, match=message):

@@ -23,13 +23,20 @@ def loss(logs, truth):
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0, 4.0])
 def test_one_part_is_temperature_scaling(sharpness):
-    logs, truth = drawn(sharpness=sharpness)
+    logs, truth = drawn(rows=20_000, sharpness=sharpness)
     blend = Blend.fit({"network": logs}, truth)
     assert blend.temperature == pytest.approx(sharpness, rel=0.08)
     values = blend.combine({"network": logs})["probabilities"]
     assert loss(np.log(values), truth) <= loss(logs, truth) + 1e-9
     right = values.argmax(axis=1) == truth
     assert calibration_error(values.max(axis=1), right)[0] < 0.03
+
+
+def test_few_rows_change_little():
+    logs, truth = drawn(rows=20, sharpness=4.0)
+    blend = Blend.fit({"network": logs, "trees": logs}, truth)
+    assert blend.weights["network"] == pytest.approx(blend.weights["trees"])
+    assert 1.0 < blend.temperature < 2.0  # of 4.0, which so few rows cannot show
 
 
 def test_the_better_part_counts_more():

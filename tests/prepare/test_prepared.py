@@ -119,6 +119,21 @@ def test_edges_are_increasing_and_flags_have_none(species):
             assert list(feature.edges) == sorted(set(feature.edges))
 
 
+def test_numbers_of_few_values_are_discrete_and_each_has_a_bin():
+    random = np.random.default_rng(0)
+    table = {"size": random.normal(size=4000), "count": random.integers(0, 30, 4000).astype(float),
+             "same": np.ones(4000), "many": random.integers(0, 60, 4000).astype(float),
+             "y": random.integers(0, 2, 4000).tolist()}  # fmt: skip
+    kinds = dict.fromkeys(("size", "count", "same", "many"), "numeric")
+    splits = sl.split(sl.read(table, kinds=kinds), "y", valid=0, test=0)
+    found = {feature.name: feature for feature in sl.prepare(splits).spec.numeric}
+    assert {name: feature.discrete for name, feature in found.items()} == {
+        "size": False, "count": True, "same": False, "many": False,  # 4,000 rows allow 40 values
+    }  # fmt: skip
+    assert len(found["count"].edges) == 31
+    assert len(found["size"].edges) == len(found["many"].edges) == 17
+
+
 def test_features_of_one_name_are_told_apart():
     data = columns()
     named = {

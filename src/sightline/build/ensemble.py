@@ -20,11 +20,16 @@ from sightline.errors import OptionError
 
 SEGMENTS = 16
 """Pieces of a number's piecewise-linear encoding, at most."""
+GOLDEN = (5**0.5 - 1) / 2
 SMALLEST_SPAN = 1e-6
 MOST_INPUTS = 2048
 """A table of many numbers gets fewer pieces a number, so that a row's cost stays in bounds."""
 GAIN = 0.7
 """Of the first layer's weights, whose inputs are mostly 0 or 1."""
+FASTEST = 2.0
+"""Of the waves' frequencies, in turns per unit of a scaled number, the standard deviation."""
+MOST_UNITS = 256
+"""A member has so many units on waves at most, over all columns; a column 16."""
 
 
 class Pieces(nn.Module):
@@ -112,12 +117,65 @@ class Bins(nn.Module):
         return torch.searchsorted(self.cuts, x_CB, out_int32=True).T
 
 
+class Waves(nn.Module):
+    """Each member's own units on waves of each number, so that it can follow what rises and falls.
+
+    Cosines of a number at fixed frequencies (quantiles of half a normal distribution), mixed by a
+    learned linear layer and ReLU for each column and member; after Gorishniy, Rubachev and Babenko
+    (2022, "On embeddings for numerical features"), whose frequencies are learned. Here they are
+    not: learned ones would be shared by the members, and through them a member would learn from the
+    rows that it holds out.
+
+    Args:
+        columns: Which numbers.
+        members: M.
+        waves: F, frequencies a number.
+        units: E, of a member and number.
+
+    Shapes: float32 [B, D] -> [M, B, columns * E].
+
+    Example:
+        >>> import torch
+        >>> from sightline.build.ensemble import Waves
+        >>> list(Waves([0, 2], members=4, waves=8, units=3)(torch.zeros(5, 3)).shape)
+        [4, 5, 6]
+    """
+
+    columns: Tensor
+    frequency: Tensor
+    phase: Tensor
+
+    def __init__(self, columns: Sequence[int], members: int, waves: int, units: int) -> None:
+        super().__init__()
+        shares = (torch.arange(waves, dtype=torch.float64) + 0.5) / waves
+        frequency = 2 * math.pi * FASTEST * torch.special.ndtri(0.5 + shares / 2)
+        phase = 2 * math.pi * (torch.arange(waves, dtype=torch.float64) * GOLDEN % 1)
+        self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64), persistent=False)
+        self.register_buffer("frequency", frequency.float(), persistent=False)
+        self.register_buffer("phase", phase.float(), persistent=False)
+        self.members, self.units = members, units
+        bound = 1 / math.sqrt(waves)
+        C, U = len(columns), members * units
+        self.weight = nn.Parameter(torch.empty(C, waves, U).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(C, 1, U).uniform_(-bound, bound))
+
+    def forward(self, numeric_BD: Tensor) -> Tensor:
+        """Give each member's units."""
+        x_CB1 = numeric_BD.index_select(1, self.columns).T[:, :, None]
+        waves_CBF = torch.cos(x_CB1 * self.frequency + self.phase)
+        units_CBU = torch.relu(torch.baddbmm(self.bias, waves_CBF, self.weight))
+        units_CBME = units_CBU.view(len(self.columns), len(numeric_BD), self.members, self.units)
+        units_MBE: Tensor = units_CBME.permute(2, 1, 0, 3).flatten(2)
+        return units_MBE
+
+
 class Ensemble(nn.Module):
     """M multilayer perceptrons, each with weights of its own, in one batched pass.
 
     What goes in is the same for all: each number as it is and in pieces, each category, and (with
-    `bins`) each number's bin as a category more, so that a network can learn steps as trees do.
-    The first layer adds up a learned vector for each category and bin.
+    `bins`) each value of a discrete number as a category more, so that a network can tell one from
+    its neighbours as trees do. The first layer adds up a learned vector for each category and value.
+    With `waves` each member also has units of its own on waves of each other number.
 
     Args:
         spec: Of the prepared table.
@@ -125,7 +183,8 @@ class Ensemble(nn.Module):
         hidden: Width of each hidden layer of a member, one or more.
         activation: "relu", "gelu", "silu", ... (`sightline.build.parts.ACTIVATIONS`).
         dropout: Share of activations set to zero in training, 0 <= dropout < 1.
-        bins: Whether numbers are looked up by their bin as well.
+        bins: Whether discrete numbers are looked up by their value as well.
+        waves: Frequencies of each number that is not looked up; 0 for none.
 
     Shapes: float32 [B, D] and int32 [B, C] -> logits [B, M, K].
 
@@ -150,6 +209,7 @@ class Ensemble(nn.Module):
         activation: str = "relu",
         dropout: float = 0.1,
         bins: bool = True,
+        waves: int = 0,
     ) -> None:
         super().__init__()
         widths = [hidden] if isinstance(hidden, int) else list(hidden)
@@ -163,6 +223,10 @@ class Ensemble(nn.Module):
             raise OptionError("hidden is empty.", "Give one width or more, such as [64, 64].")
         if not 0 <= dropout < 1:
             raise OptionError(f"dropout is {dropout}.", "Give a share from 0 up to, not with, 1.")
+        if isinstance(waves, bool) or not isinstance(waves, int) or waves < 0:
+            raise OptionError(
+                f"waves is {waves!r}.", "Give a whole number from 1 up, or 0 for none."
+            )
         self.spec = spec
         self.members = members
         self.widths = widths
@@ -171,14 +235,27 @@ class Ensemble(nn.Module):
         edges = [feature.edges for feature in spec.numeric]
         numbers = max(sum(len(own) > 1 for own in edges), 1)
         self.pieces = Pieces(edges, max(min(SEGMENTS, MOST_INPUTS // numbers), 1))
-        self.bins = Bins(edges) if bins else None
+        looked_up = [bins and feature.discrete for feature in spec.numeric]
+        self.bins = None
+        if bins:
+            self.bins = Bins(
+                [own if yes else () for own, yes in zip(edges, looked_up, strict=True)]
+            )
         sizes = [*spec.cardinalities, *(self.bins.sizes if self.bins else ())]
         starts = [sum(sizes[:place]) for place in range(len(sizes))]
         self.register_buffer("starts", torch.tensor(starts, dtype=torch.int32), persistent=False)
         M, H, K = members, widths[0], spec.outputs
         inputs = len(spec.numeric) + self.pieces.width
         # About as many inputs are at work in a row: its numbers, their pieces' sum, its codes.
-        self.numbers = Features(inputs, sizes, M * H, 2 * len(spec.numeric) + len(sizes))
+        active = 2 * len(spec.numeric) + len(sizes)
+        self.numbers = Features(inputs, sizes, M * H, active)
+        waving = [place for place, own in enumerate(edges) if len(own) > 1 and not looked_up[place]]
+        units = min(MOST_UNITS // max(len(waving), 1), 16)
+        self.frequencies = waves
+        self.waves = self.mixed = None
+        if waves and waving and units > 1:
+            self.waves = Waves(waving, M, waves, units)
+            self.mixed = Members(M, len(waving) * units, H, GAIN / math.sqrt(active + len(waving)))
         self.activation = make_activation(activation)
         self.hidden = nn.ModuleList(Members(M, ins, outs) for ins, outs in pairwise(widths))
         self.output = Members(M, widths[-1], K)
@@ -197,6 +274,8 @@ class Ensemble(nn.Module):
             codes_BC = torch.cat([categorical_BC, self.bins(numeric_BD)], dim=1)
         x_BMH: Tensor = self.numbers(x_BI, codes_BC + self.starts)
         x_MBH = x_BMH.view(len(numeric_BD), self.members, self.widths[0]).transpose(0, 1)
+        if self.waves is not None and self.mixed is not None:
+            x_MBH = x_MBH + self.mixed(self.waves(numeric_BD))
         x_MBH = self._drop(self.activation(x_MBH))
         for layer in self.hidden:
             x_MBH = self._drop(self.activation(layer(x_MBH)))
@@ -214,7 +293,7 @@ class Ensemble(nn.Module):
         """Return the arguments that build this network again."""
         return {
             "members": self.members, "hidden": list(self.widths), "activation": self.activation_name,
-            "dropout": self.dropout, "bins": self.bins is not None,
+            "dropout": self.dropout, "bins": self.bins is not None, "waves": self.frequencies,
         }  # fmt: skip
 
     @classmethod
@@ -228,7 +307,9 @@ class Ensemble(nn.Module):
         if self.pieces.width:
             yield Layer("Numbers in pieces: how far through each", self.pieces)
         if self.bins is not None and self.bins.sizes:
-            yield Layer("Numbers as bins: which one each lies in", self.bins)
+            yield Layer("Discrete numbers as categories: which value each is", self.bins)
+        if self.waves is not None:
+            yield Layer(f"Numbers as waves: units of {self.members} members on them", self.waves)
         yield Layer(f"Hidden layer 1 of {self.members} members, before {name}", self.numbers)
         for number, layer in enumerate(self.hidden, start=2):
             yield Layer(f"Hidden layer {number} of {self.members} members, before {name}", layer)
@@ -271,6 +352,10 @@ class Features(nn.Module):
 class Members(nn.Module):
     """A linear layer for each member.
 
+    Args:
+        members, inputs, outputs: M, and the layer's sizes.
+        bound: Weights are drawn from -bound to bound; None is 1 / sqrt(inputs).
+
     Shapes: [M, B, inputs] -> [M, B, outputs].
 
     Example:
@@ -280,9 +365,9 @@ class Members(nn.Module):
         [4, 5, 3]
     """
 
-    def __init__(self, members: int, inputs: int, outputs: int) -> None:
+    def __init__(self, members: int, inputs: int, outputs: int, bound: float | None = None) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(inputs)
+        bound = 1 / math.sqrt(inputs) if bound is None else bound
         self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
 

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-PRIOR = 1.0
+PRIOR = 30.0
+"""Rows that say that all parts count the same, and the probabilities are neither too sure nor too unsure."""
 TINY = 1e-12
 BINS = 15
 
@@ -51,8 +52,8 @@ class Blend:
     ) -> Self:
         """Find the weights of the lowest log loss.
 
-        The problem is convex. A prior worth one row pulls to equal weights that sum to 1, which
-        matters for few rows alone.
+        The problem is convex. A prior pulls to equal weights that sum to 1, which matters for few
+        rows alone; it was chosen by measurement (docs/decisions.md).
 
         Args:
             parts: Log-probabilities [N, K] by part, of rows that the parts did not learn from.

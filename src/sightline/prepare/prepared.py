@@ -29,10 +29,11 @@ from sightline.trace import notebook
 
 CHUNK_ROWS = 32_768
 NOTHING_MORE = np.empty((0, 0))
-FEWEST_BINS = 16
-MOST_BINS = 255
-ROWS_A_BIN = 150
-"""More rows allow finer bins; chosen by measurement (docs/decisions.md)."""
+BINS = 16
+MOST_VALUES = 255
+ROWS_A_VALUE = 100
+"""A number with no more values than these, and so many rows for each, is discrete; chosen by
+measurement (docs/decisions.md)."""
 EDGE_ROWS = 20_000
 DEFAULT_SCALING: Scaling = "quantile"
 
@@ -236,13 +237,15 @@ def _with_edges(
 ) -> Iterator[NumericFeature]:
     """Give each number the edges of its bins; the flags, which come after the numbers, have none."""
     sample_ND = values_ND[:: -(-len(values_ND) // EDGE_ROWS)]
-    bins = min(max(len(values_ND) // ROWS_A_BIN, FEWEST_BINS), MOST_BINS)
+    most = min(max(len(values_ND) // ROWS_A_VALUE, BINS), MOST_VALUES)
     for place, feature in enumerate(features):
         if place >= numbers:
             yield feature
         else:
-            edges = bin_edges(sample_ND[:, place].numpy(), bins)
-            yield replace(feature, edges=tuple(float(edge) for edge in edges))
+            values = sample_ND[:, place].numpy()
+            discrete = 1 < len(np.unique(values)) <= most
+            edges = bin_edges(values, most if discrete else BINS)
+            yield replace(feature, edges=tuple(float(x) for x in edges), discrete=discrete)
 
 
 def bin_edges(values: np.ndarray, bins: int) -> np.ndarray:
