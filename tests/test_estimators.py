@@ -283,3 +283,13 @@ def test_options_that_make_no_sense(options, message):
     X, y = load_iris(return_X_y=True)
     with pytest.raises(OptionError, match=message):
         SightlineClassifier(**{"quality": "fast", **options}).fit(X[:100], y[:100])
+
+
+def test_an_empty_text_is_a_class_like_any_other():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(300, 1))
+    y = np.array(["", "a", "b"])[np.digitize(x[:, 0], [-0.5, 0.5])]
+    classifier = sl.SightlineClassifier(quality="fast", random_state=0).fit(x, y)
+    assert classifier.classes_.tolist() == ["", "a", "b"]
+    assert classifier.predict_proba(x).shape == (300, 3)
+    assert classifier.score(x, y) > 0.9

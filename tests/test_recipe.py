@@ -1,10 +1,13 @@
 """How a model is made without being told, and that its parts add up to what ships."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import sightline as sl
+from sightline.contracts import Target
 from sightline.errors import OptionError
 from sightline.recipe import (
     QUALITIES,
@@ -218,9 +221,20 @@ def test_few_rows_get_fewer_folds():
 
 def test_more_classes_get_wider_members(species):
     quality = Recipe.choose()
-    assert network_for(quality, 100, species.spec).widths == [128, 128, 128]
+    assert network_for(quality, 5000, species.spec).widths == [128, 128, 128]
+    assert network_for(quality, 100, species.spec).widths == [64, 64]
+    labels = tuple("abcdefghij")
+    many = replace(species.spec, targets=(Target("y", "classification", labels),))
+    assert network_for(quality, 100, many).widths == [128, 128, 128]
     assert network_for(quality, 100, species.spec).bins is None
     assert network_for(quality, 5000, species.spec).bins is not None
+
+
+def test_numbers_have_waves_in_a_regression_of_enough_rows(species, weight):
+    quality = Recipe.choose()
+    assert network_for(quality, 5000, weight.spec).waves is not None
+    assert network_for(quality, 100, weight.spec).waves is None
+    assert network_for(quality, 5000, species.spec).waves is None
 
 
 def test_rows_set_apart_are_no_others(penguins):
@@ -268,3 +282,53 @@ def test_a_time_limit_is_kept_to(tmp_path):
     run = sl.fit(rows(2000), "y", kinds=KINDS, time_limit=1.0, epochs=100_000, patience=None,
                  run=tmp_path / "r", quiet=True, report=False, baselines=False)  # fmt: skip
     assert "time limit" in run.find("train", "end")[0].body["stopped"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [("three", {"threshold": "f1"}, "has 3 classes: a threshold is for two"),
+     ("number", {"threshold": 0.3}, "is a number: a threshold is for two"),
+     ("two", {"threshold": 1.5}, "threshold is 1.5"), ("two", {"threshold": True}, "threshold is True"),
+     ("two", {"threshold": "f1", "valid": 10}, "10 validation rows"),
+     ("two", {"threshold": "f1", "valid": 0}, "0 validation rows")],
+)  # fmt: skip
+def test_a_threshold_is_refused_before_anything_is_trained(kind, options, message, monkeypatch):
+    monkeypatch.setattr("sightline.recipe.make_training", None)
+    with pytest.raises(OptionError, match=message):
+        train_model(sl.read(rows(kind=kind), kinds=KINDS), "y", **options)
+
+
+def test_a_threshold_that_is_given_needs_no_held_out_rows():
+    table = sl.read(rows(kind="two"), kinds=KINDS)
+    model, _ = train_model(table, "y", threshold=0.01, valid=0, settings={"epochs": 1})
+    assert model.threshold.value == 0.01
+    assert set(model.predict(rows(kind="two")).tolist()) == {"yes"}
+    metrics = model.evaluate(rows(kind="two"))
+    assert metrics["accuracy"] == metrics["classes"][1]["rows"] / 240
+
+
+def test_nothing_is_calibrated_where_it_is_not_wanted():
+    table = sl.read(rows(), kinds=KINDS)
+    asked = {"trees": False, "quality": "fast", "settings": {"epochs": 1}}
+    model, _ = train_model(table, "y", calibrate=False, **asked)
+    assert (model.blend, model.conformal) == (None, None)
+    assert train_model(table, "y", **asked)[0].blend is not None
+
+
+def test_class_weights_reach_trees_and_weights():
+    table = sl.read(rows(600, "two"), kinds=KINDS)
+    asked = {"quality": "fast", "settings": {"epochs": 3}}
+    plain, _ = train_model(table, "y", **asked)
+    asked["settings"] = {**asked["settings"], "class_weights": {"yes": 50.0}}
+    weighted, _ = train_model(table, "y", **asked)
+    shares = [model.predict_proba(rows(600, "two"))[:, 1].mean() for model in (plain, weighted)]
+    assert shares[1] > 2 * shares[0]
+
+
+def test_a_replay_grows_the_same_trees_whatever_the_clock_says(tmp_path):
+    run = sl.fit(rows(600, "two"), "y", quality="fast", epochs=1, time_limit=0.5, kinds=KINDS,
+                 run=tmp_path / "a", quiet=True, report=False, baselines=False)  # fmt: skip
+    again = sl.replay(run.folder, to=tmp_path / "b", source=sl.read(rows(600, "two"), kinds=KINDS), quiet=True)  # fmt: skip
+    assert again.find("train", "replay")[0].body["identical"]
+    first, second = (x.find("train", "trees")[0].body for x in (run, again))
+    assert first["fingerprint"] == second["fingerprint"]

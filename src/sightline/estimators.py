@@ -206,8 +206,10 @@ class SightlineClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             )
         self.classes_ = classes
         kind = "U" if all(isinstance(label, str) for label in classes.tolist()) else y.dtype.kind
-        labels = classes.tolist() if kind in "iubU" else list(range(len(classes)))
-        told = np.array(labels, object if kind == "U" else None)[numbers]
+        # The empty text would be a missing target; numbers stand in for what has no plain form.
+        plain = kind in "iubU" and "" not in classes.tolist()
+        labels = classes.tolist() if plain else list(range(len(classes)))
+        told = np.array(labels, object if plain and kind == "U" else None)[numbers]
         return self._fit(X, told, sample_weight, "classification")
 
     def predict(self, X: Any) -> np.ndarray:

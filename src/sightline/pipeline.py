@@ -27,6 +27,7 @@ from sightline.provenance import provenance, read_again, row_numbers
 from sightline.recipe import (
     Quality,
     Recipe,
+    check_recipe,
     divide,
     finish,
     make_settings,
@@ -185,6 +186,7 @@ def fit(
         tell_page(0)
 
         prepared, apart = set_apart(prepare(splits, numeric=numeric), recipe)
+        check_recipe(recipe, prepared, apart)
         story.prepare(prepared)
 
         training = make_training(network, prepared, asked, recipe)
@@ -338,7 +340,9 @@ def replay(
             story, training, folder, more=again, replayed=edits_of(records),
             checkpoint_seconds=SECONDS, checkpoint_epochs=None,
         )  # fmt: skip
-        model = _train_and_end(runner, view, apart, ended[-1].body)
+        grown = find(records, "train", "trees")
+        trees = grown[-1].body if grown else None
+        model = _train_and_end(runner, view, apart, ended[-1].body, trees)
     return Run(folder, network=model.network)
 
 
@@ -364,8 +368,9 @@ def _train_and_end(
     view: Progress | None,
     apart: Batch | None,
     first: Mapping[str, Any] | None = None,
+    trees: Mapping[str, Any] | None = None,
 ) -> Model:
-    """Do stage 4 and stage 5, and write the model; `first` is how training ended the first time.
+    """Do stage 4 and stage 5, and write the model; `first` and `trees` are the records of a first time.
 
     Edits may have given the network another structure than what was asked for builds: the run's
     model is loaded into the network that came of it.
@@ -374,11 +379,12 @@ def _train_and_end(
     for step in runner.steps():
         if view is not None:
             view.step(step.number, training.plan.epochs * training.plan.steps_per_epoch)
-    if first is not None:
-        story.compare(first)
     recipe = Recipe(**runner.more["recipe"])
-    finished = finish(training, recipe, apart, runner.more["trees_limit"])
+    grown = None if trees is None else trees["iterations"]
+    finished = finish(training, recipe, apart, runner.more["trees_limit"], grown)
     story.finish(finished)
+    if first is not None:
+        story.compare(first, None if trees is None else trees["fingerprint"], finished)
     model = finished.model
     model.provenance, model.rows = runner.more["origin"], row_numbers(story.splits)
     model.save(folder / BUNDLE)  # before all that only looks at it

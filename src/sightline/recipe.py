@@ -28,9 +28,10 @@ from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
 from sightline.predict.model import Model, log_probabilities
 from sightline.predict.path import evaluating
-from sightline.predict.threshold import THRESHOLDS, Threshold, find_threshold
+from sightline.predict.threshold import THRESHOLDS, find_threshold
 from sightline.prepare.prepared import Prepared, prepare
-from sightline.train.evaluation import evaluate_folds
+from sightline.train.checkpoints import weights_fingerprint
+from sightline.train.evaluation import evaluate_folds, with_class_weights
 from sightline.train.settings import Settings
 from sightline.train.training import Training
 
@@ -43,11 +44,14 @@ EPOCHS = {"fast": 8, "default": 60, "best": 80}
 ROWS_A_FOLD = 3
 """Tables of fewer rows than this times the folds get fewer folds."""
 BINNED_ROWS = 1_200
-"""From so many training rows on, numbers are looked up by their bin as well."""
+"""From so many training rows on, discrete numbers are looked up by their value as well."""
+WAVES = 32
+"""Frequencies of each number, of a regression: classes gained nothing by them."""
 MOST_CLASSES = 50
 """With more classes, boosted trees, one a class and round, cost more than they give."""
 SMALL = 2_000
-"""Below so many training rows trees are small."""
+"""Below so many training rows trees are small, and so are members where there are few classes."""
+FEW_CLASSES = 8
 LEAST_APART = 20
 """So few validation rows are not halved for calibration."""
 TREES_SHARE = 0.3
@@ -115,6 +119,8 @@ class Recipe:
                 "The weights of network and trees are found by calibration.",
                 "Leave calibrate=False out, or give trees=False (--no-trees) as well.",
             )
+        if isinstance(threshold, int | float) and (isinstance(threshold, bool) or not 0 < threshold < 1):  # fmt: skip
+            raise OptionError(f"threshold is {threshold!r}.", "Give a number between 0 and 1.")
         if threshold is not None and not isinstance(threshold, int | float) and threshold not in THRESHOLDS:  # fmt: skip
             raise OptionError(
                 f"threshold is {threshold!r}.",
@@ -162,14 +168,17 @@ def network_for(recipe: Recipe, rows: int, spec: Spec) -> Ensemble:
 
     One or two outputs get narrow members, because boosted trees are fast there and we shall not
     predict slower than three times their time; more classes get wide ones, as trees cost one a class.
+    Few classes of few rows do not need them.
     """
     quality = recipe.quality or "default"
-    if spec.outputs > 2:
+    if spec.outputs > FEW_CLASSES or (spec.outputs > 2 and rows >= SMALL):
         hidden = [96] if quality == "fast" else [128, 128, 128]
     else:
         hidden = {"fast": [64], "default": [64, 64], "best": [128, 128]}[quality]
+    enough = rows >= BINNED_ROWS
+    waves = WAVES if enough and spec.target.task == "regression" else 0
     return Ensemble(
-        spec, members=MEMBERS[quality], hidden=hidden, dropout=0.1, bins=rows >= BINNED_ROWS
+        spec, members=MEMBERS[quality], hidden=hidden, dropout=0.1, bins=enough, waves=waves
     )
 
 
@@ -231,6 +240,31 @@ def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | Non
     return replace(prepared, valid=kept), each(valid, lambda x: x[second])
 
 
+def check_recipe(recipe: Recipe, prepared: Prepared, apart: Batch | None) -> None:
+    """Refuse a recipe that a table does not allow, before anything is trained.
+
+    Raises:
+        OptionError: A threshold for a target that does not have two classes, or one that nothing is
+            there to choose by.
+    """
+    if recipe.threshold is None:
+        return
+    target = prepared.spec.target
+    if target.positive is None:
+        classes = f"has {len(target.classes)} classes" if target.classes else "is a number"
+        raise OptionError(
+            f"The target {target.name!r} {classes}: a threshold is for two classes.",
+            "Leave threshold out.",
+        )
+    nothing = apart is None and prepared.splits.folds is None
+    if nothing and not isinstance(recipe.threshold, int | float):
+        raise OptionError(
+            f"threshold={recipe.threshold!r} is chosen by rows that are held out, and there are too few: "
+            f"{len(prepared.valid.row)} validation rows.",
+            f"Give {LEAST_APART} or more validation rows, folds (leave valid out), or a number.",
+        )
+
+
 @dataclass(frozen=True)
 class Finished:
     """A model, and how it came about beyond its training.
@@ -250,7 +284,11 @@ class Finished:
 
 
 def finish(
-    training: Training, recipe: Recipe, apart: Batch | None, limit: float | None = None
+    training: Training,
+    recipe: Recipe,
+    apart: Batch | None,
+    limit: float | None = None,
+    rounds: int | None = None,
 ) -> Finished:
     """Make the model that ships out of a training that has ended.
 
@@ -259,17 +297,21 @@ def finish(
         recipe: What else belongs to the model.
         apart: The rows that `set_apart` set apart.
         limit: Seconds for the trees; None for as long as it takes.
+        rounds: So many rounds of boosting in place of what the clock allows: those that were kept
+            the first time.
 
     Raises:
         NetworkError: The loss with the best weights is not a finite number.
     """
     model = training.model()
     prepared, task, folds = training.prepared, training.task, training.prepared.splits.folds
-    if folds is None and apart is None:
+    if isinstance(recipe.threshold, int | float):
+        model.threshold = find_threshold(np.zeros(0), np.zeros(0, bool), recipe.threshold)
+    if not recipe.calibrate or (folds is None and apart is None):
         return Finished(model)
     fitted = None
     if recipe.trees and prepared.spec.outputs <= MOST_CLASSES:
-        fitted = _grow(training, recipe, limit)
+        fitted = _grow(training, recipe, limit, rounds)
         model.trees = fitted.trees
     if folds is not None:
         rows = prepared.train
@@ -289,10 +331,18 @@ def finish(
     truth = rows.target.numpy()
     weight = None if rows.weight is None else rows.weight.numpy().astype(np.float64)
     if task.classification:
-        model.blend = Blend.fit(told, truth, weight)
+        by_class = with_class_weights(rows, training.settings.class_weights, task).weight
+        counts = None if by_class is None else by_class.numpy().astype(np.float64)
+        model.blend = Blend.fit(told, truth, counts)
         values_NK: np.ndarray = model.blend.combine(told)["probabilities"]
         model.conformal = Conformal.fit_classes(values_NK, truth, weight, source=source)
-        model.threshold = _threshold(model, recipe, values_NK, truth, weight)
+        if isinstance(recipe.threshold, str):
+            positive = model.spec.target.positive
+            assert positive is not None  # check_recipe
+            place = model.classes.index(positive)
+            model.threshold = find_threshold(
+                values_NK[:, place], truth == place, recipe.threshold, weight
+            )
     else:
         flat = {name: value[:, 0] for name, value in told.items()}
         model.blend = Blend.fit_values(flat, truth, weight)
@@ -305,7 +355,9 @@ def finish(
     return Finished(model, said, about, None if folds is None else values_NK)
 
 
-def _grow(training: Training, recipe: Recipe, limit: float | None) -> FittedTrees:
+def _grow(
+    training: Training, recipe: Recipe, limit: float | None, rounds: int | None
+) -> FittedTrees:
     """Grow boosted trees on the rows that the network learned from."""
     prepared, task = training.prepared, training.task
     rows, folds = prepared.train, prepared.splits.folds
@@ -317,11 +369,15 @@ def _grow(training: Training, recipe: Recipe, limit: float | None) -> FittedTree
         folds = np.repeat([-1, 0], [len(rows.row), len(prepared.valid.row)])
         rows = Batch(*joined)  # type: ignore[arg-type]
     target = rows.target if task.classification else task.scaled(rows.target)
+    rows = with_class_weights(rows, training.settings.class_weights, task)
+    how = trees_for(recipe, len(rows.row))
+    if rounds is not None:
+        how, limit = {**how, "iterations": rounds}, None
     return fit_trees(
         rows.numeric.numpy(), rows.categorical.numpy(), target.numpy(), folds,
         classification=task.classification, outputs=prepared.spec.outputs,
         weight_N=None if rows.weight is None else rows.weight.numpy(), seed=training.settings.seed,
-        time_limit=limit, **trees_for(recipe, len(rows.row)),
+        time_limit=limit, **how,
     )  # fmt: skip
 
 
@@ -335,30 +391,12 @@ def _said_of(fitted: FittedTrees, training: Training, recipe: Recipe) -> dict[st
     if held_out is not None and network is not None:
         said += f": held-out loss {held_out:.4g}, the network's {network:.4g}"
     return {
-        **found, "iterations": fitted.iterations, "seconds": fitted.seconds,
+        **found, "iterations": fitted.iterations,
+        "fingerprint": weights_fingerprint(fitted.trees), "seconds": fitted.seconds,
         "learning_rate": trees_for(recipe, len(training.prepared.train.row))["learning_rate"],
         "history": [list(pair) for pair in fitted.history], "held_out_loss": held_out,
         "network_held_out_loss": network, "said": said,
     }  # fmt: skip
-
-
-def _threshold(
-    model: Model,
-    recipe: Recipe,
-    values_NK: np.ndarray,
-    truth: np.ndarray,
-    weight: np.ndarray | None,
-) -> Threshold | None:
-    if recipe.threshold is None:
-        return None
-    target = model.spec.target
-    if target.positive is None:
-        raise OptionError(
-            f"The target {target.name!r} has {len(target.classes)} classes: a threshold is for two.",
-            "Leave threshold out.",
-        )
-    place = target.classes.index(target.positive)
-    return find_threshold(values_NK[:, place], truth == place, recipe.threshold, weight)
 
 
 def train_model(
@@ -408,6 +446,7 @@ def train_model(
         table, target, recipe, valid=valid, test=test, task=task, weight=weight, seed=seed
     )
     prepared, apart = set_apart(prepare(splits), recipe)
+    check_recipe(recipe, prepared, apart)
     asked = make_settings(recipe, given, len(splits.train), prepared.spec.outputs, seed)
     training = make_training(network, prepared, asked, recipe)
     for _ in training.steps():

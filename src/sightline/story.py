@@ -195,11 +195,18 @@ class Story:
         )  # fmt: skip
         self._tell(said, end["seconds"])
 
-    def compare(self, first: Mapping[str, Any]) -> None:
-        """Say whether a replayed training ended with the weights of the first, bit for bit."""
+    def compare(self, first: Mapping[str, Any], trees: str | None, again: Finished) -> None:
+        """Say whether a replayed training ended with the weights of the first, bit for bit.
+
+        Args:
+            first: The first one's `train/end`.
+            trees: The fingerprint of its trees, or None.
+            again: What came of it this time.
+        """
         names = ("weights", "best_weights", "steps")
         end = self._body("train", "end")
         identical = all(end[name] == first[name] for name in names)
+        identical &= trees == (None if again.trees is None else again.trees["fingerprint"])
         said = "bit for bit the same as" if identical else "other than"
         self.trace.write("train", "replay", {
             "identical": identical, "edits": end["edits"],

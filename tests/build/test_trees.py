@@ -231,11 +231,6 @@ def test_a_scikit_learn_of_another_form_is_noticed(monkeypatch):
         grown("binary")
 
 
-def test_a_time_limit_ends_growing():
-    fitted, *_ = grown("binary", iterations=5000, time_limit=0.0, learning_rate=0.001)
-    assert fitted.history[-1][0] == t.FIRST_ROUNDS
-
-
 def test_what_it_says_of_itself():
     fitted, *_ = grown("binary")
     said = fitted.trees.describe(["a", "b", "c", "d", "e"])
@@ -244,3 +239,20 @@ def test_what_it_says_of_itself():
     assert said["columns"][0]["column"] in ("a", "d")  # the two that the target is made of
     assert sum(column["gain"] for column in said["columns"]) == pytest.approx(1)
     assert 2 <= said["leaves"] <= 8
+
+
+def test_a_time_limit_grows_fewer_rounds():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2000, 10)).astype(np.float32)
+    y = (x[:, 0] * 2 + x[:, 1] + random.normal(size=2000) > 0).astype(np.int64)
+    asked = {"classification": True, "outputs": 2, "iterations": 100}
+    codes, folds = np.zeros((2000, 0), np.int32), np.arange(2000) % 2
+    short = fit_trees(x, codes, y, folds, time_limit=1e-6, **asked)
+    assert [rounds for rounds, _ in short.history] == [1]
+    assert short.iterations == 1
+    again = fit_trees(x, codes, y, folds, **{**asked, "iterations": 1})
+    assert torch.equal(again.trees.value, short.trees.value)
+    long = fit_trees(x, codes, y, folds, time_limit=1e6, **asked)
+    free = fit_trees(x, codes, y, folds, **asked)
+    assert long.iterations == free.iterations
+    assert torch.equal(long.trees.value, free.trees.value)

@@ -267,3 +267,21 @@ def test_given_rows_need_weights_too() -> None:
     refused(table, "no column 'w'", weight="w", valid={"x": [1.5], "y": ["a"]})
     bad = {"x": [1.5, 2.5], "y": ["a", "b"], "w": ["1", "much"]}
     refused(table, "column 'w': 'much' is not a finite number", weight="w", valid=bad)
+
+
+def test_rows_of_weight_zero_are_no_training_rows():
+    table = {
+        "x": [(i * 37) % 101 / 7 for i in range(100)],
+        "w": [0.0, 1.0] * 50,
+        "y": ["a", "a", "b", "b"] * 25,
+    }
+    splits = sl.split(sl.read(table, kinds={"w": "numeric"}), "y", weight="w", valid=0, test=0.2)
+    assert len(splits.test) == 20
+    assert (splits.train % 2 == 1).all()
+    assert f"; {80 - len(splits.train)} rows of weight 0 left out of training" in splits.how
+    folded = sl.split(
+        sl.read(table, kinds={"w": "numeric"}), "y", weight="w", valid=0, test=0.2, folds=3
+    )
+    assert len(folded.folds) == len(folded.train) == len(splits.train)
+    with pytest.raises(DataError, match="0 in every row"):
+        sl.split(sl.read({**table, "w": [0.0] * 100}, kinds={"w": "numeric"}), "y", weight="w")

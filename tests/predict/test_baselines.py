@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+import sightline as sl
 from sightline.contracts import Batch, Target
 from sightline.predict import baselines as b
 from sightline.predict.baselines import baselines
@@ -124,3 +125,16 @@ def test_a_class_without_training_rows():
         target, train, test._replace(target=torch.from_numpy(truth)), (5, 5), values, truth
     )
     assert all(np.isfinite(one["score"]) for one in found["models"])
+
+
+def test_training_rows_of_one_class_leave_models_out(tmp_path):
+    rows = 200
+    table = {"x": np.random.default_rng(0).normal(size=rows), "when": np.arange(rows) * 1.0,
+             "y": ["no"] * 170 + ["no", "yes"] * 15}  # fmt: skip
+    run = sl.fit(table, "y", time="when", network="MLP", epochs=1, run=tmp_path / "r", quiet=True,
+                 report=False)  # fmt: skip
+    models = run.find("predict", "baselines")[0].body["models"]
+    assert [one["note"] for one in models[2:]] == [
+        "left out: the training rows have one class alone"
+    ] * 2
+    assert models[1]["score"] is not None

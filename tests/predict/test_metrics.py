@@ -71,3 +71,13 @@ def test_r2_needs_two_different_values(truth):
     found = measure(Target("y", "regression"), values, np.array(truth), np.array([2.0]))
     assert found["r2"] is None
     assert found["rmse"] == 1.0
+
+
+def test_classes_that_rows_are_given_may_be_others_than_the_likeliest():
+    target = Target("y", "classification", ("no", "yes"), "yes")
+    values, truth = np.array([[0.8, 0.2], [0.6, 0.4]]), np.array([0, 1])
+    likeliest = measure(target, values, truth, np.array([0.5, 0.5]))
+    moved = measure(target, values, truth, np.array([0.5, 0.5]), np.array([0, 1]))
+    assert (likeliest["accuracy"], moved["accuracy"]) == (0.5, 1.0)
+    assert moved["confusion"] == [[1, 0], [0, 1]]
+    assert moved["log_loss"] == likeliest["log_loss"]

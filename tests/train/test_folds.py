@@ -240,3 +240,20 @@ def test_a_metric_of_validation_rows(weight):
 def test_a_metric_that_does_not_fit(species, name, message):
     with pytest.raises(OptionError, match=message):
         sl.Training(sl.MLP(species.spec), species, eval_metric=name)
+
+
+def test_a_metric_never_keeps_the_untrained_network():
+    random = np.random.default_rng(0)
+    x = random.normal(size=600)
+    table = {"x": x, "y": np.where(random.random(600) < 0.03, "yes", "no").tolist()}
+    prepared = sl.prepare(sl.split(sl.read(table), "y", valid=100, test=0))
+    training = sl.Training(
+        sl.MLP(prepared.spec), prepared, epochs=3, eval_metric="f1", patience=None
+    )
+    for _ in training.steps():
+        pass
+    assert training.best_epoch > 0
+    losses = [epoch.valid_loss for epoch in training.history[1:]]
+    scores = [epoch.metrics["valid_f1"] for epoch in training.history[1:]]
+    assert max(scores) == min(scores) == 0.0  # all alike: the loss decides
+    assert training.best_epoch == 1 + losses.index(min(losses))

@@ -31,10 +31,12 @@ FIRST_ROUNDS = 40
 """Boosting rounds before the first look at the held-out loss; twice as many before each next one."""
 STEP = 5
 """Numbers of rounds that are tried: multiples of this."""
+ALONE = 1.5
+"""What time rounds take with those of the one ensemble that may be grown in the folds' place."""
 STALE = 0.7
 """Growing ends where the best number of rounds is no more than this share of those done."""
 MOST_TREES = {1: 300, 2: 300}
-MOST_TREES_A_CLASS = 600
+MOST_TREES_A_CLASS = 120
 """So many trees (a class) ship at most, folds and all; else one ensemble grown on all rows does."""
 TOGETHER = 6
 """Levels that all rows walk together; only few go on to the deepest leaves."""
@@ -257,7 +259,7 @@ def fit_trees(
         learning_rate, leaves, min_rows, max_depth: Of scikit-learn's HistGradientBoosting.
         iterations: The most rounds.
         seed: Of what it draws.
-        time_limit: Seconds after which growing ends with the round under way.
+        time_limit: Seconds; as many rounds are grown as fit, one at least.
 
     Raises:
         InternalError: scikit-learn's trees were read wrongly (another version's form).
@@ -289,18 +291,21 @@ def fit_trees(
     growths = [growth_of(counts & (folds_N != f), f) for f in range(int(folds_N.max()) + 1)]
     history: list[tuple[int, float]] = []
     workers = min(len(growths), os.cpu_count() or 1)
-    done, aim = 0, FIRST_ROUNDS
+    done, aim = 0, FIRST_ROUNDS if time_limit is None else 1
     with ThreadPoolExecutor(workers) as pool:
         while True:
             aim = min(aim, iterations)
             list(pool.map(Growth.grow, growths, [aim] * len(growths)))
-            history += [(n, _loss(growths, n)) for n in range(done + STEP, aim + 1, STEP)]
+            tried = {*range(done + STEP - done % STEP, aim, STEP), aim}
+            history += [(n, _loss(growths, n)) for n in sorted(tried)]
             done = aim
             best, _ = min(history, key=lambda pair: pair[1])
-            late = time_limit is not None and time.perf_counter() - began > time_limit
-            if done >= iterations or best <= STALE * done or late:
+            aim = max(2 * done, FIRST_ROUNDS)
+            if time_limit is not None:
+                taken = time.perf_counter() - began
+                aim = min(aim, int(done * time_limit / (taken * ALONE)))
+            if done >= iterations or aim <= done or (done >= FIRST_ROUNDS and best <= STALE * done):
                 break
-            aim = 2 * done
     ships = growths
     if len(growths) > 1 and len(growths) * best > MOST_TREES.get(outputs, MOST_TREES_A_CLASS):
         ships = [growth_of(counts, -1)]

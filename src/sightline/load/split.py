@@ -217,6 +217,7 @@ def split(
         divided[name] = np.flatnonzero(origin == number)
         how += f"; {name} rows from {extra[name].name}"
     _refuse_empty(divided, {**sizes, **dict.fromkeys(files, 1)}, table)
+    how += _leave_out_weightless(table, divided)
     options = {
         "target": target, "task": described.task, "positive": described.positive, "seed": seed,
         "group": group, "time": time, "weight": weight, "folds": folds, **shares,
@@ -510,6 +511,21 @@ def _divide(
             start += size
         parts["train"] = order[start:]
     return {name: np.sort(rows) for name, rows in parts.items()}, how
+
+
+def _leave_out_weightless(table: Table, divided: dict[str, np.ndarray]) -> str:
+    """Take rows of weight 0 out of the training rows, where they would still count in statistics."""
+    weights = row_weights(table)
+    if weights is None:
+        return ""
+    counts = weights[divided["train"]] > 0
+    if counts.all():
+        return ""
+    if not counts.any():
+        raise DataError("Every training row has a weight of 0.", "Choose another weight column.")
+    divided["train"] = divided["train"][counts]
+    left = int((~counts).sum())
+    return f"; {left:,} row{'s' if left > 1 else ''} of weight 0 left out of training"
 
 
 def _folds(

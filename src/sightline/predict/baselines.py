@@ -86,11 +86,13 @@ def baselines(
             "note": None,
         }
     ]
-    too_many = _too_many(target, X.shape[1])
+    cannot = _too_many(target, X.shape[1])
+    if classification and len(np.unique(y)) < 2:
+        cannot = "the training rows have one class alone"
     for name, make in makers:
-        if too_many and make is not shares:
+        if cannot and make is not shares:
             told.append(
-                {"name": name, "second": None, "seconds": None, "note": f"left out: {too_many}"}
+                {"name": name, "second": None, "seconds": None, "note": f"left out: {cannot}"}
             )
             continue
         began = time.perf_counter()

@@ -11,7 +11,11 @@ from sightline.contracts import Target
 
 
 def measure(
-    target: Target, values: np.ndarray, truth: np.ndarray, baseline: np.ndarray
+    target: Target,
+    values: np.ndarray,
+    truth: np.ndarray,
+    baseline: np.ndarray,
+    guessed: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Measure predictions against the truth.
 
@@ -20,6 +24,7 @@ def measure(
         values: Probabilities [N, K], or numbers [N, 1] in the target's unit.
         truth: int64 class numbers [N], or numbers [N].
         baseline: Training class shares [K], or the training mean [1].
+        guessed: int64 class numbers [N] that rows are given; None for the likeliest ones.
 
     Returns:
         For classification `rows`, `accuracy`, `log_loss`, `roc_auc` (None when one class alone
@@ -38,7 +43,8 @@ def measure(
     """
     if target.task == "regression":
         return _regression(values[:, 0], truth, baseline)
-    return _classification(target, values, truth, baseline)
+    guessed = values.argmax(axis=1) if guessed is None else guessed
+    return _classification(target, values, truth, baseline, guessed)
 
 
 def _regression(values: np.ndarray, truth: np.ndarray, baseline: np.ndarray) -> dict[str, Any]:
@@ -60,12 +66,15 @@ def _regression(values: np.ndarray, truth: np.ndarray, baseline: np.ndarray) -> 
 
 
 def _classification(
-    target: Target, values: np.ndarray, truth: np.ndarray, baseline: np.ndarray
+    target: Target,
+    values: np.ndarray,
+    truth: np.ndarray,
+    baseline: np.ndarray,
+    guessed: np.ndarray,
 ) -> dict[str, Any]:
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     numbers = list(range(len(target.classes)))
-    guessed = values.argmax(axis=1)
     precision, recall, f1, rows = precision_recall_fscore_support(
         truth, guessed, labels=numbers, zero_division=0.0
     )

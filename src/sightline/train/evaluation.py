@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sightline.contracts import Batch
 from sightline.errors import NetworkError, OptionError, did_you_mean
 from sightline.load.batches import each
+from sightline.predict.model import rows_at_once
 from sightline.predict.task import TINY, Task
 from sightline.prepare.prepared import Prepared
 from sightline.train.observations import Yardstick
@@ -105,7 +106,7 @@ def evaluate_folds(
             mine = theirs[:, :, None].to(each_value.dtype)
             values.append((each_value * mine).sum(dim=1) / mine.sum(dim=1))
             start += rows
-            rows = max(min(EVALUATION_ROWS, MOST_LOGITS // logits[0].numel()), 1)
+            rows = max(min(rows_at_once(numeric), MOST_LOGITS // logits[0].numel()), 1)
     network.train(mode)
     found = torch.cat(values)
     weight = batch.weight

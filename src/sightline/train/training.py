@@ -702,8 +702,11 @@ class Training:
         """Keep the weights of the lowest validation loss; without one, the latest finite ones."""
         progress = self.progress
         now = progress.numbers[-1]
-        earlier = [n.judged for n in progress.numbers[:-1] if math.isfinite(n.judged)]
-        better = now.valid_loss is None or now.judged < min(earlier, default=math.inf)
+        # A metric may like the untrained network by chance, and may be equal where the loss is not.
+        rivals = progress.numbers[:-1] if now.score is None else progress.numbers[1:-1]
+        earlier = [(n.judged, n.watched) for n in rivals if math.isfinite(n.judged)]
+        best = min(earlier, default=(math.inf, math.inf))
+        better = now.valid_loss is None or (now.judged, now.watched) < best
         if number == 0 or (better and math.isfinite(now.watched) and math.isfinite(now.judged)):
             progress.best_epoch, progress.best_edits = number, len(progress.edits)
             if number:
