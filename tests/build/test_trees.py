@@ -44,7 +44,7 @@ def theirs(fitted, x, c, target, fold, folds=3):
     made = HistGradientBoostingRegressor if number else HistGradientBoostingClassifier
     model = made(
         max_iter=fitted.iterations, learning_rate=0.1, max_leaf_nodes=8, min_samples_leaf=5,
-        early_stopping=False, random_state=fold + 1,
+        early_stopping=False, random_state=fold + 1, l2_regularization=t.L2,
         categorical_features=np.arange(codes.shape[1]) < c.shape[1] if c.shape[1] else None,
     ).fit(codes[learns], target[learns])  # fmt: skip
     return model.predict(codes)[:, None] if number else np.log(model.predict_proba(codes))
@@ -256,3 +256,27 @@ def test_a_time_limit_grows_fewer_rounds():
     free = fit_trees(x, codes, y, folds, **asked)
     assert long.iterations == free.iterations
     assert torch.equal(long.trees.value, free.trees.value)
+
+
+def test_one_ensemble_that_has_run_away_does_not_ship(monkeypatch):
+    monkeypatch.setattr(t, "MOST_TREES", {1: 1, 2: 1})
+    fitted, *_ = grown("binary")
+    assert fitted.trees.folds == 1
+    monkeypatch.setattr(t.Growth, "own_loss", lambda self: 27.0)
+    fitted, *_ = grown("binary")
+    assert fitted.trees.folds == 3
+
+
+@pytest.mark.parametrize("kind", ["binary", "number"])
+def test_its_loss_on_its_own_rows_is_below_that_of_others(kind, monkeypatch):
+    losses = []
+    real = t.Growth.own_loss
+
+    def spy(self):
+        losses.append(real(self))
+        return losses[-1]
+
+    monkeypatch.setattr(t, "MOST_TREES", {1: 1, 2: 1})
+    monkeypatch.setattr(t.Growth, "own_loss", spy)
+    fitted, *_ = grown(kind)
+    assert 0 < losses[0] < min(loss for _, loss in fitted.history)

@@ -42,6 +42,10 @@ TOGETHER = 6
 """Levels that all rows walk together; only few go on to the deepest leaves."""
 CHECKED_ROWS = 500
 TOLERANCE = 1e-3
+L2 = 1.0
+"""Of a leaf's value: without it, leaves of rows that are right already can run away to any size."""
+RUNAWAY = 0.1
+"""An ensemble whose loss on rows that it grew on passes the held-out loss by so much has run away."""
 LEAST_MARGIN = -20.0
 """Where a class starts that no row has of those an ensemble grows on."""
 
@@ -284,7 +288,7 @@ def fit_trees(
             categories=categorical_NC.shape[1], classification=classification, outputs=outputs,
             options={
                 "learning_rate": learning_rate, "max_leaf_nodes": leaves, "max_depth": max_depth,
-                "min_samples_leaf": min_rows, "random_state": seed + fold + 1,
+                "min_samples_leaf": min_rows, "l2_regularization": L2, "random_state": seed + fold + 1,
             },
         )  # fmt: skip
 
@@ -308,8 +312,10 @@ def fit_trees(
                 break
     ships = growths
     if len(growths) > 1 and len(growths) * best > MOST_TREES.get(outputs, MOST_TREES_A_CLASS):
-        ships = [growth_of(counts, -1)]
-        ships[0].grow(best)
+        whole = growth_of(counts, -1)
+        whole.grow(best)
+        if whole.own_loss() <= min(loss for _, loss in history) + RUNAWAY:
+            ships = [whole]
     trees = _pack(ships, best, cuts, codes_NV.shape[1], classification, outputs)
     held_out = np.full((len(target_N), outputs), np.nan, np.float32)
     for growth in growths:
@@ -379,7 +385,7 @@ class Growth:
         self.trees: list[list[Tree]] = []  # [round][slot]
         self.sums: list[np.ndarray] = []  # of the held-out rows, [round][H, width]
         some = slice(None, None, -(-len(self.target) // CHECKED_ROWS) or 1)
-        self._checked = self.codes[some].astype(np.int32)
+        self._checked, self._checked_target = self.codes[some].astype(np.int32), self.target[some]
         self._checked_sums = np.zeros((len(self._checked), len(self.slots)))
 
     def grow(self, rounds: int) -> None:
@@ -460,6 +466,20 @@ class Growth:
     def said(self, rounds: int) -> np.ndarray:
         """Return the held-out rows' log-probabilities [H, K], or numbers [H, 1]."""
         sums = self.sums[rounds - 1] if self.sums else np.tile(self.start, (len(self.held), 1))
+        return self._outputs(sums)
+
+    def own_loss(self) -> float:
+        """Return the mean loss on some of the rows that it grew on."""
+        sums = np.tile(self.start, (len(self._checked), 1))
+        sums[:, self.slots] += self._checked_sums
+        return float(self._losses(self._outputs(sums), self._checked_target).mean())
+
+    def loss(self, rounds: int) -> float:
+        """Return the held-out loss, summed over rows."""
+        losses = self._losses(self.said(rounds), self.held_target)
+        return float((losses * self.held_weights).sum())
+
+    def _outputs(self, sums: np.ndarray) -> np.ndarray:
         if not self.classification:
             return sums
         if sums.shape[1] == 1:
@@ -468,14 +488,10 @@ class Growth:
         found: np.ndarray = sums - np.log(np.exp(sums).sum(axis=1, keepdims=True))
         return found
 
-    def loss(self, rounds: int) -> float:
-        """Return the held-out loss, summed over rows."""
-        found = self.said(rounds)
-        if self.classification:
-            losses = -found[np.arange(len(found)), self.held_target]
-        else:
-            losses = np.square(found[:, 0] - self.held_target)
-        return float((losses * self.held_weights).sum())
+    def _losses(self, found: np.ndarray, target: np.ndarray) -> np.ndarray:
+        if not self.classification:
+            return np.asarray(np.square(found[:, 0] - target))
+        return np.asarray(-found[np.arange(len(found)), target])
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from sightline.errors import OptionError, did_you_mean
 from sightline.load.batches import TensorSource
 from sightline.load.parallel import each_column
 from sightline.load.split import Splits, row_weights, target_values
-from sightline.prepare.encode import Encoded, Encoder
+from sightline.prepare.encode import Encoded, Encoder, Way
 from sightline.prepare.fit import distinct, fit
 from sightline.prepare.transform import Transform
 from sightline.trace import notebook
@@ -85,7 +85,18 @@ class Prepared:
             >>> print(prepared.describe()[1]["way"])
             scaled to 0..1 (32.1 to 59.6); missing filled with the median 44.45 and flagged
         """
-        return [self._describe(column) for column in self.splits.table.schema.columns]
+        ways = {way.column: way for way in self.encoder.ways}
+        places = {column: place for place, (name, column) in enumerate(self.encoder.numbers) if name == column}  # fmt: skip
+        features: dict[str, list[str]] = {}
+        for feature in self.spec.numeric:
+            features.setdefault(feature.column, []).append(feature.name)
+        flags = set(self.transform.flags.tolist())
+        said = []
+        for column in self.splits.table.schema.columns:
+            place = places.get(column.name, -1)
+            own = features.get(column.name, [])
+            said.append(self._describe(column, ways.get(column.name), place, own, place in flags))
+        return said
 
     def _repr_html_(self) -> str:
         shapes = [
@@ -101,21 +112,22 @@ class Prepared:
             {"ways": self.describe(), "shapes": shapes, "notes": list(self.notes)}
         )
 
-    def _describe(self, column: Column) -> dict[str, str]:
+    def _describe(
+        self, column: Column, way: Way | None, place: int, own: list[str], flagged: bool
+    ) -> dict[str, str]:
+        """Say one column's way: `place` is that of its number, `own` are its features."""
         said = {"column": column.name, "kind": column.kind}
-        way = next((way for way in self.encoder.ways if way.column == column.name), None)
         if column.role == "target":
             return {**said, "way": self._target_way(), "features": ""}
         if way is None:
             why = _no_words(column) if column.role == "feature" else column.reason
             return {**said, "way": f"left out: {why}", "features": ""}
-        own = [f.name for f in self.spec.numeric if f.column == column.name]
         if way.how == "codes":
             words = len(self.encoder.schema.vocabularies[column.name])
             text = f"{words:,} training values get codes 2..{words + 1}; 0 is missing, 1 unseen"
             return {**said, "way": text, "features": f"{column.name} (code)"}
         if way.how == "number":
-            text = self._number_way(self.encoder.numbers.index((column.name, column.name)))
+            text = self._number_way(column.name, place, flagged)
         elif way.how == "date":
             parts = "".join(f", {part}" for part in way.parts)
             text = (
@@ -137,8 +149,8 @@ class Prepared:
         more = f" and {len(target.classes) - 6} more" if len(target.classes) > 6 else ""
         return f"class numbers: {shown}{more}"
 
-    def _number_way(self, place: int) -> str:
-        t, column = self.transform, self.encoder.numbers[place][1]
+    def _number_way(self, column: str, place: int, flagged: bool) -> str:
+        t = self.transform
         low, high = self.encoder.schema.ranges[column]
         text = {
             "standard": f"minus the mean {t.center[place]:.4g}, divided by the standard deviation "
@@ -148,7 +160,7 @@ class Prepared:
             f"{t.scale[place]:.4g}, bent softly within -3..3",
             "quantile": "by rank to a normal distribution",
         }[t.scaling]
-        if place in t.flags.tolist():
+        if flagged:
             name = "mean" if t.scaling == "standard" else "median"
             return f"{text}; missing filled with the {name} {t.fill[place]:.4g} and flagged"
         return text
