@@ -380,7 +380,8 @@ class Story:
             return  # the rows were learned from, or are set apart: nothing to compare on
         said = score_baselines(
             model.spec.target, prepared.train, batches[part], model.spec.cardinalities, found.values,
-            truth, seed=self.seed,
+            truth, guessed=model.choose(found.values) if model.task.classification else None,
+            seed=self.seed,
         )  # fmt: skip
         self.trace.write("predict", "baselines", {"part": part, **said})
 

@@ -138,3 +138,13 @@ def test_training_rows_of_one_class_leave_models_out(tmp_path):
         "left out: the training rows have one class alone"
     ] * 2
     assert models[1]["score"] is not None
+
+
+def test_a_threshold_counts_in_the_models_accuracy_as_in_its_metrics(tmp_path):
+    random = np.random.default_rng(0)
+    x = random.normal(size=300)
+    table = {"x": x, "y": np.where(x + random.normal(size=300) > 1, "yes", "no").tolist()}
+    run = sl.fit(table, "y", network="MLP", epochs=2, threshold=0.05, run=tmp_path / "r", quiet=True,
+                 report=False)  # fmt: skip
+    ours = run.find("predict", "baselines")[0].body["models"][0]
+    assert ours["second"]["value"] == run.metrics["accuracy"] < 0.6
