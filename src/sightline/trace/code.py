@@ -29,7 +29,8 @@ SPLIT = {"valid": 0.1, "test": 0.1, "group": None, "time": None, "weight": None,
 NETWORKS: dict[str, dict[str, Any]] = {
     "MLP": {"hidden": [64], "activation": "relu", "dropout": 0.0, "residual": [], "replaced": {}},
     "Ensemble": {
-        "members": 10, "hidden": [64, 64], "activation": "relu", "dropout": 0.1, "bins": True
+        "members": 10, "hidden": [64, 64], "activation": "relu", "dropout": 0.1, "bins": True,
+        "waves": 0,
     },
 }  # fmt: skip
 RECIPE = {"quality": "default", "folds": 0, "trees": False, "calibrate": False, "threshold": None}
