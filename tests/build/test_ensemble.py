@@ -85,6 +85,22 @@ def test_waves_are_each_members_own_units_on_cosines():
     assert {name for name, _ in waves.named_parameters()} == {"weight", "bias"}  # fixed frequencies
 
 
+def test_stops_add_up_to_what_the_activation_gets():
+    spec = spec_of(discrete=(0,))
+    network = sl.Ensemble(spec, members=2, hidden=[8], waves=4).eval()
+    kept = {}
+    for layer in network.layers():
+        layer.module.register_forward_hook(
+            lambda _, __, out, name=layer.name: kept.update({name: out})
+        )
+    network.activation.register_forward_hook(lambda _, given, __: kept.update(sum=given[0]))
+    network(*rows(spec))
+    own = [kept[name] for name in kept if name.startswith("Hidden layer 1")]
+    assert len(own) == 2
+    features = own[0].view(6, 2, 8).transpose(0, 1)
+    assert torch.equal(features + own[1], kept["sum"])
+
+
 def test_what_is_looked_up_has_no_waves():
     spec = spec_of(discrete=(0,))
     network = sl.Ensemble(spec, members=2, waves=4)

@@ -308,9 +308,13 @@ class Ensemble(nn.Module):
             yield Layer("Numbers in pieces: how far through each", self.pieces)
         if self.bins is not None and self.bins.sizes:
             yield Layer("Discrete numbers as categories: which value each is", self.bins)
-        if self.waves is not None:
+        first = f"Hidden layer 1 of {self.members} members, before {name}"
+        if self.waves is None or self.mixed is None:
+            yield Layer(first, self.numbers)
+        else:
+            yield Layer(f"{first}: what features add", self.numbers)
             yield Layer(f"Numbers as waves: units of {self.members} members on them", self.waves)
-        yield Layer(f"Hidden layer 1 of {self.members} members, before {name}", self.numbers)
+            yield Layer(f"{first}: what the waves add to that", self.mixed)
         for number, layer in enumerate(self.hidden, start=2):
             yield Layer(f"Hidden layer {number} of {self.members} members, before {name}", layer)
         head = "softmax" if self.spec.target.task == "classification" else "scale"
