@@ -255,7 +255,7 @@ def test_the_room_may_be_called_as_the_function():
 
 
 def weighted():
-    weights = [i / 4 for i in range(ROWS)]
+    weights = [(i + 1) / 4 for i in range(ROWS)]
     table = sl.read({**columns(), "w": weights, "y": TARGET}, kinds=KINDS)
     return weights, sl.prepare(sl.split(table, target="y", weight="w"))
 

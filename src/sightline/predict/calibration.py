@@ -63,8 +63,8 @@ class Blend:
         Example:
             >>> import numpy as np
             >>> from sightline.predict.calibration import Blend
-            >>> sure = np.log(np.array([[0.99, 0.01]] * 100))  # and right in three of four rows
-            >>> blend = Blend.fit({"network": sure}, np.arange(100) % 4 // 3)
+            >>> sure = np.log(np.array([[0.99, 0.01]] * 9000))  # and right in three of four rows
+            >>> blend = Blend.fit({"network": sure}, np.arange(9000) % 4 // 3)
             >>> float(np.round(blend.combine({"network": sure})["probabilities"][0, 0], 2))
             0.75
         """
