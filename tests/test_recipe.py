@@ -332,3 +332,18 @@ def test_a_replay_grows_the_same_trees_whatever_the_clock_says(tmp_path):
     assert again.find("train", "replay")[0].body["identical"]
     first, second = (x.find("train", "trees")[0].body for x in (run, again))
     assert first["fingerprint"] == second["fingerprint"]
+
+
+def test_threads_change_no_prediction():
+    table = sl.read(rows(600), kinds=KINDS)
+    model, _ = train_model(table, "y", quality="fast", settings={"epochs": 1})
+    many, before = rows(5000, seed=1), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = model.predict_proba(many)
+        torch.set_num_threads(2)
+        together = model.predict_proba(many)
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    np.testing.assert_allclose(together[-3:], model.predict_proba(rows(5000, seed=1))[-3:])

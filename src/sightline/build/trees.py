@@ -113,9 +113,7 @@ class Trees(nn.Module):
         def run(part: slice) -> Tensor:
             return self._sums(coded(numeric_BD[part], categorical_BC[part], self.cuts))
 
-        sums = (
-            [run(part) for part in places] if threads < 2 else _side_by_side(run, places, threads)
-        )
+        sums = [run(part) for part in places] if threads < 2 else side_by_side(run, places, threads)
         found_FBM = (
             torch.cat(sums, dim=1) if sums else self.start.new_zeros(self.folds, 0, self.margins)
         )
@@ -185,9 +183,22 @@ class Trees(nn.Module):
         }  # fmt: skip
 
 
-def _side_by_side(
-    run: Callable[[slice], Tensor], places: list[slice], threads: int
-) -> list[Tensor]:
+def side_by_side(run: Callable[[slice], Tensor], places: list[slice], threads: int) -> list[Tensor]:
+    """Run parts in threads of Python's, each on one of PyTorch's; return what each gives, in order.
+
+    Args:
+        run: What to do with a part; it must keep nothing between two calls.
+        places: The parts.
+        threads: How many.
+
+    Example:
+        >>> import torch
+        >>> from sightline.build.trees import side_by_side
+        >>> x = torch.arange(4)
+        >>> [part.tolist() for part in side_by_side(lambda at: x[at] * 2, [slice(0, 3), slice(3, 4)], 2)]
+        [[0, 2, 4], [6]]
+    """
+
     def each(number: int) -> list[Tensor]:
         torch.set_num_threads(1)  # of this thread of Python's
         with torch.no_grad():

@@ -12,8 +12,9 @@ import pyarrow as pa
 import torch
 from torch import nn
 
+from sightline.build.ensemble import Ensemble
 from sightline.build.networks import NetworkMaker
-from sightline.build.trees import Trees
+from sightline.build.trees import Trees, side_by_side
 from sightline.contracts import BadRow, Spec
 from sightline.errors import DataError, OptionError
 from sightline.load.split import target_values
@@ -586,10 +587,17 @@ class Model:
         with evaluating(self.network):
             numeric, codes = self.inputs(encoded)
             rows = rows_at_once(numeric)
-            found = [
-                self.outputs(numeric[start : start + rows], codes[start : start + rows])
-                for start in range(0, len(numeric), rows)
-            ]
+            places = [slice(start, start + rows) for start in range(0, len(numeric), rows)]
+
+            def run(part: slice) -> torch.Tensor:
+                return self.outputs(numeric[part], codes[part])
+
+            # A network of your own may keep things between its layers: one thread alone runs it.
+            threads = min(torch.get_num_threads(), len(places))
+            if threads > 1 and isinstance(self.network, Ensemble) and numeric.device.type == "cpu":
+                found = side_by_side(run, places, threads)
+            else:
+                found = [run(part) for part in places]
             return torch.cat(found).cpu().numpy()
 
     def outputs(self, numeric_BD: torch.Tensor, codes_BC: torch.Tensor) -> torch.Tensor:
