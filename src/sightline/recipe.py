@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from sightline.build.boosting import FittedTrees, fit_trees
 from sightline.build.ensemble import Ensemble
 from sightline.build.networks import NetworkMaker, make_network
-from sightline.build.trees import FittedTrees, fit_trees
 from sightline.contracts import Batch, Spec
 from sightline.errors import OptionError, did_you_mean
 from sightline.load.batches import each

@@ -163,7 +163,7 @@ class Waves(nn.Module):
         """Give each member's units."""
         x_CB1 = numeric_BD.index_select(1, self.columns).T[:, :, None]
         waves_CBF = torch.cos(x_CB1 * self.frequency + self.phase)
-        units_CBU = torch.relu(torch.baddbmm(self.bias, waves_CBF, self.weight))
+        units_CBU = torch.baddbmm(self.bias, waves_CBF, self.weight).relu_()
         units_CBME = units_CBU.view(len(self.columns), len(numeric_BD), self.members, self.units)
         units_MBE: Tensor = units_CBME.permute(2, 1, 0, 3).flatten(2)
         return units_MBE

@@ -1,0 +1,30 @@
+"""Small tables, and trees grown on them."""
+
+import numpy as np
+import torch
+
+from sightline.build.boosting import fit_trees
+
+SMALL = {"iterations": 10, "min_rows": 5, "leaves": 8}
+
+
+def table(rows=300, numbers=3, codes=2, seed=0):
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(rows, numbers)).astype(np.float32)
+    c = random.integers(0, 6, size=(rows, codes)).astype(np.int32)
+    score = (x[:, 0] if numbers else 0) + (1.5 * (c[:, 0] % 2) if codes else 0)
+    return x, c, score + random.normal(size=rows) * 0.3
+
+
+def grown(kind="binary", rows=300, numbers=3, codes=2, folds=3, weight=None, **options):
+    x, c, score = table(rows, numbers, codes)
+    target, outputs = {
+        "binary": ((score > 0.7).astype(np.int64), 2),
+        "three": (np.digitize(score, [0.2, 1.2]).astype(np.int64), 3),
+        "number": (score.astype(np.float32), 1),
+    }[kind]
+    fitted = fit_trees(
+        x, c, target, np.arange(rows) % folds, classification=outputs > 1, outputs=outputs,
+        weight_N=weight, **{**SMALL, **options},
+    )  # fmt: skip
+    return fitted, torch.from_numpy(x), torch.from_numpy(c), target
