@@ -196,8 +196,22 @@ def test_what_contradicts_itself(options, message):
 def test_every_quality_has_settings_for_every_size(quality, count):
     recipe = Recipe.choose(quality=quality)
     make_settings(recipe, {}, count, 2, 0)
-    assert trees_for(recipe, count)["iterations"] > 0
+    assert trees_for(recipe, count, 2)["iterations"] > 0
     assert settings_for(recipe, count)["epochs"] >= 1
+
+
+def test_the_best_has_more_trees_and_wider_members():
+    default, best = Recipe.choose(), Recipe.choose(quality="best")
+    for outputs in (1, 2, 9):
+        assert (
+            trees_for(best, 9_000, outputs)["most_trees"]
+            > trees_for(default, 9_000, outputs)["most_trees"]
+        )
+    table = sl.read({"x": [n % 7 for n in range(90)], "y": [f"class {n % 9}" for n in range(90)]})
+    spec = sl.prepare(sl.split(table, "y")).spec
+    assert network_for(best, 9_000, spec).widths == [256] * 3
+    assert network_for(default, 9_000, spec).widths == [128] * 3
+    assert network_for(best, 90, spec).widths == network_for(default, 90, spec).widths
 
 
 def test_given_settings_win():

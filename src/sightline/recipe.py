@@ -172,9 +172,10 @@ def network_for(recipe: Recipe, rows: int, spec: Spec) -> Ensemble:
     """
     quality = recipe.quality or "default"
     if spec.outputs > FEW_CLASSES or (spec.outputs > 2 and rows >= SMALL):
-        hidden = [96] if quality == "fast" else [128, 128, 128]
+        width = 256 if quality == "best" and rows >= SMALL else 128
+        hidden = [96] if quality == "fast" else [width] * 3
     else:
-        hidden = {"fast": [64], "default": [64, 64], "best": [128, 128]}[quality]
+        hidden = [64] if quality == "fast" else [64, 64]
     enough = rows >= BINNED_ROWS
     waves = WAVES if enough and spec.target.task == "regression" else 0
     return Ensemble(
@@ -196,15 +197,21 @@ def settings_for(recipe: Recipe, rows: int) -> dict[str, Any]:
     }
 
 
-def trees_for(recipe: Recipe, rows: int) -> dict[str, Any]:
-    """Return how boosted trees of a quality are grown on so many training rows."""
-    small = rows < SMALL
+def trees_for(recipe: Recipe, rows: int, outputs: int) -> dict[str, Any]:
+    """Return how boosted trees of a quality are grown on so many training rows.
+
+    How many may ship bounds how long predictions take; the best ones may.
+    """
+    small, few = rows < SMALL, outputs <= 2
     quality = recipe.quality or "default"
+    most = {"fast": (300, 120), "default": (300, 120), "best": (6_000, 600)}[quality]
     return {
         "learning_rate": {"fast": 0.2, "default": 0.1, "best": 0.05}[quality],
         "iterations": {"fast": 60, "default": 200, "best": 600}[quality],
         "leaves": 8 if small else 31,
         "min_rows": 10 if small else 20,
+        "max_features": 0.5 if quality == "best" else 1.0,
+        "most_trees": most[0] if few else most[1],
     }
 
 
@@ -370,7 +377,7 @@ def _grow(
         rows = Batch(*joined)  # type: ignore[arg-type]
     target = rows.target if task.classification else task.scaled(rows.target)
     rows = with_class_weights(rows, training.settings.class_weights, task)
-    how = trees_for(recipe, len(rows.row))
+    how = trees_for(recipe, len(rows.row), prepared.spec.outputs)
     if rounds is not None:
         how, limit = {**how, "iterations": rounds}, None
     return fit_trees(
@@ -382,7 +389,8 @@ def _grow(
 
 
 def _said_of(fitted: FittedTrees, training: Training, recipe: Recipe) -> dict[str, Any]:
-    spec = training.prepared.spec
+    prepared, spec = training.prepared, training.prepared.spec
+    how = trees_for(recipe, len(prepared.train.row), spec.outputs)
     names = [*(f.column for f in spec.numeric), *(f.column for f in spec.categorical)]
     network = training.history[training.best_epoch].valid_loss
     found = fitted.trees.describe(names)
@@ -393,7 +401,7 @@ def _said_of(fitted: FittedTrees, training: Training, recipe: Recipe) -> dict[st
     return {
         **found, "iterations": fitted.iterations,
         "fingerprint": weights_fingerprint(fitted.trees), "seconds": fitted.seconds,
-        "learning_rate": trees_for(recipe, len(training.prepared.train.row))["learning_rate"],
+        "learning_rate": how["learning_rate"],
         "history": [list(pair) for pair in fitted.history], "held_out_loss": held_out,
         "network_held_out_loss": network, "said": said,
     }  # fmt: skip

@@ -74,9 +74,8 @@ def test_more_leaves_than_bits_are_refused():
         )  # fmt: skip
 
 
-def test_many_trees_become_one_ensemble_of_all_rows(monkeypatch):
-    monkeypatch.setattr(t, "MOST_TREES", {2: 10})
-    fitted, x, c, _ = grown("binary")
+def test_many_trees_become_one_ensemble_of_all_rows():
+    fitted, x, c, _ = grown("binary", most_trees=10)
     assert fitted.trees.folds == 1
     assert np.isfinite(fitted.held_out).all()  # still by those that never saw the row
     assert not np.allclose(fitted.trees(x, c).numpy(), fitted.held_out, atol=1e-3)
@@ -183,11 +182,10 @@ def test_a_time_limit_grows_fewer_rounds():
 
 
 def test_one_ensemble_that_has_run_away_does_not_ship(monkeypatch):
-    monkeypatch.setattr(t, "MOST_TREES", {1: 1, 2: 1})
-    fitted, *_ = grown("binary")
+    fitted, *_ = grown("binary", most_trees=1)
     assert fitted.trees.folds == 1
     monkeypatch.setattr(t.Growth, "own_loss", lambda self: 27.0)
-    fitted, *_ = grown("binary")
+    fitted, *_ = grown("binary", most_trees=1)
     assert fitted.trees.folds == 3
 
 
@@ -200,7 +198,14 @@ def test_its_loss_on_its_own_rows_is_below_that_of_others(kind, monkeypatch):
         losses.append(real(self))
         return losses[-1]
 
-    monkeypatch.setattr(t, "MOST_TREES", {1: 1, 2: 1})
     monkeypatch.setattr(t.Growth, "own_loss", spy)
-    fitted, *_ = grown(kind)
+    fitted, *_ = grown(kind, most_trees=1)
     assert 0 < losses[0] < min(loss for _, loss in fitted.history)
+
+
+def test_columns_are_drawn_for_each_split():
+    some, x, c, _ = grown("binary", max_features=0.4)
+    again, *_ = grown("binary", max_features=0.4)
+    every, *_ = grown("binary")
+    assert torch.equal(some.trees(x, c), again.trees(x, c))
+    assert not torch.equal(some.trees(x, c), every.trees(x, c))

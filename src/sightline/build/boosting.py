@@ -32,9 +32,6 @@ ALONE = 1.5
 """What time rounds take with those of the one ensemble that may be grown in the folds' place."""
 STALE = 0.7
 """Growing ends where the best number of rounds is no more than this share of those done."""
-MOST_TREES = {1: 300, 2: 300}
-MOST_TREES_A_CLASS = 120
-"""So many trees (a class) ship at most, folds and all; else one ensemble grown on all rows does."""
 CHECKED_ROWS = 500
 TOLERANCE = 1e-3
 L2 = 1.0
@@ -78,7 +75,8 @@ def fit_trees(
     iterations: int = 200,
     leaves: int = 31,
     min_rows: int = 20,
-    max_depth: int | None = None,
+    max_features: float = 1.0,
+    most_trees: int = 300,
     seed: int = 0,
     time_limit: float | None = None,
 ) -> FittedTrees:
@@ -91,7 +89,10 @@ def fit_trees(
             Rows of fold -1 are held out by none.
         classification, outputs: What is predicted; K classes, or 1.
         weight_N: Rows' weights; a row of weight 0 changes nothing.
-        learning_rate, leaves, min_rows, max_depth: Of scikit-learn's HistGradientBoosting.
+        learning_rate, leaves, min_rows, max_features: Of scikit-learn's
+            HistGradientBoosting.
+        most_trees: So many trees (a class) ship at most, folds and all; else one ensemble that is
+            grown on all rows does.
         iterations: The most rounds.
         seed: Of what it draws.
         time_limit: Seconds; as many rounds are grown as fit, one at least.
@@ -123,7 +124,7 @@ def fit_trees(
             codes_NV, target_N, weight_N, learns, np.flatnonzero(folds_N == fold),
             categories=categorical_NC.shape[1], classification=classification, outputs=outputs,
             options={
-                "learning_rate": learning_rate, "max_leaf_nodes": leaves, "max_depth": max_depth,
+                "learning_rate": learning_rate, "max_leaf_nodes": leaves, "max_features": max_features,
                 "min_samples_leaf": min_rows, "l2_regularization": L2, "random_state": seed + fold + 1,
             },
         )  # fmt: skip
@@ -147,7 +148,7 @@ def fit_trees(
             if done >= iterations or aim <= done or (done >= FIRST_ROUNDS and best <= STALE * done):
                 break
     ships = growths
-    if len(growths) > 1 and len(growths) * best > MOST_TREES.get(outputs, MOST_TREES_A_CLASS):
+    if len(growths) > 1 and len(growths) * best > most_trees:
         whole = growth_of(counts, -1)
         whole.grow(best)
         if whole.own_loss() <= min(loss for _, loss in history) + RUNAWAY:
