@@ -260,7 +260,27 @@ def test_rows_set_apart_are_no_others(penguins):
     assert torch.equal(together, prepared.valid.row)
     assert set_apart(prepared, Recipe(quality=None)) == (prepared, None)
     few = sl.prepare(sl.split(sl.read(penguins), target="species", valid=19))
-    assert set_apart(few, Recipe(quality=None, calibrate=True))[1] is None
+    noted, apart = set_apart(few, Recipe(quality=None, calibrate=True))
+    assert apart is None
+    assert noted.notes[-1].endswith(
+        "stopping sees: no calibration; give more, or folds (leave valid and time out)"
+    )
+    told = set_apart(few, Recipe(trees=True, calibrate=True))[0].notes[-1]
+    assert f"{len(few.valid.row)} validation rows, fewer than 20" in told
+    assert "no trees, calibration, sets or intervals" in told
+
+
+def test_more_classes_than_trees_are_for_are_noted():
+    table = sl.read(
+        {"x": [n % 7 for n in range(306)], "y": [f"class {n % 51}" for n in range(306)]}
+    )
+    recipe = Recipe.choose()
+    prepared = sl.prepare(divide(table, "y", recipe, test=0))
+    assert (
+        set_apart(prepared, recipe)[0].notes[-1]
+        == "51 classes, more than 50: no trees beside the network"
+    )
+    assert set_apart(prepared, Recipe.choose(trees=False))[0].notes == prepared.notes
 
 
 # ------------------------------------------------------------- whole fits
