@@ -49,6 +49,9 @@ from sightline.train.checkpoints import weights_fingerprint
 from sightline.train.settings import Settings
 from sightline.train.training import Training
 
+MANY_COLUMNS = 1_000
+"""With more, each column is shuffled once for its importance, and not five times."""
+
 
 class Story:
     """Turns what happens in a fit into records."""
@@ -341,7 +344,8 @@ class Story:
         self.trace.write("predict", "rows", {
             "part": shown, "of": len(rows), "sentence": how, "rows": told,
         })  # fmt: skip
-        said = importance(model, found, part, seed=self.seed)
+        repeats = 5 if len(model.encoder.ways) <= MANY_COLUMNS else 1
+        said = importance(model, found, part, repeats=repeats, seed=self.seed)
         self.trace.write("predict", "importance", said)
         columns = [column["column"] for column in said["columns"]]
         self.trace.write("predict", "dependence", {

@@ -132,3 +132,18 @@ def test_what_cannot_be_measured_is_refused(every):
             every.importance(DATA, repeats=repeats)
     with pytest.raises(OptionError, match="seed is -1"):
         every.importance(DATA, seed=-1)
+
+
+def test_shuffles_predicted_together_are_those_one_by_one(monkeypatch):
+    model = train(DATA)
+    together = model.importance(DATA, repeats=2)
+    rows = []
+    real = model.outputs
+    monkeypatch.setattr(model, "outputs", lambda *x: rows.append(len(x[0])) or real(*x))
+    monkeypatch.setattr(room, "ROWS_AT_ONCE", 1)
+    assert model.importance(DATA, repeats=2) == together
+    assert set(rows) == {ROWS}
+    rows.clear()
+    monkeypatch.setattr(room, "ROWS_AT_ONCE", 3 * ROWS)
+    assert model.importance(DATA, repeats=2) == together
+    assert max(rows) == 3 * ROWS

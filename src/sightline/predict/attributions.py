@@ -114,7 +114,7 @@ def rows_explained(columns: int) -> int:
         >>> rows_explained(7), rows_explained(1000)
         (50, 10)
     """
-    return min(50, max(5, 10_000 // columns))
+    return min(50, max(1, 10_000 // columns))
 
 
 def missing_extra() -> str | None:

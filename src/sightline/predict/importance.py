@@ -28,6 +28,9 @@ MOST_ROWS = 2_000
 FEWEST_ROWS = 200
 PREDICTED = 2_000_000
 """So many rows are predicted in all, unless that leaves fewer than the fewest to each shuffle."""
+ROWS_AT_ONCE = 4_096
+VALUES_AT_ONCE = 2**21
+"""Shuffles of few rows are predicted together, so many rows and so many numbers at most."""
 
 
 def importance(
@@ -80,27 +83,38 @@ def importance(
     truth = truth[rows]
     numeric_ND, codes_NC = model.inputs(model.encoder.open(found.table)(rows))
 
-    def measured() -> float:
-        values = model.outputs(numeric_ND, codes_NC).cpu().numpy()
+    def measured(values_NK: np.ndarray) -> float:
         if model.task.classification:
-            return log_loss(values, truth)
-        return float(np.sqrt(np.square(values[:, 0] - truth).mean()))
+            return log_loss(values_NK, truth)
+        return float(np.sqrt(np.square(values_NK[:, 0] - truth).mean()))
 
-    columns: list[dict[str, Any]] = []
+    count, width = len(rows), numeric_ND.shape[1] + codes_NC.shape[1]
+    places = np.repeat(np.arange(len(names)), repeats)
+    together = max(min(ROWS_AT_ONCE // count, VALUES_AT_ONCE // (count * width)), 1)
+    own = [
+        (np.flatnonzero(number_at == place), np.flatnonzero(code_at == place))
+        for place in range(len(names))
+    ]
+    shuffled: list[float] = []
     with evaluating(model.network):
-        value = measured()
-        for place, name in enumerate(names):
-            numbers, codes = number_at == place, code_at == place
-            own_numbers, own_codes = numeric_ND[:, numbers], codes_NC[:, codes]
-            rises = []
-            for _ in range(repeats):
-                order = torch.from_numpy(random.permutation(len(rows)))
-                numeric_ND[:, numbers], codes_NC[:, codes] = own_numbers[order], own_codes[order]
-                rises.append(measured() - value)
-            numeric_ND[:, numbers], codes_NC[:, codes] = own_numbers, own_codes
-            columns.append(
-                {"column": name, "mean": float(np.mean(rises)), "deviation": float(np.std(rises))}
+        value = measured(model.outputs(numeric_ND, codes_NC).cpu().numpy())
+        for start in range(0, len(places), together):
+            some = places[start : start + together]
+            numeric_SND, codes_SNC = (
+                numeric_ND.repeat(len(some), 1, 1),
+                codes_NC.repeat(len(some), 1, 1),
             )
+            for number, place in enumerate(some):
+                order = torch.from_numpy(random.permutation(count))
+                for all_SNX, of_NX, mine in zip((numeric_SND, codes_SNC), (numeric_ND, codes_NC), own[place], strict=True):  # fmt: skip
+                    all_SNX[number][:, mine] = of_NX[:, mine][order]
+            values_BK = model.outputs(numeric_SND.flatten(0, 1), codes_SNC.flatten(0, 1))
+            shuffled += map(measured, values_BK.cpu().numpy().reshape(len(some), count, -1))
+    rises = np.array(shuffled).reshape(len(names), repeats) - value
+    columns: list[dict[str, Any]] = [
+        {"column": name, "mean": float(own.mean()), "deviation": float(own.std())}
+        for name, own in zip(names, rises, strict=True)
+    ]
     columns.sort(key=lambda column: column["mean"], reverse=True)
     said: dict[str, Any] = rounded({
         "metric": "log_loss" if model.task.classification else "rmse", "part": part,
