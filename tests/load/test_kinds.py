@@ -196,3 +196,15 @@ def test_nothing_has_the_kind_it_had_at_training(kind: str) -> None:
     assert typed.data.null_count == 2
     assert not typed.bad
     assert pa.types.is_dictionary(typed.data.type) == (kind == "categorical")
+
+
+def test_one_impossible_date_among_few_days_is_a_bad_row():
+    """What counts is rows, not different values: 1 of 29 days is written wrongly, in 1 of 600 rows."""
+    days = [f"2024-01-{1 + n % 28:02d}" for n in range(600)]
+    days[77] = "2024-13-45"
+    with pytest.raises(DataError, match="'2024-13-45' among dates"):
+        sl.read({"day": days, "y": [1, 2] * 300})
+    table = sl.read({"day": days, "y": [1, 2] * 300}, on_bad_rows="skip")
+    assert (table.schema["day"].kind, table.skipped) == ("datetime", 1)
+    days[:7] = ["soon"] * 7  # more than one in a hundred: words
+    assert sl.read({"day": days, "y": [1, 2] * 300}).schema["day"].kind == "categorical"

@@ -331,10 +331,14 @@ def _from_text(
             "true or false",
             bad=odd,
         )
-    dates = [word for word in words if word.strip() not in tokens]
+    dates = {
+        word: count
+        for word, count in zip(words, counts.tolist(), strict=True)
+        if count and word.strip() not in tokens
+    }
     form = known.format if known else None
     if form is None:
-        form = v.find_date_format(dates, NUMBER_SHARE)
+        form = v.find_date_format(dates, NUMBER_SHARE, dates.values())
     if wanted == "datetime" or (wanted is None and form is not None):
         if form is None:
             raise DataError(

@@ -107,12 +107,21 @@ def parse_date(text: str, form: str) -> int:
         return BAD_DATE
 
 
-def find_date_format(texts: Collection[str], share: float) -> str | None:
-    """Find the first of `DATE_FORMATS` that at least a share of the texts are written in.
+def find_date_format(
+    texts: Collection[str], share: float, counts: Collection[int] | None = None
+) -> str | None:
+    """Find the first of `DATE_FORMATS` that at least a share of the rows are written in.
+
+    Args:
+        texts: Different texts.
+        share: 0 to 1.
+        counts: How many rows have each text; None for one each.
 
     Example:
         >>> from sightline.load.values import find_date_format
         >>> find_date_format(["31/12/2020", "01/02/2021"], 0.99)
+        '%d/%m/%Y'
+        >>> find_date_format(["31/12/2020", "soon"], 0.99, [150, 1])
         '%d/%m/%Y'
     """
     if not texts:
@@ -120,12 +129,13 @@ def find_date_format(texts: Collection[str], share: float) -> str | None:
     probe = next(iter(texts))
     if not _DIGITS_FIRST.match(probe) and share >= 1:
         return None
+    rows = [1] * len(texts) if counts is None else counts
+    allowed = int(sum(rows) * (1 - share))
     for form in DATE_FORMATS:
-        allowed = int(len(texts) * (1 - share))
         failures = 0
-        for text in texts:
+        for text, count in zip(texts, rows, strict=True):
             if parse_date(text, form) == BAD_DATE:
-                failures += 1
+                failures += count
                 if failures > allowed:
                     break
         else:
