@@ -28,7 +28,7 @@ MOST_ROWS = 2_000
 FEWEST_ROWS = 200
 PREDICTED = 2_000_000
 """So many rows are predicted in all, unless that leaves fewer than the fewest to each shuffle."""
-ROWS_AT_ONCE = 4_096
+ROWS_AT_ONCE = 1_024
 VALUES_AT_ONCE = 2**21
 """Shuffles of few rows are predicted together, so many rows and so many numbers at most."""
 
@@ -112,8 +112,8 @@ def importance(
             shuffled += map(measured, values_BK.cpu().numpy().reshape(len(some), count, -1))
     rises = np.array(shuffled).reshape(len(names), repeats) - value
     columns: list[dict[str, Any]] = [
-        {"column": name, "mean": float(own.mean()), "deviation": float(own.std())}
-        for name, own in zip(names, rises, strict=True)
+        {"column": name, "mean": float(rise.mean()), "deviation": float(rise.std())}
+        for name, rise in zip(names, rises, strict=True)
     ]
     columns.sort(key=lambda column: column["mean"], reverse=True)
     said: dict[str, Any] = rounded({
