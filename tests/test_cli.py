@@ -75,6 +75,8 @@ def test_help_lists_every_command(sightline):
         (["inspect", "no.sightline"], ["no.sightline"]),
         (["predict", "runs/a", "penguins.csv", "--keep", "yeer"], ["Did you mean 'year'?"]),
         (["predict", "runs/a", "penguins.csv", "-o", "out.txt"], ["neither .csv nor .parquet"]),
+        (["predict", "runs/a", "penguins.csv", "-o", "penguins.csv"], ["penguins.csv is the rows to predict"]),
+        (["predict", "runs/a/model.sightline", "penguins.csv", "-o", "runs/a/model.sightline"], ["is the model, which"]),
         (["predict", "runs/a", "penguins.csv", "-o", "no/out.csv"], ["folder no does not exist"]),
         (["predict", "runs/a", "penguins.csv", "--keep", "year,year"], ["written twice"]),
         (["predict", "nothing", "penguins.csv"], ["nothing"]),

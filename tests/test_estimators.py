@@ -293,3 +293,20 @@ def test_an_empty_text_is_a_class_like_any_other():
     assert classifier.classes_.tolist() == ["", "a", "b"]
     assert classifier.predict_proba(x).shape == (300, 3)
     assert classifier.score(x, y) > 0.9
+
+
+@pytest.mark.parametrize("kind", [SightlineClassifier, SightlineRegressor])
+def test_rows_that_cannot_be_read_are_refused(kind):
+    x = np.random.default_rng(0).normal(size=(120, 2))
+    y = x[:, 0] if kind is SightlineRegressor else x[:, 0] > 0
+    fitted = kind(quality="fast").fit(pa.table({"a": x[:, 0], "b": x[:, 1]}), y)
+    for bad in (["hello", "1"], [np.inf, 1.0]):
+        rows = pa.table({"a": bad, "b": [0.0, 0.0]})
+        for ask in (
+            "predict",
+            "predict_interval" if kind is SightlineRegressor else "predict_proba",
+        ):
+            with pytest.raises(
+                ValueError, match=r"row 0: column 'a': '(hello|inf)' is not a finite"
+            ):
+                getattr(fitted, ask)(rows)

@@ -494,6 +494,13 @@ def predict(
     """Predict each row of SOURCE with MODEL, in the order of its rows."""
     from sightline.predict.output import prediction_table, write_table
 
+    if output is not None:
+        for name, what in ((source, "the rows to predict"), (model, "the model")):
+            if Path(output).exists() and Path(name).exists() and Path(output).samefile(name):
+                raise OptionError(
+                    f"{output} is {what}, which the predictions would overwrite.",
+                    "Give another file to -o.",
+                )
     loaded = _load(model, network)
     found = loaded.predictions(source, keep=tuple(keep), encoding=encoding)
     table = prediction_table(loaded, found, keep, alpha)

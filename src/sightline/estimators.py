@@ -113,7 +113,14 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     def _table(self, X: Any) -> Table:
         check_is_fitted(self, "model_")
         columns, _, _ = _columns(self, X, fitting=False)
-        return self.model_.read(columns)
+        table = self.model_.read(columns)
+        if table.bad:
+            row, error = table.bad[0]
+            raise ValueError(
+                f"Input X has {len(table.bad):,} rows that cannot be read; the first is row {row:,}: "
+                f"{error}. Mend the values, or leave the rows out."
+            )
+        return table
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to one file, without pickle; see `sl.Model.save`."""

@@ -148,3 +148,17 @@ def test_a_threshold_counts_in_the_models_accuracy_as_in_its_metrics(tmp_path):
                  report=False)  # fmt: skip
     ours = run.find("predict", "baselines")[0].body["models"][0]
     assert ours["second"]["value"] == run.metrics["accuracy"] < 0.6
+
+
+def test_a_linear_truth_is_worth_no_network(tmp_path):
+    """The model may scale by ranks; a ridge regression gets the numbers as they are."""
+    random = np.random.default_rng(0)
+    x, z = random.uniform(0, 100, 600), random.lognormal(size=600)
+    data = {"x": x, "z": z, "y": 3 * x + 20 * z + random.normal(size=600) * 5}
+    run = sl.fit(
+        data, "y", network="MLP", epochs=1, test=0.2, run=tmp_path / "r", quiet=True, report=False
+    )
+    body = run.find("predict", "baselines")[0].body
+    ridge = next(one for one in body["models"] if one["name"] == "ridge regression")
+    assert ridge["score"] < 6
+    assert body["verdict"].startswith("Not worth it here")

@@ -359,3 +359,14 @@ def test_names_that_are_hard_to_write_come_through(tmp_path):
 def test_kinds_in_a_table_of_ones_own_do_not_bind_the_model(every, expected):
     table = sl.read(DATA, kinds={**KINDS, "note": "categorical"})
     assert same(every.predict_proba(replace(table, name="mine")), expected)
+
+
+def test_bad_rows_of_a_table_that_was_read_stay_bad():
+    rows = columns()
+    model = train(rows)
+    rows["size"] = ["hello", *("" if one is None else str(one) for one in rows["size"][1:])]
+    once = model.predictions(rows)
+    assert [row for row, _ in once.bad] == [0]
+    again = model.predictions(model.read(rows))
+    assert again.bad == once.bad
+    assert np.isnan(again.values[0]).all()

@@ -388,7 +388,11 @@ class Model:
     def read(self, data: Any, *, keep: tuple[str, ...] = (), encoding: str | None = None) -> Table:
         """Read rows as the training table was read; one dict of single values is one row."""
         if isinstance(data, Table):
-            data = pa.table({name: plain_column(data, name) for name in data.columns})
+            plain = pa.table({name: plain_column(data, name) for name in data.columns})
+            table = read_like(plain, self.encoder.schema, keep=keep, encoding=encoding)
+            known = dict(data.bad)  # what could not be read is missing in its columns now
+            bad = sorted({**dict(table.bad), **known}.items())
+            return replace(table, bad=tuple(BadRow(row, error) for row, error in bad))
         if isinstance(data, Mapping) and not any(
             isinstance(value, Sized) and not isinstance(value, str | bytes)
             for value in data.values()
