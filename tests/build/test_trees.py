@@ -83,6 +83,22 @@ def test_codes_that_are_new_go_where_missing_ones_do():
     assert torch.equal(fitted.trees(x, rare), fitted.trees(x, torch.full_like(c, t.CODES - 1)))
 
 
+def test_rare_categories_are_one_when_trees_run_as_when_they_grow():
+    """Codes beyond the 254 most frequent; they are a minority, and what was never seen is not."""
+    random = np.random.default_rng(0)
+    c = random.integers(0, 300, size=(3000, 1)).astype(np.int32)
+    target = (c[:, 0] >= t.CODES - 1).astype(np.int64)
+    x = np.zeros((3000, 0), np.float32)
+    folds = np.arange(3000) % 2
+    fitted = fit_trees(
+        x, c, target, folds, classification=True, outputs=2, iterations=20, leaves=31, min_rows=2
+    )
+    found = fitted.trees.per_fold(torch.from_numpy(x), torch.from_numpy(c)).numpy()
+    for fold in range(2):
+        held = folds == fold
+        np.testing.assert_allclose(found[fold][held], fitted.held_out[held], atol=2e-5)
+
+
 def test_what_it_says_of_itself():
     fitted, *_ = grown("binary")
     said = fitted.trees.describe(["a", "b", "c", "d", "e"])

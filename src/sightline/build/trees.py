@@ -189,7 +189,7 @@ def _lay_out(trees: Trees, _: Any = None) -> None:
     for column in np.unique(asked[inner]).tolist():
         own = np.flatnonzero(inner & (asked == column))
         if column < codes:
-            sets = table[row[own]]
+            sets = table[row[own]][:, :CODES]  # the last code is that of all rare ones
             differ = np.flatnonzero((sets != sets[:, -1:]).any(axis=0))
             asked_codes.append(column)
             last.append(int(differ[-1]) + 1 if len(differ) else 0)
