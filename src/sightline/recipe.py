@@ -242,20 +242,22 @@ def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | Non
     notes = prepared.notes
     if recipe.trees and outputs > MOST_CLASSES:
         notes += (f"{outputs:,} classes, more than {MOST_CLASSES}: no trees beside the network",)
-    if prepared.splits.folds is not None or not recipe.calibrate:
-        return replace(prepared, notes=notes), None
-    if len(valid.row) < LEAST_APART:
+    apart = prepared.splits.folds is None and recipe.calibrate
+    if apart and len(valid.row) < LEAST_APART:
+        apart = False
         without = "no trees, calibration, sets or intervals" if recipe.trees else "no calibration"
         notes += (
             f"{len(valid.row):,} validation rows, fewer than {LEAST_APART}, all of which stopping sees: "
             f"{without}; give more, or folds (leave valid and time out)",
         )
-        return replace(prepared, notes=notes), None
+    prepared = replace(prepared, notes=notes)
+    if not apart:
+        return prepared, None
     # In an order that has nothing to do with the file's, and always the same one.
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(valid.row)))
     first, second = order[::2].sort().values, order[1::2].sort().values
     kept = each(valid, lambda x: x[first])
-    return replace(prepared, valid=kept, notes=notes), each(valid, lambda x: x[second])
+    return replace(prepared, valid=kept), each(valid, lambda x: x[second])
 
 
 def check_recipe(recipe: Recipe, prepared: Prepared, apart: Batch | None) -> None:

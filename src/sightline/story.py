@@ -36,7 +36,7 @@ from sightline.predict.task import Task
 from sightline.predict.trust import ALPHA, calibration, calibration_words, held
 from sightline.predict.worst import worst
 from sightline.prepare.leakage import leaks
-from sightline.prepare.prepared import Prepared, prepare
+from sightline.prepare.prepared import Prepared
 from sightline.prepare.shown import show_row
 from sightline.provenance import subset
 from sightline.recipe import Finished
@@ -382,14 +382,10 @@ class Story:
         truth, _ = model.truth(found)
         if part not in batches or len(batches[part].row) != len(truth):
             return  # the rows were learned from, or are set apart: nothing to compare on
-        if prepared.transform.scaling != "standard":
-            # By ranks a linear model would look worse than it is where the truth is linear.
-            prepared = prepare(prepared.splits, numeric="standard")
-            batches = {"test": prepared.test, "validation": prepared.valid}
         said = score_baselines(
             model.spec.target, prepared.train, batches[part], model.spec.cardinalities, found.values,
             truth, guessed=model.choose(found.values) if model.task.classification else None,
-            seed=self.seed,
+            seed=self.seed, plain=prepared.standardised,
         )  # fmt: skip
         self.trace.write("predict", "baselines", {"part": part, **said})
 

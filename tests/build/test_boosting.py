@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from sightline.build import boosting as t
-from sightline.build.boosting import fit_trees
-from sightline.build.trees import coded
+from sightline.build.boosting import coded, fit_trees
 from sightline.errors import InternalError, OptionError
 from tests.build.grown import SMALL, grown, table
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sightline.build.trees import CODES, MOST_LEAVES, Trees, coded, padded
+from sightline.build.trees import CODES, MOST_LEAVES, Trees, padded
 from sightline.errors import InternalError, OptionError
 from sightline.prepare.prepared import bin_edges
 
@@ -165,6 +165,18 @@ def _cuts(numeric_ND: np.ndarray) -> Tensor:
     own = [bin_edges(numeric_ND[:, place], CODES)[1:-1] for place in range(numeric_ND.shape[1])]
     own = [cuts if len(cuts) < CODES else cuts[:: -(-len(cuts) // (CODES - 1))] for cuts in own]
     return padded(own)
+
+
+def coded(numeric_BD: Tensor, categorical_BC: Tensor, cuts_DE: Tensor) -> Tensor:
+    """Turn a row's categories and numbers into small whole numbers, int32 [B, V].
+
+    Categories beyond the 254 most frequent are one.
+    """
+    codes = categorical_BC.clamp(max=CODES - 1).to(torch.int32)
+    if not numeric_BD.shape[1]:
+        return codes
+    bins = torch.searchsorted(cuts_DE, numeric_BD.T.contiguous(), out_int32=True).T
+    return torch.cat([codes, bins], dim=1)
 
 
 class Growth:

@@ -103,13 +103,11 @@ class Trees(nn.Module):
         if numeric_BD.device.type != "cpu":
             chunk = max(rows, 1)
         places = [slice(a, a + chunk) for a in range(0, rows, chunk)]
-        # Chunks run side by side in threads of Python's, each on one of PyTorch's.
-        threads = min(torch.get_num_threads(), len(places))
 
         def run(part: slice) -> Tensor:
             return self._sums(numeric_BD[part], categorical_BC[part])
 
-        sums = [run(part) for part in places] if threads < 2 else side_by_side(run, places, threads)
+        sums = side_by_side(run, places, torch.get_num_threads())
         found_FBM = (
             torch.cat(sums, dim=1) if sums else self.start.new_zeros(self.folds, 0, self.margins)
         )
@@ -251,7 +249,7 @@ def side_by_side(run: Callable[[slice], Tensor], places: list[slice], threads: i
     Args:
         run: What to do with a part; it must keep nothing between two calls.
         places: The parts.
-        threads: How many.
+        threads: How many at most; one runs where it is called.
 
     Example:
         >>> import torch
@@ -260,6 +258,9 @@ def side_by_side(run: Callable[[slice], Tensor], places: list[slice], threads: i
         >>> [part.tolist() for part in side_by_side(lambda at: x[at] * 2, [slice(0, 3), slice(3, 4)], 2)]
         [[0, 2, 4], [6]]
     """
+    threads = min(threads, len(places))
+    if threads < 2:
+        return [run(part) for part in places]
 
     def each(number: int) -> list[Tensor]:
         torch.set_num_threads(1)  # of this thread of Python's
@@ -273,15 +274,3 @@ def side_by_side(run: Callable[[slice], Tensor], places: list[slice], threads: i
     finally:
         torch.set_num_threads(before)
     return [parts[number % threads][number // threads] for number in range(len(places))]
-
-
-def coded(numeric_BD: Tensor, categorical_BC: Tensor, cuts_DE: Tensor) -> Tensor:
-    """Turn a row's categories and numbers into small whole numbers, int32 [B, V].
-
-    Categories beyond the 254 most frequent are one.
-    """
-    codes = categorical_BC.clamp(max=CODES - 1).to(torch.int32)
-    if not numeric_BD.shape[1]:
-        return codes
-    bins = torch.searchsorted(cuts_DE, numeric_BD.T.contiguous(), out_int32=True).T
-    return torch.cat([codes, bins], dim=1)

@@ -33,6 +33,7 @@ def baselines(
     guessed: np.ndarray | None = None,
     seed: int = 0,
     draws: int = 1000,
+    plain: Callable[[Batch, Batch], tuple[Batch, Batch]] | None = None,
 ) -> dict[str, Any]:
     """Score a model beside simple ones, with bootstrap intervals (Efron 1979).
 
@@ -49,6 +50,8 @@ def baselines(
         guessed: int64 class numbers [N] that the model gives them; None for the likeliest ones.
         seed: Of the rows drawn, the bootstrap and the models.
         draws: How often the test rows are drawn anew.
+        plain: Gives training and test rows with numbers as a linear model wants them: scaled by
+            ranks it looks worse than it is where the truth is linear. None where they are so.
 
     Returns:
         `rows`, `metric` ("log_loss" or "rmse"), `models` (each `name`, `score`, its 95 % interval `low`
@@ -59,6 +62,11 @@ def baselines(
     rows = _some_rows(train, seed)
     kept = Batch(*(None if part is None else part[rows] for part in train))  # type: ignore[arg-type]
     y, weight = kept.target.numpy(), None if kept.weight is None else kept.weight.double().numpy()
+    cannot = _too_many(target, kept.numeric.shape[1] + kept.categorical.shape[1])
+    if classification and len(np.unique(y)) < 2:
+        cannot = "the training rows have one class alone"
+    if plain is not None and not cannot:
+        kept, test = plain(kept, test)
     X, Z = _inputs(kept), _inputs(test)
     numbers = kept.numeric.shape[1]
     sampled = (
@@ -88,9 +96,6 @@ def baselines(
             "note": None,
         }
     ]
-    cannot = _too_many(target, X.shape[1])
-    if classification and len(np.unique(y)) < 2:
-        cannot = "the training rows have one class alone"
     for name, make in makers:
         if cannot and make is not shares:
             told.append(

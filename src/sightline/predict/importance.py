@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from sightline.errors import DataError, OptionError, readable
-from sightline.predict.attributions import input_columns
+from sightline.predict.attributions import VALUES_AT_ONCE, input_columns
 from sightline.predict.metrics import log_loss
 from sightline.predict.path import evaluating
 from sightline.trace.records import rounded
@@ -29,8 +29,7 @@ FEWEST_ROWS = 200
 PREDICTED = 2_000_000
 """So many rows are predicted in all, unless that leaves fewer than the fewest to each shuffle."""
 ROWS_AT_ONCE = 1_024
-VALUES_AT_ONCE = 2**21
-"""Shuffles of few rows are predicted together, so many rows and so many numbers at most."""
+"""Shuffles of few rows are predicted together, so many rows at most."""
 
 
 def importance(

@@ -387,18 +387,20 @@ class Model:
 
     def read(self, data: Any, *, keep: tuple[str, ...] = (), encoding: str | None = None) -> Table:
         """Read rows as the training table was read; one dict of single values is one row."""
+        known: dict[int, str] = {}
         if isinstance(data, Table):
-            plain = pa.table({name: plain_column(data, name) for name in data.columns})
-            table = read_like(plain, self.encoder.schema, keep=keep, encoding=encoding)
-            known = dict(data.bad)  # what could not be read is missing in its columns now
-            bad = sorted({**dict(table.bad), **known}.items())
-            return replace(table, bad=tuple(BadRow(row, error) for row, error in bad))
+            known = dict(data.bad)  # what could not be read is missing in its columns
+            data = pa.table({name: plain_column(data, name) for name in data.columns})
         if isinstance(data, Mapping) and not any(
             isinstance(value, Sized) and not isinstance(value, str | bytes)
             for value in data.values()
         ):
             data = {name: [value] for name, value in data.items()}
-        return read_like(data, self.encoder.schema, keep=keep, encoding=encoding)
+        table = read_like(data, self.encoder.schema, keep=keep, encoding=encoding)
+        if not known:
+            return table
+        bad = sorted({**dict(table.bad), **known}.items())
+        return replace(table, bad=tuple(BadRow(row, error) for row, error in bad))
 
     # ------------------------------------------------------------- evaluate
 
@@ -597,12 +599,8 @@ class Model:
                 return self.outputs(numeric[part], codes[part])
 
             # A network of your own may keep things between its layers: one thread alone runs it.
-            threads = min(torch.get_num_threads(), len(places))
-            if threads > 1 and isinstance(self.network, Ensemble) and numeric.device.type == "cpu":
-                found = side_by_side(run, places, threads)
-            else:
-                found = [run(part) for part in places]
-            return torch.cat(found).cpu().numpy()
+            threads = torch.get_num_threads() if isinstance(self.network, Ensemble) else 1
+            return torch.cat(side_by_side(run, places, threads)).cpu().numpy()
 
     def outputs(self, numeric_BD: torch.Tensor, codes_BC: torch.Tensor) -> torch.Tensor:
         """Return probabilities [B, K], or numbers [B, 1] in the target's unit, of prepared rows.

@@ -72,6 +72,28 @@ class Prepared:
         """Return the training rows as a source of shuffled batches."""
         return TensorSource(self.train, batch_size, seed)
 
+    def standardised(self, train: Batch, other: Batch) -> tuple[Batch, Batch]:
+        """Give rows again, their numbers standardised, whatever scaling the network gets.
+
+        Args:
+            train: Some training rows, whose means and deviations count.
+            other: Rows of any part.
+
+        Example:
+            >>> import sightline as sl
+            >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+            >>> train, _ = prepared.standardised(prepared.train, prepared.test)
+            >>> bool(train.numeric[:, 0].std().sub(1).abs() < 0.01)
+            True
+        """
+        reader = self.encoder.open(self.splits.table)
+        numbers, others = (reader(batch.row.numpy()).numeric for batch in (train, other))
+        scale = Transform("standard", numbers.shape[1], self.transform.flags.tolist())
+        for place, values in enumerate(numbers.T):
+            scale.fit_column(place, values)
+        found = (scale(torch.from_numpy(values)) for values in (numbers, others))
+        return train._replace(numeric=next(found)), other._replace(numeric=next(found))
+
     def describe(self) -> list[dict[str, str]]:
         """Tell each column's way from the table to the network.
 
