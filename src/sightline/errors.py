@@ -53,12 +53,12 @@ class UserError(SightlineError):
         self.fix = fix
 
 
-class DataError(UserError):
-    """Data that cannot be read or used as asked."""
+class DataError(UserError, ValueError):
+    """Data that cannot be read or used as asked; a ValueError too, as scikit-learn's callers expect."""
 
 
-class OptionError(UserError):
-    """An argument or option that does not make sense."""
+class OptionError(UserError, ValueError):
+    """An argument or option that does not make sense; a ValueError too."""
 
 
 class NetworkError(UserError):
@@ -125,6 +125,17 @@ def shorten(text: str, width: int = 60) -> str:
         'aaaaaaaaaaaaaaaaaaaa... (100 characters)'
     """
     return text if len(text) <= width else f"{text[:width]}... ({len(text):,} characters)"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Write how many there are of something: the number, thousands parted, and the noun that goes with it.
+
+    Example:
+        >>> from sightline.errors import counted
+        >>> counted(1, "row"), counted(2000, "row"), counted(0, "category", "categories")
+        ('1 row', '2,000 rows', '0 categories')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def readable(value: float, digits: int = 4) -> str:

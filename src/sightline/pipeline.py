@@ -27,7 +27,6 @@ from sightline.provenance import provenance, read_again, row_numbers
 from sightline.recipe import (
     Quality,
     Recipe,
-    check_recipe,
     divide,
     finish,
     make_settings,
@@ -186,7 +185,6 @@ def fit(
         tell_page(0)
 
         prepared, apart = set_apart(prepare(splits, numeric=numeric), recipe)
-        check_recipe(recipe, prepared, apart)
         story.prepare(prepared)
 
         training = make_training(network, prepared, asked, recipe)

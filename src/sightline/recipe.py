@@ -20,7 +20,7 @@ from sightline.build.boosting import FittedTrees, fit_trees
 from sightline.build.ensemble import Ensemble
 from sightline.build.networks import NetworkMaker, make_network
 from sightline.contracts import Batch, Spec
-from sightline.errors import OptionError, did_you_mean
+from sightline.errors import OptionError, counted, did_you_mean
 from sightline.load.batches import each
 from sightline.load.split import Splits, split
 from sightline.load.table import Table
@@ -126,6 +126,11 @@ class Recipe:
                 f"threshold is {threshold!r}.",
                 did_you_mean(str(threshold), THRESHOLDS, "ways to choose a threshold"),
             )
+        if calibrate is False and isinstance(threshold, str):
+            raise OptionError(
+                f"threshold={threshold!r} is chosen on the rows that calibration takes, and there is none.",
+                "Leave calibrate=False out, or give the threshold as a number.",
+            )
         own = network is not None
         settled: Any = None if own else quality or "default"
         folds = 0 if own or valid is not None or time is not None else FOLDS[settled]
@@ -152,10 +157,17 @@ def divide(
         target: The column to predict.
         recipe: Says how many folds; a table of few rows (or groups) gets fewer.
         valid, test, how: As in `sightline.split`; `valid` None is 0 with folds and 0.1 without.
+
+    Raises:
+        OptionError: A threshold for a target that does not have two classes, or one that nothing is
+            there to choose by.
     """
     if not recipe.folds:
-        return split(table, target, valid=0.1 if valid is None else valid, test=test, **how)
+        splits = split(table, target, valid=0.1 if valid is None else valid, test=test, **how)
+        _check_threshold(recipe, splits)
+        return splits
     splits = split(table, target, valid=0, test=test, **how)
+    _check_threshold(recipe, splits)
     most = len(splits.train)
     if group := how.get("group"):
         most = len(np.unique(table.row_hashes([group])[splits.train])) * ROWS_A_FOLD
@@ -260,27 +272,22 @@ def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | Non
     return replace(prepared, valid=kept), each(valid, lambda x: x[second])
 
 
-def check_recipe(recipe: Recipe, prepared: Prepared, apart: Batch | None) -> None:
-    """Refuse a recipe that a table does not allow, before anything is trained.
-
-    Raises:
-        OptionError: A threshold for a target that does not have two classes, or one that nothing is
-            there to choose by.
-    """
+def _check_threshold(recipe: Recipe, splits: Splits) -> None:
+    """Refuse a threshold that a table does not allow, before anything is told or trained."""
     if recipe.threshold is None:
         return
-    target = prepared.spec.target
+    target = splits.target
     if target.positive is None:
         classes = f"has {len(target.classes)} classes" if target.classes else "is a number"
         raise OptionError(
             f"The target {target.name!r} {classes}: a threshold is for two classes.",
             "Leave threshold out.",
         )
-    nothing = apart is None and prepared.splits.folds is None
-    if nothing and not isinstance(recipe.threshold, int | float):
+    few = not recipe.folds and len(splits.valid) < LEAST_APART
+    if few and not isinstance(recipe.threshold, int | float):
         raise OptionError(
             f"threshold={recipe.threshold!r} is chosen by rows that are held out, and there are too few: "
-            f"{len(prepared.valid.row)} validation rows.",
+            f"{counted(len(splits.valid), 'validation row')}.",
             f"Give {LEAST_APART} or more validation rows, folds (leave valid out), or a number.",
         )
 
@@ -358,7 +365,7 @@ def finish(
         model.conformal = Conformal.fit_classes(values_NK, truth, weight, source=source)
         if isinstance(recipe.threshold, str):
             positive = model.spec.target.positive
-            assert positive is not None  # check_recipe
+            assert positive is not None  # divide
             place = model.classes.index(positive)
             model.threshold = find_threshold(
                 values_NK[:, place], truth == place, recipe.threshold, weight
@@ -467,7 +474,6 @@ def train_model(
         table, target, recipe, valid=valid, test=test, task=task, weight=weight, seed=seed
     )
     prepared, apart = set_apart(prepare(splits), recipe)
-    check_recipe(recipe, prepared, apart)
     asked = make_settings(recipe, given, len(splits.train), prepared.spec.outputs, seed)
     training = make_training(network, prepared, asked, recipe)
     for _ in training.steps():

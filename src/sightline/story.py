@@ -21,6 +21,7 @@ from torch import nn
 from sightline.build.networks import BUILT_IN
 from sightline.build.units import show_units
 from sightline.contracts import Column, EventType, Step
+from sightline.errors import counted
 from sightline.load.batches import count_batches
 from sightline.load.split import Splits
 from sightline.load.table import Table
@@ -373,7 +374,7 @@ class Story:
             self.trace.write("predict", "sets", {**about, **told})
         if model.threshold is not None:
             self.trace.write("predict", "threshold", {
-                **model.threshold.to_json(), "said": model.threshold.words(),
+                **model.threshold.to_json(), "said": model.threshold.words(model.spec.target),
             })  # fmt: skip
 
     def _baselines(self, model: Model, prepared: Prepared, found: Predictions, part: str) -> None:
@@ -402,7 +403,8 @@ class Story:
         target, values, truth = model.spec.target, found.values[usable], truth[usable]
         self.trace.write("predict", "curves", {"part": part, **curves(target, values, truth)})
         table = subset(found.table, np.flatnonzero(usable))
-        said = worst(target, values, truth, table, rows[usable])
+        guessed = model.choose(values) if model.task.classification else None
+        said = worst(target, values, truth, table, rows[usable], guessed)
         self.trace.write("predict", "worst", {"part": part, **said})
 
     def _body(self, stage: str, type_: str) -> Mapping[str, Any]:
@@ -498,8 +500,8 @@ def _shortened(explained: Explanation) -> dict[str, Any]:
 def _samples(size: int, features: tuple[Column, ...]) -> str:
     codes = sum(column.kind in ("categorical", "boolean") for column in features)
     numbers = len(features) - codes
-    parts = [f"{numbers} number{'s' if numbers != 1 else ''}"] if numbers else []
-    parts += [f"{codes} categor{'ies' if codes != 1 else 'y'}"] if codes else []
+    parts = [counted(numbers, "number")] if numbers else []
+    parts += [counted(codes, "category", "categories")] if codes else []
     return f"{size} samples, each with {' and '.join(parts)}"
 
 

@@ -79,7 +79,7 @@ def test_the_intervals_are_those_of_a_mean():
 
 
 def test_few_rows_cannot_tell():
-    assert "20 test rows are too few" in said(rows=20)["verdict"]
+    assert "20 test rows, fewer than 50: too few" in said(rows=20)["verdict"]
 
 
 def test_the_same_seed_says_the_same():

@@ -48,7 +48,30 @@ def test_one_class_alone_has_no_auc():
     values = np.array([[0.8, 0.2], [0.3, 0.7]])
     found = measure(BINARY, values, np.array([1, 1]), np.array([0.5, 0.5]))
     assert found["roc_auc"] is None
+    assert found["baseline"]["roc_auc"] is None
     assert found["accuracy"] == 0.5
+
+
+def test_a_class_that_no_row_is_given_is_named_with_what_finds_it():
+    truth = np.array([0] * 18 + [1] * 2)
+    values = np.tile([0.9, 0.1], (20, 1))
+
+    def notes(target, values, truth, guessed=None):
+        shares = np.full(len(target.classes), 1 / len(target.classes))
+        return measure(target, values, truth, shares, guessed)["notes"]
+
+    (said,) = notes(BINARY, values, truth)
+    assert said.startswith("No row is predicted as yes (2 rows): another class is always likelier.")
+    assert "threshold='f1' (--threshold f1) moves the decision" in said
+    (turned,) = notes(BINARY, values[:, ::-1], 1 - truth)
+    assert "threshold='f1' (--threshold f1) with positive='no' (--positive) moves" in turned
+    three = np.tile([0.5, 0.3, 0.2], (20, 1))
+    (many,) = notes(THREE, three, truth)  # of c there is no row: nothing to say of it
+    assert "as b (2 rows)" in many
+    assert "threshold" not in many
+    assert not notes(BINARY, values, truth, guessed=truth)
+    assert not notes(BINARY, values[:19], truth[1:])
+    assert not notes(BINARY, values, np.zeros(20, int))
 
 
 def test_a_probability_of_zero_for_the_truth_costs_much_but_not_infinity():

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
+from sightline.contracts import Target
 from sightline.errors import OptionError
 from sightline.predict.threshold import Threshold, find_threshold
 
+TARGET = Target("ill", "classification", ("no", "yes"), "yes")
 SCORES = {"f1": f1_score, "accuracy": accuracy_score, "balanced_accuracy": balanced_accuracy_score}
 
 
@@ -23,7 +25,7 @@ def test_no_other_threshold_is_better(by):
     assert found.score_at_half == pytest.approx(score(positive, probability >= 0.5))
     tried = [score(positive, probability >= cut) for cut in np.linspace(0, 1, 200)]
     assert found.score >= max(tried) - 1e-9
-    assert f"{by} is" in found.words()
+    assert f"{by} is" in found.words(TARGET)
 
 
 def test_weights_count_as_rows():
@@ -42,8 +44,23 @@ def test_of_equals_the_one_nearest_a_half():
 def test_one_given():
     found = find_threshold(*rows(), 0.3)
     assert (found.value, found.by) == (0.3, "given")
-    assert "0.3 on, as asked" in found.words()
+    assert "0.3 on, as asked" in found.words(TARGET)
     assert Threshold.from_json(found.to_json()) == found
+
+
+def test_the_words_name_the_class_and_say_what_to_doubt():
+    probability, positive = rows(1000)
+    few = find_threshold(probability[:30], np.arange(30) == 3, "f1")
+    frequent = find_threshold(1 - probability, ~positive, "f1").words(TARGET)
+    assert "A row is predicted as yes, the positive class, from" in frequent
+    assert frequent.endswith("which F1 flatters: for the other give positive='no' (--positive).")
+    assert few.words(TARGET).endswith(
+        "Only 1 of them is yes: what is best for so few is mostly chance."
+    )
+    assert Threshold.from_json({**few.to_json(), "positives": None}).words(TARGET).endswith("rows.")
+    rare = find_threshold(probability, positive, "f1").words(TARGET)
+    assert not any(word in rare for word in ("chance", "flatters"))
+    assert "flatters" not in find_threshold(1 - probability, ~positive, "accuracy").words(TARGET)
 
 
 @pytest.mark.parametrize("by", [0, 1, 1.5, -0.1, "f2", True, None])

@@ -160,7 +160,11 @@ def test_the_numbers_told_are_those_of_the_records(run):
     assert f"{end['steps']:,} updates" in told["train"]["done"]
     assert end["steps"] == plan["steps_per_epoch"] * run.epochs[-1].number
     first, last = run.epochs[0], run.epochs[-1]
-    assert f"from {first.train_loss:.3f} to {last.train_loss:.3f}" in told["train"]["caption"]
+    ends = f"from {first.train_loss:.3f} before training to {last.train_loss:.3f} in epoch {last.number}, "
+    assert ends in told["train"]["caption"]
+    best = run.epochs[end["best_epoch"]]
+    kept = f"in epoch {best.number}" if best.number else "before training"
+    assert f"{kept}, whose weights were kept" in told["train"]["caption"]
     seen = run.find("train", "step")[-1].body
     assert f"was {seen['weight_before']:.5f}" in told["train"]["done"]
     assert f"became {seen['weight_after']:.5f}" in told["train"]["done"]

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sightline.contracts import MISSING_NUMBERS, Column, Kind, Role, Values
-from sightline.errors import DataError, OptionError, shorten
+from sightline.errors import DataError, OptionError, counted, shorten
 from sightline.load import values as v
 
 NUMBER_SHARE = 0.99
@@ -409,7 +409,7 @@ def _text_words(name: str, data: pa.DictionaryArray, counts: np.ndarray, words: 
         )
     if length >= 4 and distinct > 0.1 * rows and rows >= IDENTIFIER_ROWS:
         return _typed(name, "text", data, "string", f"text of some {length:.0f} words")
-    reason = f"text with {distinct:,} different value{'s' if distinct != 1 else ''}"
+    reason = f"text with {counted(distinct, 'different value')}"
     numbers = sum(v.parse_number(word, MISSING_NUMBERS) != v.BAD for word in sample)
     if any(v.is_code(word) for word in sample):
         code = next(word for word in sample if v.is_code(word))

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import Column, Label, Role, Target, TaskName
-from sightline.errors import DataError, OptionError, did_you_mean, shorten
+from sightline.errors import DataError, OptionError, counted, did_you_mean, shorten
 from sightline.load.table import Table, join, read_like, take
 from sightline.load.values import map_codes, to_text
 
@@ -89,7 +89,7 @@ class Splits:
         total = len(self.train) + len(self.valid) + len(self.test)
         folds = f" in {self.fold_count} folds" if self.folds is not None else ""
         parts = [
-            f"{len(rows):,} {name} row{'s' if len(rows) != 1 else ''} "
+            f"{counted(len(rows), f'{name} row')} "
             f"({round(100 * len(rows) / total)} %){folds if name == 'training' else ''}"
             for name, rows in (
                 ("training", self.train),
@@ -525,7 +525,7 @@ def _leave_out_weightless(table: Table, divided: dict[str, np.ndarray]) -> str:
         raise DataError("Every training row has a weight of 0.", "Choose another weight column.")
     divided["train"] = divided["train"][counts]
     left = int((~counts).sum())
-    return f"; {left:,} row{'s' if left > 1 else ''} of weight 0 left out of training"
+    return f"; {counted(left, 'row')} of weight 0 left out of training"
 
 
 def _folds(

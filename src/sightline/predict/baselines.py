@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sightline.contracts import Batch, Target
-from sightline.errors import readable
+from sightline.errors import counted, readable
 
 ROWS = 50_000
 """Simple models learn from so many training rows at most, drawn with the seed."""
@@ -264,7 +264,10 @@ def _verdict(
     told: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]], rows: int
 ) -> str:
     if rows < FEW_ROWS:
-        return f"{rows} test rows are too few to tell which model is better."
+        return (
+            f"{counted(rows, 'test row')}, fewer than {FEW_ROWS}: too few for such intervals to say which "
+            "model is better."
+        )
     by_name = {one["name"]: one for one in told}
     best = min(differences, key=lambda one: by_name[one["name"]]["score"])
     theirs = by_name[best["name"]]["score"]
@@ -277,6 +280,6 @@ def _verdict(
         return f"Not worth it here: {best['name']}{took}, is {percent:.1f} % better. Use that."
     side = "better" if best["mean"] < 0 else "worse"
     return (
-        f"No clear difference with {best['name']}{took}: {percent:.1f} % {side}, which so many test rows "
+        f"No clear difference with {best['name']}{took}: {percent:.1f} % {side}, which so many rows "
         f"({rows:,}) cannot tell from chance."
     )

@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from sightline.contracts import Target
+from sightline.contracts import Label, Target
+from sightline.errors import counted, shorten
+
+LEAST_ROWS = 20
+"""Of fewer rows it is no news that a class is never predicted."""
 
 
 def measure(
@@ -29,7 +33,7 @@ def measure(
     Returns:
         For classification `rows`, `accuracy`, `log_loss`, `roc_auc` (None when one class alone
         is there; the mean of one against the rest for three or more), `baseline`, `classes` (precision,
-        recall, F1, rows of each) and `confusion` [truth][predicted]; for regression `rows`,
+        recall, F1, rows of each), `confusion` [truth][predicted] and `notes` in words; for regression `rows`,
         `rmse`, `mae`, `r2` (None for fewer than 2 different values) and `baseline`.
 
     Example:
@@ -80,18 +84,19 @@ def _classification(
     )
     shares = np.tile(baseline, (len(truth), 1))
     most = int(baseline.argmax())
+    area = _auc(target, values, truth)
     said: dict[str, Any] = {
         "rows": len(truth),
         "accuracy": float((guessed == truth).mean()),
         "log_loss": log_loss(values, truth),
-        "roc_auc": _auc(target, values, truth),
+        "roc_auc": area,
         "positive": target.positive,
         "baseline": {
             "what": f"the training rows' majority class, {target.classes[most]}, for every row; its "
             "log loss and AUC with the training rows' class shares",
             "accuracy": float((truth == most).mean()),
             "log_loss": log_loss(shares, truth),
-            "roc_auc": 0.5,
+            "roc_auc": None if area is None else 0.5,
         },
         "classes": [
             {
@@ -101,8 +106,32 @@ def _classification(
             for i, label in enumerate(target.classes)
         ],
         "confusion": confusion_matrix(truth, guessed, labels=numbers).tolist(),
+        "notes": _never_predicted(target, rows.tolist(), set(guessed.tolist())),
     }  # fmt: skip
     return said
+
+
+def _never_predicted(target: Target, rows: list[int], guessed: set[int]) -> list[str]:
+    """Say which classes of these rows no row is given, and what finds them."""
+    left: list[tuple[int, Label]] = [
+        (count, label)
+        for place, (count, label) in enumerate(zip(rows, target.classes, strict=True))
+        if count and place not in guessed
+    ]
+    if not left or sum(rows) < LEAST_ROWS:
+        return []
+    names = ", ".join(
+        f"{shorten(str(label), 40)} ({counted(count, 'row')})" for count, label in left[:3]
+    )
+    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+    said = f"No row is predicted as {names}{more}: another class is always likelier."
+    if target.positive is None:
+        return [f"{said} class_weights='balanced' (--balanced) predicts rare classes more often."]
+    about = "" if left[0][1] == target.positive else f" with positive={left[0][1]!r} (--positive)"
+    return [
+        f"{said} threshold='f1' (--threshold f1){about} moves the decision; class_weights='balanced' "
+        "(--balanced) learns as if both were as frequent."
+    ]
 
 
 def log_loss(values: np.ndarray, truth: np.ndarray) -> float:

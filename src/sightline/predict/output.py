@@ -21,8 +21,9 @@ def prediction_table(
 ) -> pa.Table:
     """Lay predictions out as columns: kept ones, prediction, a probability per class, error.
 
-    With `alpha` a column "set" more, its classes parted by |, or "low" and "high" of an interval,
-    which miss the truth in a share `alpha` of the rows.
+    With `alpha` columns more: "set", its classes parted by |, and "set_size", which tells an empty
+    set from a row without a prediction; or "low" and "high" of an interval. They miss the truth in a
+    share `alpha` of the rows.
     """
     columns: dict[str, Any] = {}
 
@@ -43,11 +44,13 @@ def prediction_table(
     if alpha is not None:
         good = ~np.isnan(found.values).any(axis=1)
         if model.task.classification:
+            chosen = model.sets(found.values, alpha)
             sets = [
                 "|".join(str(label) for label, one in zip(model.classes, row, strict=True) if one)
-                for row in model.sets(found.values, alpha).tolist()
+                for row in chosen.tolist()
             ]
             add("set", pa.array(sets, pa.string(), mask=~good))
+            add("set_size", pa.array(chosen.sum(axis=1), pa.int64(), mask=~good))
         else:
             for end, ends in zip(
                 ("low", "high"), model.intervals(found.values, alpha).T, strict=True

@@ -8,9 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from sightline.errors import OptionError, did_you_mean, readable
+from sightline.contracts import Target
+from sightline.errors import OptionError, counted, did_you_mean, readable, shorten
 
 THRESHOLDS = ("f1", "balanced_accuracy", "accuracy")
+FEW_ROWS = 20
+"""With fewer rows of either class, which threshold is best is mostly chance."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Threshold:
         by: What it was chosen by, or "given".
         score, score_at_half: What that is with it, and with 0.5, on the rows it was chosen on.
         rows: How many these are.
+        positives: How many of them are of the positive class; None where a bundle does not say.
     """
 
     value: float
@@ -29,18 +33,50 @@ class Threshold:
     score: float | None
     score_at_half: float | None
     rows: int
+    positives: int | None = None
 
-    def words(self) -> str:
-        """Say how it was chosen and what it gives."""
-        if self.by == "given" or self.score is None or self.score_at_half is None:
-            return (
-                f"A row is the positive class from a probability of {self.value:.4g} on, as asked."
-            )
-        return (
-            f"A row is the positive class from a probability of {self.value:.4g} on: {self.by} is "
-            f"{readable(self.score, 3)} there and {readable(self.score_at_half, 3)} at 0.5, on "
-            f"{self.rows:,} held-out rows."
+    def words(self, target: Target) -> str:
+        """Say which class it is for, how it was chosen, what it gives, and what to doubt.
+
+        Args:
+            target: Of two classes.
+
+        Example:
+            >>> from sightline.contracts import Target
+            >>> from sightline.predict.threshold import Threshold
+            >>> print(Threshold(0.25, "given", None, None, 0).words(
+            ...     Target("y", "classification", ("no", "yes"), "yes")))
+            A row is predicted as yes, the positive class, from a probability of 0.25 on, as asked.
+        """
+        names = {label: shorten(str(label), 40) for label in target.classes}
+        positive = target.positive
+        assert positive is not None
+        other = next(label for label in target.classes if label != positive)
+        said = (
+            f"A row is predicted as {names[positive]}, the positive class, from a probability of "
         )
+        said += f"{self.value:.4g} on"
+        if self.by == "given" or self.score is None or self.score_at_half is None:
+            return f"{said}, as asked."
+        said += (
+            f": {self.by} is {readable(self.score, 3)} there and {readable(self.score_at_half, 3)} at 0.5, "
+            f"on {counted(self.rows, 'held-out row')}."
+        )
+        if self.positives is None:
+            return said
+        fewest = min(self.positives, self.rows - self.positives)
+        if fewest < FEW_ROWS:
+            rare = positive if 2 * self.positives <= self.rows else other
+            said += (
+                f" Only {counted(fewest, 'of them is', 'of them are')} {names[rare]}: what is best for so "
+                "few is mostly chance."
+            )
+        if self.by == "f1" and 2 * self.positives > self.rows:
+            said += (
+                f" {names[positive]} is the more frequent class, which F1 flatters: for the other give "
+                f"positive={other!r} (--positive)."
+            )
+        return said
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -104,5 +140,10 @@ def find_threshold(
     best = np.flatnonzero(scores >= scores.max() - 1e-12)
     chosen = int(best[np.abs(tried[best] - 0.5).argmin()])
     return Threshold(
-        float(tried[chosen]), by, float(scores[chosen]), float(scores[-1]), len(probability)
+        float(tried[chosen]),
+        by,
+        float(scores[chosen]),
+        float(scores[-1]),
+        len(probability),
+        int(positive.sum()),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sightline.errors import readable
+from sightline.errors import counted, readable
 from sightline.predict.calibration import perfect_ece
 from sightline.predict.curves import reliability
 from sightline.predict.metrics import log_loss
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ALPHA = 0.1
 """Sets and intervals that are shown miss the truth in one row of ten."""
+TOO_FEW = 0.1
+"""The calibration error that a perfect model may show by chance, above which rows are too few to judge."""
 
 
 def calibration(model: Model, values_NK: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -60,17 +62,17 @@ def calibration_words(said: Mapping[str, Any]) -> str:
     else:
         what = "sharper, because they were not sure enough"
     words += (
-        f"Temperature {said['temperature']:.3g} makes probabilities {what}. On {said['rows']:,} "
-        f"{said['part']} rows the expected calibration error is {readable(after, 2)} ({readable(before, 2)} before). "
+        f"Temperature {said['temperature']:.3g} makes probabilities {what}. On {counted(said['rows'], said['part'] + ' row')} "
+        f"the expected calibration error is {readable(after, 2)} ({readable(before, 2)} before). "
     )
+    limit = (
+        f"A perfectly calibrated model stays below {readable(perfect, 2)} in 95 of 100 such samples"
+    )
+    if perfect > TOO_FEW:
+        return words + f"{limit}, by chance: so few rows cannot tell whether to believe them."
     if after <= perfect:
-        return (
-            words + "Chance alone gives a perfectly calibrated model as much: they can be believed."
-        )
-    return (
-        words
-        + f"A perfectly calibrated model would stay below {readable(perfect, 2)}: believe them with care."
-    )
+        return words + f"{limit}: nothing here speaks against believing them."
+    return words + f"{limit}: believe them with care."
 
 
 def held(model: Model, explained: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ def worst(
     truth: np.ndarray,
     table: Table,
     numbers: np.ndarray,
+    guessed: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Find the rows got most wrong, the worst first: the body of `predict/worst`.
 
@@ -30,6 +31,7 @@ def worst(
         truth: int64 class numbers [N], or numbers [N].
         table: The N rows as they were read.
         numbers: What to call each row, [N].
+        guessed: int64 class numbers [N] that rows are given; None for the likeliest ones.
 
     Returns:
         `rows`, 10 at most, and a `sentence`. Each row has `row`, `truth`, `prediction`,
@@ -51,7 +53,7 @@ def worst(
     every = np.arange(len(truth))
     classes = target.task == "classification"
     size = values[every, truth] if classes else -np.abs(values[:, 0] - truth)
-    guessed = values.argmax(axis=1)
+    guessed = values.argmax(axis=1) if guessed is None else guessed
     places = np.argsort(size, kind="stable")[:MOST_ROWS].tolist()
     names = [column.name for column in table.schema.features if column.name != target.name]
     rows = []

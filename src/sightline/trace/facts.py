@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sightline.errors import shorten
+from sightline.errors import counted, shorten
 
 Body = Mapping[str, Any]
 Bodies = Mapping[str, Body]
@@ -82,7 +82,7 @@ def size(count: int) -> str:
     for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
         if count >= unit:
             return f"{count / unit:.3g} {name}"
-    return f"{count} byte{'s' if count != 1 else ''}"
+    return counted(count, "byte")
 
 
 def held_out(split: Body | None) -> str:

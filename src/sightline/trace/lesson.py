@@ -11,7 +11,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sightline.errors import shorten
+from sightline.errors import counted, shorten
 from sightline.trace.facts import held_out
 
 Body = Mapping[str, Any]
@@ -48,7 +48,7 @@ def opening(table: Body, target: Body) -> dict[str, Any]:
     paragraph = (
         f"Deep learning on a table takes five stages: load the rows, prepare them as numbers, build a "
         f"network, train it, and predict with it. Here they are done for real on {table['name']}: "
-        f"{table['rows']:,} rows and {features} feature{'s' if features != 1 else ''}, from which a "
+        f"{counted(table['rows'], 'row')} and {counted(features, 'feature')}, from which a "
         f"network learns {goal}. Every number below comes from this very run."
     )
     title = f"How a network learns to predict {name}"
@@ -126,18 +126,16 @@ def prepare_stage(prepared: Body, split: Body) -> dict[str, Any]:
     if numbers:
         done.append(f"Numbers were {how}")
     if flags:
-        done.append(
-            f"missing ones filled in and flagged in {flags} column{'s' if flags != 1 else ''}"
-        )
+        done.append(f"missing ones filled in and flagged in {counted(flags, 'column')}")
     if codes:
-        done.append(f"{codes} categorical column{'s' if codes != 1 else ''} turned into codes")
+        done.append(f"{counted(codes, 'categorical column')} turned into codes")
     sentence = (
         f"{', '.join(done)}. Every statistic comes from the {split['train']:,} training rows alone: the "
         "network must not get a glimpse of the rows that it is tested on."
     )
-    width = f"{numbers + flags} number{'s' if numbers + flags != 1 else ''}"
+    width = counted(numbers + flags, "number")
     if codes:
-        width += f" + {codes} code{'s' if codes != 1 else ''}"
+        width += f" + {counted(codes, 'code')}"
     notes = " ".join(f"{note}." for note in prepared["notes"])
     return _stage(
         "prepare",
@@ -209,13 +207,13 @@ def train_stage(
         >>> run.find("lesson", "stage")[3].body["came_in"]  # what this gave
         'batches of 32 rows, 9 an epoch'
     """
-    last, best = epochs[-1], epochs[end["best_epoch"]]
+    first, last, best = epochs[0], epochs[-1], epochs[end["best_epoch"]]
     name = "accuracy" if target["task"] == "classification" else "rmse"
     done = (
         f"Batch by batch the network guessed, the loss said how wrong it was, automatic "
         f"differentiation gave each weight's share of the blame, and the optimizer moved every weight a "
-        f"little: {end['steps']:,} updates in {last['number']} "
-        f"epoch{'s' if last['number'] != 1 else ''}, on {plan['device']} ({plan['device_reason']})."
+        f"little: {counted(end['steps'], 'update')} in "
+        f"{counted(last['number'], 'epoch')}, on {plan['device']} ({plan['device_reason']})."
     )
     if seen is not None:
         done += (
@@ -230,11 +228,19 @@ def train_stage(
             )
     shown = f"valid_{name}" if f"valid_{name}" in best["metrics"] else f"train_{name}"
     part = held_out(split) if shown.startswith("valid") else "training"
+    measure = f"{part} {'accuracy' if name == 'accuracy' else 'RMSE'}"
     caption = (
-        f"Training loss went from {_short(epochs[0]['train_loss'])} to {_short(last['train_loss'])}, "
-        f"{part} {name} from {_short(epochs[0]['metrics'][shown])} to {_short(best['metrics'][shown])} "
-        f"in epoch {best['number']}, whose weights were kept."
+        f"Training loss went from {_short(first['train_loss'])} before training to "
+        f"{_short(last['train_loss'])} in epoch {last['number']}, "
     )
+    if best is first:
+        caption += f"but no epoch was better than the {measure} {_short(best['metrics'][shown])} "
+        caption += "before training, whose weights were kept."
+    else:
+        caption += (
+            f"{measure} from {_short(first['metrics'][shown])} to {_short(best['metrics'][shown])} in "
+            f"epoch {best['number']}, whose weights were kept."
+        )
     return _stage(
         "train",
         came_in=f"batches of {plan['batch_size']} rows, {plan['steps_per_epoch']:,} an epoch",
@@ -352,8 +358,8 @@ def _steps_question(plan: Body, split: Body) -> tuple[str, str, list[str], str]:
         "one epoch?",
         f"{steps:,}",
         list(dict.fromkeys(wrong))[:3],
-        f"The weights move once per batch, and {rows:,} rows make {steps:,} "
-        f"batch{'es' if steps != 1 else ''} of up to {size}.",
+        f"The weights move once per batch, and {rows:,} rows make "
+        f"{counted(steps, 'batch', 'batches')} of up to {size}.",
     )
 
 

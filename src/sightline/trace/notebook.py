@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sightline.contracts import Record
+from sightline.errors import counted
 from sightline.trace.facts import duration, held_out
 from sightline.trace.markup import (
     bar,
@@ -104,7 +105,7 @@ def of_model(body: Body) -> str:
         f"A classification into {len(target['classes'])} classes: {_listed(target['classes'])}."
         if target["task"] == "classification" else "A regression: it predicts a number."
     )  # fmt: skip
-    made = f"{body['class']}, {count:,} parameter{'s' if count != 1 else ''}."
+    made = f"{body['class']}, {counted(count, 'parameter')}."
     return card(
         f"A model of {text_of(target['name'])}", sentence(what), sentence(made),
         heading("What it takes"),
@@ -226,7 +227,7 @@ def of_predictions(body: Body) -> str:
     """
     rows = body["rows"]
     return card(
-        f"{rows:,} prediction{'s' if rows != 1 else ''}",
+        counted(rows, "prediction"),
         table(["Row", "Prediction", "Probability", ""], [
             [f"{place:,}", text(label, 80), brief(share), bar(share, 1.0) if share is not None else ""]
             for place, (label, share) in enumerate(body["first"])
@@ -363,6 +364,7 @@ def _metrics(body: Body) -> str:
         heading(f"Measured on {body['rows']:,} {body['part']} rows")
         + table(["Metric", "Model", "Baseline"], rows)
         + sentence(f"Baseline: {base['what']}.")
+        + "".join(map(sentence, body.get("notes", ())))
     )
 
 

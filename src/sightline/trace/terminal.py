@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sightline.contracts import Record
-from sightline.errors import shorten
+from sightline.errors import counted, shorten
 from sightline.trace.facts import duration, held_out
 
 Body = Mapping[str, Any]
@@ -87,7 +87,7 @@ class TerminalView:
 
     def _lesson_opening(self, body: Body) -> None:
         text = Text(plain(body["paragraph"], 2000))
-        minutes = f"{body['minutes']} minute{'s' if body['minutes'] != 1 else ''} to read"
+        minutes = f"{counted(body['minutes'], 'minute')} to read"
         self.console.print(
             Panel(
                 text, title=Text(plain(body["title"], 200)), subtitle=Text(minutes), box=self._box()
@@ -103,7 +103,7 @@ class TerminalView:
         self._held = held_out(body)
 
     def _train_plan(self, body: Body) -> None:
-        threads = f"{body['threads']} thread{'s' if body['threads'] != 1 else ''}"
+        threads = counted(body["threads"], "thread")
         self._say(
             f"Device: {body['device']} ({body['device_reason']}), {threads} ({body['threads_reason']}), "
             f"{body['precision']} ({body['precision_reason']})."
@@ -292,6 +292,8 @@ class TerminalView:
             self._say(f"AUC is for the positive class, {body['positive']}.")
         if "classes" in body:
             self._per_class(body)
+        for note in body.get("notes", ()):
+            self._say(note)
         if body["left_out"]:
             self._say(
                 f"{body['left_out']:,} rows without a usable target or features were left out."
@@ -452,6 +454,7 @@ class TerminalView:
         console.print(what, soft_wrap=soft)
 
 
+EMPTY_SET = "no class is as probable as the true one was in nine of ten held-out rows"
 NAMES = {
     "accuracy": "Accuracy", "log_loss": "Log loss", "roc_auc": "AUC", "rmse": "RMSE", "mae": "MAE",
     "r2": "R2",
@@ -487,13 +490,15 @@ def beside(explained: Body) -> list[str]:
         values = [float(one[place]) for one in members["values"]]
         of = f" for {what}" if explained["probabilities"] else ""
         said.append(
-            f"{len(values)} members of the network: {brief(members['mean'][place])} on average{of}, "
+            f"{counted(len(values), 'member')} of the network: {brief(members['mean'][place])} on average{of}, "
             f"standard deviation {brief(members['spread'][place])}, from {brief(min(values))} to "
             f"{brief(max(values))}."
         )
     if explained.get("uncalibrated") and explained.get("temperature") is not None:
+        several = len(explained.get("parts") or ()) > 1
+        why = " (one over the sum of the parts' weights)" if several else ""
         said.append(
-            f"Calibration, temperature {brief(explained['temperature'])}: {what} "
+            f"Calibration, temperature {brief(explained['temperature'])}{why}: {what} "
             f"{brief(explained['uncalibrated'][place])} -> {brief(explained['probabilities'][place])}."
         )
     return said
@@ -514,7 +519,7 @@ def held_words(row: Body) -> str:
         return ""
     names = ", ".join(plain(label, 40) for label in row["set"][:10])
     more = f" and {len(row['set']) - 10} more" if len(row["set"]) > 10 else ""
-    return f"Set that is to hold the truth: {names or 'empty, for the row is a strange one'}{more}"
+    return f"Set that is to hold the truth: {names or 'none; ' + EMPTY_SET}{more}"
 
 
 def plain(value: Any, width: int) -> str:

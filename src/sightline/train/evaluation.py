@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline.contracts import Batch
-from sightline.errors import NetworkError, OptionError, did_you_mean
+from sightline.errors import NetworkError, OptionError, counted, did_you_mean
 from sightline.load.batches import each
 from sightline.predict.model import rows_at_once
 from sightline.predict.task import TINY, Task
@@ -164,7 +164,7 @@ def hold_out(batch: Batch, folds: Tensor, members: int) -> Batch:
     count = int(folds.max()) + 1
     if members < count:
         raise NetworkError(
-            f"The network has {members} member{'s' if members != 1 else ''} for {count} folds.",
+            f"The network has {counted(members, 'member')} for {count} folds.",
             "Give a network of as many members at least (logits [B, M, K]), or folds=0 and "
             "validation rows.",
         )

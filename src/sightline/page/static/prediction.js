@@ -97,7 +97,7 @@ function held({ set, interval, truth }, about) {
       typeof truth === "number" ? (truth >= interval[0] && truth <= interval[1] ? ", as it does here." : ", but not here.") : ".");
   }
   if (!set) return el("span", {});
-  if (!set.length) return el("p", { class: "held" }, "The set of classes that is to hold the truth is empty: this row is stranger than most that were held out.");
+  if (!set.length) return el("p", { class: "held" }, "The set of classes is empty: none is as probable as the true one was in ", percent(1 - (about?.alpha ?? 0.1)), " of the held-out rows.");
   return el("p", { class: "held" }, sure, "the truth is held to be in the set ", el("span", { class: "chips" }, set.slice(0, 12).map((label) => el("b", {}, verdict(label)))),
     set.length > 12 && ` and ${plural(set.length - 12, "more class", "more classes")}`,
     truth === undefined ? "." : set.includes(truth) ? ", as it is here." : ", but not here.");

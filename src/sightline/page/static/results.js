@@ -16,6 +16,7 @@ export const results = {
     return el("section", { class: "results" }, el("h2", {}, `Results on ${num(found.rows)} ${found.part} rows`),
       el("div", { class: "cards" }, names.map((name) => el("div", { class: "card" }, el("small", {}, NAMES[name]), el("b", {}, show(name, found[name])), el("span", {}, `baseline ${show(name, found.baseline[name])}`)))),
       el("p", { class: "note" }, "The baseline is ", data(found.baseline.what, 300), ".", found.positive !== null && found.positive !== undefined && [" The positive class is ", data(found.positive), "."]),
+      found.notes?.map((note) => el("p", { class: "note" }, data(note, 600))),
       depth !== "brief" && [
         el("div", { class: "figures" },
           found.confusion && panel("Confusion", confusion(found.classes.map((one) => one.class), found.confusion), found.classes.length > 6),
