@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from sightline.errors import Interrupted, OptionError, UserError, did_you_mean
+from sightline.errors import Interrupted, OptionError, UserError, counted, did_you_mean
 
 if TYPE_CHECKING:
     from sightline.contracts import Record
@@ -525,7 +525,9 @@ def predict(
         for sentence in found.report():
             click.echo(_safe(sentence), err=True)
         if output is not None:
-            click.echo(f"{len(found.labels):,} predictions written to {output}.", err=True)
+            made = counted(len(found.labels) - len(found.bad), "prediction")
+            without = f"; {len(found.bad):,} without, see the column error" if found.bad else ""
+            click.echo(_safe(f"{made} written to {output}{without}."), err=True)
 
 
 @cli.command()

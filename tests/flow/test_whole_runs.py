@@ -86,6 +86,11 @@ def test_fit_as_json_and_its_bundle(sightline, here):
     said = sightline("predict", "r", "penguins.csv", "--keep", "species,year", "-o", output)
     assert said.code == 0
     assert f"344 predictions written to {output}." in said.err
+    lines = (here / "penguins.csv").read_text().splitlines()
+    rows = [lines[0], lines[1].replace(lines[1].split(",")[2], "long"), lines[2]]
+    (here / "bad.csv").write_text("\n".join(rows) + "\n")
+    said = sightline("predict", "r", "bad.csv", "-o", "bad_out.csv")
+    assert "1 prediction written to bad_out.csv; 1 without, see the column error." in said.err
     table = pq.read_table(output)
     assert table.column_names == ["species", "year", "prediction"]
     assert table.num_rows == 344

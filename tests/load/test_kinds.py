@@ -52,6 +52,39 @@ def test_kinds_and_reasons(values: list, kind: str, role: str, reason: str) -> N
     assert reason in column.reason
 
 
+@pytest.mark.parametrize(
+    ("values", "hint"),
+    [
+        (["1,352.50", "947.00", "12,000"], "look like numbers, such as '1,352.50'"),
+        (["1.352,50", "947,00", "12"], "look like numbers, such as '1.352,50'"),
+        (["$3.50", "$4", "$12.25"], "look like numbers, such as '$3.50'"),
+        (["5 %", "10 %"], "look like numbers, such as '5 %'"),
+        (["2020-01-31", "31.01.2020"],
+         "look like dates in several formats, such as '2020-01-31' and '31.01.2020'"),
+        (["red", "NA", "blue"], "'NA' is one of them: if it means missing"),
+        ([f"u{i % 20}" for i in range(30)], "if it only names the row, drop it"),
+    ],
+)  # fmt: skip
+def test_what_a_text_may_have_been_meant_to_be(values: list, hint: str) -> None:
+    assert hint in sl.read({"column": values, "other": values}).schema["column"].reason
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["192.168.0.12", "192.168.0.13"], ["+49 30 1234", "+49 30 1235"], ["1-2", "3-4"],
+     ["2020-01-31", "soon"], ["red", "none"], ["1", "2", "x"]],
+)  # fmt: skip
+def test_texts_that_look_like_nothing_else_get_no_hint(values: list) -> None:
+    reason = sl.read({"column": values, "other": values}).schema["column"].reason
+    assert not any(word in reason for word in ("look like", "missing"))
+
+
+def test_a_text_that_was_not_named_as_missing_gets_no_hint() -> None:
+    values = ["red", "NA", "gone"] * 3
+    reason = sl.read({"column": values, "other": values}, missing=["gone"]).schema["column"].reason
+    assert "missing" not in reason
+
+
 def test_an_id_by_its_name() -> None:
     values = [i * 7 for i in range(50)]
     table = sl.read({"user_id": values, "speed": values})

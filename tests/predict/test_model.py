@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -158,6 +159,23 @@ def test_bad_rows_give_an_empty_prediction_with_its_error(every, expected, tmp_p
     good = [number for number in range(ROWS) if number not in errors]
     np.testing.assert_allclose(found.values[good], expected[good], rtol=1e-5)
     assert "6 rows have no prediction; the first is row 3: " in found.report()[-1]
+    whole = every.predictions({name: [DATA[name][row] for row in good] for name in frame.columns})
+    assert (found.missing, found.unseen) == (whole.missing, whole.unseen)  # of rows predicted alone
+
+
+def test_one_bad_date_in_memory_refuses_its_own_row_alone():
+    rows = columns()
+    moments = [date.fromisoformat(day) for day in rows["day"]]
+    model = train({**rows, "day": moments})
+    days = ["1970-05-01", "2020-02-31", "nonsense", "1971-05-01", ""]
+    texts = {**{name: values[:5] for name, values in rows.items()}, "day": days}
+    found = model.predictions(texts)
+    assert [(row, error.split(": ")[1]) for row, error in found.bad] == [
+        (1, "'2020-02-31' is not a date"), (2, "'nonsense' is not a date"),
+    ]  # fmt: skip
+    assert [label is None for label in found.labels] == [False, True, True, False, False]
+    alone = {**row(rows, 0), "day": "nonsense"}
+    assert model.predictions(alone).bad[0].error == "column 'day': 'nonsense' is not a date"
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), "a word", "1,5", "１２"])
@@ -277,6 +295,19 @@ def test_explain_says_what_is_missing_unseen_and_out_of_range(every):
     assert found.encoded["city"] == 1.0
     assert found.encoded["size is missing"] == 1.0
     assert found.error is None
+
+
+def test_many_columns_share_a_note_and_a_sentence():
+    names = [f"n{place}" for place in range(13)]
+    data = {name: [float(i % 7) for i in range(40)] for name in names}
+    model = train({**data, "y": ["no", "yes"] * 20}, kinds={})
+    far = dict.fromkeys(names, 99.0)
+    said = (
+        "n0, n1, n2, n3, n4, n5, n6, n7, n8, n9 and 3 more columns are outside the training range"
+    )
+    assert model.explain(far).notes == (said,)
+    (sentence,) = model.predictions(far).report()
+    assert sentence.endswith("n8 1, n9 1 and 3 more columns.")
 
 
 def test_a_key_that_is_not_there_is_an_error_but_none_is_missing(every):

@@ -268,6 +268,11 @@ def test_dead_activations_of_their_own_are_told():
     assert health(layer("0"), relu, layer("2")) == ["60 % of 1's units are dead"]
 
 
+def test_encodings_have_no_dead_units():
+    bins = layer("bins", dead=0.9, weight_norm=0.0, gradient=0.0, update=0.0)
+    assert health(bins, layer("0"), layer("2")) == []
+
+
 def test_saturated_logits():
     text = ["saturated logits: their standard deviation is 15.1"]
     wide = layer("output", deviation=15.1)

@@ -30,11 +30,16 @@ from sightline.load import values as v
 
 NUMBER_SHARE = 0.99
 IDENTIFIER_ROWS = 20
+HINT_WORDS = 200
 _ID_NAME = re.compile(
     r"(^|[_\s-])(id|uuid|guid|key|index|rowid)$|[a-z]I[dD]$|^unnamed|^column_1$", re.I
 )
 
 
+_NUMERIC = re.compile(
+    r"[$€£¥]?\s*[+-]?((\d{1,3}(,\d{3})+|\d+)(\.\d+)?|\d{1,3}([.' ]\d{3})+(,\d+)?|\d+,\d+)\s*[%$€£¥]?"
+)
+"""Numbers as people write them: thousands parted, a decimal comma, a currency or per cent sign."""
 _NOTHING = {"numeric": pa.float64(), "boolean": pa.bool_(), "datetime": pa.timestamp("us")}
 _FIRST_MOMENT = v.parse_date("0001-01-01", "iso")
 _LAST_MOMENT = v.parse_date("9999-12-31T23:59:59.999999", "iso")
@@ -339,6 +344,8 @@ def _from_text(
     form = known.format if known else None
     if form is None:
         form = v.find_date_format(dates, NUMBER_SHARE, dates.values())
+    if form is None and known is not None:  # a row to predict must not refuse the others
+        form = v.find_date_format(dates, 0.5, dates.values()) or "iso"
     if wanted == "datetime" or (wanted is None and form is not None):
         if form is None:
             raise DataError(
@@ -347,7 +354,47 @@ def _from_text(
                 "Write dates as 2026-01-31 or 2026-01-31 12:00:00, or read the column as text.",
             )
         return _text_dates(name, data, form, tokens)
-    return _text_words(name, data, counts, words)
+    typed = _text_words(name, data, counts, words)
+    hints = _hints([word for word in dates if word.strip()], words if missing is None else ())
+    return replace(
+        typed, column=replace(typed.column, reason="; ".join([typed.column.reason, *hints]))
+    )
+
+
+def _hints(words: Sequence[str], unasked: Sequence[str]) -> list[str]:
+    """Say what texts look as if they were meant to be, so that it can be put right.
+
+    Args:
+        words: Different texts that are no missing ones.
+        unasked: All texts, where nobody has said which mean missing.
+    """
+    said = []
+    sample = words[:HINT_WORDS]
+    numbers = [word for word in sample if _NUMERIC.fullmatch(word.strip())]
+    odd = next((word for word in numbers if v.parse_number(word, ()) == v.BAD), None)
+    if odd is not None and 2 * len(numbers) > len(sample):
+        said.append(
+            f"they look like numbers, such as {shorten(odd, 30)!r}: written as 1234.5 they would count "
+            "as such"
+        )
+    formats: dict[str, str] = {}
+    for word in sample:
+        if (form := v.find_date_format([word], 1.0)) is None:
+            break
+        formats.setdefault(form, word)
+    else:
+        if len(formats) > 1:
+            few = " and ".join(repr(shorten(word, 30)) for word in list(formats.values())[:2])
+            said.append(
+                f"they look like dates in several formats, such as {few}: written in one they would "
+                "count as dates"
+            )
+    nothing = [word for word in unasked if word.strip() in MISSING_NUMBERS]
+    if nothing:
+        said.append(
+            f"{nothing[0]!r} is one of them: if it means missing, name it as that (--missing)"
+        )
+    return said
 
 
 def _blank(data: pa.DictionaryArray, missing: set[str]) -> pa.DictionaryArray:
@@ -405,8 +452,9 @@ def _text_words(name: str, data: pa.DictionaryArray, counts: np.ndarray, words: 
             reason = "every value is different: an identifier"
             return _typed(name, "categorical", data, "string", reason, "ignored")
         return _typed(
-            name, "text", data, "string", f"text, {distinct:,} different values in {rows:,} rows"
-        )
+            name, "text", data, "string",
+            f"text, {distinct:,} different values in {rows:,} rows; if it only names the row, drop it",
+        )  # fmt: skip
     if length >= 4 and distinct > 0.1 * rows and rows >= IDENTIFIER_ROWS:
         return _typed(name, "text", data, "string", f"text of some {length:.0f} words")
     reason = f"text with {counted(distinct, 'different value')}"

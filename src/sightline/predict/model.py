@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,7 @@ from sightline.build.ensemble import Ensemble
 from sightline.build.networks import NetworkMaker
 from sightline.build.trees import Trees, side_by_side
 from sightline.contracts import BadRow, Spec
-from sightline.errors import DataError, OptionError
+from sightline.errors import DataError, OptionError, counted
 from sightline.load.split import target_values
 from sightline.load.table import Table, read_like
 from sightline.predict import attributions, bundle
@@ -32,6 +32,7 @@ from sightline.prepare.transform import Transform
 from sightline.trace import notebook
 
 CHUNK_ROWS = 16_384
+MOST_NAMED = 10
 CACHED_ROWS = 1_024
 """So few rows go through a network at once that what it computes stays in a processor's cache,
 which is twice as fast; an accelerator takes them all."""
@@ -65,23 +66,26 @@ class Predictions:
         """Say what was noticed in the rows, one sentence each; empty when nothing was."""
         said = []
         if self.extra:
-            names = ", ".join(self.extra[:10])
-            more = f" and {len(self.extra) - 10} more" if len(self.extra) > 10 else ""
-            said.append(f"Ignored, because the model does not know them: {names}{more}.")
+            names = ", ".join(self.extra[:MOST_NAMED])
+            more = len(self.extra) - MOST_NAMED
+            names += f" and {more:,} more" if more > 0 else ""
+            said.append(f"Ignored, because the model does not know them: {names}.")
         for what, counts in (
             ("missing values", self.missing),
             ("values never seen in training", self.unseen),
             ("values outside the training range", self.out_of_range),
         ):
             if counts:
-                listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+                listed = ", ".join(
+                    f"{name} {count:,}" for name, count in list(counts.items())[:MOST_NAMED]
+                )
+                more = len(counts) - MOST_NAMED
+                listed += f" and {counted(more, 'more column')}" if more > 0 else ""
                 said.append(f"Rows with {what}: {listed}.")
         if self.bad:
             row, error = self.bad[0]
-            plural = "s have" if len(self.bad) > 1 else " has"
-            said.append(
-                f"{len(self.bad):,} row{plural} no prediction; the first is row {row:,}: {error}."
-            )
+            many = counted(len(self.bad), "row has", "rows have")
+            said.append(f"{many} no prediction; the first is row {row:,}: {error}.")
         return said
 
     def _repr_html_(self) -> str:
@@ -220,19 +224,21 @@ class Model:
         table = self.read(data, keep=keep, encoding=encoding)
         reader = self.encoder.open(table)
         wide = np.float32 if self.task.classification else np.float64
-        values = np.empty((table.rows, self.spec.outputs), wide)
+        values = np.full((table.rows, self.spec.outputs), np.nan, wide)
         counts: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({}, {}, {})
-        for start in range(0, table.rows, CHUNK_ROWS):
-            encoded = reader(slice(start, start + CHUNK_ROWS))
-            values[start : start + CHUNK_ROWS] = self.values_of(encoded)
+        bad = [row for row, _ in table.bad]
+        good = np.delete(np.arange(table.rows), bad) if bad else None
+        for start in range(0, table.rows - len(bad), CHUNK_ROWS):
+            some = slice(start, start + CHUNK_ROWS)
+            rows = some if good is None else good[some]
+            encoded = reader(rows)
+            values[rows] = self.values_of(encoded)
             for total, part in zip(
                 counts, (encoded.missing, encoded.unseen, encoded.out_of_range), strict=True
             ):
                 for name, count in part.items():
                     total[name] = total.get(name, 0) + count
-        bad = [row for row, _ in table.bad]
-        labels = self.decode(values)
-        values[bad] = np.nan
+        labels = self.decode(np.nan_to_num(values) if bad else values)
         if bad:
             labels = labels.astype(object)
             labels[bad] = None
@@ -360,9 +366,11 @@ class Model:
         numeric, categorical = self.inputs(encoded)
         names = [f.name for f in self.spec.numeric] + [f.name for f in self.spec.categorical]
         inputs = [*numeric[0].tolist(), *(float(code) for code in categorical[0].tolist())]
-        notes = [f"{name} is missing" for name in encoded.missing]
-        notes += [f"{name} has a value never seen in training" for name in encoded.unseen]
-        notes += [f"{name} is outside the training range" for name in encoded.out_of_range]
+        notes = _notes(encoded.missing, "is missing", "are missing")
+        seen = "a value never seen in training"
+        notes += _notes(encoded.unseen, f"has {seen}", f"have {seen}")
+        seen = "outside the training range"
+        notes += _notes(encoded.out_of_range, f"is {seen}", f"are {seen}")
         raw = {
             column.name: table.cells(column.name, row) for column in self.encoder.schema.features
         }
@@ -644,6 +652,15 @@ class Model:
             return likeliest
         place = self.classes.index(positive)
         return np.where(values_NK[:, place] >= self.threshold.value, place, 1 - place)
+
+
+def _notes(names: Iterable[str], one: str, many: str) -> list[str]:
+    """Say the same of several columns: of a few in a sentence each, of many in one."""
+    named = list(names)
+    if len(named) <= MOST_NAMED:
+        return [f"{name} {one}" for name in named]
+    listed = ", ".join(named[:MOST_NAMED])
+    return [f"{listed} and {counted(len(named) - MOST_NAMED, 'more column')} {many}"]
 
 
 def opened_up(

@@ -317,8 +317,10 @@ def _health(history: Sequence[EpochNumbers], yardstick: Yardstick) -> list[str]:
         return []
     first, last = learning[0], learning[-1]
     said = []
-    for layer in now.layers[:-1]:
-        if layer.dead >= 0.5 and not layer.frozen:
+    weighted = [place for place, layer in enumerate(now.layers) if layer.weight_norm]
+    for place, layer in enumerate(now.layers[:-1]):
+        # What stands before the first weights only lays the features out: a bin that no row is in.
+        if layer.dead >= 0.5 and not layer.frozen and place >= weighted[0]:
             said.append(f"{round(100 * layer.dead)} % of {layer.name}'s units are dead")
         if layer.saturated is not None and layer.saturated > 0.5:
             said.append(
