@@ -92,8 +92,17 @@ def test_kinds_may_be_told():
     X["code"] = np.arange(len(X)) % 4
     fitted = SightlineClassifier(kinds={"code": "categorical"}, **FAST).fit(X, y)
     assert fitted.model_.encoder.schema["code"].kind == "categorical"
-    with pytest.raises(ValueError, match="'cod', which X does not have"):
-        SightlineClassifier(kinds={"cod": "categorical"}, **FAST).fit(X, y)
+    for given in (X, np.zeros((len(X), 2))):
+        with pytest.raises(ValueError, match="'cod', which X does not have"):
+            SightlineClassifier(kinds={"cod": "categorical"}, **FAST).fit(given, y)
+    codes = np.arange(len(X))[:, None] % 4.0
+    fitted = SightlineClassifier(kinds={"x0": "categorical"}, **FAST).fit(codes, y)
+    assert fitted.model_.encoder.schema["x0"].kind == "categorical"
+
+
+def test_one_number_in_every_row_is_nothing_to_learn():
+    with pytest.raises(ValueError, match="y is 3 in every row"):
+        SightlineRegressor(**FAST).fit(np.arange(20.0)[:, None], np.full(20, 3.0))
 
 
 def test_columns_named_as_the_target_and_the_weight():

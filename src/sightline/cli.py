@@ -91,7 +91,9 @@ def _share(
         return value
     if not math.isfinite(number):
         raise click.BadParameter(f"{value!r} is neither a share, nor a number of rows, nor a file.")
-    return int(number) if number >= 1 and number.is_integer() else number
+    # "1" is one row; "1.0" may be meant as all of them, and is refused.
+    rows = number.is_integer() and (number > 1 or value.strip() == "1")
+    return int(number) if rows else number
 
 
 def _threshold(

@@ -53,12 +53,12 @@ class UserError(SightlineError):
         self.fix = fix
 
 
-class DataError(UserError, ValueError):
-    """Data that cannot be read or used as asked; a ValueError too, as scikit-learn's callers expect."""
+class DataError(UserError):
+    """Data that cannot be read or used as asked."""
 
 
-class OptionError(UserError, ValueError):
-    """An argument or option that does not make sense; a ValueError too."""
+class OptionError(UserError):
+    """An argument or option that does not make sense."""
 
 
 class NetworkError(UserError):
@@ -107,6 +107,8 @@ def did_you_mean(name: str, known: Iterable[str], what: str = "columns") -> str:
         "Did you mean 'species'? The columns are: 'island', 'species'."
     """
     names = list(known)
+    if not names:
+        return f"There are no {what}."
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if not close:  # only the case differs: difflib does not see that
         close = [other for other in names if other.lower() == name.lower()]

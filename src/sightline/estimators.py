@@ -24,7 +24,7 @@ from sklearn.utils.validation import (
 )
 
 from sightline.contracts import Kind
-from sightline.errors import OptionError
+from sightline.errors import OptionError, did_you_mean
 from sightline.load.table import Table, read
 from sightline.predict.model import Model
 from sightline.recipe import train_model
@@ -268,6 +268,8 @@ class SightlineRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
             raise ValueError("requires y to be passed, but the target y is None")
         y = column_or_1d(y, warn=True)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        if len(y) > 1 and (y == y[0]).all():
+            raise ValueError(f"y is {y[0]:g} in every row: there is nothing to learn.")
         return self._fit(X, y, sample_weight, "regression")
 
     def predict(self, X: Any) -> np.ndarray:
@@ -315,7 +317,8 @@ def _columns(
         kinds: dict[str, Kind] = dict.fromkeys(names, "numeric") if numbers else {}
         if not numbers:
             kinds = {n: k for place, n in enumerate(names) if (k := _kind_of(array[:, place]))}
-        return {n: _plain(array[:, place]) for place, n in enumerate(names)}, names, kinds
+        found = {n: _plain(array[:, place]) for place, n in enumerate(names)}
+        return found, names, {**kinds, **_wanted_kinds(estimator, names)}
     _check_feature_names(estimator, X, reset=fitting)
     _check_n_features(estimator, X, reset=fitting)
     names = [str(name) for name in (X.columns if hasattr(X, "columns") and not callable(X.columns) and not hasattr(X, "column_names") else X.column_names)]  # fmt: skip
@@ -341,11 +344,18 @@ def _columns(
             ):
                 kinds[name] = "categorical"
             found[name] = column
-    wanted = estimator.kinds or {}
+    return found, names, {**kinds, **_wanted_kinds(estimator, names)}
+
+
+def _wanted_kinds(estimator: Any, names: list[str]) -> Mapping[str, Kind]:
+    wanted: Mapping[str, Kind] = estimator.kinds or {}
     for name in wanted:
         if name not in names:
-            raise ValueError(f"kinds names the column {name!r}, which X does not have.")
-    return found, names, {**kinds, **wanted}
+            raise ValueError(
+                f"kinds names the column {name!r}, which X does not have. "
+                + did_you_mean(name, names)
+            )
+    return wanted
 
 
 def _plain(values: np.ndarray) -> Any:

@@ -294,7 +294,7 @@ class Story:
             commands = [
                 f"sightline evaluate {model}",
                 f"sightline predict {model} {data} -o predictions.csv",
-                f"sightline explain {model} {data} --row 3",
+                f"sightline explain {model} {data} --row {min(3, self.table.rows - 1)}",
                 *commands,
             ]
         self.trace.write("run", "end", {

@@ -192,19 +192,39 @@ def test_tables_that_do_not_fit_together(tmp_path: Path) -> None:
         ({"a": [1], "b": [1, 2]}, "different lengths: 'a' 1, 'b' 2"),
         ({"a": 1}, "Column 'a' is 1, not a list"),
         ({"a": "xy"}, "Column 'a' is 'xy', not a list"),
-        ({"a": [1, "x"]}, "Column 'a' cannot be read: Could not convert 'x'"),
-        ({"a": [2**70, 1]}, "Column 'a' cannot be read"),
+        ({"a": [1, [2]]}, "Column 'a' cannot be read: cannot mix list"),
         ({"a": [object()]}, "Column 'a' cannot be read"),
         ({"a": np.ones((2, 2))}, "Column 'a' cannot be read"),
         (np.arange(3), "shape (3,) is not a table"),
         (np.array([[1j]]), "Column 'x0' cannot be read"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "Duplicate column names found"),
         (pd.DataFrame({"a": pd.arrays.SparseArray([0, 1])}), "Sparse pandas data"),
-        (pd.DataFrame({"a": [1, "x"]}, dtype=object), "Could not convert 'x'"),
+        (pd.DataFrame({"a": [1, [2]]}, dtype=object), "cannot mix list"),
     ],
 )
 def test_tables_in_memory_that_cannot_be_read(source, said: str) -> None:
     refused(source, said)
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([1, "x", None, 2.5], ["1", "x", None, "2.5"]),
+        ([True, "x", None, 2], ["true", "x", None, "2"]),
+        (["1.50", 1.5, None, "y"], ["1.50", "1.5", None, "y"]),
+        ([2**70, "x", None, 1], [str(2**70), "x", None, "1"]),
+    ],
+)
+@pytest.mark.parametrize("make", [dict, lambda data: pd.DataFrame(data, dtype=object)])
+def test_numbers_among_words_are_read_as_in_a_text_file(values, texts, make) -> None:
+    source = make({"a": values, "b": [1, 2, 3, 4]})
+    table = sl.read(source)
+    assert [table.cells("a", row) for row in range(4)] == texts
+    assert list(source["a"])[:2] == values[:2]  # the frame is as it was
+
+
+def test_a_number_beyond_64_bits_is_a_number() -> None:
+    assert sl.read({"a": [2**70, 1]}).numbers("a").tolist() == [2.0**70, 1.0]
 
 
 def test_keys_written_alike_stay_two_columns() -> None:

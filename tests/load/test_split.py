@@ -236,7 +236,7 @@ def test_a_boolean_weight_leaves_rows_out() -> None:
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        (-0.5, r"The weight 'w' of row 3 is -0\.5 \(1 rows are like it\): a weight is a number from 0"),
+        (-0.5, r"The weight 'w' of row 3 is -0\.5 \(1 such row\): a weight is a number from 0"),
         (None, r"The weight 'w' of row 3 is missing"),
         (1e300, r"The weight 'w' of row 3 is 1e\+300"),
     ],
@@ -248,8 +248,24 @@ def test_weights_that_are_none(bad: float | None, said: str) -> None:
         weights_of(values)
 
 
+def test_a_column_with_a_role_that_is_to_be_dropped():
+    table = sl.read({"a": [1, 2], "y": [0, 1]}, drop=["y"])
+    with pytest.raises(
+        OptionError, match=r"'y' is to be dropped, and is the target as well.*--drop"
+    ):
+        sl.split(table, "y")
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_share_of_one_may_mean_two_things(part):
+    table = sl.read({"a": list(range(30)), "y": [0, 1] * 15}, kinds={"a": "numeric"})
+    with pytest.raises(OptionError, match=f"{part} is 1.0, all rows or one"):
+        sl.split(table, "y", **{part: 1.0})
+    assert len(getattr(sl.split(table, "y", **{part: 1}), part)) == 1
+
+
 def test_a_missing_boolean_weight() -> None:
-    with pytest.raises(DataError, match=r"row 1 is missing \(10 rows are like it\)"):
+    with pytest.raises(DataError, match=r"row 1 is missing \(10 such rows\)"):
         weights_of([True, None, False, True] * 10)
 
 

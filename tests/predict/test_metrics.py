@@ -80,6 +80,15 @@ def test_a_probability_of_zero_for_the_truth_costs_much_but_not_infinity():
     assert math.isfinite(found["baseline"]["log_loss"])
 
 
+def test_numbers_below_zero_where_there_are_none_are_told():
+    target = Target("y", "regression")
+    values, zero = np.array([[-1.0], [3.0]]), np.array([1.0])
+    (said,) = measure(target, values, np.array([0.0, 2.0]), zero)["notes"]
+    assert said.startswith("1 of 2 predictions lie below 0, and no true number does")
+    assert not measure(target, values, np.array([-0.1, 2.0]), zero)["notes"]
+    assert not measure(target, np.abs(values), np.array([0.0, 2.0]), zero)["notes"]
+
+
 def test_regression_metrics_by_hand():
     target = Target("y", "regression")
     found = measure(target, np.array([[1.0], [3.0]]), np.array([1.0, 2.0]), np.array([0.0]))

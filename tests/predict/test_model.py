@@ -187,6 +187,18 @@ def test_a_bad_value_in_memory(number_model, value):
     assert found.report()[-1].startswith("1 row has no prediction; the first is row 0")
 
 
+def test_a_word_among_numbers_in_memory_refuses_its_own_row_alone(number_model):
+    for source in (
+        {"x": [1.5, "many", None]},
+        pd.DataFrame({"x": [1.5, "many", None]}, dtype=object),
+    ):
+        found = number_model.predictions(source)
+        assert [tuple(bad) for bad in found.bad] == [
+            (1, "column 'x': 'many' is not a finite number")
+        ]
+        assert np.isnan(found.values[:, 0]).tolist() == [False, True, False]
+
+
 def test_a_regression_with_a_bad_row(number, penguins):
     data = pd.read_csv(penguins).head(3).astype({"year": str})
     data.loc[1, "year"] = "soon"

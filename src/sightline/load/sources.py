@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from sightline.load.delimited import (
     unique_names,
 )
 from sightline.load.kinds import NUMBER_SHARE
-from sightline.load.values import to_floats
+from sightline.load.values import to_floats, to_text
 
 ENDINGS = {
     ".csv": "delimited", ".tsv": "delimited", ".txt": "delimited", ".data": "delimited",
@@ -119,7 +120,7 @@ def _in_memory(source: Any) -> pa.Table:
         if isinstance(source, Mapping):
             return _from_mapping(source)
         if hasattr(source, "__arrow_c_stream__"):
-            return pa.table(source)
+            return pa.table(_mixed_as_text(source))
     except UNFIT as error:
         raise DataError(
             f"The table cannot be read: {shorten(str(error), 300)}.",
@@ -134,6 +135,32 @@ def _in_memory(source: Any) -> pa.Table:
         "Give a path, a DataFrame (pandas, polars, pyarrow, DuckDB), a numpy array or a dict of "
         "columns.",
     )
+
+
+def _mixed_as_text(frame: Any) -> Any:
+    """Write columns of a pandas frame that mix numbers and words as a text file would hold them."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(frame, pandas.DataFrame) or not frame.columns.is_unique:
+        return frame
+    found = frame
+    for name, dtype in frame.dtypes.items():
+        if dtype != np.dtype(object):
+            continue
+        column = frame[name]
+        if pandas.api.types.infer_dtype(column, skipna=True) not in ("mixed", "mixed-integer"):
+            continue
+        if texts := _as_texts(column.where(column.notna(), None)):
+            found = frame.copy(deep=False) if found is frame else found
+            found[name] = texts
+    return found
+
+
+def _as_texts(values: Iterable[Any]) -> list[str | None] | None:
+    """Write plain values as texts; None where one of them is anything else, such as a list."""
+    plain = list(values)
+    if not all(isinstance(value, str | int | float | None) for value in plain):
+        return None
+    return [to_text(value) for value in plain]
 
 
 def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
@@ -155,6 +182,9 @@ def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
             plain = values if isinstance(values, Sequence) else np.asanyarray(values)
             arrays.append(pa.array(plain, from_pandas=True))
         except UNFIT as error:
+            if texts := _as_texts(values):  # as a text file would hold them
+                arrays.append(pa.array(texts, pa.string()))
+                continue
             raise DataError(
                 f"Column {str(name)!r} cannot be read: {shorten(str(error), 200)}.",
                 "Give it values of one type, whole numbers below 2**63.",

@@ -147,9 +147,15 @@ def split(
         >>> len(splits.train), len(splits.valid), len(splits.test)
         (90, 10, 0)
     """
-    for name in filter(None, (target, group, time, weight)):
-        if name not in table.schema:
+    columns_of = {"target": target, "group": group, "time": time, "weight": weight}
+    for role, name in columns_of.items():
+        if name and name not in table.schema:
             names = [column.name for column in table.schema.columns]
+            if name in table.options.get("drop", ()):
+                raise OptionError(
+                    f"The column {name!r} is to be dropped, and is the {role} as well.",
+                    "Leave it out of drop (--drop).",
+                )
             raise OptionError(f"{table.name} has no column {name!r}.", did_you_mean(name, names))
     if group and time:
         raise OptionError("group and time cannot both decide the split.", "Give one of them.")
@@ -345,7 +351,7 @@ def row_weights(table: Table) -> np.ndarray | None:
     if len(bad):
         said = "missing" if boolean or np.isnan(values[bad[0]]) else f"{values[bad[0]]:g}"
         raise DataError(
-            f"The weight {name!r} of row {bad[0]:,} is {said} ({len(bad):,} rows are like it): a weight "
+            f"The weight {name!r} of row {bad[0]:,} is {said} ({counted(len(bad), 'such row')}): a weight "
             "is a number from 0 up.",
             "Fill or drop these rows, or choose another column.",
         )
@@ -395,6 +401,11 @@ def _with_roles(
     if group:
         changed.append((group, "group", "groups of rows that stay in one part"))
     if time:
+        if schema[time].kind not in ("datetime", "numeric"):
+            raise DataError(
+                f"The time column {time!r} is {schema[time].kind}: {schema[time].reason}.",
+                "Give a column of dates or numbers.",
+            )
         changed.append((time, "time", "orders the rows: the newest are held out"))
     if weight:
         if schema[weight].kind not in ("numeric", "boolean"):
@@ -448,6 +459,10 @@ def _read_part(part: Any, table: Table, name: str) -> Table:
 
 
 def _size(share: float, rows: int, name: str) -> int:
+    if isinstance(share, float) and share == 1:
+        raise OptionError(
+            f"{name} is 1.0, all rows or one.", "Give a share below 1, or 1 for a single row."
+        )
     if share >= 1:
         if share != int(share):
             raise OptionError(
@@ -597,18 +612,12 @@ def stratified_order(classes: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _sortable(table: Table, name: str, mine: np.ndarray) -> np.ndarray:
-    kind = table.schema[name].kind
-    if kind == "datetime":
+    if table.schema[name].kind == "datetime":
         values = table.moments(name)
         missing = values == np.iinfo(np.int64).min
-    elif kind == "numeric":
+    else:
         values = table.numbers(name)
         missing = np.isnan(values)
-    else:
-        raise DataError(
-            f"The time column {name!r} is {kind}: {table.schema[name].reason}.",
-            "Give a column of dates or numbers.",
-        )
     if missing[mine].any():
         raise DataError(
             f"The time column {name!r} is missing in {int(missing[mine].sum()):,} rows.",

@@ -34,7 +34,7 @@ def measure(
         For classification `rows`, `accuracy`, `log_loss`, `roc_auc` (None when one class alone
         is there; the mean of one against the rest for three or more), `baseline`, `classes` (precision,
         recall, F1, rows of each), `confusion` [truth][predicted] and `notes` in words; for regression `rows`,
-        `rmse`, `mae`, `r2` (None for fewer than 2 different values) and `baseline`.
+        `rmse`, `mae`, `r2` (None for fewer than 2 different values), `baseline` and `notes`.
 
     Example:
         >>> import numpy as np
@@ -63,8 +63,15 @@ def _regression(values: np.ndarray, truth: np.ndarray, baseline: np.ndarray) -> 
         }
 
     constant = np.full(len(truth), float(baseline[0]))
+    below = int((values < 0).sum())
+    notes = []
+    if below and (truth >= 0).all():
+        notes.append(
+            f"{below:,} of {counted(len(truth), 'prediction')} lie below 0, and no true number does: if "
+            "there can be none, another target, such as its logarithm, may serve you better."
+        )
     return {
-        "rows": len(truth), **numbers(values),
+        "rows": len(truth), **numbers(values), "notes": notes,
         "baseline": {"what": "the training rows' mean for every row", **numbers(constant)},
     }  # fmt: skip
 
