@@ -663,9 +663,11 @@ def inspect(source: str, as_json: bool, **options: Any) -> None:
 
     options["missing"] = list(options["missing"]) or None
     table = read(source, **options)
-    notes = [f"{table.name}: {table.rows:,} rows x {len(table.columns)} columns."]
+    notes = [
+        f"{table.name}: {counted(table.rows, 'row')} x {counted(len(table.columns), 'column')}."
+    ]
     if table.skipped:
-        notes.append(f"{table.skipped:,} rows could not be read and were left out.")
+        notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
     if as_json:
         _print_json({"rows": table.rows, "skipped": table.skipped, "columns": table.summary()})
         return

@@ -259,7 +259,7 @@ def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | Non
         apart = False
         without = "no trees, calibration, sets or intervals" if recipe.trees else "no calibration"
         notes += (
-            f"{len(valid.row):,} validation rows, fewer than {LEAST_APART}, all of which stopping sees: "
+            f"{counted(len(valid.row), 'validation row')}, fewer than {LEAST_APART}, all of which stopping sees: "
             f"{without}; give more, or folds (leave valid and time out)",
         )
     prepared = replace(prepared, notes=notes)
@@ -347,13 +347,13 @@ def finish(
         if fitted is not None:
             margins = torch.from_numpy(fitted.held_out)
             parts["trees"] = margins if task.classification else task.head(margins)
-        source = f"out-of-fold predictions of {len(rows.row):,} training rows"
+        source = f"out-of-fold predictions of {counted(len(rows.row), 'training row')}"
     else:
         assert apart is not None
         rows = apart
         with evaluating(model.network):
             parts = model.parts(rows.numeric, rows.categorical)
-        source = f"{len(rows.row):,} validation rows that stopping never saw"
+        source = f"{counted(len(rows.row), 'validation row')} that stopping never saw"
     told = {name: value.numpy().astype(np.float64) for name, value in parts.items()}
     truth = rows.target.numpy()
     weight = None if rows.weight is None else rows.weight.numpy().astype(np.float64)

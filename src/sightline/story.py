@@ -471,9 +471,9 @@ class Story:
         if target["positive"] is not None:
             notes.append(f"The positive class is {target['positive']}.")
         if table.skipped:
-            notes.append(f"{table.skipped:,} rows could not be read and were left out.")
+            notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
         if splits.dropped:
-            notes.append(f"{splits.dropped:,} rows have no target and were left out.")
+            notes.append(f"Left out: {counted(splits.dropped, 'row')} without a target.")
         if twice := splits.twice():
             notes.append(
                 f"{twice:,} held-out row{'s are' if twice != 1 else ' is'} equal to a training row in every "

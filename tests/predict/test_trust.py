@@ -24,6 +24,14 @@ def test_what_rows_can_tell_of_the_probabilities(numbers, verdict):
     assert ("On 1 test row the" if numbers.get("rows") == 1 else " test rows the") in words
 
 
+@pytest.mark.parametrize(
+    ("temperature", "what"),
+    [(1.3, "softer"), (0.7, "sharper"), (1.001, "hardly other"), (0.99, "hardly other")],
+)
+def test_what_the_temperature_does(temperature, what):
+    assert f"makes probabilities {what}" in said(temperature=temperature)
+
+
 def test_parts_are_named_where_there_are_several():
     parts = [{"name": "network", "share": 0.6}, {"name": "trees", "share": 0.4}]
     assert said(parts=parts).startswith(

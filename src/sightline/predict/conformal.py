@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from sightline.errors import OptionError, readable
+from sightline.errors import OptionError, counted, readable
 
 MOST_SCORES = 10_000
 
@@ -160,7 +160,7 @@ class Conformal:
         return {
             **about, "coverage": inside, "mean_size": mean, "empty": float(sizes[0] / len(truth)),
             "sizes": sizes.tolist(),
-            "said": f"{promise} sets hold the true class in {100 * inside:.1f} % of {len(truth):,} rows; "
+            "said": f"{promise} sets hold the true class in {100 * inside:.1f} % of {counted(len(truth), 'row')}; "
             f"they have {mean:.2f} classes on average, {100 * sizes[0] / len(truth):.1f} % have none.",
         }  # fmt: skip
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import Target
-from sightline.errors import readable, shorten
+from sightline.errors import counted, readable, shorten
 from sightline.load.histograms import bins, most_frequent
 from sightline.trace.records import rounded
 
@@ -217,7 +217,7 @@ def reliability(values: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         verdict = "it is too sure" if claimed > true else "it could be surer"
     return {
         "bins": shown, "ece": error, "chance": chance,
-        "sentence": f"Over {len(truth):,} rows the model is {100 * claimed:.1f} % sure of its answers on "
+        "sentence": f"Over {counted(len(truth), 'row')} the model is {100 * claimed:.1f} % sure of its answers on "
         f"average and {100 * true:.1f} % of them are right. Bin by bin the two differ by "
         f"{100 * error:.1f} points on average (the expected calibration error), where chance alone "
         f"makes about {100 * chance:.1f}: {verdict}.",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from sightline.errors import DataError, OptionError, readable
+from sightline.errors import DataError, OptionError, counted, readable
 from sightline.predict.attributions import VALUES_AT_ONCE, input_columns
 from sightline.predict.metrics import log_loss
 from sightline.predict.path import evaluating
@@ -127,7 +127,9 @@ def _sentence(
     model: Model, rows: int, of: int, repeats: int, value: float, first: dict[str, Any]
 ) -> str:
     """Say what was done, and what came of it."""
-    which = f"{rows:,} of {of:,} rows, drawn at random" if rows < of else f"{rows:,} rows"
+    which = (
+        f"{rows:,} of {counted(of, 'row')}, drawn at random" if rows < of else counted(rows, "row")
+    )
     metric = "log loss" if model.task.classification else "RMSE"
     times = f"{repeats} times" if repeats > 1 else "once"
     best = "no column makes it rise when its values are shuffled among the rows"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ALPHA = 0.1
 """Sets and intervals that are shown miss the truth in one row of ten."""
+HARDLY = 0.02
+"""A temperature that is so near to 1 (in its logarithm) changes nothing worth a reason."""
 TOO_FEW = 0.1
 """The calibration error that a perfect model may show by chance, above which rows are too few to judge."""
 
@@ -57,7 +59,9 @@ def calibration_words(said: Mapping[str, Any]) -> str:
     if "temperature" not in said:
         return words.strip() or f"Measured against {said['source']}."
     before, after, perfect = said["before"]["ece"], said["after"]["ece"], said["perfect_ece"]
-    if said["temperature"] > 1:
+    if abs(np.log(said["temperature"])) < HARDLY:
+        what = "hardly other than they were"
+    elif said["temperature"] > 1:
         what = "softer, because they were too sure"
     else:
         what = "sharper, because they were not sure enough"

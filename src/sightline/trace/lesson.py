@@ -75,7 +75,7 @@ def load_stage(table: Body, split: Body, batch: Body) -> dict[str, Any]:
         >>> split = {"train": 7, "sentence": "7 training rows, 2 validation rows"}
         >>> batch = {"batch_size": 7, "batches": 1, "sentence": "7 rows, each with 1 number"}
         >>> lesson.load_stage(table, split, batch)["came_out"]
-        '7 rows x 1 features -> batches of 7'
+        '7 rows x 1 feature -> batches of 7'
     """
     kinds: dict[str, int] = {}
     for column in table["columns"]:
@@ -99,9 +99,9 @@ def load_stage(table: Body, split: Body, batch: Body) -> dict[str, Any]:
         done += f" Left out as no help: {_listed(ignored)}."
     return _stage(
         "load",
-        came_in=f"{table['name']}: {table['rows']:,} rows x {len(table['columns'])} columns",
+        came_in=f"{table['name']}: {counted(table['rows'], 'row')} x {counted(len(table['columns']), 'column')}",
         done=done,
-        came_out=f"{split['train']:,} rows x {features} features -> batches of {batch['batch_size']}",
+        came_out=f"{counted(split['train'], 'row')} x {counted(features, 'feature')} -> batches of {batch['batch_size']}",
         caption=f"One batch: {batch['sentence']}. {batch['batches']:,} of them make an epoch.",
     )  # fmt: skip
 
@@ -139,9 +139,9 @@ def prepare_stage(prepared: Body, split: Body) -> dict[str, Any]:
     notes = " ".join(f"{note}." for note in prepared["notes"])
     return _stage(
         "prepare",
-        came_in=f"{split['train']:,} rows x {prepared['columns_in']} columns",
+        came_in=f"{counted(split['train'], 'row')} x {counted(prepared['columns_in'], 'column')}",
         done=sentence,
-        came_out=f"{split['train']:,} rows x {width}, as tensors"
+        came_out=f"{counted(split['train'], 'row')} x {width}, as tensors"
         + (" float32" if not codes else " float32 and int32"),
         caption=(f"{how[0].upper() + how[1:]}" if numbers else "Each category has a code of its own, given")
         + " on the training rows."
@@ -475,7 +475,7 @@ def _score(metrics: Body, part: str) -> str:
     loss = "rmse" if "rmse" in metrics else "log_loss"
     useless = float(metrics[loss]) >= float(base[loss])
     verdict = f" By {loss.replace('_', ' ')} it is no better than guessing." if useless else ""
-    rows = f"On the {metrics['rows']:,} {metrics['part']} rows"
+    rows = f"On the {counted(metrics['rows'], metrics['part'] + ' row')}"
     if "accuracy" in metrics:
         return (
             f"{rows} accuracy is {metrics['accuracy']:.3f}, where always guessing the most frequent "

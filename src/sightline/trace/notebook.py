@@ -361,7 +361,7 @@ def _metrics(body: Body) -> str:
     base = body["baseline"]
     rows = [[NAMES[name], brief(body[name]), brief(base[name])] for name in NAMES if name in body]
     return (
-        heading(f"Measured on {body['rows']:,} {body['part']} rows")
+        heading(f"Measured on {counted(body['rows'], body['part'] + ' row')}")
         + table(["Metric", "Model", "Baseline"], rows)
         + sentence(f"Baseline: {base['what']}.")
         + "".join(map(sentence, body.get("notes", ())))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from sightline.errors import counted
 from sightline.trace.sheet import (
     BLACK,
     BLUE,
@@ -40,7 +41,7 @@ def confusion(sheet: Sheet) -> Figure | None:
     names = [sheet.label(one["class"], 16) for one in metrics["classes"]]
     side = min(11.0, max(6.0, 3 + 0.36 * len(names)))
     figure, axes = sheet.axes(
-        f"Confusion on {metrics['rows']:,} {metrics['part']} rows", "predicted class", "true class",
+        f"Confusion on {counted(metrics['rows'], metrics['part'] + ' row')}", "predicted class", "true class",
         side + 0.6, side,
     )  # fmt: skip
     most = max(map(max, counts)) or 1
@@ -71,7 +72,7 @@ def reliability(sheet: Sheet) -> Figure | None:
         return None
     bins = found["reliability"]["bins"]
     figure, axes = sheet.axes(
-        f"Do the probabilities hold? {found['rows']:,} {found['part']} rows",
+        f"Do the probabilities hold? {counted(found['rows'], found['part'] + ' row')}",
         "mean probability of the predicted class", "accuracy (share of rows)", 7, 6.4,
     )  # fmt: skip
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="as sure as right")
@@ -121,7 +122,7 @@ def _class_curves(sheet: Sheet, key: str, title: str, x: str, y: str) -> Figure 
     if found is None or not found.get(key):
         return None
     curves = found[key]
-    title = f"{title}, {found['rows']:,} {found['part']} rows"
+    title = f"{title}, {counted(found['rows'], found['part'] + ' row')}"
     figure, axes = sheet.axes(title, x, y, 7.5 if len(curves) < 5 else 9.5, 6)
     if key == "roc":
         axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
@@ -144,7 +145,7 @@ def scatter(sheet: Sheet) -> Figure | None:
     truth = [drawable(value) for value in found["scatter"]["truth"]]
     guess = [drawable(value) for value in found["scatter"]["predicted"]]
     figure, axes = sheet.axes(
-        f"Predicted and true, {len(truth):,} {found['part']} rows",
+        f"Predicted and true, {counted(len(truth), found['part'] + ' row')}",
         f"true ({sheet.unit})", f"predicted ({sheet.unit})", 7, 6.4,
     )  # fmt: skip
     known = [value for value in truth + guess if not math.isnan(value)]
@@ -167,7 +168,7 @@ def residuals(sheet: Sheet) -> Figure | None:
     if math.isnan(low) or math.isnan(high):
         return None
     figure, axes = sheet.axes(
-        f"Errors on {found['rows']:,} {found['part']} rows",
+        f"Errors on {counted(found['rows'], found['part'] + ' row')}",
         f"predicted minus true ({sheet.unit})", "rows",
     )  # fmt: skip
     width = (high - low) / len(spread["counts"]) or 1
@@ -187,7 +188,7 @@ def baselines(sheet: Sheet) -> Figure | None:
     models = [one for one in found["models"] if one["score"] is not None]
     what = METRIC_NAMES.get(found["metric"], found["metric"])
     figure, axes = sheet.axes(
-        f"Is it worth it? {found['rows']:,} {found['part']} rows", "", "", 9, 0.5 * len(models) + 2.4
+        f"Is it worth it? {counted(found['rows'], found['part'] + ' row')}", "", "", 9, 0.5 * len(models) + 2.4
     )  # fmt: skip
     figure.supxlabel(f"{what}, less is better\nlines: 95 % intervals", fontsize=12)
     for place, one in enumerate(models):
@@ -213,7 +214,7 @@ def importance(sheet: Sheet) -> Figure | None:
     return _bars(
         sheet, f"Which columns matter{shown}", f"rise of the {what} when a column is shuffled",
         [(sheet.label(one["column"], 28), one["mean"], one["deviation"]) for one in found["columns"]],
-        f"bars: mean of {found['repeats']} shuffles of {found['rows']:,} {found['part']} rows, "
+        f"bars: mean of {found['repeats']} shuffles of {counted(found['rows'], found['part'] + ' row')}, "
         "lines: deviation",
     )  # fmt: skip
 

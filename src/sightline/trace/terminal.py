@@ -281,7 +281,7 @@ class TerminalView:
         """Print metrics with the baseline beside them."""
         base = body["baseline"]
         table = self._table(
-            "Metric", "Model", "Baseline", title=f"{body['part']}: {body['rows']:,} rows"
+            "Metric", "Model", "Baseline", title=f"{body['part']}: {counted(body['rows'], 'row')}"
         )
         for name in ("accuracy", "log_loss", "roc_auc", "rmse", "mae", "r2"):
             if name in body:
@@ -295,9 +295,8 @@ class TerminalView:
         for note in body.get("notes", ()):
             self._say(note)
         if body["left_out"]:
-            self._say(
-                f"{body['left_out']:,} rows without a usable target or features were left out."
-            )
+            left_out = counted(body["left_out"], "row")
+            self._say(f"Left out: {left_out} without a usable target or features.")
 
     def importance(self, body: Body, most: int = MOST_COLUMNS) -> None:
         """Print how much the metric rises without each column."""
@@ -319,7 +318,7 @@ class TerminalView:
         other = next((one["second"]["name"] for one in body["models"] if one["second"]), "")
         table = self._table(
             "Model", name, "95 % interval", NAMES.get(other, other), "Time",
-            title=f"{body['part']}: is it worth it? {body['rows']:,} rows",
+            title=f"{body['part']}: is it worth it? {counted(body['rows'], 'row')}",
         )  # fmt: skip
         for one in body["models"]:
             table.add_row(

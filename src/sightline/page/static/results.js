@@ -1,7 +1,7 @@
 // Results on rows that training never saw, beside what knows nothing.
 
 import { bar, confusion, histogram, reliability, scatter, unitLines } from "./charts.js";
-import { cell, data, drawer, el, num, percent, table } from "./dom.js";
+import { cell, data, drawer, el, num, percent, plural, table } from "./dom.js";
 
 const NAMES = { accuracy: "Accuracy", log_loss: "Log loss", roc_auc: "Area under ROC", rmse: "RMSE", mae: "Mean absolute error", r2: "R²" };
 
@@ -13,7 +13,7 @@ export const results = {
     const curves = run.last("predict/curves"), importance = run.last("predict/importance"), worst = run.last("predict/worst");
     const told = run.last("predict/calibration")?.after; // then the block on trust shows the probabilities
     const names = Object.keys(NAMES).filter((name) => name in found);
-    return el("section", { class: "results" }, el("h2", {}, `Results on ${num(found.rows)} ${found.part} rows`),
+    return el("section", { class: "results" }, el("h2", {}, `Results on ${plural(found.rows, `${found.part} row`)}`),
       el("div", { class: "cards" }, names.map((name) => el("div", { class: "card" }, el("small", {}, NAMES[name]), el("b", {}, show(name, found[name])), el("span", {}, `baseline ${show(name, found.baseline[name])}`)))),
       el("p", { class: "note" }, "The baseline is ", data(found.baseline.what, 300), ".", found.positive !== null && found.positive !== undefined && [" The positive class is ", data(found.positive), "."]),
       found.notes?.map((note) => el("p", { class: "note" }, data(note, 600))),

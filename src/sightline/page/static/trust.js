@@ -1,7 +1,7 @@
 // Can it be trusted: simple models beside it, calibration, sets that hold the truth, the threshold.
 
 import { bar, extent, reliability, shares, whisker } from "./charts.js";
-import { data, el, finite, num, percent, table } from "./dom.js";
+import { data, el, finite, num, percent, plural, table } from "./dom.js";
 
 const NAMES = { log_loss: "Log loss", rmse: "RMSE", accuracy: "Accuracy", r2: "R²" };
 const WORDS = { log_loss: "log loss", rmse: "RMSE" };
@@ -24,7 +24,7 @@ export const worth = {
     const notes = found.models.filter((one) => one.note);
     return el("section", { class: "worth" }, el("h2", {}, "Is it worth it?"),
       el("p", { class: "lead" }, data(found.verdict, 1000)),
-      table(`${name} on ${num(found.rows)} ${found.part} rows, less is better; the lines are 95 % intervals`,
+      table(`${name} on ${plural(found.rows, `${found.part} row`)}, less is better; the lines are 95 % intervals`,
         ["Model", name, "", "95 % interval", NAMES[other] ?? other ?? "", "Seconds"],
         found.models.map((one, i) => [data(one.name, 60), num(one.score), whisker(one.score, one.low, one.high, scale, { strong: i === 0 }),
           finite(one.low) === null ? "–" : `${num(one.low, 3)} to ${num(one.high, 3)}`, one.second ? shown(one.second) : "–", finite(one.seconds) !== null && one.seconds < 0.01 ? "0.01 or less" : num(one.seconds, 2)])),
@@ -54,7 +54,7 @@ function calibration(found) {
     el("article", {}, el("h3", {}, parts.length > 1 ? "Parts, weighed" : "Calibration"),
       el("p", {}, data(found.said, 1500)),
       parts.length > 1 && [shares(parts), el("p", { class: "note" }, "Weights: ", parts.map((one, i) => [i ? ", " : "", data(one.name, 40), ` ${num(one.weight, 3)}`]), `; found on ${found.source}.`)]),
-    before && after && el("article", {}, el("h3", {}, `Before and after calibration, ${num(found.rows)} ${found.part} rows`),
+    before && after && el("article", {}, el("h3", {}, `Before and after calibration, ${plural(found.rows, `${found.part} row`)}`),
       el("div", { class: "figures" }, [["Before", before], ["After", after]].map(([name, one]) =>
         el("div", { class: "panel" }, el("h4", {}, name === "After" ? `After: temperature ${num(found.temperature, 3)}` : "Before: temperature 1"), reliability(one.points, name)))),
       errors(found)),
