@@ -12,11 +12,13 @@ from sightline.errors import OptionError
 from sightline.recipe import (
     QUALITIES,
     Recipe,
+    Size,
     divide,
     make_settings,
     network_for,
     set_apart,
     settings_for,
+    size_of,
     train_model,
     trees_for,
 )
@@ -195,18 +197,81 @@ def test_what_contradicts_itself(options, message):
 @pytest.mark.parametrize("quality", QUALITIES)
 @pytest.mark.parametrize("count", [10, 1_000, 50_000, 1_000_000])
 def test_every_quality_has_settings_for_every_size(quality, count):
+    recipe, size = Recipe.choose(quality=quality), Size(count, 20, 2)
+    make_settings(recipe, {}, size, 0)
+    assert trees_for(recipe, size)["iterations"] > 0
+    assert settings_for(recipe, size)["epochs"] >= 1
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_a_table_that_would_take_too_long_gets_fewer_epochs_and_rounds(quality):
     recipe = Recipe.choose(quality=quality)
-    make_settings(recipe, {}, count, 2, 0)
-    assert trees_for(recipe, count, 2)["iterations"] > 0
-    assert settings_for(recipe, count)["epochs"] >= 1
+    usual, large = Size(40_000, 14, 2), Size(1_000_000, 300, 18)
+    epochs, fewer = (settings_for(recipe, size) for size in (usual, large))
+    assert fewer["epochs"] < epochs["epochs"]
+    assert (fewer["schedule"], fewer["patience"]) == ("cosine", None)
+    rounds, steps = (trees_for(recipe, size) for size in (usual, large))
+    assert steps["iterations"] < rounds["iterations"]
+    assert rounds["learning_rate"] < steps["learning_rate"] <= 0.3
+    huge = Size(10**9, 10**4, 50)
+    assert settings_for(recipe, huge)["epochs"] >= 2
+    assert trees_for(recipe, huge)["iterations"] >= 20
+
+
+def test_a_larger_table_has_one_fold_held_out_by_its_trees(monkeypatch, tmp_path):
+    size = Size(100_000, 100, 18)
+    many = trees_for(Recipe.choose(), size)
+    assert many["one_fold"]
+    assert trees_for(Recipe.choose(), Size(40_000, 14, 2))["one_fold"] is False
+    assert not any("one fold" in note for note in made("two")[1].prepared.notes)
+    monkeypatch.setattr("sightline.recipe.TREES_WORK", 1.0)
+    monkeypatch.setattr("sightline.recipe.NODES", 0)
+    for kind in ("three", "number"):
+        model, training, data = made(kind)
+        held = int((training.prepared.splits.folds == 0).sum())
+        assert 0 < held < len(training.prepared.train.row) / 2
+        assert model.conformal.rows == held
+        assert model.conformal.source == f"out-of-fold predictions of {held} training rows"
+        assert any("hold out one fold alone" in note for note in training.prepared.notes)
+        assert model.trees is not None
+        assert model.trees.describe(["x", "c"])["ensembles"] == 1
+        assert np.isfinite(model.predictions(data).values).all()
+    run = sl.fit(
+        sl.read(rows(), kinds=KINDS), target="y", quality="fast", test=0, quiet=True, report=False,
+        epochs=1, run=tmp_path / "r",
+    )  # fmt: skip
+    assert run.metrics["part"] == "training"  # out of fold there is no prediction for every row
+
+
+def test_a_table_of_the_usual_size_is_learned_from_until_nothing_gets_better():
+    recipe = Recipe.choose()
+    for size in (
+        Size(54_000, 42, 3),
+        Size(16_000, 16, 26),
+        Size(240_000, 22, 2),
+        Size(60_000, 370, 2),
+    ):
+        assert settings_for(recipe, size)["schedule"] == "plateau"
+        assert (trees_for(recipe, size)["iterations"], trees_for(recipe, size)["one_fold"]) == (
+            200,
+            False,
+        )
+
+
+def test_the_size_counts_what_columns_become():
+    day, words = ["2026-01-01", "2026-01-02"], ["so it goes on", "and then it ends"]
+    data = {"a": [1.5, 2], "day": day, "words": words, "y": ["u", "v"]}
+    data = {name: values * 20 for name, values in data.items()}
+    splits = sl.split(sl.read(data, kinds={"words": "text"}), "y", valid=0, test=0.5)
+    assert size_of(splits) == Size(20, 1 + 6 + 64, 2)
 
 
 def test_the_best_has_more_trees_and_wider_members():
     default, best = Recipe.choose(), Recipe.choose(quality="best")
     for outputs in (1, 2, 9):
         assert (
-            trees_for(best, 9_000, outputs)["most_trees"]
-            > trees_for(default, 9_000, outputs)["most_trees"]
+            trees_for(best, Size(9_000, 20, outputs))["most_trees"]
+            > trees_for(default, Size(9_000, 20, outputs))["most_trees"]
         )
     table = sl.read({"x": [n % 7 for n in range(90)], "y": [f"class {n % 9}" for n in range(90)]})
     spec = sl.prepare(sl.split(table, "y")).spec
@@ -216,14 +281,20 @@ def test_the_best_has_more_trees_and_wider_members():
 
 
 def test_given_settings_win():
-    settings = make_settings(Recipe.choose(), {"epochs": 7, "learning_rate": 0.5}, 100, 2, 3)
+    settings = make_settings(
+        Recipe.choose(), {"epochs": 7, "learning_rate": 0.5}, Size(100, 5, 2), 3
+    )
     assert (settings.epochs, settings.learning_rate, settings.seed) == (7, 0.5, 3)
 
 
 def test_trees_get_a_share_of_a_time_limit():
-    assert make_settings(Recipe.choose(), {"time_limit": 10.0}, 100, 2, 0).time_limit == 7.0
     assert (
-        make_settings(Recipe.choose(trees=False), {"time_limit": 10.0}, 100, 2, 0).time_limit
+        make_settings(Recipe.choose(), {"time_limit": 10.0}, Size(100, 5, 2), 0).time_limit == 7.0
+    )
+    assert (
+        make_settings(
+            Recipe.choose(trees=False), {"time_limit": 10.0}, Size(100, 5, 2), 0
+        ).time_limit
         == 10.0
     )
 

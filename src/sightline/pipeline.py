@@ -32,6 +32,7 @@ from sightline.recipe import (
     make_settings,
     make_training,
     set_apart,
+    size_of,
     trees_limit,
 )
 from sightline.run import BUNDLE, Run
@@ -172,9 +173,7 @@ def fit(
             table, target, recipe, task=task, positive=positive, valid=valid, test=test, seed=seed,
             group=group, time=time, weight=weight,
         )  # fmt: skip
-        asked = make_settings(
-            recipe, settings, len(splits.train), len(splits.target.classes) or 1, seed
-        )
+        asked = make_settings(recipe, settings, size_of(splits), seed)
         again = {
             "origin": provenance(source, table, splits, valid, test), "numeric": numeric,
             "settings": asked.to_json(), "report": report, "recipe": recipe.to_json(),

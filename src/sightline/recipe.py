@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self, get_args
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import torch
 from torch import nn
 
 from sightline.build.boosting import FittedTrees, fit_trees
-from sightline.build.ensemble import Ensemble
+from sightline.build.ensemble import MOST_INPUTS, SEGMENTS, Ensemble
 from sightline.build.networks import NetworkMaker, make_network
 from sightline.contracts import Batch, Spec
 from sightline.errors import OptionError, counted, did_you_mean
@@ -54,6 +55,19 @@ SMALL = 2_000
 FEW_CLASSES = 8
 LEAST_APART = 20
 """So few validation rows are not halved for calibration."""
+WORK = {"fast": 0.25, "default": 1.0, "best": 4.0}
+NETWORK_WORK = 8e12
+"""Rows x weights x epochs of the default network, some 200 s on two cores: larger tables get fewer epochs."""
+TREES_WORK = 1.4e10
+"""Rows x columns x classes x rounds of the default trees, some 200 s on two cores."""
+ONE_FOLD = 4
+"""Trees that hold out one fold alone, on one thread, take so many times less long."""
+NODES = 16_000
+"""A tree looks through the bins of its nodes as well, which costs as much as so many rows."""
+FEATURES = {"datetime": 6, "text": 64}
+"""About so many numbers come of a column; of the other kinds one."""
+LEAST_ROUNDS = 20
+LARGEST_RATE = 0.3
 TREES_SHARE = 0.3
 """Of a time limit, for the trees; the network has the rest."""
 
@@ -175,6 +189,20 @@ def divide(
     return split(table, target, valid=0, test=test, **how, folds=folds)
 
 
+class Size(NamedTuple):
+    """What decides how long a table takes: training rows, features, and outputs of the network."""
+
+    rows: int
+    features: int
+    outputs: int
+
+
+def size_of(splits: Splits) -> Size:
+    """Say how large a divided table is; its features are estimated, for nothing is prepared yet."""
+    features = sum(FEATURES.get(column.kind, 1) for column in splits.table.schema.features)
+    return Size(len(splits.train), features, len(splits.target.classes) or 1)
+
+
 def network_for(recipe: Recipe, rows: int, spec: Spec) -> Ensemble:
     """Build the network of a quality for a table of so many training rows.
 
@@ -183,11 +211,7 @@ def network_for(recipe: Recipe, rows: int, spec: Spec) -> Ensemble:
     Few classes of few rows do not need them.
     """
     quality = recipe.quality or "default"
-    if spec.outputs > FEW_CLASSES or (spec.outputs > 2 and rows >= SMALL):
-        width = 256 if quality == "best" and rows >= SMALL else 128
-        hidden = [96] if quality == "fast" else [width] * 3
-    else:
-        hidden = [64] if quality == "fast" else [64, 64]
+    hidden = _widths(quality, rows, spec.outputs)
     enough = rows >= BINNED_ROWS
     waves = WAVES if enough and spec.target.task == "regression" else 0
     return Ensemble(
@@ -195,49 +219,76 @@ def network_for(recipe: Recipe, rows: int, spec: Spec) -> Ensemble:
     )
 
 
-def settings_for(recipe: Recipe, rows: int) -> dict[str, Any]:
-    """Return the settings of a quality for so many training rows, as `sl.Training` takes them."""
+def _widths(quality: str, rows: int, outputs: int) -> list[int]:
+    if outputs > FEW_CLASSES or (outputs > 2 and rows >= SMALL):
+        width = 256 if quality == "best" and rows >= SMALL else 128
+        return [96] if quality == "fast" else [width] * 3
+    return [64] if quality == "fast" else [64, 64]
+
+
+def settings_for(recipe: Recipe, size: Size) -> dict[str, Any]:
+    """Return the settings of a quality for a table of a size, as `sl.Training` takes them.
+
+    A table so large that the epochs would take too long (`NETWORK_WORK`) gets fewer, with a learning
+    rate that falls to nothing until then: what waits for a plateau might never see one.
+    """
     if recipe.quality is None:
         return {}
-    quality = recipe.quality
+    quality, rows = recipe.quality, size.rows
+    epochs = EPOCHS[quality] if rows < 100_000 else EPOCHS[quality] // 2
+    widths = _widths(quality, rows, size.outputs)
+    pieces = min(SEGMENTS * size.features, MOST_INPUTS)
+    sides = [size.features + pieces, *widths, size.outputs]
+    weights = MEMBERS[quality] * sum(a * b for a, b in pairwise(sides))
+    most = max(int(WORK[quality] * NETWORK_WORK / (rows * weights)), 2)
+    fewer = most < epochs
     return {
-        "epochs": EPOCHS[quality] if rows < 100_000 else EPOCHS[quality] // 2,
+        "epochs": min(most, epochs),
         "learning_rate": 2e-3,
         "weight_decay": 1e-3,
-        "schedule": "cosine" if quality == "fast" else "plateau",
-        "patience": 3 if rows < 20_000 else 2 if rows < 100_000 else 1,
+        "schedule": "cosine" if fewer or quality == "fast" else "plateau",
+        "patience": None if fewer else 3 if rows < 20_000 else 2 if rows < 100_000 else 1,
     }
 
 
-def trees_for(recipe: Recipe, rows: int, outputs: int) -> dict[str, Any]:
-    """Return how boosted trees of a quality are grown on so many training rows.
+def trees_for(recipe: Recipe, size: Size) -> dict[str, Any]:
+    """Return how boosted trees of a quality are grown on a table of a size.
 
-    How many may ship bounds how long predictions take; the best ones may.
+    How many may ship bounds how long predictions take; the best ones may. Of a table that would take
+    too long (`TREES_WORK`) one fold alone is held out, by trees that ship as they are (`one_fold`); if
+    that is too long as well, there are fewer rounds, of larger steps.
     """
+    rows, features, outputs = size
     small, few = rows < SMALL, outputs <= 2
     quality = recipe.quality or "default"
     most = {"fast": (300, 120), "default": (300, 120), "best": (6_000, 600)}[quality]
+    rate = {"fast": 0.2, "default": 0.1, "best": 0.05}[quality]
+    rounds = {"fast": 60, "default": 200, "best": 600}[quality]
+    a_round = (rows + NODES) * max(features, 1) * (1 if few else outputs)
+    one_fold = a_round * rounds > WORK[quality] * TREES_WORK
+    bound = max(int(ONE_FOLD * WORK[quality] * TREES_WORK / a_round), LEAST_ROUNDS)
+    if bound < rounds:
+        rate, rounds = min(rate * rounds / bound, LARGEST_RATE), bound
     return {
-        "learning_rate": {"fast": 0.2, "default": 0.1, "best": 0.05}[quality],
-        "iterations": {"fast": 60, "default": 200, "best": 600}[quality],
+        "learning_rate": rate,
+        "iterations": rounds,
         "leaves": 8 if small else 31,
         "min_rows": 10 if small else 20,
         "max_features": 0.5 if quality == "best" else 1.0,
         "most_trees": most[0] if few else most[1],
+        "one_fold": one_fold,
     }
 
 
-def make_settings(
-    recipe: Recipe, given: Mapping[str, Any], rows: int, outputs: int, seed: int
-) -> Settings:
+def make_settings(recipe: Recipe, given: Mapping[str, Any], size: Size, seed: int) -> Settings:
     """Return the settings of a fit: the recipe's, then what was given.
 
     Raises:
         OptionError: A name that is no setting, or a value that makes no sense.
     """
-    settings = {**settings_for(recipe, rows), **given, "seed": seed}
+    settings = {**settings_for(recipe, size), **given, "seed": seed}
     limit = settings.get("time_limit")
-    if recipe.trees and limit is not None and outputs <= MOST_CLASSES:
+    if recipe.trees and limit is not None and size.outputs <= MOST_CLASSES:
         settings["time_limit"] = limit * (1 - TREES_SHARE)
     return Settings.of(settings)
 
@@ -254,6 +305,13 @@ def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | Non
     notes = prepared.notes
     if recipe.trees and outputs > MOST_CLASSES:
         notes += (f"{outputs:,} classes, more than {MOST_CLASSES}: no trees beside the network",)
+    elif recipe.trees and prepared.splits.folds is not None:
+        size = _prepared_size(prepared)
+        if (how := trees_for(recipe, size))["one_fold"]:
+            notes += (
+                f"{size.rows:,} rows x {size.features:,} features x {size.outputs} outputs are much work for "
+                f"trees: they hold out one fold alone, in at most {how['iterations']} rounds",
+            )
     apart = prepared.splits.folds is None and recipe.calibrate
     if apart and len(valid.row) < LEAST_APART:
         apart = False
@@ -301,7 +359,7 @@ class Finished:
         trees: The body of the record "train/trees", or None.
         held_out: What was calibrated on: `source` in words, `rows`, or None.
         out_of_fold: Each training row's probabilities [N, K] or numbers [N, 1], of parts that did
-            not learn from it; None without folds.
+            not learn from it; None without folds, or where trees held out one of them alone.
     """
 
     model: Model
@@ -336,7 +394,7 @@ def finish(
         model.threshold = find_threshold(np.zeros(0), np.zeros(0, bool), recipe.threshold)
     if not recipe.calibrate or (folds is None and apart is None):
         return Finished(model)
-    fitted = None
+    fitted, whole = None, folds is not None
     if recipe.trees and prepared.spec.outputs <= MOST_CLASSES:
         fitted = _grow(training, recipe, limit, rounds)
         model.trees = fitted.trees
@@ -347,6 +405,10 @@ def finish(
         if fitted is not None:
             margins = torch.from_numpy(fitted.held_out)
             parts["trees"] = margins if task.classification else task.head(margins)
+            known = margins.isfinite().all(dim=1)
+            if not known.all():  # of a large table one fold is held out by the trees
+                rows, whole = each(rows, lambda x: x[known]), False
+                parts = {name: value[known] for name, value in parts.items()}
         source = f"out-of-fold predictions of {counted(len(rows.row), 'training row')}"
     else:
         assert apart is not None
@@ -379,7 +441,7 @@ def finish(
         values_NK = values_N[:, None]
     said = None if fitted is None else _said_of(fitted, training, recipe)
     about = {"source": source, "rows": len(truth)}
-    return Finished(model, said, about, None if folds is None else values_NK)
+    return Finished(model, said, about, values_NK if whole else None)
 
 
 def _grow(
@@ -397,7 +459,9 @@ def _grow(
         rows = Batch(*joined)  # type: ignore[arg-type]
     target = rows.target if task.classification else task.scaled(rows.target)
     rows = with_class_weights(rows, training.settings.class_weights, task)
-    how = trees_for(recipe, len(rows.row), prepared.spec.outputs)
+    how = trees_for(recipe, _prepared_size(prepared))
+    if how.pop("one_fold"):
+        folds = np.where(folds == 0, 0, -1)
     if rounds is not None:
         how, limit = {**how, "iterations": rounds}, None
     return fit_trees(
@@ -408,20 +472,28 @@ def _grow(
     )  # fmt: skip
 
 
+def _prepared_size(prepared: Prepared) -> Size:
+    spec = prepared.spec
+    features = len(spec.numeric) + len(spec.categorical)
+    return Size(len(prepared.train.row), features, spec.outputs)
+
+
 def _said_of(fitted: FittedTrees, training: Training, recipe: Recipe) -> dict[str, Any]:
-    prepared, spec = training.prepared, training.prepared.spec
-    how = trees_for(recipe, len(prepared.train.row), spec.outputs)
+    spec = training.prepared.spec
     names = [*(f.column for f in spec.numeric), *(f.column for f in spec.categorical)]
     network = training.history[training.best_epoch].valid_loss
     found = fitted.trees.describe(names)
     held_out = min((loss for _, loss in fitted.history), default=None)
-    said = f"{found['trees']:,} boosted trees in {found['ensembles']} ensembles, {fitted.iterations} rounds each"
+    said = (
+        f"{counted(found['trees'], 'boosted tree')} in {counted(found['ensembles'], 'ensemble')}, "
+    )
+    said += f"{counted(fitted.iterations, 'round')} each"
     if held_out is not None and network is not None:
         said += f": held-out loss {held_out:.4g}, the network's {network:.4g}"
     return {
         **found, "iterations": fitted.iterations,
         "fingerprint": weights_fingerprint(fitted.trees), "seconds": fitted.seconds,
-        "learning_rate": how["learning_rate"],
+        "learning_rate": trees_for(recipe, _prepared_size(training.prepared))["learning_rate"],
         "history": [list(pair) for pair in fitted.history], "held_out_loss": held_out,
         "network_held_out_loss": network, "said": said,
     }  # fmt: skip
@@ -474,7 +546,7 @@ def train_model(
         table, target, recipe, valid=valid, test=test, task=task, weight=weight, seed=seed
     )
     prepared, apart = set_apart(prepare(splits), recipe)
-    asked = make_settings(recipe, given, len(splits.train), prepared.spec.outputs, seed)
+    asked = make_settings(recipe, given, size_of(splits), seed)
     training = make_training(network, prepared, asked, recipe)
     for _ in training.steps():
         pass
