@@ -61,7 +61,9 @@ def test_a_class_that_no_row_is_given_is_named_with_what_finds_it():
         return measure(target, values, truth, shares, guessed)["notes"]
 
     (said,) = notes(BINARY, values, truth)
-    assert said.startswith("No row is predicted as yes (2 rows): another class is always likelier.")
+    assert said.startswith(
+        "No row is predicted as yes (2 rows): its probability is never large enough."
+    )
     assert "threshold='f1' (--threshold f1) moves the decision" in said
     (turned,) = notes(BINARY, values[:, ::-1], 1 - truth)
     assert "threshold='f1' (--threshold f1) with positive='no' (--positive) moves" in turned

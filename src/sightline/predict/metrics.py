@@ -131,7 +131,7 @@ def _never_predicted(target: Target, rows: list[int], guessed: set[int]) -> list
         f"{shorten(str(label), 40)} ({counted(count, 'row')})" for count, label in left[:3]
     )
     more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-    said = f"No row is predicted as {names}{more}: another class is always likelier."
+    said = f"No row is predicted as {names}{more}: its probability is never large enough."
     if target.positive is None:
         return [f"{said} class_weights='balanced' (--balanced) predicts rare classes more often."]
     about = "" if left[0][1] == target.positive else f" with positive={left[0][1]!r} (--positive)"
