@@ -405,7 +405,7 @@ def finish(
         if fitted is not None:
             margins = torch.from_numpy(fitted.held_out)
             parts["trees"] = margins if task.classification else task.head(margins)
-            known = margins.isfinite().all(dim=1)
+            known = ~margins.isnan().any(dim=1)
             if not known.all():  # of a large table one fold is held out by the trees
                 rows, whole = each(rows, lambda x: x[known]), False
                 parts = {name: value[known] for name, value in parts.items()}
