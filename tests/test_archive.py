@@ -295,6 +295,14 @@ def test_numbers_that_json_lacks(tmp_path):
     assert archive.read(tmp_path / "a.zip", "demo").json == values
 
 
+def test_an_atomic_file_that_cannot_be_made_is_called_by_its_own_name(tmp_path):
+    path = tmp_path / "nowhere" / "m.sightline"
+    with pytest.raises(FileNotFoundError) as raised, archive.atomic_file(path):
+        raise AssertionError
+    assert raised.value.filename == str(path)
+    assert ".tmp" not in str(raised.value)
+
+
 def test_an_interrupted_write_leaves_nothing_behind(tmp_path):
     def write_half():
         with archive.atomic_file(tmp_path / "a") as file:

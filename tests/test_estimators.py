@@ -95,6 +95,8 @@ def test_kinds_may_be_told():
     for given in (X, np.zeros((len(X), 2))):
         with pytest.raises(ValueError, match="'cod', which X does not have"):
             SightlineClassifier(kinds={"cod": "categorical"}, **FAST).fit(given, y)
+        with pytest.raises(ValueError, match="the column 0, which X does not have"):
+            SightlineClassifier(kinds={0: "categorical"}, **FAST).fit(given, y)
     codes = np.arange(len(X))[:, None] % 4.0
     fitted = SightlineClassifier(kinds={"x0": "categorical"}, **FAST).fit(codes, y)
     assert fitted.model_.encoder.schema["x0"].kind == "categorical"

@@ -192,9 +192,13 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         >>> Path("new.txt").read_text()
         'all or nothing'
     """
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp"
-    )
+    try:
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp"
+        )
+    except OSError as error:  # of the name that was asked for, not of one that nobody knows
+        error.filename = str(path)
+        raise
     try:
         with os.fdopen(handle, "w+b") as file:
             yield file

@@ -106,7 +106,7 @@ def did_you_mean(name: str, known: Iterable[str], what: str = "columns") -> str:
         >>> did_you_mean("specie", ["island", "species"])
         "Did you mean 'species'? The columns are: 'island', 'species'."
     """
-    names = list(known)
+    name, names = str(name), list(known)
     if not names:
         return f"There are no {what}."
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)

@@ -61,6 +61,8 @@ def test_kinds_and_reasons(values: list, kind: str, role: str, reason: str) -> N
         (["5 %", "10 %"], "look like numbers, such as '5 %'"),
         (["2020-01-31", "31.01.2020"],
          "look like dates in several formats, such as '2020-01-31' and '31.01.2020'"),
+        ([*(f"{n / 7:.3f}" for n in range(90)), "n.v.", "n.v."],
+         "most are numbers, but some are no numbers, such as 'n.v.': if that means missing"),
         (["red", "NA", "blue"], "'NA' is one of them: if it means missing"),
         ([f"u{i % 20}" for i in range(30)], "if it only names the row, drop it"),
     ],
@@ -72,7 +74,7 @@ def test_what_a_text_may_have_been_meant_to_be(values: list, hint: str) -> None:
 @pytest.mark.parametrize(
     "values",
     [["192.168.0.12", "192.168.0.13"], ["+49 30 1234", "+49 30 1235"], ["1-2", "3-4"],
-     ["2020-01-31", "soon"], ["red", "none"], ["1", "2", "x"]],
+     ["2020-01-31", "soon"], ["red", "none"], ["01", "02", "x"]],
 )  # fmt: skip
 def test_texts_that_look_like_nothing_else_get_no_hint(values: list) -> None:
     reason = sl.read({"column": values, "other": values}).schema["column"].reason

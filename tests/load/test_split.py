@@ -248,6 +248,14 @@ def test_weights_that_are_none(bad: float | None, said: str) -> None:
         weights_of(values)
 
 
+@pytest.mark.parametrize("task", [None, "regression"])
+def test_a_target_of_numbers_with_commas_says_what_they_look_like(task):
+    prices = [f"{1000 + 7.5 * n:,.2f}" for n in range(60)]
+    table = sl.read({"price": prices, "x": list(range(0, 180, 3))})
+    with pytest.raises(DataError, match=r"'price' .*look like numbers, such as '1,000\.00'"):
+        sl.split(table, "price", task=task)
+
+
 def test_a_column_with_a_role_that_is_to_be_dropped():
     table = sl.read({"a": [1, 2], "y": [0, 1]}, drop=["y"])
     with pytest.raises(

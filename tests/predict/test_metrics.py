@@ -71,6 +71,8 @@ def test_a_class_that_no_row_is_given_is_named_with_what_finds_it():
     (many,) = notes(THREE, three, truth)  # of c there is no row: nothing to say of it
     assert "as b (2 rows)" in many
     assert "threshold" not in many
+    chosen = measure(BINARY, values, truth, np.array([0.9, 0.1]), 0 * truth, True)["notes"]
+    assert chosen[0].endswith("never large enough. The threshold may be another (--threshold).")
     assert not notes(BINARY, values, truth, guessed=truth)
     assert not notes(BINARY, values[:19], truth[1:])
     assert not notes(BINARY, values, np.zeros(20, int))

@@ -174,6 +174,16 @@ def test_one_bad_date_in_memory_refuses_its_own_row_alone():
         (1, "'2020-02-31' is not a date"), (2, "'nonsense' is not a date"),
     ]  # fmt: skip
     assert [label is None for label in found.labels] == [False, True, True, False, False]
+    for days in (
+        ["02/01/1970", "25/01/1970"],
+        ["02/01/1970", "02/25/1970"],
+    ):  # day first, or month?
+        few = {name: values[:2] for name, values in rows.items()}
+        assert [bad for bad, _ in model.predictions({**few, "day": days}).bad] == [0, 1]
+    dotted = model.predictions({**few, "day": ["02.01.1970", "25.01.1970"]})
+    plain = model.predictions({**few, "day": ["1970-01-02", "1970-01-25"]})
+    assert not dotted.bad
+    assert same(dotted.values, plain.values)
     alone = {**row(rows, 0), "day": "nonsense"}
     assert model.predictions(alone).bad[0].error == "column 'day': 'nonsense' is not a date"
 

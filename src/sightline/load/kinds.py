@@ -342,10 +342,11 @@ def _from_text(
         if count and word.strip() not in tokens
     }
     form = known.format if known else None
-    if form is None:
+    if form is None and known is None:
         form = v.find_date_format(dates, NUMBER_SHARE, dates.values())
-    if form is None and known is not None:  # a row to predict must not refuse the others
-        form = v.find_date_format(dates, 0.5, dates.values()) or "iso"
+    elif form is None:  # a row to predict must not refuse the others
+        # and neither may the others decide whether 02/01 is a day of January or of February.
+        form = v.find_date_format(dates, 0.5, dates.values(), v.CLEAR_FORMATS) or "iso"
     if wanted == "datetime" or (wanted is None and form is not None):
         if form is None:
             raise DataError(
@@ -377,6 +378,13 @@ def _hints(words: Sequence[str], unasked: Sequence[str]) -> list[str]:
             f"they look like numbers, such as {shorten(odd, 30)!r}: written as 1234.5 they would count "
             "as such"
         )
+    elif not any(v.is_code(word) for word in sample):
+        odd = next((word for word in words if not _NUMERIC.fullmatch(word.strip())), None)
+        if odd is not None and 2 * len(numbers) > len(sample):
+            said.append(
+                f"most are numbers, but some are no numbers, such as {shorten(odd, 30)!r}: if that means "
+                "missing, name it as that (--missing)"
+            )
     formats: dict[str, str] = {}
     for word in sample:
         if (form := v.find_date_format([word], 1.0)) is None:
@@ -458,15 +466,11 @@ def _text_words(name: str, data: pa.DictionaryArray, counts: np.ndarray, words: 
     if length >= 4 and distinct > 0.1 * rows and rows >= IDENTIFIER_ROWS:
         return _typed(name, "text", data, "string", f"text of some {length:.0f} words")
     reason = f"text with {counted(distinct, 'different value')}"
-    numbers = sum(v.parse_number(word, MISSING_NUMBERS) != v.BAD for word in sample)
     if any(v.is_code(word) for word in sample):
         code = next(word for word in sample if v.is_code(word))
         reason = (
             f"codes with leading zeros, such as {shorten(code, 20)}, {distinct:,} different values"
         )
-    elif numbers > len(sample) / 2:
-        odd = next((w for w in words if v.parse_number(w, MISSING_NUMBERS) == v.BAD), "")
-        reason += f", of which some are no numbers, such as {shorten(odd, 30)!r}"
     return _typed(name, "categorical", data, "string", reason)
 
 

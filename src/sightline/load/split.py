@@ -267,8 +267,8 @@ def find_task(
     if task == "regression":
         if column.kind not in ("numeric", "boolean"):
             raise DataError(
-                f"The target {name!r} is {column.kind}, which regression cannot predict.",
-                "Use task='classification' (--task classification).",
+                f"The target {name!r} is {column.kind}, which regression cannot predict ({column.reason}).",
+                "Write its values as numbers, or use task='classification' (--task classification).",
             )
         if positive is not None:
             raise OptionError("A regression has no positive class.", "Leave positive out.")
@@ -287,8 +287,8 @@ def find_task(
         )
     if len(labels) > 0.5 * table.rows and table.rows >= 20:
         raise DataError(
-            f"The target {name!r} has {len(labels):,} classes in {table.rows:,} rows.",
-            "Choose another target, or use task='regression' if it is a quantity.",
+            f"The target {name!r} has {len(labels):,} classes in {table.rows:,} rows ({column.reason}).",
+            "Choose another target, or use task='regression' (--task regression) if it is a quantity.",
         )
     return Target(name, "classification", tuple(labels), _positive(name, labels, positive)), reason
 
@@ -397,7 +397,7 @@ def _with_roles(
     table: Table, target: str, group: str | None, time: str | None, weight: str | None
 ) -> Table:
     schema = table.schema
-    changed: list[tuple[str, Role, str]] = [(target, "target", "the target")]
+    changed: list[tuple[str, Role, str]] = [(target, "target", schema[target].reason)]
     if group:
         changed.append((group, "group", "groups of rows that stay in one part"))
     if time:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -38,6 +38,8 @@ DATE_FORMATS = (
     "%d/%m/%Y %H:%M",
     "%d/%m/%Y %H:%M:%S",
 )
+CLEAR_FORMATS = tuple(form for form in DATE_FORMATS if form[:5] not in ("%m/%d", "%d/%m"))
+"""Those in which no day is taken for a month."""
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?[nN][aA][nN]"
 """A number, for every reader: ASCII digits, a point, an exponent; or NaN, which means missing."""
 _NUMBER = re.compile(NUMBER)
@@ -108,7 +110,10 @@ def parse_date(text: str, form: str) -> int:
 
 
 def find_date_format(
-    texts: Collection[str], share: float, counts: Collection[int] | None = None
+    texts: Collection[str],
+    share: float,
+    counts: Collection[int] | None = None,
+    formats: Sequence[str] = DATE_FORMATS,
 ) -> str | None:
     """Find the first of `DATE_FORMATS` that at least a share of the rows are written in.
 
@@ -116,6 +121,7 @@ def find_date_format(
         texts: Different texts.
         share: 0 to 1.
         counts: How many rows have each text; None for one each.
+        formats: Those to try, the first that fits wins.
 
     Example:
         >>> from sightline.load.values import find_date_format
@@ -131,7 +137,7 @@ def find_date_format(
         return None
     rows = [1] * len(texts) if counts is None else counts
     allowed = int(sum(rows) * (1 - share))
-    for form in DATE_FORMATS:
+    for form in formats:
         failures = 0
         for text, count in zip(texts, rows, strict=True):
             if parse_date(text, form) == BAD_DATE:

@@ -20,6 +20,7 @@ def measure(
     truth: np.ndarray,
     baseline: np.ndarray,
     guessed: np.ndarray | None = None,
+    threshold: bool = False,
 ) -> dict[str, Any]:
     """Measure predictions against the truth.
 
@@ -29,6 +30,7 @@ def measure(
         truth: int64 class numbers [N], or numbers [N].
         baseline: Training class shares [K], or the training mean [1].
         guessed: int64 class numbers [N] that rows are given; None for the likeliest ones.
+        threshold: Whether a threshold gave them.
 
     Returns:
         For classification `rows`, `accuracy`, `log_loss`, `roc_auc` (None when one class alone
@@ -48,7 +50,7 @@ def measure(
     if target.task == "regression":
         return _regression(values[:, 0], truth, baseline)
     guessed = values.argmax(axis=1) if guessed is None else guessed
-    return _classification(target, values, truth, baseline, guessed)
+    return _classification(target, values, truth, baseline, guessed, threshold)
 
 
 def _regression(values: np.ndarray, truth: np.ndarray, baseline: np.ndarray) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def _classification(
     truth: np.ndarray,
     baseline: np.ndarray,
     guessed: np.ndarray,
+    threshold: bool,
 ) -> dict[str, Any]:
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -113,12 +116,14 @@ def _classification(
             for i, label in enumerate(target.classes)
         ],
         "confusion": confusion_matrix(truth, guessed, labels=numbers).tolist(),
-        "notes": _never_predicted(target, rows.tolist(), set(guessed.tolist())),
+        "notes": _never_predicted(target, rows.tolist(), set(guessed.tolist()), threshold),
     }  # fmt: skip
     return said
 
 
-def _never_predicted(target: Target, rows: list[int], guessed: set[int]) -> list[str]:
+def _never_predicted(
+    target: Target, rows: list[int], guessed: set[int], threshold: bool
+) -> list[str]:
     """Say which classes of these rows no row is given, and what finds them."""
     left: list[tuple[int, Label]] = [
         (count, label)
@@ -132,6 +137,8 @@ def _never_predicted(target: Target, rows: list[int], guessed: set[int]) -> list
     )
     more = f" and {len(left) - 3} more" if len(left) > 3 else ""
     said = f"No row is predicted as {names}{more}: its probability is never large enough."
+    if threshold:
+        return [f"{said} The threshold may be another (--threshold)."]
     if target.positive is None:
         return [f"{said} class_weights='balanced' (--balanced) predicts rare classes more often."]
     about = "" if left[0][1] == target.positive else f" with positive={left[0][1]!r} (--positive)"

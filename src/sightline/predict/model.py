@@ -450,7 +450,14 @@ class Model:
         asked = len(usable) if rows is None else len(rows)
         values = found.values[usable]
         guessed = self.choose(values) if self.task.classification else None
-        metrics = measure(self.spec.target, values, truth[usable], self.baseline, guessed)
+        metrics = measure(
+            self.spec.target,
+            values,
+            truth[usable],
+            self.baseline,
+            guessed,
+            self.threshold is not None,
+        )
         return {**metrics, "left_out": asked - int(usable.sum())}
 
     def truth(self, found: Predictions) -> tuple[np.ndarray, np.ndarray]:
