@@ -174,7 +174,7 @@ def test_a_run_is_watched_and_changed_from_the_page(watched, training):
     page.locator(".answer").first.click()
     assert page.locator(".why").first.inner_text() != ""
     page.keyboard.press("1")
-    assert page.locator("ol.strip > li.done").count() == 5
+    until(page, "document.querySelectorAll('ol.strip > li.done').length === 5")
     assert page.locator(".results .card").count() == 3
     assert all(one.startswith(url) for one in seen.requests)
 
