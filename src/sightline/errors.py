@@ -18,7 +18,7 @@ A user error says what is wrong and ends with what to do about it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class SightlineError(Exception):
@@ -106,16 +106,15 @@ def did_you_mean(name: str, known: Iterable[str], what: str = "columns") -> str:
         >>> did_you_mean("specie", ["island", "species"])
         "Did you mean 'species'? The columns are: 'island', 'species'."
     """
-    name, names = str(name), list(known)
+    names = list(known)
     if not names:
         return f"There are no {what}."
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if not close:  # only the case differs: difflib does not see that
         close = [other for other in names if other.lower() == name.lower()]
-    shown = ", ".join(shorten(repr(other), 40) for other in names[:12])
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    shown = listed([shorten(repr(other), 40) for other in names], 12)
     start = f"Did you mean {close[0]!r}? " if close else ""
-    return f"{start}The {what} are: {shown}{more}."
+    return f"{start}The {what} are: {shown}."
 
 
 def shorten(text: str, width: int = 60) -> str:
@@ -138,6 +137,20 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
         ('1 row', '2,000 rows', '0 categories')
     """
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def listed(names: Sequence[str], most: int, noun: str = "") -> str:
+    """Name the first few, and say how many more there are.
+
+    Example:
+        >>> from sightline.errors import listed
+        >>> listed(["a", "b"], 2), listed(["a", "b", "c"], 2), listed(["a", "b", "c"], 1, "column")
+        ('a, b', 'a, b and 1 more', 'a and 2 more columns')
+    """
+    shown, more = ", ".join(names[:most]), len(names) - most
+    if more <= 0:
+        return shown
+    return f"{shown} and {counted(more, f'more {noun}') if noun else f'{more:,} more'}"
 
 
 def readable(value: float, digits: int = 4) -> str:

@@ -74,6 +74,13 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, X: Any, y: np.ndarray, sample_weight: Any, task: str) -> Self:
         columns, names, kinds = _columns(self, X, fitting=True)
+        for name, kind in (self.kinds or {}).items():
+            if name not in names:
+                raise ValueError(
+                    f"kinds names the column {name!r}, which X does not have. "
+                    + did_you_mean(str(name), names)
+                )
+            kinds[name] = kind
         rows = len(y)
         check_consistent_length(next(iter(columns.values())), y)
         weights = None
@@ -317,8 +324,7 @@ def _columns(
         kinds: dict[str, Kind] = dict.fromkeys(names, "numeric") if numbers else {}
         if not numbers:
             kinds = {n: k for place, n in enumerate(names) if (k := _kind_of(array[:, place]))}
-        found = {n: _plain(array[:, place]) for place, n in enumerate(names)}
-        return found, names, {**kinds, **_wanted_kinds(estimator, names)}
+        return {n: _plain(array[:, place]) for place, n in enumerate(names)}, names, kinds
     _check_feature_names(estimator, X, reset=fitting)
     _check_n_features(estimator, X, reset=fitting)
     names = [str(name) for name in (X.columns if hasattr(X, "columns") and not callable(X.columns) and not hasattr(X, "column_names") else X.column_names)]  # fmt: skip
@@ -344,18 +350,7 @@ def _columns(
             ):
                 kinds[name] = "categorical"
             found[name] = column
-    return found, names, {**kinds, **_wanted_kinds(estimator, names)}
-
-
-def _wanted_kinds(estimator: Any, names: list[str]) -> Mapping[str, Kind]:
-    wanted: Mapping[str, Kind] = estimator.kinds or {}
-    for name in wanted:
-        if name not in names:
-            raise ValueError(
-                f"kinds names the column {name!r}, which X does not have. "
-                + did_you_mean(name, names)
-            )
-    return wanted
+    return found, names, kinds
 
 
 def _plain(values: np.ndarray) -> Any:

@@ -309,8 +309,9 @@ def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | Non
         size = _prepared_size(prepared)
         if (how := trees_for(recipe, size))["one_fold"]:
             notes += (
-                f"{size.rows:,} rows x {size.features:,} features x {size.outputs} outputs are much work for "
-                f"trees: they hold out one fold alone, in at most {how['iterations']} rounds",
+                f"{counted(size.rows, 'row')} x {counted(size.features, 'feature')} x "
+                f"{counted(size.outputs, 'output')} are much work for trees: they hold out one "
+                f"fold alone, in at most {how['iterations']} rounds",
             )
     apart = prepared.splits.folds is None and recipe.calibrate
     if apart and len(valid.row) < LEAST_APART:
@@ -439,7 +440,7 @@ def finish(
         assert isinstance(values_N, np.ndarray)
         model.conformal = Conformal.fit_numbers(values_N, truth, weight, source=source)
         values_NK = values_N[:, None]
-    said = None if fitted is None else _said_of(fitted, training, recipe)
+    said = None if fitted is None else _said_of(fitted, training)
     about = {"source": source, "rows": len(truth)}
     return Finished(model, said, about, values_NK if whole else None)
 
@@ -459,7 +460,7 @@ def _grow(
         rows = Batch(*joined)  # type: ignore[arg-type]
     target = rows.target if task.classification else task.scaled(rows.target)
     rows = with_class_weights(rows, training.settings.class_weights, task)
-    how = trees_for(recipe, _prepared_size(prepared))
+    how = trees_for(recipe, _prepared_size(prepared)._replace(rows=len(rows.row)))
     if how.pop("one_fold"):
         folds = np.where(folds == 0, 0, -1)
     if rounds is not None:
@@ -478,7 +479,7 @@ def _prepared_size(prepared: Prepared) -> Size:
     return Size(len(prepared.train.row), features, spec.outputs)
 
 
-def _said_of(fitted: FittedTrees, training: Training, recipe: Recipe) -> dict[str, Any]:
+def _said_of(fitted: FittedTrees, training: Training) -> dict[str, Any]:
     spec = training.prepared.spec
     names = [*(f.column for f in spec.numeric), *(f.column for f in spec.categorical)]
     network = training.history[training.best_epoch].valid_loss
@@ -493,7 +494,7 @@ def _said_of(fitted: FittedTrees, training: Training, recipe: Recipe) -> dict[st
     return {
         **found, "iterations": fitted.iterations,
         "fingerprint": weights_fingerprint(fitted.trees), "seconds": fitted.seconds,
-        "learning_rate": trees_for(recipe, _prepared_size(training.prepared))["learning_rate"],
+        "learning_rate": fitted.learning_rate,
         "history": [list(pair) for pair in fitted.history], "held_out_loss": held_out,
         "network_held_out_loss": network, "said": said,
     }  # fmt: skip

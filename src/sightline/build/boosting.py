@@ -53,6 +53,7 @@ class FittedTrees:
         iterations: Rounds of boosting kept.
         history: Pairs of (rounds, held-out loss).
         seconds: It took.
+        learning_rate: The trees were grown with.
     """
 
     trees: Trees
@@ -60,6 +61,7 @@ class FittedTrees:
     iterations: int
     history: list[tuple[int, float]]
     seconds: float
+    learning_rate: float
 
 
 def fit_trees(
@@ -157,7 +159,7 @@ def fit_trees(
     held_out = np.full((len(target_N), outputs), np.nan, np.float32)
     for growth in growths:
         held_out[growth.held] = growth.said(best)
-    return FittedTrees(trees, held_out, best, history, time.perf_counter() - began)
+    return FittedTrees(trees, held_out, best, history, time.perf_counter() - began, learning_rate)
 
 
 def _cuts(numeric_ND: np.ndarray) -> Tensor:

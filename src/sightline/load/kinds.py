@@ -344,8 +344,8 @@ def _from_text(
     form = known.format if known else None
     if form is None and known is None:
         form = v.find_date_format(dates, NUMBER_SHARE, dates.values())
-    elif form is None:  # a row to predict must not refuse the others
-        # and neither may the others decide whether 02/01 is a day of January or of February.
+    elif form is None:
+        # A row to predict must not refuse the others, nor they say whether 02/01 is in January.
         form = v.find_date_format(dates, 0.5, dates.values(), v.CLEAR_FORMATS) or "iso"
     if wanted == "datetime" or (wanted is None and form is not None):
         if form is None:
@@ -372,17 +372,17 @@ def _hints(words: Sequence[str], unasked: Sequence[str]) -> list[str]:
     said = []
     sample = words[:HINT_WORDS]
     numbers = [word for word in sample if _NUMERIC.fullmatch(word.strip())]
-    odd = next((word for word in numbers if v.parse_number(word, ()) == v.BAD), None)
-    if odd is not None and 2 * len(numbers) > len(sample):
-        said.append(
-            f"they look like numbers, such as {shorten(odd, 30)!r}: written as 1234.5 they would count "
-            "as such"
-        )
-    elif not any(v.is_code(word) for word in sample):
-        odd = next((word for word in words if not _NUMERIC.fullmatch(word.strip())), None)
-        if odd is not None and 2 * len(numbers) > len(sample):
+    if 2 * len(numbers) > len(sample):
+        written = next((word for word in numbers if v.parse_number(word, ()) == v.BAD), None)
+        other = next((word for word in words if not _NUMERIC.fullmatch(word.strip())), None)
+        if written is not None:
             said.append(
-                f"most are numbers, but some are no numbers, such as {shorten(odd, 30)!r}: if that means "
+                f"they look like numbers, such as {shorten(written, 30)!r}: written as 1234.5 they would "
+                "count as such"
+            )
+        elif other is not None and not any(v.is_code(word) for word in sample):
+            said.append(
+                f"most are numbers, but some are no numbers, such as {shorten(other, 30)!r}: if that means "
                 "missing, name it as that (--missing)"
             )
     formats: dict[str, str] = {}

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import Target
-from sightline.errors import counted, readable, shorten
+from sightline.errors import counted, listed, readable, shorten
 from sightline.load.histograms import bins, most_frequent
 from sightline.trace.records import rounded
 
@@ -168,9 +168,8 @@ def _classes(target: Target, values: np.ndarray, truth: np.ndarray) -> dict[str,
         notes.append(f"The {MOST_CLASSES} most frequent of {len(drawn)} classes have curves.")
     for places, what in ((absent, "none"), (alone, "every one")):
         if places:
-            names = ", ".join(shorten(str(target.classes[place]), 30) for place in places[:10])
-            more = f" and {len(places) - 10} more" if len(places) > 10 else ""
-            notes.append(f"No curve for {names}{more}: {what} of these rows is of that class.")
+            names = listed([shorten(str(target.classes[place]), 30) for place in places], 10)
+            notes.append(f"No curve for {names}: {what} of these rows is of that class.")
     return {
         "roc": roc, "pr": pr, "curves_note": " ".join(notes) or None,
         "reliability": reliability(values, truth),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sightline.contracts import Label, Target
-from sightline.errors import counted, shorten
+from sightline.errors import counted, listed, shorten
 
 LEAST_ROWS = 20
 """Of fewer rows it is no news that a class is never predicted."""
@@ -132,11 +132,10 @@ def _never_predicted(
     ]
     if not left or sum(rows) < LEAST_ROWS:
         return []
-    names = ", ".join(
-        f"{shorten(str(label), 40)} ({counted(count, 'row')})" for count, label in left[:3]
+    names = listed(
+        [f"{shorten(str(label), 40)} ({counted(count, 'row')})" for count, label in left], 3
     )
-    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-    said = f"No row is predicted as {names}{more}: its probability is never large enough."
+    said = f"No row is predicted as {names}: its probability is never large enough."
     if threshold:
         return [f"{said} The threshold may be another (--threshold)."]
     if target.positive is None:

@@ -16,7 +16,7 @@ from sightline.build.ensemble import Ensemble
 from sightline.build.networks import NetworkMaker
 from sightline.build.trees import Trees, side_by_side
 from sightline.contracts import BadRow, Spec
-from sightline.errors import DataError, OptionError, counted
+from sightline.errors import DataError, OptionError, counted, listed
 from sightline.load.split import target_values
 from sightline.load.table import Table, read_like
 from sightline.predict import attributions, bundle
@@ -66,9 +66,7 @@ class Predictions:
         """Say what was noticed in the rows, one sentence each; empty when nothing was."""
         said = []
         if self.extra:
-            names = ", ".join(self.extra[:MOST_NAMED])
-            more = len(self.extra) - MOST_NAMED
-            names += f" and {more:,} more" if more > 0 else ""
+            names = listed(self.extra, MOST_NAMED)
             said.append(f"Ignored, because the model does not know them: {names}.")
         for what, counts in (
             ("missing values", self.missing),
@@ -76,12 +74,8 @@ class Predictions:
             ("values outside the training range", self.out_of_range),
         ):
             if counts:
-                listed = ", ".join(
-                    f"{name} {count:,}" for name, count in list(counts.items())[:MOST_NAMED]
-                )
-                more = len(counts) - MOST_NAMED
-                listed += f" and {counted(more, 'more column')}" if more > 0 else ""
-                said.append(f"Rows with {what}: {listed}.")
+                found = [f"{name} {count:,}" for name, count in counts.items()]
+                said.append(f"Rows with {what}: {listed(found, MOST_NAMED, 'column')}.")
         if self.bad:
             row, error = self.bad[0]
             many = counted(len(self.bad), "row has", "rows have")
@@ -451,13 +445,9 @@ class Model:
         values = found.values[usable]
         guessed = self.choose(values) if self.task.classification else None
         metrics = measure(
-            self.spec.target,
-            values,
-            truth[usable],
-            self.baseline,
-            guessed,
-            self.threshold is not None,
-        )
+            self.spec.target, values, truth[usable], self.baseline, guessed,
+            threshold=self.threshold is not None,
+        )  # fmt: skip
         return {**metrics, "left_out": asked - int(usable.sum())}
 
     def truth(self, found: Predictions) -> tuple[np.ndarray, np.ndarray]:
@@ -666,8 +656,7 @@ def _notes(names: Iterable[str], one: str, many: str) -> list[str]:
     named = list(names)
     if len(named) <= MOST_NAMED:
         return [f"{name} {one}" for name in named]
-    listed = ", ".join(named[:MOST_NAMED])
-    return [f"{listed} and {counted(len(named) - MOST_NAMED, 'more column')} {many}"]
+    return [f"{listed(named, MOST_NAMED, 'column')} {many}"]
 
 
 def opened_up(

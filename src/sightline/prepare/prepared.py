@@ -18,7 +18,7 @@ from sightline.contracts import (
     Scaling,
     Spec,
 )
-from sightline.errors import OptionError, did_you_mean
+from sightline.errors import OptionError, did_you_mean, listed
 from sightline.load.batches import TensorSource
 from sightline.load.parallel import each_column
 from sightline.load.split import Splits, row_weights, target_values
@@ -160,16 +160,14 @@ class Prepared:
                 f"{len(self.encoder.schema.vocabularies[column.name])} n-grams of 1 or 2 words, "
                 "1 where the text has it, else 0"
             )
-        shown = ", ".join(own[:6]) + (f" and {len(own) - 6} more" if len(own) > 6 else "")
-        return {**said, "way": text, "features": shown}
+        return {**said, "way": text, "features": listed(own, 6)}
 
     def _target_way(self) -> str:
         target = self.spec.target
         if target.task == "regression":
             return "scaled by the training rows' mean and standard deviation"
-        shown = ", ".join(f"{i} {label}" for i, label in enumerate(target.classes[:6]))
-        more = f" and {len(target.classes) - 6} more" if len(target.classes) > 6 else ""
-        return f"class numbers: {shown}{more}"
+        shown = listed([f"{i} {label}" for i, label in enumerate(target.classes)], 6)
+        return f"class numbers: {shown}"
 
     def _number_way(self, column: str, place: int, flagged: bool) -> str:
         t = self.transform

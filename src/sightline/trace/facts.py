@@ -170,7 +170,7 @@ def _predict(bodies: Bodies) -> Pairs:
         for name in names if metrics.get(name) is not None
     ]  # fmt: skip
     return [
-        ["rows measured", f"{counted(metrics['rows'], metrics['part'] + ' row')}"],
+        ["rows measured", counted(metrics["rows"], metrics["part"] + " row")],
         *measured,
         *_trust(bodies),
         ["example", f"row {example['row']:,}, {example['part']}"],

@@ -11,7 +11,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sightline.errors import counted, shorten
+from sightline.errors import counted, listed, shorten
 from sightline.trace.facts import held_out
 
 Body = Mapping[str, Any]
@@ -505,5 +505,4 @@ def _and(parts: Sequence[str]) -> str:
 
 
 def _listed(values: Sequence[Any], most: int = 6) -> str:
-    shown = [shorten(str(value), 30) for value in values[:most]]
-    return ", ".join(shown) + (f" and {len(values) - most} more" if len(values) > most else "")
+    return listed([shorten(str(value), 30) for value in values], most)

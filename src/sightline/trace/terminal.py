@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sightline.contracts import Record
-from sightline.errors import counted, shorten
+from sightline.errors import counted, listed, shorten
 from sightline.trace.facts import duration, held_out
 
 Body = Mapping[str, Any]
@@ -516,9 +516,8 @@ def held_words(row: Body) -> str:
         return f"Interval that is to hold the truth: {brief(low)} to {brief(high)}"
     if "set" not in row:
         return ""
-    names = ", ".join(plain(label, 40) for label in row["set"][:10])
-    more = f" and {len(row['set']) - 10} more" if len(row["set"]) > 10 else ""
-    return f"Set that is to hold the truth: {names or 'none; ' + EMPTY_SET}{more}"
+    names = listed([plain(label, 40) for label in row["set"]], 10)
+    return f"Set that is to hold the truth: {names or 'none; ' + EMPTY_SET}"
 
 
 def plain(value: Any, width: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sightline.contracts import Batch
-from sightline.errors import shorten
+from sightline.errors import listed, shorten
 
 if TYPE_CHECKING:
     from sightline.train.training import Training
@@ -116,9 +116,7 @@ def blame(training: Training, batch: Batch) -> str:
         bad = torch.ones_like(bad)
         which = "of the batch, none of which is amiss by itself"
     rows = batch.row[bad]
-    shown = ", ".join(f"{int(row):,}" for row in rows[:ROWS_NAMED])
-    more = f" and {len(rows) - ROWS_NAMED:,} more" if len(rows) > ROWS_NAMED else ""
-    said = f"rows {shown}{more} {which}"
+    said = f"rows {listed([f'{int(row):,}' for row in rows], ROWS_NAMED)} {which}"
     if batch.numeric.shape[1] == 0:
         return said
     values = batch.numeric[bad]

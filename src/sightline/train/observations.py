@@ -49,7 +49,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Self
 
-from sightline.errors import shorten
+from sightline.errors import listed, shorten
 
 TINY = 1e-12
 """In place of a loss of zero, of which no change is a share."""
@@ -278,12 +278,9 @@ def _additions(now: EpochNumbers, yardstick: Yardstick) -> list[str]:
             else "worse than the mean baseline"
         )
     if now.never_predicted:
-        names = ", ".join(shorten(name, 40) for name in now.never_predicted[:3])
-        more = f" and {len(now.never_predicted) - 3} more" if len(now.never_predicted) > 3 else ""
+        names = listed([shorten(name, 40) for name in now.never_predicted], 3)
         one = len(now.never_predicted) == 1
-        said.append(
-            f"class{'' if one else 'es'} {names}{more} {'is' if one else 'are'} never predicted"
-        )
+        said.append(f"class{'' if one else 'es'} {names} {'is' if one else 'are'} never predicted")
     return said
 
 
@@ -326,7 +323,7 @@ def _health(history: Sequence[EpochNumbers], yardstick: Yardstick) -> list[str]:
             said.append(
                 f"{layer.name} is saturated: {round(100 * layer.saturated)} % of its outputs"
             )
-    logits = [layer for layer in now.layers if layer.weight_norm][-1]
+    logits = now.layers[weighted[-1]]
     if (
         yardstick.classification
         and logits.deviation > 15
