@@ -17,7 +17,7 @@ import sys
 import types
 from pathlib import Path
 
-import sightline.cli
+import sightline.cli.main
 
 
 def main(path: Path) -> None:

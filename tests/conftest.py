@@ -48,7 +48,7 @@ def sightline(monkeypatch):
 
     `stdin=None` is an input that is closed.
     """
-    from sightline.cli import main
+    from sightline.cli.main import main
 
     def run(*arguments, stdin=None):
         out, err = io.BytesIO(), io.BytesIO()

@@ -23,10 +23,13 @@ def examples(name):
 
 
 def test_the_modules_are_found():
-    assert {"sightline.cli", "sightline.train.training", "sightline.load.table"} <= set(MODULES)
+    assert {"sightline.cli.main", "sightline.train.training", "sightline.load.table"} <= set(
+        MODULES
+    )
 
 
-SHOWN = ["sightline.contracts", "sightline.predict.task", "sightline.trace.lesson"] + [
+SHOWN = ["sightline.contracts.schema", "sightline.contracts.batch", "sightline.contracts.options",
+    "sightline.contracts.edits", "sightline.contracts.records", "sightline.predict.task", "sightline.lesson.lesson"] + [
     f"sightline.train.{name}"
     for name in ("plan", "settings", "optimizers", "schedules", "doctor", "observations",
                  "evaluation", "health")

@@ -49,7 +49,7 @@ def test_importing_is_light():
 def test_help_imports_nothing_heavy():
     program = (
         "import sys; sys.argv = ['sightline', '--help']\n"
-        "from sightline.cli import main\n"
+        "from sightline.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print([m for m in ('torch', 'numpy', 'pyarrow', 'rich') if m in sys.modules])"

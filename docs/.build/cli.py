@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from sightline.cli import cli
+from sightline.cli.main import cli
 
 OPENING = """\
 # Command line

@@ -35,17 +35,17 @@ if TYPE_CHECKING:
     from sightline.estimators import SightlineClassifier, SightlineRegressor
     from sightline.load.split import Splits, split
     from sightline.load.table import Table, read
-    from sightline.pipeline import demo, fit, replay, resume
+    from sightline.pipeline.flow import demo, fit, replay, resume
+    from sightline.pipeline.folder import Run
     from sightline.predict.model import Model
     from sightline.prepare.prepared import Prepared, prepare
-    from sightline.run import Run
     from sightline.trace.compare import compare
     from sightline.train.checkpoints import Checkpoints
     from sightline.train.training import Training
 
 _PLACES = {
-    "fit": "pipeline", "demo": "pipeline", "resume": "pipeline", "replay": "pipeline",
-    "Run": "run", "compare": "trace.compare",
+    "fit": "pipeline.flow", "demo": "pipeline.flow", "resume": "pipeline.flow", "replay": "pipeline.flow",
+    "Run": "pipeline.folder", "compare": "trace.compare",
     "read": "load.table", "Table": "load.table", "split": "load.split", "Splits": "load.split",
     "prepare": "prepare.prepared", "Prepared": "prepare.prepared",
     "MLP": "build.networks", "Flat": "build.networks", "Ensemble": "build.ensemble",

@@ -7,7 +7,7 @@ import math
 import pytest
 
 import sightline as sl
-from sightline.trace.terminal import TerminalView
+from sightline.views.terminal import TerminalView
 
 SEEDS = range(6)
 

@@ -371,7 +371,8 @@ FIT = ["fit", "penguins.csv", "--target", "species", "--network", "MLP", "--epoc
        "cpu", "--learning-rate", "0.003", "--ema", "0.99"]  # fmt: skip
 SLOW = """
 import sys, time
-from sightline import cli, runner
+from sightline.cli.main import main as cli
+from sightline.pipeline.flow import runner
 steps = runner.Runner.steps
 def slowly(self):
     for step in steps(self):

@@ -9,7 +9,7 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from sightline.run import Run
+from sightline.pipeline.folder import Run
 
 STRANGE = ['say "hi"', "a,b", "two\nlines", "😀", "<script>alert(1)</script>", "\x1b[31mred\x1b[0m"]
 

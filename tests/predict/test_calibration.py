@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sightline.evaluate.curves import calibration_error
 from sightline.predict.calibration import Blend, perfect_ece
-from sightline.predict.curves import calibration_error
 
 
 def drawn(rows=4000, classes=3, seed=0, sharpness=1.0):

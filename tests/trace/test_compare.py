@@ -9,7 +9,7 @@ import sightline as sl
 from sightline.errors import RunError
 from sightline.trace.compare import compare
 from sightline.trace.records import FILE, Trace
-from sightline.trace.terminal import TerminalView
+from sightline.views.terminal import TerminalView
 
 
 @pytest.fixture(scope="module")

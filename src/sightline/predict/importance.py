@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from sightline.errors import DataError, OptionError, counted, readable
+from sightline.metrics.measure import log_loss
 from sightline.predict.attributions import VALUES_AT_ONCE, input_columns
-from sightline.predict.metrics import log_loss
 from sightline.predict.path import evaluating
 from sightline.trace.records import rounded
 

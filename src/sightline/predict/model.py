@@ -19,17 +19,17 @@ from sightline.contracts import BadRow, Spec
 from sightline.errors import DataError, OptionError, counted, listed
 from sightline.load.split import target_values
 from sightline.load.table import Table, read_like
+from sightline.metrics.measure import measure
 from sightline.predict import attributions, bundle
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
 from sightline.predict.importance import importance
-from sightline.predict.metrics import measure
 from sightline.predict.path import Explanation, evaluating, follow, one_scale, stops
 from sightline.predict.task import Task
 from sightline.predict.threshold import Threshold
 from sightline.prepare.encode import Encoded, Encoder
 from sightline.prepare.transform import Transform
-from sightline.trace import notebook
+from sightline.views import notebook
 
 CHUNK_ROWS = 16_384
 MOST_NAMED = 10
@@ -414,7 +414,7 @@ class Model:
             encoding: Of a text file that is not UTF-8.
 
         Returns:
-            The metrics of `sightline.predict.metrics.measure`, and `left_out`: rows without a
+            The metrics of `sightline.metrics.measure.measure`, and `left_out`: rows without a
             usable target or features.
 
         Raises:

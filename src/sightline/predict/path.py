@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline.contracts import Label
-from sightline.trace import notebook
+from sightline.views import notebook
 
 SHOWN = 5
 MOST_VALUES = 64

@@ -25,7 +25,7 @@ from sightline.load.split import Splits, row_weights, target_values
 from sightline.prepare.encode import Encoded, Encoder, Way
 from sightline.prepare.fit import distinct, fit
 from sightline.prepare.transform import Transform
-from sightline.trace import notebook
+from sightline.views import notebook
 
 CHUNK_ROWS = 32_768
 NOTHING_MORE = np.empty((0, 0))

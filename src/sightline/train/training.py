@@ -42,12 +42,11 @@ from sightline.contracts import (
 )
 from sightline.errors import NetworkError, OptionError, UserError
 from sightline.load.batches import TensorSource, cut, each, loader
+from sightline.metrics.scores import check_eval_metric
 from sightline.predict.attributions import typical_row
 from sightline.predict.model import Model
-from sightline.predict.scores import check_eval_metric
 from sightline.predict.task import TINY, Task
 from sightline.prepare.prepared import Prepared
-from sightline.trace import notebook
 from sightline.train import health
 from sightline.train.doctor import STEPS_BETWEEN, Examination
 from sightline.train.edits import Turn, apply, check_edit
@@ -69,6 +68,7 @@ from sightline.train.randomness import Randomness
 from sightline.train.schedules import LearningRate
 from sightline.train.settings import ClassWeights, Settings
 from sightline.train.weights import Average, Kept, norm
+from sightline.views import notebook
 
 UNTRAINED_ROWS = 10_000
 MOST_DROPS = 3
@@ -110,7 +110,7 @@ class Training:
         patience: Stop when the validation loss (or `eval_metric`) has had no new best for so many
             epochs; None never stops early.
         eval_metric: What decides which epoch is best, in place of the loss: "roc_auc", "f1", ...
-            (`sightline.predict.scores.SCORES`).
+            (`sightline.metrics.scores.SCORES`).
         time_limit: Seconds of training. As many epochs are planned as fit, and training ends at
             the step at which the time is over.
         precision: "auto", "float32" or "bfloat16", of the network's matrix products.

@@ -1,0 +1,1 @@
+"""The command `sightline`: parse, call the API, print."""

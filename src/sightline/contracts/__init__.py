@@ -1,0 +1,88 @@
+"""What the rooms hand each other: frozen, validated, without logic.
+
+Nothing here imports torch or pyarrow at run time, so that reading a schema or a record never costs
+their start-up.
+"""
+
+from sightline.contracts.batch import Batch, BatchSource, Step
+from sightline.contracts.edits import (
+    EDITS,
+    Deepen,
+    Edit,
+    Freeze,
+    Reload,
+    Replace,
+    SetBatchSize,
+    SetEpochs,
+    SetLearningRate,
+    SetMicroBatch,
+    SetWeightDecay,
+    Stop,
+    Unfreeze,
+    Widen,
+    edit_from_json,
+)
+from sightline.contracts.options import Plan
+from sightline.contracts.records import EpochRecord, Event, EventType, Record
+from sightline.contracts.schema import (
+    KINDS,
+    MISSING_NUMBERS,
+    ROLES,
+    SCALINGS,
+    BadRow,
+    CategoricalFeature,
+    Column,
+    Kind,
+    Label,
+    NumericFeature,
+    Role,
+    Scaling,
+    Schema,
+    Spec,
+    Target,
+    TaskName,
+    Values,
+)
+
+__all__ = [
+    "EDITS",
+    "KINDS",
+    "MISSING_NUMBERS",
+    "ROLES",
+    "SCALINGS",
+    "BadRow",
+    "Batch",
+    "BatchSource",
+    "CategoricalFeature",
+    "Column",
+    "Deepen",
+    "Edit",
+    "EpochRecord",
+    "Event",
+    "EventType",
+    "Freeze",
+    "Kind",
+    "Label",
+    "NumericFeature",
+    "Plan",
+    "Record",
+    "Reload",
+    "Replace",
+    "Role",
+    "Scaling",
+    "Schema",
+    "SetBatchSize",
+    "SetEpochs",
+    "SetLearningRate",
+    "SetMicroBatch",
+    "SetWeightDecay",
+    "Spec",
+    "Step",
+    "Stop",
+    "Target",
+    "TaskName",
+    "Unfreeze",
+    "Values",
+    "Widen",
+    "edit_from_json",
+]

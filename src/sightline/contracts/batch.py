@@ -1,0 +1,93 @@
+"""What training is fed with, and what it yields.
+
+Shapes use these letters: B rows of a batch, D numeric features, C categorical features,
+M members of an ensemble, K outputs (classes, or 1 for regression).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Batch(NamedTuple):
+    """Some rows, ready for a network.
+
+    Attributes:
+        numeric: float32 [B, D]; D may be 0.
+        categorical: int32 [B, C] codes: 0 missing, 1 unseen, 2.. known; C may be 0.
+        target: [B], int64 class numbers, or float64 numbers in the target's own unit.
+        weight: [B] or [B, M], or None when every row counts the same.
+        base: [B, K] starting logits that the task adds, or None.
+        row: int64 [B], which rows of the table these are.
+
+    Example:
+        >>> import torch
+        >>> from sightline.contracts import Batch
+        >>> codes = torch.zeros(4, 0, dtype=torch.int32)
+        >>> batch = Batch(torch.randn(4, 2), codes, torch.zeros(4), None, None, torch.arange(4))
+        >>> list(batch.numeric.shape), list(batch.categorical.shape)
+        ([4, 2], [4, 0])
+    """
+
+    numeric: torch.Tensor
+    categorical: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor | None
+    base: torch.Tensor | None
+    row: torch.Tensor
+
+
+class BatchSource(Protocol):
+    """Where batches come from; all that training knows of data.
+
+    Rows are handed over in blocks of some whole batches, because what a loader does for each
+    thing that it hands over costs more than cutting a block into batches.
+
+    Example:
+        >>> import sightline as sl
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> source = prepared.source(batch_size=32)
+        >>> source.rows, sum(len(block.row) for block in source.blocks(epoch=1, start_row=64))
+        (276, 212)
+    """
+
+    rows: int
+    batch_size: int
+
+    def blocks(self, epoch: int, start_row: int = 0) -> Iterator[Batch]:
+        """Yield one epoch's rows, in an order fixed by (seed, epoch), from a row on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One weight update. Tensors stay on the device until somebody asks for them.
+
+    Attributes:
+        number: Counts from 1 over the whole training.
+        epoch: Counts from 1; epoch 0 is the untrained network.
+        rows: How many rows the batch held.
+        loss: Scalar tensor, the batch's mean loss before the update; where it is not a finite
+            number, there was no update.
+        batch: The batch itself.
+        logits: [B, K] or [B, M, K], what the network said before the update.
+
+    Example:
+        >>> import sightline as sl
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> step = next(sl.Training(sl.MLP(prepared.spec), prepared).steps())
+        >>> step.number, step.rows, list(step.logits.shape)
+        (1, 32, [32, 3])
+    """
+
+    number: int
+    epoch: int
+    rows: int
+    loss: torch.Tensor
+    batch: Batch
+    logits: torch.Tensor

@@ -1,0 +1,1 @@
+"""Numbers from predictions and the truth: arrays in, numbers out."""

@@ -1,0 +1,181 @@
+"""Metrics by name, quick enough for each epoch: what stopping can go by besides the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from sightline.contracts import Batch, Target
+from sightline.errors import OptionError, did_you_mean
+
+TINY = float(np.finfo(np.float32).tiny)
+Measure = Callable[[np.ndarray, np.ndarray, np.ndarray, Target], float]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric.
+
+    Attributes:
+        name: Such as "roc_auc".
+        task: "classification" or "regression".
+        greater_is_better: Whether more of it is better.
+        measure: From values [N, K], truth [N], weights [N] and the target to the metric; NaN where it
+            is not defined.
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.contracts import Target
+        >>> from sightline.metrics.scores import SCORES
+        >>> target = Target("y", "classification", ("no", "yes"), "yes")
+        >>> values = np.array([[0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
+        >>> SCORES["roc_auc"].measure(values, np.array([0, 1, 1]), np.ones(3), target)
+        1.0
+    """
+
+    name: str
+    task: str
+    greater_is_better: bool
+    measure: Measure
+
+    def of(self, values: Tensor, batch: Batch, target: Target) -> float:
+        """Measure head values [N, K] against a batch's target; rows count by their weight."""
+        weight = batch.weight
+        if weight is not None and weight.dim() == 2:  # members that hold a row out have none of it
+            weight = weight.amax(dim=1)
+        counts = np.ones(len(values)) if weight is None else weight.double().cpu().numpy()
+        return self.measure(
+            values.double().cpu().numpy(), batch.target.cpu().numpy(), counts, target
+        )
+
+    def as_loss(self, value: float) -> float:
+        """Turn the metric so that lower is better."""
+        return -value if self.greater_is_better else value
+
+
+def check_eval_metric(name: object, target: Target) -> Score:
+    """Return the metric of a name.
+
+    Raises:
+        OptionError: There is none, or it is of the other task.
+
+    Example:
+        >>> from sightline.contracts import Target
+        >>> from sightline.metrics.scores import check_eval_metric
+        >>> check_eval_metric("mae", Target("price", "regression")).greater_is_better
+        False
+    """
+    found = SCORES.get(name) if isinstance(name, str) else None
+    fitting = [score.name for score in SCORES.values() if score.task == target.task]
+    if found is None or found.task != target.task:
+        why = f"eval_metric is {name!r}"
+        if found is not None:
+            why += f", a metric of {found.task}; the target {target.name!r} is {target.task}"
+        raise OptionError(f"{why}.", did_you_mean(str(name), fitting, "metrics"))
+    return found
+
+
+def _mean(values: np.ndarray, weight: np.ndarray) -> float:
+    total = float(weight.sum())
+    return float((values * weight).sum() / total) if total else float("nan")
+
+
+def _log_loss(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Target) -> float:
+    return _mean(-np.log(values[np.arange(len(truth)), truth].clip(TINY)), weight)
+
+
+def _brier(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Target) -> float:
+    """The mean squared difference to 0 and 1: of the positive class, or summed over all classes."""
+    off = values.copy()
+    off[np.arange(len(truth)), truth] -= 1
+    if len(target.classes) == 2:
+        return _mean(np.square(off[:, 0]), weight)
+    return _mean(np.square(off).sum(axis=1), weight)
+
+
+def _accuracy(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Target) -> float:
+    return _mean((values.argmax(axis=1) == truth).astype(float), weight)
+
+
+def _counts(
+    values: np.ndarray, truth: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per class, the weight of its rows, of the rows given to it, and of those given rightly."""
+    classes = values.shape[1]
+    given = values.argmax(axis=1)
+    return (
+        np.bincount(truth, weight, classes), np.bincount(given, weight, classes),
+        np.bincount(truth, weight * (given == truth), classes),
+    )  # fmt: skip
+
+
+def _balanced(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Target) -> float:
+    there, _given, right = _counts(values, truth, weight)
+    return float((right[there > 0] / there[there > 0]).mean()) if there.any() else float("nan")
+
+
+def _f1(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Target) -> float:
+    """F1 of the positive class; for more than two classes the mean of each one's."""
+    there, given, right = _counts(values, truth, weight)
+    if not there.any():
+        return float("nan")
+    sums = there + given
+    scores = np.divide(2 * right, sums, out=np.zeros_like(sums), where=sums > 0)
+    if target.positive is not None:
+        return float(scores[target.classes.index(target.positive)])
+    return float(scores[sums > 0].mean())
+
+
+def _auc(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Target) -> float:
+    """Area under the ROC curve; for more than two classes the mean of one against the rest."""
+    columns = range(values.shape[1])
+    if target.positive is not None:
+        columns = range(place := target.classes.index(target.positive), place + 1)
+    areas = [_area(values[:, column], truth == column, weight) for column in columns]
+    known = [area for area in areas if not np.isnan(area)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _area(score: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> float:
+    """The probability that a positive row scores above a negative one, ties counting half."""
+    different, places = np.unique(score, return_inverse=True)
+    ups = np.bincount(places, weight * positive, len(different))
+    downs = np.bincount(places, weight * ~positive, len(different))
+    if not ups.any() or not downs.any():
+        return float("nan")
+    below = np.cumsum(downs) - downs
+    return float((ups * (below + downs / 2)).sum() / (ups.sum() * downs.sum()))
+
+
+def _rmse(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Target) -> float:
+    return math.sqrt(_mean(np.square(values[:, 0] - truth), weight))
+
+
+def _mae(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Target) -> float:
+    return _mean(np.abs(values[:, 0] - truth), weight)
+
+
+def _r2(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Target) -> float:
+    spread = _mean(np.square(truth - _mean(truth, weight)), weight)
+    return 1 - _mean(np.square(values[:, 0] - truth), weight) / spread if spread else float("nan")
+
+
+SCORES: dict[str, Score] = {
+    score.name: score
+    for score in (
+        Score("log_loss", "classification", False, _log_loss),
+        Score("roc_auc", "classification", True, _auc),
+        Score("accuracy", "classification", True, _accuracy),
+        Score("balanced_accuracy", "classification", True, _balanced),
+        Score("f1", "classification", True, _f1),
+        Score("brier", "classification", False, _brier),
+        Score("rmse", "regression", False, _rmse),
+        Score("mae", "regression", False, _mae),
+        Score("r2", "regression", True, _r2),
+    )
+}
+"""What `eval_metric` may be, by name."""

@@ -1,0 +1,130 @@
+"""A run folder, reopened: its records, its model, its table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sightline.build.networks import NetworkMaker
+from sightline.contracts import EpochRecord, Record
+from sightline.errors import RunError
+from sightline.load.table import Table
+from sightline.pipeline.origin import training_data
+from sightline.predict.model import Model
+from sightline.trace.records import find, number, read_records
+from sightline.views import notebook
+from sightline.views.pictures import Form, pictures
+
+BUNDLE = "model.sightline"
+
+
+class Run:
+    """A training that was recorded.
+
+    Args:
+        folder: What `fit` wrote.
+        network: For a network of your own, its class (see `Model.load`).
+
+    Attributes:
+        folder: The run folder.
+        records: Its records in order; `docs/trace.md` lists the types.
+        notes: What was amiss in them, such as a torn last line.
+
+    Raises:
+        RunError: The folder is no run, or its records are damaged.
+
+    Example:
+        >>> import sightline as sl
+        >>> folder = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True).folder
+        >>> run = sl.Run(folder)
+        >>> [epoch.number for epoch in run.epochs], run.table.rows
+        ([0, 1, 2], 344)
+    """
+
+    def __init__(
+        self, folder: str | Path, *, network: nn.Module | NetworkMaker | str | None = None
+    ) -> None:
+        self.folder = Path(folder)
+        self.records, self.notes = read_records(self.folder)
+        self._network = network
+
+    def find(self, stage: str, type_: str) -> list[Record]:
+        """Return the records of one type, such as ("train", "epoch")."""
+        return find(self.records, stage, type_)
+
+    @property
+    def epochs(self) -> list[EpochRecord]:
+        """The records of all epochs, the untrained network's first."""
+        return [_epoch(record.body) for record in self.find("train", "epoch")]
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The final metrics, on the test rows (without any, the validation rows).
+
+        Raises:
+            RunError: The run did not get so far.
+        """
+        found = self.find("predict", "metrics")
+        if not found:
+            raise RunError(
+                f"{self.folder} has no metrics: the run did not end.", "Make the run again."
+            )
+        return found[-1].body
+
+    @cached_property
+    def model(self) -> Model:
+        """The trained model.
+
+        Raises:
+            BundleError: There is none, or it needs `network`.
+        """
+        return Model.load(self.folder / BUNDLE, network=self._network)
+
+    @cached_property
+    def table(self) -> Table:
+        """The table, read again from where it was.
+
+        Raises:
+            DataError: It was a table in memory, is gone, or has changed.
+        """
+        return training_data(self.model)[0]
+
+    def pictures(self, folder: str | Path, form: Form = "png") -> list[Path]:
+        """Draw the run as files, for slides and papers: see `sightline.views.pictures`.
+
+        Args:
+            folder: Where to write; it is made if need be.
+            form: "png" or "svg".
+
+        Returns:
+            The files, one a picture.
+
+        Raises:
+            OptionError: Another form, or matplotlib (`pip install "sightline[plot]"`) is missing.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run.pictures("slides", form="svg")[0].name
+            'loss.svg'
+        """
+        return pictures(self.records, folder, form)
+
+    def _repr_html_(self) -> str:
+        return notebook.of_run(self.records)
+
+
+def _epoch(body: Mapping[str, Any]) -> EpochRecord:
+    """Read an epoch's record; its numbers may be "NaN" or "Infinity" there."""
+    valid_loss = body["valid_loss"]
+    return EpochRecord(
+        number=body["number"],
+        train_loss=number(body["train_loss"]),
+        valid_loss=None if valid_loss is None else number(valid_loss),
+        metrics={name: number(value) for name, value in body["metrics"].items()},
+        observation=body["observation"],
+    )

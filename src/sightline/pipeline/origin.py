@@ -1,0 +1,179 @@
+"""Where a model comes from: told at fit, read again to measure the model on its own test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sightline.errors import DataError
+from sightline.load.split import Splits, split
+from sightline.load.table import Table, paths_again, read, take
+from sightline.predict.importance import importance as measure_importance
+from sightline.predict.model import Model
+
+MOST_HASHES = 100_000
+"""Of so many training rows at most a model keeps a hash, to know them again."""
+
+
+def evaluate(model: Model) -> dict[str, Any]:
+    """Measure a model on its own test rows, read again from where its table was.
+
+    Raises:
+        DataError: The table was in memory, is gone or has changed, or there are no test rows.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.pipeline.origin import evaluate
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> evaluate(run.model)["accuracy"] == run.metrics["accuracy"]
+        True
+    """
+    splits, part, rows = _held_out(model)
+    return {**measure_rows(model, splits, rows), "part": part}
+
+
+def importance(model: Model, *, repeats: int = 5, seed: int = 0) -> dict[str, Any]:
+    """Measure what each column is good for on a model's own test rows, read again.
+
+    Args:
+        model: The model.
+        repeats, seed: As in `Model.importance`, whose result this gives.
+
+    Raises:
+        DataError: As `evaluate`.
+        OptionError: As `Model.importance`.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.pipeline.origin import importance
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> importance(run.model)["part"]
+        'test'
+    """
+    splits, part, rows = _held_out(model)
+    found = model.predictions(subset(splits.table, rows))
+    return measure_importance(model, found, part, repeats=repeats, seed=seed)
+
+
+def _held_out(model: Model) -> tuple[Splits, str, np.ndarray]:
+    """Read a model's own table again, and name the rows to measure it on."""
+    _, splits = training_data(model)
+    held = {"test": model.rows["test"].numpy(), "validation": model.rows["valid"].numpy()}
+    part = "test" if len(held["test"]) else "validation"
+    rows = held[part]
+    if not len(rows):
+        raise DataError(
+            "The model was trained on every row: it has neither test nor validation rows.",
+            "Give a file with rows to use.",
+        )
+    return splits, part, rows
+
+
+def overlap(model: Model, table: Table) -> tuple[int, int]:
+    """Count a table's rows that are rows the model was trained on, in every value.
+
+    Returns:
+        How many are, and out of how many training rows a sample was compared with (all of
+        them, up to 100,000).
+    """
+    names = [c.name for c in model.encoder.schema.columns if c.role in ("feature", "target")]
+    hashes = model.rows.get("train_hashes")
+    if hashes is None or any(name not in table.columns for name in names):
+        return 0, 0
+    own = table.row_hashes(names).view(np.int64)
+    return int(np.isin(own, hashes.numpy()).sum()), len(hashes)
+
+
+def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any) -> dict[str, Any]:
+    """Say where a model comes from, so that its rows can be found again: plain JSON values."""
+    parts = {"valid": 0 if valid is None else valid, "test": test}
+    files = {name: part for name, part in parts.items() if isinstance(part, str | Path)}
+    plain = all(isinstance(part, int | float | str | Path) for part in parts.values())
+    again = isinstance(source, str | Path) and plain
+    options = {
+        **splits.options,
+        **{name: str(Path(part).absolute()) for name, part in files.items()},
+    }
+    return {
+        "source": str(Path(source).absolute()) if again else None,
+        "name": table.name,
+        "paths": paths_again(table.paths) if again else [],
+        "read": dict(table.options),
+        "split": options,
+        "train_rows": len(splits.train),
+        "fingerprint": splits.table.fingerprint(),
+    }
+
+
+def row_numbers(splits: Splits) -> dict[str, torch.Tensor]:
+    """Return what a model keeps of its rows: which are held out, and hashes of the training rows."""
+    names = [c.name for c in splits.table.schema.columns if c.role in ("feature", "target")]
+    sample = splits.train[:: -(-len(splits.train) // MOST_HASHES)]
+    hashes = splits.table.row_hashes(names)[sample].view(np.int64)
+    return {
+        "valid": torch.from_numpy(splits.valid), "test": torch.from_numpy(splits.test),
+        "train_hashes": torch.from_numpy(hashes.copy()),
+    }  # fmt: skip
+
+
+def training_data(model: Model) -> tuple[Table, Splits]:
+    """Read a model's own table again and divide it as at training.
+
+    Raises:
+        DataError: It was a table in memory, is gone, or has changed.
+    """
+    return read_again(model.provenance)
+
+
+def read_again(origin: Mapping[str, Any], source: Any = None) -> tuple[Table, Splits]:
+    """Read a table again and divide it as `origin`, from `provenance`, says.
+
+    Args:
+        origin: Where it was.
+        source: The table itself, where it was in memory.
+
+    Raises:
+        DataError: It was a table in memory, is gone, or has changed.
+    """
+    if source is not None:
+        table = source if isinstance(source, Table) else read(source, **origin["read"])
+        return table, _same(table, origin)
+    if not origin.get("source"):
+        raise DataError(
+            "The model was trained on a table in memory, which cannot be read again.",
+            "Give the table again (source=), or a file with rows to use.",
+        )
+    for path in origin["paths"]:
+        if not Path(path).is_file():
+            raise DataError(
+                f"{path}, which the model was trained on, is gone.",
+                "Put it back, or give a file with rows.",
+            )
+    table = read(origin["source"], **origin["read"])
+    return table, _same(table, origin)
+
+
+def _same(table: Table, origin: Mapping[str, Any]) -> Splits:
+    splits = split(table, **origin["split"])
+    if splits.table.fingerprint() != origin["fingerprint"]:
+        raise DataError(
+            f"{origin['source'] or table.name} has changed since the model was trained on it.",
+            "Give a file with rows to use, or fit again.",
+        )
+    return splits
+
+
+def subset(table: Table, rows: np.ndarray) -> Table:
+    """Return some rows of a table as a table."""
+    columns = {name: take(data, rows) for name, data in table.columns.items()}
+    return replace(table, columns=columns, rows=len(rows))
+
+
+def measure_rows(model: Model, splits: Splits, rows: np.ndarray) -> dict[str, Any]:
+    """Measure a model on some rows of a table that was split."""
+    return model.measure(model.predictions(subset(splits.table, rows)))

@@ -1,0 +1,1 @@
+"""What shows records: the terminal, a notebook, pictures. Views compute nothing."""

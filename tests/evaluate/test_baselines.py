@@ -1,0 +1,164 @@
+import numpy as np
+import pytest
+import torch
+
+import sightline as sl
+from sightline.contracts import Batch, Target
+from sightline.evaluate import baselines as b
+from sightline.evaluate.baselines import baselines
+
+TWO = Target("y", "classification", ("no", "yes"), "yes")
+NUMBER = Target("y", "regression")
+
+
+def batch(rows, seed=0, number=False, weight=None):
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(rows, 3)).astype(np.float32)
+    c = random.integers(0, 5, size=(rows, 2)).astype(np.int32)
+    score = 2 * x[:, 0] + (c[:, 0] == 3) + random.normal(size=rows) * 0.5
+    y = score if number else (score > 0).astype(np.int64)
+    return Batch(torch.from_numpy(x), torch.from_numpy(c), torch.from_numpy(y),
+                 None if weight is None else torch.from_numpy(weight), None, torch.arange(rows))  # fmt: skip
+
+
+def said(values=None, rows=400, number=False, **options):
+    train, test = batch(600, 1, number, options.pop("weight", None)), batch(rows, 2, number)
+    truth = test.target.numpy()
+    if values is None:
+        values = np.full((rows, 1), truth.mean()) if number else np.full((rows, 2), 0.5)
+    return baselines(NUMBER if number else TWO, train, test, (5, 5), values, truth, **options)
+
+
+def test_simple_models_are_scored_beside_it():
+    found = said()
+    names = [one["name"] for one in found["models"]]
+    assert names == ["this model", "the majority class", "logistic regression", "gradient boosting"]
+    by_name = {one["name"]: one for one in found["models"]}
+    assert by_name["this model"]["score"] == pytest.approx(np.log(2))
+    assert by_name["logistic regression"]["score"] < 0.35
+    for one in found["models"]:
+        assert one["low"] <= one["score"] <= one["high"]
+    assert "Not worth it here" in found["verdict"]
+    assert "Use that" in found["verdict"]
+
+
+def test_a_better_model_is_worth_it():
+    test = batch(400, 2)
+    truth = test.target.numpy()
+    values = np.where(np.eye(2)[truth] > 0, 0.999, 0.001)
+    assert said(values)["verdict"].startswith("Worth it: ")
+
+
+def test_no_difference_is_said():
+    first = said()
+    train, test = batch(600, 1), batch(400, 2)
+    X, Z = b._inputs(train), b._inputs(test)
+    values = b._linear(X, Z, train.target.numpy(), None, 3, (5, 5), True, 2, 0)
+    random = np.random.default_rng(0)
+    values = np.clip(values + random.normal(size=(400, 1)) * [[0.002, -0.002]], 1e-4, 1)
+    values /= values.sum(axis=1, keepdims=True)
+    assert "No clear difference with logistic regression" in said(values)["verdict"]
+    assert first["rows"] == 400
+
+
+def test_numbers():
+    found = said(number=True)
+    assert [one["name"] for one in found["models"]][1:3] == ["the mean", "ridge regression"]
+    assert found["metric"] == "rmse"
+    assert found["models"][2]["score"] == pytest.approx(0.6, abs=0.2)
+    assert found["models"][2]["second"]["value"] > 0.8
+
+
+def test_the_intervals_are_those_of_a_mean():
+    losses = {b.OURS: np.random.default_rng(0).exponential(size=900)}
+    drawn = b._bootstrap(losses, 2000, 0, classification=True)[b.OURS]
+    assert drawn.std() == pytest.approx(losses[b.OURS].std() / 30, rel=0.08)
+    many = {b.OURS: np.random.default_rng(0).exponential(size=5000)}
+    drawn = b._bootstrap(many, 500, 0, classification=True)[b.OURS]
+    assert drawn.std() == pytest.approx(many[b.OURS].std() / 5000**0.5, rel=0.12)
+
+
+def test_few_rows_cannot_tell():
+    assert "20 test rows, fewer than 50: too few" in said(rows=20)["verdict"]
+
+
+def test_the_same_seed_says_the_same():
+    def plain(found):
+        return [{k: v for k, v in one.items() if k != "seconds"} for one in found["models"]]
+
+    assert plain(said(seed=3)) == plain(said(seed=3))
+
+
+def test_rows_of_weight_zero_change_nothing():
+    weight = (np.arange(600) < 300).astype(np.float32)
+    train, test = batch(600, 1, weight=weight), batch(400, 2)
+    other = train._replace(
+        target=torch.where(torch.arange(600) < 300, train.target, 1 - train.target)
+    )
+    values, truth = np.full((400, 2), 0.5), test.target.numpy()
+    first, second = (
+        [one["score"] for one in baselines(TWO, t, test, (5, 5), values, truth)["models"]]
+        for t in (train, other)
+    )
+    assert first == second
+
+
+def test_too_much_is_left_out_and_said(monkeypatch):
+    monkeypatch.setattr(b, "MOST_COLUMNS", 4)
+    found = said()
+    assert found["models"][2]["note"] == "left out: 5 columns would take it long"
+    assert found["models"][2]["score"] is None
+    assert len(found["differences"]) == 1
+
+
+def test_many_rows_are_sampled_and_said(monkeypatch):
+    monkeypatch.setattr(b, "ROWS", 100)
+    assert "on 100 training rows, drawn at random" in said()["models"][2]["note"]
+
+
+def test_a_class_without_training_rows():
+    train, test = batch(300, 1), batch(100, 2)
+    target = Target("y", "classification", ("a", "b", "c"))
+    values, truth = np.full((100, 3), 1 / 3), test.target.numpy().copy()
+    truth[0] = 2
+    found = baselines(
+        target, train, test._replace(target=torch.from_numpy(truth)), (5, 5), values, truth
+    )
+    assert all(np.isfinite(one["score"]) for one in found["models"])
+
+
+def test_training_rows_of_one_class_leave_models_out(tmp_path):
+    rows = 200
+    table = {"x": np.random.default_rng(0).normal(size=rows), "when": np.arange(rows) * 1.0,
+             "y": ["no"] * 170 + ["no", "yes"] * 15}  # fmt: skip
+    run = sl.fit(table, "y", time="when", network="MLP", epochs=1, run=tmp_path / "r", quiet=True,
+                 report=False)  # fmt: skip
+    models = run.find("predict", "baselines")[0].body["models"]
+    assert [one["note"] for one in models[2:]] == [
+        "left out: the training rows have one class alone"
+    ] * 2
+    assert models[1]["score"] is not None
+
+
+def test_a_threshold_counts_in_the_models_accuracy_as_in_its_metrics(tmp_path):
+    random = np.random.default_rng(0)
+    x = random.normal(size=300)
+    table = {"x": x, "y": np.where(x + random.normal(size=300) > 1, "yes", "no").tolist()}
+    run = sl.fit(table, "y", network="MLP", epochs=2, threshold=0.05, run=tmp_path / "r", quiet=True,
+                 report=False)  # fmt: skip
+    ours = run.find("predict", "baselines")[0].body["models"][0]
+    assert ours["second"]["value"] == run.metrics["accuracy"] < 0.6
+
+
+def test_a_linear_truth_is_worth_no_network(tmp_path):
+    """The model may scale by ranks; a ridge regression gets the numbers as they are."""
+    random = np.random.default_rng(0)
+    x, z = random.uniform(0, 100, 600), random.lognormal(size=600)
+    data = {"x": x, "z": z, "y": 3 * x + 20 * z + random.normal(size=600) * 5}
+    run = sl.fit(
+        data, "y", network="MLP", epochs=1, test=0.2, run=tmp_path / "r", quiet=True, report=False
+    )
+    body = run.find("predict", "baselines")[0].body
+    ridge = next(one for one in body["models"] if one["name"] == "ridge regression")
+    assert ridge["score"] < 6
+    assert body["verdict"].startswith("Not worth it here")
