@@ -26,7 +26,7 @@ from sklearn.utils.validation import (
 from sightline.contracts import Kind
 from sightline.errors import OptionError, did_you_mean
 from sightline.load.table import Table, read
-from sightline.pipeline.recipe import train_model
+from sightline.pipeline.finish import train_model
 from sightline.predict.model import Model
 
 TARGET, WEIGHT = "target", "weight"

@@ -400,7 +400,7 @@ def test_a_full_disk_is_said(sightline, here, tmp_path, monkeypatch):
 
 def test_every_edit_has_an_option(sightline, here, monkeypatch):
     from sightline import contracts as c
-    from sightline.pipeline import runner
+    from sightline.pipeline import control
 
     sent = []
 
@@ -408,7 +408,7 @@ def test_every_edit_has_an_option(sightline, here, monkeypatch):
         sent.append((str(run), edits, seconds))
         return ["done\x1b[31m"], False
 
-    monkeypatch.setattr(runner, "send_and_wait", send)
+    monkeypatch.setattr(control, "send_and_wait", send)
     said = sightline(
         "edit", "runs/a", "--widen", "hidden.0=96", "--widen", "hidden.1=7", "--deepen", "hidden.0",
         "--replace", "hidden.0.activation=LeakyReLU(negative_slope=0.2)", "--freeze", "embeddings",
@@ -424,7 +424,7 @@ def test_every_edit_has_an_option(sightline, here, monkeypatch):
         c.Unfreeze("output"), c.SetLearningRate(0.5), c.SetWeightDecay(0.0), c.SetBatchSize(64),
         c.SetEpochs(7), c.Stop(),
     ]  # fmt: skip
-    monkeypatch.setattr(runner, "send_and_wait", lambda *_: (["refused: no"], True))
+    monkeypatch.setattr(control, "send_and_wait", lambda *_: (["refused: no"], True))
     assert sightline("edit", "runs/a", "--stop") == (2, "refused: no\n", "")
 
 
@@ -468,7 +468,7 @@ def test_a_run_is_held_and_let_go_on(sightline, here, monkeypatch, option, contr
         sent.append((str(run), control, seconds))
         return ["so be it"], control == "pause"
 
-    monkeypatch.setattr("sightline.pipeline.runner.control_and_wait", send)
+    monkeypatch.setattr("sightline.pipeline.control.control_and_wait", send)
     said = sightline("edit", "runs/a", option, "--wait", "3")
     assert said == (2 if control == "pause" else 0, "so be it\n", "")
     assert sent == [("runs/a", control, 3.0)]
@@ -493,8 +493,8 @@ def test_live_goes_to_the_api(sightline, here, monkeypatch):
 
         return make
 
-    for name in ("fit", "demo", "resume"):
-        monkeypatch.setattr(f"sightline.pipeline.flow.{name}", note(name))
+    for name, module in (("fit", "flow"), ("demo", "demo"), ("resume", "flow")):
+        monkeypatch.setattr(f"sightline.pipeline.{module}.{name}", note(name))
     for options in ([], ["--live"]):
         sightline("fit", "penguins.csv", "--target", "species", *options)
         sightline("demo", *options)

@@ -12,8 +12,8 @@ import sightline as sl
 from sightline.lesson.equations import settle, softmax, written
 from sightline.lesson.maths import maths
 from sightline.lesson.updates import update
-from tests.predict.networks import Members, Own
 from tests.lesson.formulas import largest, work_out
+from tests.predict.networks import Members, Own
 
 SMALL = {
     "network": "MLP",

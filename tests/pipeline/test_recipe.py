@@ -9,6 +9,7 @@ import torch
 import sightline as sl
 from sightline.contracts import Target
 from sightline.errors import OptionError
+from sightline.pipeline.finish import train_model
 from sightline.pipeline.recipe import (
     QUALITIES,
     Recipe,
@@ -19,7 +20,6 @@ from sightline.pipeline.recipe import (
     set_apart,
     settings_for,
     size_of,
-    train_model,
     trees_for,
 )
 
@@ -399,7 +399,7 @@ def test_a_time_limit_is_kept_to(tmp_path):
      ("two", {"threshold": "f1", "valid": 0}, "0 validation rows")],
 )  # fmt: skip
 def test_a_threshold_is_refused_before_anything_is_trained(kind, options, message, monkeypatch):
-    monkeypatch.setattr("sightline.pipeline.recipe.make_training", None)
+    monkeypatch.setattr("sightline.pipeline.finish.make_training", None)
     with pytest.raises(OptionError, match=message):
         train_model(sl.read(rows(kind=kind), kinds=KINDS), "y", **options)
 

@@ -13,8 +13,9 @@ import torch
 import sightline as sl
 from sightline.contracts import Deepen, Freeze, SetBatchSize, SetLearningRate, Stop, Widen
 from sightline.errors import DataError, Interrupted, NetworkError, OptionError, RunError
+from sightline.pipeline.control import control_and_wait, send_and_wait
 from sightline.pipeline.recorder import Story
-from sightline.pipeline.runner import control_and_wait, edits_of, heard, send_and_wait
+from sightline.pipeline.runner import edits_of, heard
 from sightline.trace.records import FILE, Trace
 from sightline.train.checkpoints import FIRST, FOLDER, read_newest
 from sightline.train.commands import drop, send

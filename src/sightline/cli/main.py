@@ -188,7 +188,7 @@ live_option = click.option("--live", is_flag=True, help="Show it in a browser wh
 @json_option
 def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> None:
     """Watch a small network learn three classes from ten numbers."""
-    from sightline.pipeline.flow import demo as run_demo
+    from sightline.pipeline.demo import demo as run_demo
 
     made = run_demo(run=run, seed=seed, live=live, quiet=quiet or as_json)
     if as_json:
@@ -345,7 +345,7 @@ def replay(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
 )
 def edit(run: str, wait: float, **options: Any) -> None:
     """Change RUN while it trains in another process, at its next step."""
-    from sightline.pipeline.runner import control_and_wait, send_and_wait
+    from sightline.pipeline.control import control_and_wait, send_and_wait
 
     names = (("pause", "pause"), ("continue_", "continue"), ("one_epoch", "one_epoch"))
     controls = [control for name, control in names if options.pop(name)]

@@ -89,7 +89,7 @@ def prepare(start: Body) -> Blocks:
     lines = _call("prepared = sl.prepare", ["splits", *_named(asked)])
     if recipe := _recipe(start):
         lines += [
-            "", "from sightline.pipeline.recipe import Recipe, finish, set_apart", "", *recipe,
+            "", "from sightline.pipeline.finish import finish", "from sightline.pipeline.recipe import Recipe, set_apart", "", *recipe,
             "prepared, apart = set_apart(prepared, recipe)  # rows for calibration, where there are no folds",
         ]  # fmt: skip
     return [_block(OURS, lines)]

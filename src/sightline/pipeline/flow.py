@@ -11,23 +11,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from torch import nn
 
-from sightline.build.networks import BUILT_IN, MLP, NetworkMaker, load_class, source_of
+from sightline.build.networks import BUILT_IN, NetworkMaker, load_class, source_of
 from sightline.contracts import Batch, Kind, Label, Record, Scaling, TaskName
 from sightline.errors import OptionError, RunError
 from sightline.load.delimited import OnBadRows
 from sightline.load.table import Table, read
 from sightline.page.launch import LONGEST_START, live_page
 from sightline.page.report import FILE, write_report
+from sightline.pipeline.finish import finish
 from sightline.pipeline.folder import BUNDLE, Run
 from sightline.pipeline.origin import provenance, read_again, row_numbers
 from sightline.pipeline.recipe import (
     Quality,
     Recipe,
     divide,
-    finish,
     make_settings,
     make_training,
     set_apart,
@@ -48,7 +47,7 @@ from sightline.train.checkpoints import (
     restore,
 )
 from sightline.train.optimizers import OptimizerMaker
-from sightline.train.plan import check_seed, settle_batch_size
+from sightline.train.plan import settle_batch_size
 from sightline.train.settings import Settings
 from sightline.views.notebook import NotebookView, in_kernel
 from sightline.views.terminal import TerminalView
@@ -163,7 +162,7 @@ def fit(
         raise OptionError("watch=True watches the network's file.", 'Give network="file.py:Class".')
     if isinstance(network, str):
         network = load_class(network)
-    folder = _run_folder(source, run)
+    folder = run_folder(source, run)
     with live_page(folder, live, quiet) as tell_page, _telling(view, quiet) as (trace, view):
         story = Story(trace, seed, report)
         table = source if isinstance(source, Table) else read(
@@ -313,7 +312,7 @@ def replay(
         )
     saved = read_first(first)
     again = _asked(saved)
-    folder = _run_folder(f"{first.name}-replay", to)
+    folder = run_folder(f"{first.name}-replay", to)
     with _telling(view, quiet) as (trace, view):
         story = Story(trace, saved.state["settings"]["seed"], again["report"])
         table, splits = read_again(again["origin"], source)
@@ -411,61 +410,6 @@ def _telling(
         trace.close()
 
 
-def demo(
-    *,
-    run: str | Path | None = None,
-    seed: int = 0,
-    live: bool = False,
-    quiet: bool = False,
-    view: Progress | None = None,
-) -> Run:
-    """Make the reference run: a small network learns three classes from ten numbers.
-
-    1000 training rows, 250 + 250 held out, min-max scaling, one hidden layer of 32, batches of
-    32, five epochs. It stays this network, whatever the default becomes.
-
-    Args:
-        run: The run folder to make; None makes `runs/demo-TIME`.
-        seed: Of the data, the split, the weights and the batches.
-        live: Show it in a browser while it happens, as in `fit`.
-        quiet: Print nothing.
-        view: What watches instead of the terminal.
-
-    Example:
-        >>> import sightline as sl
-        >>> run = sl.demo(quiet=True)
-        >>> [epoch.number for epoch in run.epochs]
-        [0, 1, 2, 3, 4, 5]
-    """
-    table = replace(read(demo_table(seed)), name="made-up rows")
-    return fit(
-        table, "kind", valid=250, test=250, numeric="minmax",
-        network=lambda spec: MLP(spec, hidden=[32]), epochs=5, batch_size=32, learning_rate=0.007,
-        weight_decay=0.01, patience=None, seed=seed, device="cpu", live=live, quiet=quiet, view=view,
-        run=run if run is not None else _run_folder("demo", None),
-    )  # fmt: skip
-
-
-def demo_table(seed: int = 0) -> dict[str, np.ndarray]:
-    """Make 1500 rows of ten measurements, each row around the middle of one of three kinds.
-
-    Example:
-        >>> from sightline.pipeline.flow import demo_table
-        >>> table = demo_table(seed=0)
-        >>> len(table), len(table["kind"])
-        (11, 1500)
-    """
-    check_seed(seed)
-    random = np.random.default_rng(seed)
-    # Three corners of a triangle with equal sides, turned at random: each pair is equally hard.
-    corners = np.linalg.qr(random.normal(size=(10, 10)))[0][:3] * 2.8
-    kind = random.permutation(np.arange(1500) % 3)
-    values = (corners[kind] + random.normal(size=(1500, 10))).round(3)
-    table: dict[str, np.ndarray] = {f"x{j + 1}": values[:, j] for j in range(10)}
-    table["kind"] = np.array(["amber", "blue", "coral"])[kind]
-    return table
-
-
 def _keep_source(network: nn.Module, folder: Path) -> None:
     """Keep the source of a network of your own beside its run."""
     source = source_of(network)
@@ -474,7 +418,7 @@ def _keep_source(network: nn.Module, folder: Path) -> None:
         (folder / "sources" / f"{hashlib.sha256(source).hexdigest()}.py").write_bytes(source)
 
 
-def _run_folder(source: Any, run: str | Path | None) -> Path:
+def run_folder(source: Any, run: str | Path | None) -> Path:
     """Name the run folder: the one asked for, or runs/NAME-TIME.
 
     Raises:

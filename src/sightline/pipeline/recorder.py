@@ -34,8 +34,8 @@ from sightline.lesson.terms import terms
 from sightline.load.batches import count_batches
 from sightline.load.split import Splits
 from sightline.load.table import Table
+from sightline.pipeline.finish import Finished
 from sightline.pipeline.origin import subset
-from sightline.pipeline.recipe import Finished
 from sightline.predict.attributions import rows_explained
 from sightline.predict.bundle import versions
 from sightline.predict.importance import importance
