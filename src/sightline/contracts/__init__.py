@@ -22,8 +22,20 @@ from sightline.contracts.edits import (
     Widen,
     edit_from_json,
 )
-from sightline.contracts.options import Plan
+from sightline.contracts.options import (
+    CUSTOM,
+    ClassWeights,
+    ModelOptions,
+    Option,
+    ReadOptions,
+    RunOptions,
+    SplitOptions,
+    TrainingOverrides,
+    TrainingSettings,
+)
+from sightline.contracts.plan import Plan
 from sightline.contracts.records import EpochRecord, Event, EventType, Record
+from sightline.contracts.request import FitOptions
 from sightline.contracts.schema import (
     KINDS,
     MISSING_NUMBERS,
@@ -45,6 +57,7 @@ from sightline.contracts.schema import (
 )
 
 __all__ = [
+    "CUSTOM",
     "EDITS",
     "KINDS",
     "MISSING_NUMBERS",
@@ -54,21 +67,27 @@ __all__ = [
     "Batch",
     "BatchSource",
     "CategoricalFeature",
+    "ClassWeights",
     "Column",
     "Deepen",
     "Edit",
     "EpochRecord",
     "Event",
     "EventType",
+    "FitOptions",
     "Freeze",
     "Kind",
     "Label",
+    "ModelOptions",
     "NumericFeature",
+    "Option",
     "Plan",
+    "ReadOptions",
     "Record",
     "Reload",
     "Replace",
     "Role",
+    "RunOptions",
     "Scaling",
     "Schema",
     "SetBatchSize",
@@ -77,10 +96,13 @@ __all__ = [
     "SetMicroBatch",
     "SetWeightDecay",
     "Spec",
+    "SplitOptions",
     "Step",
     "Stop",
     "Target",
     "TaskName",
+    "TrainingOverrides",
+    "TrainingSettings",
     "Unfreeze",
     "Values",
     "Widen",

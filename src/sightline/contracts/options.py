@@ -1,42 +1,554 @@
-"""What a fit is asked for, and what the machine decides."""
+"""What a fit is asked for: every option is declared here, once.
+
+`FitOptions` (in `request.py`) holds all of them, in five groups: how the table is read (`ReadOptions`), how its rows are
+split (`SplitOptions`), what kind of model is made (`ModelOptions`), how the network is trained
+(`TrainingSettings`) and what is written while it happens (`RunOptions`). A declaration is a field with its
+type, its default and an `Option`: help text, and how the command line spells it.
+
+What uses these options derives from the declarations or is held to them by tests: the
+arguments of `sl.fit`, the options of `sightline fit` and their help, the settings of `sl.Training`,
+the parameters of the scikit-learn estimators, the record `run/start`, and what a checkpoint keeps.
+
+`Plan` (in `plan.py`) is the other half: what the machine and the clock decide before the first step.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypedDict, get_args
+
+from sightline.contracts.rules import (
+    check_checkpoint_intervals,
+    check_choice,
+    check_number,
+    check_seed,
+    check_whole,
+)
+from sightline.contracts.schema import Kind, Label, Scaling, TaskName
+from sightline.errors import OptionError, did_you_mean
+
+Quality = Literal["fast", "default", "best"]
+ThresholdRule = Literal["f1", "balanced_accuracy", "accuracy"]
+OptimizerName = Literal["adamw", "sgd", "muon"]
+ScheduleName = Literal["constant", "warm-up", "cosine", "one-cycle", "plateau"]
+Precision = Literal["auto", "float32", "bfloat16"]
+BadRows = Literal["error", "skip"]
+ClassWeights = Literal["balanced"] | Mapping[Label, float]
+Rows = float | int | str | Path | Any
+"""A share of the rows, a number of rows, or a table: a path, or anything that `sl.read` takes."""
+
+CUSTOM = "(your own)"
+"""Stands in the JSON form for what JSON cannot hold: a network, a table, an optimizer or a schedule in memory."""
+CHECKPOINT_SECONDS = 30.0
+
+# How the command line reads an option whose type alone does not say it.
+Form = Literal["", "pairs", "names", "texts", "rows", "threshold", "class_weights"]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the machine or a clock decides: settled once, recorded, then obeyed.
-
-    Resume and replay take the plan from the record and measure nothing again, so that the same
-    plan, versions and machine give the same bits.
+class Option:
+    """What is said of an option besides its type and its default.
 
     Attributes:
-        device: Where tensors live, and `device_reason` why.
-        precision: "float32" or "bfloat16" (of the matrix products), and `precision_reason` why.
-        threads: Of PyTorch while it trains, and `threads_reason` why.
-        epochs: The most epochs; fewer than asked for where `time_limit` allows no more.
-        batch_size: Rows of a weight update.
-        micro_batch: Rows that go through the network at once; fewer than `batch_size` where
-            gradients are accumulated or memory is short.
-        steps_per_epoch: Weight updates of an epoch.
+        help: What it does, with its unit and an example: the help text of the command line.
+        metavar: What stands for the value there; "" for the choices or the type.
+        form: How the command line reads the value.
+        flag: Its name there, where it is not the field's own; None keeps it off the command line.
+        default_help: The default in words, where None stands for something that is chosen.
 
     Example:
-        >>> import sightline as sl
-        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
-        >>> plan = sl.Training(sl.MLP(prepared.spec), prepared, device="cpu").plan
-        >>> plan.device, plan.device_reason, plan.batch_size, plan.steps_per_epoch
-        ('cpu', 'as asked', 32, 9)
+        >>> from sightline.contracts.options import Option
+        >>> Option("Seconds of training.", metavar="SECONDS").form
+        ''
     """
 
-    device: str
-    device_reason: str
-    precision: str
-    precision_reason: str
-    threads: int
-    threads_reason: str
+    help: str
+    metavar: str = ""
+    form: Form = ""
+    flag: str | None = ""
+    default_help: str = ""
+
+
+# ---------------------------------------------------------------- stage 1, load
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How the table is read; see `sightline.read`.
+
+    Example:
+        >>> from sightline.contracts.options import ReadOptions
+        >>> ReadOptions(drop=["id"]).drop
+        ('id',)
+    """
+
+    kinds: Annotated[
+        Mapping[str, Kind],
+        Option(
+            "Read a column as numeric, categorical, boolean, datetime or text, e.g. zip=categorical. "
+            "May be repeated.",
+            metavar="COLUMN=KIND",
+            form="pairs",
+            flag="--kind",
+        ),
+    ] = field(default_factory=dict)
+    drop: Annotated[
+        Sequence[str],
+        Option(
+            "Leave these columns out, e.g. id,name. May be repeated.",
+            metavar="COLUMNS",
+            form="names",
+        ),
+    ] = ()
+    missing: Annotated[
+        Sequence[str] | None,
+        Option(
+            "A text that means a missing value in every column, e.g. unknown. May be repeated.",
+            metavar="TEXT",
+            form="texts",
+            default_help="the empty cell, and NA, N/A, NaN, null, ? among numbers",
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None,
+        Option("The encoding of a text file, e.g. cp1252.", metavar="NAME", default_help="UTF-8"),
+    ] = None
+    on_bad_rows: Annotated[
+        BadRows,
+        Option(
+            "What to do with a row that cannot be read: stop with an error, or skip it and count it."
+        ),
+    ] = "error"
+
+    def __post_init__(self) -> None:
+        for name in ("drop", "missing"):
+            value = getattr(self, name)
+            if value is not None:  # one name is a sequence of one
+                object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """How the rows are split; see `sightline.split`.
+
+    Example:
+        >>> from sightline.contracts.options import SplitOptions
+        >>> SplitOptions(test=0.2).valid is None
+        True
+    """
+
+    task: Annotated[
+        TaskName | None,
+        Option("Predict classes or a number.", default_help="by the target's values"),
+    ] = None
+    positive: Annotated[
+        Label | None,
+        Option(
+            "For two classes, the class that precision, recall and the threshold are about, e.g. yes.",
+            metavar="CLASS",
+            default_help="the last in sorted order",
+        ),
+    ] = None
+    valid: Annotated[
+        Rows | None,
+        Option(
+            "Validation rows, which early stopping watches: a share (0.1), a number (500) or a file.",
+            metavar="SHARE|ROWS|FILE",
+            form="rows",
+            default_help="cross-validation folds of the training rows; 0.1 with --network or --time",
+        ),
+    ] = None
+    test: Annotated[
+        Rows,
+        Option(
+            "Test rows, which the final metrics are measured on: a share (0.1), a number (500) or a file.",
+            metavar="SHARE|ROWS|FILE",
+            form="rows",
+        ),
+    ] = 0.1
+    group: Annotated[
+        str | None,
+        Option(
+            "Rows with equal values in this column stay in the same part of the split, e.g. patient.",
+            metavar="COLUMN",
+        ),
+    ] = None
+    time: Annotated[
+        str | None,
+        Option(
+            "A date or number column: the newest rows become the test rows, e.g. date.",
+            metavar="COLUMN",
+        ),
+    ] = None
+    weight: Annotated[
+        str | None,
+        Option(
+            "A number column: how much each row counts in the loss, e.g. weight.", metavar="COLUMN"
+        ),
+    ] = None
+
+
+# ---------------------------------------------------------------- stages 2 and 3, prepare and build
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """What kind of model is made; `sightline.pipeline.recipe` decides what is left open.
+
+    Example:
+        >>> from sightline.contracts.options import ModelOptions
+        >>> ModelOptions(quality="fast").trees is None
+        True
+    """
+
+    numeric: Annotated[
+        Scaling | None, Option("How number columns are scaled.", default_help="quantile")
+    ] = None
+    quality: Annotated[
+        Quality | None,
+        Option(
+            "fast: a first look in seconds; default; best: the most accurate, several times slower.",
+            default_help="default",
+        ),
+    ] = None
+    network: Annotated[
+        Any,
+        Option(
+            "A network of your own, whose class takes the spec, e.g. net.py:Net; or MLP.",
+            metavar="FILE.py:CLASS",
+        ),
+    ] = None
+    trees: Annotated[
+        bool | None,
+        Option("Add boosted trees to the model.", default_help="yes; no with --network"),
+    ] = None
+    calibrate: Annotated[
+        bool | None,
+        Option(
+            "Calibrate the probabilities on rows that the model did not learn from.",
+            default_help="yes; no with --network",
+        ),
+    ] = None
+    threshold: Annotated[
+        ThresholdRule | float | None,
+        Option(
+            "For two classes, choose the decision threshold that is best for a metric, or give it, e.g. 0.3.",
+            metavar="f1|balanced_accuracy|accuracy|NUMBER",
+            form="threshold",
+            default_help="the class with the higher probability",
+        ),
+    ] = None
+    baselines: Annotated[bool, Option("Score simple models on the same rows, to compare with.")] = (
+        True
+    )
+
+
+# ---------------------------------------------------------------- stage 4, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a network is trained; see `sightline.Training`.
+
+    Raises:
+        OptionError: A value that makes no sense; it names the setting and the rule.
+
+    Example:
+        >>> from sightline.contracts.options import TrainingSettings
+        >>> TrainingSettings(epochs=5).learning_rate
+        0.001
+    """
+
+    epochs: Annotated[
+        int, Option("The largest number of epochs, e.g. 50.", default_help="by --quality")
+    ] = 100
+    batch_size: Annotated[
+        int | None,
+        Option("Rows of a batch, e.g. 256.", default_help="by the number of training rows"),
+    ] = None
+    accumulate: Annotated[
+        int, Option("Batches whose gradients are added up for one weight update, e.g. 4.")
+    ] = 1
+    learning_rate: Annotated[
+        float, Option("The optimizer's learning rate, e.g. 0.001.", default_help="by --quality")
+    ] = 1e-3
+    weight_decay: Annotated[
+        float,
+        Option(
+            "Weight decay of all weights except biases and normalisation layers, e.g. 0.01.",
+            default_help="by --quality",
+        ),
+    ] = 0.01
+    optimizer: Annotated[OptimizerName | Callable[..., Any], Option("The optimizer.")] = "adamw"
+    schedule: Annotated[
+        ScheduleName | Callable[..., Any],
+        Option("The learning-rate schedule.", default_help="by --quality"),
+    ] = "constant"
+    warm_up: Annotated[
+        float | None,
+        Option(
+            "Share of training, from 0 to 1, over which the learning rate rises at the start, e.g. 0.05.",
+            metavar="SHARE",
+            default_help="the schedule's own",
+        ),
+    ] = None
+    clip_norm: Annotated[
+        float | None,
+        Option(
+            "Clip the gradients to this norm, of all of them together, e.g. 1.",
+            default_help="no clipping",
+        ),
+    ] = None
+    ema: Annotated[
+        float | None,
+        Option(
+            "Keep a moving average of the weights with this decay, e.g. 0.999.",
+            metavar="DECAY",
+            default_help="no average",
+        ),
+    ] = None
+    label_smoothing: Annotated[
+        float,
+        Option("Share of a class's target probability that is spread over all classes, e.g. 0.1."),
+    ] = 0.0
+    class_weights: Annotated[
+        ClassWeights | None,
+        Option(
+            "How much a row counts in the loss by its class: balanced (rare classes count more), or "
+            "CLASS=WEIGHT, e.g. yes=5. May be repeated.",
+            metavar="balanced|CLASS=WEIGHT",
+            form="class_weights",
+            default_help="all the same",
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Option(
+            "Early stopping: stop after this many epochs without a better validation loss, e.g. 10.",
+            default_help="by --quality",
+        ),
+    ] = 16
+    eval_metric: Annotated[
+        str | None,
+        Option(
+            "The metric that decides which epoch is best, e.g. roc_auc, f1 or mae.",
+            metavar="NAME",
+            default_help="the validation loss",
+        ),
+    ] = None
+    time_limit: Annotated[
+        float | None,
+        Option(
+            "The largest number of seconds of training, e.g. 60.",
+            metavar="SECONDS",
+            default_help="none",
+        ),
+    ] = None
+    precision: Annotated[Precision, Option("Number format of the network's matrix products.")] = (
+        "auto"
+    )
+    doctor: Annotated[
+        bool, Option("Record each layer's activations and gradients in some of the steps.")
+    ] = True
+    seed: Annotated[
+        int, Option("Seed of the split, the first weights, the batches and dropout, e.g. 1.")
+    ] = 0
+    device: Annotated[str, Option("Where to compute: auto, cpu, cuda or mps.")] = "auto"
+
+    def __post_init__(self) -> None:
+        check_whole("epochs", self.epochs)
+        check_whole("accumulate", self.accumulate)
+        for name in ("batch_size", "patience"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name))
+        for name in ("learning_rate", "weight_decay"):
+            check_number(name, getattr(self, name), 0, math.inf, "from 0 up")
+        for name in ("clip_norm", "time_limit"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), 0, math.inf, "above 0", above=True)
+        if self.ema is not None:
+            check_number("ema", self.ema, 0, 1, "from 0 up to, but not including, 1, such as 0.999")
+        check_number(
+            "label_smoothing", self.label_smoothing, 0, 1, "from 0 up to, but not including, 1"
+        )
+        check_choice("optimizer", self.optimizer, get_args(OptimizerName), own=True)
+        check_choice("schedule", self.schedule, get_args(ScheduleName), own=True)
+        check_choice("precision", self.precision, get_args(Precision))
+        if self.warm_up is not None:
+            if not isinstance(self.schedule, str):
+                raise OptionError(
+                    "warm_up needs a schedule that is given by name.",
+                    "Put the warm-up into your own schedule.",
+                )
+            check_number("warm_up", self.warm_up, 0, 1, "from 0 up to, but not including, 1")
+        if not (self.class_weights is None or (isinstance(self.class_weights, str) and self.class_weights == "balanced")
+                or isinstance(self.class_weights, Mapping)):  # fmt: skip
+            raise OptionError(
+                f"class_weights is {self.class_weights!r}.",
+                'Give "balanced", or a weight per class.',
+            )
+        if not isinstance(self.doctor, bool):
+            raise OptionError(f"doctor is {self.doctor!r}.", "Give True or False.")
+        check_seed(self.seed)
+        if not isinstance(self.device, str):  # a Plan is JSON
+            raise OptionError(f"device is {self.device!r}.", "Use 'auto', 'cpu', 'cuda' or 'mps'.")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Make settings from names and values.
+
+        Raises:
+            OptionError: A name that is no setting, or a value that makes no sense.
+        """
+        names = [one.name for one in dataclasses.fields(cls)]
+        for name in given:
+            if name not in names:
+                raise OptionError(
+                    f"There is no setting {name!r}.", did_you_mean(name, names, "settings")
+                )
+        return cls(**given)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the settings as keyword arguments of `sl.Training`."""
+        return {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; an optimizer or schedule of your own becomes `CUSTOM`."""
+        return training_to_json(self.arguments())
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], **own: Any) -> Self:
+        """Read what `to_json` wrote.
+
+        Args:
+            data: From `to_json`.
+            own: The optimizer or schedule that is not in the data, because it is your own.
+
+        Raises:
+            OptionError: One was your own, and is not given.
+        """
+        values = training_from_json(data)
+        for name in ("optimizer", "schedule"):
+            if own.get(name) is not None:
+                values[name] = own[name]
+            elif values[name] == CUSTOM:
+                raise OptionError(f"The {name} was your own.", f"Give it again: {name}=...")
+        return cls(**values)
+
+
+class TrainingOverrides(TypedDict, total=False):
+    """The settings that a fit is given by name; the quality chooses the others.
+
+    A test holds these names and types to `TrainingSettings`, less `seed`, which is an argument of its own.
+
+    Example:
+        >>> from sightline.contracts.options import TrainingOverrides
+        >>> TrainingOverrides(epochs=5)
+        {'epochs': 5}
+    """
+
     epochs: int
-    batch_size: int
-    micro_batch: int
-    steps_per_epoch: int
+    batch_size: int | None
+    accumulate: int
+    learning_rate: float
+    weight_decay: float
+    optimizer: OptimizerName | Callable[..., Any]
+    schedule: ScheduleName | Callable[..., Any]
+    warm_up: float | None
+    clip_norm: float | None
+    ema: float | None
+    label_smoothing: float
+    class_weights: ClassWeights | None
+    patience: int | None
+    eval_metric: str | None
+    time_limit: float | None
+    precision: Precision
+    doctor: bool
+    device: str
+
+
+def training_to_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by name as plain JSON values.
+
+    Example:
+        >>> from sightline.contracts.options import training_to_json
+        >>> training_to_json({"optimizer": print, "class_weights": {1: 0.5}})
+        {'optimizer': '(your own)', 'class_weights': [[1, 0.5]]}
+    """
+    plain = dict(values)
+    for name in ("optimizer", "schedule"):
+        if name in plain and not isinstance(plain[name], str):
+            plain[name] = CUSTOM
+    if isinstance(
+        plain.get("class_weights"), Mapping
+    ):  # JSON's keys are text; a class may be a number
+        plain["class_weights"] = [
+            [label, weight] for label, weight in plain["class_weights"].items()
+        ]
+    return plain
+
+
+def training_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what `training_to_json` wrote.
+
+    Example:
+        >>> from sightline.contracts.options import training_from_json
+        >>> training_from_json({"class_weights": [[1, 0.5]]})
+        {'class_weights': {1: 0.5}}
+    """
+    values = dict(data)
+    if isinstance(values.get("class_weights"), list):
+        values["class_weights"] = dict(values["class_weights"])
+    return values
+
+
+# ---------------------------------------------------------------- what is written meanwhile
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a fit writes and shows while it runs.
+
+    Raises:
+        OptionError: A checkpoint interval that makes no sense.
+
+    Example:
+        >>> from sightline.contracts.options import RunOptions
+        >>> RunOptions().checkpoint_seconds
+        30.0
+    """
+
+    watch: Annotated[
+        bool,
+        Option(
+            "Load the file of --network again whenever it is saved, and go on with the new network."
+        ),
+    ] = False
+    checkpoint_seconds: Annotated[
+        float | None,
+        Option("Write a checkpoint every so many seconds, e.g. 60.", metavar="SECONDS"),
+    ] = CHECKPOINT_SECONDS
+    checkpoint_epochs: Annotated[
+        int | None,
+        Option(
+            "Write a checkpoint every so many epochs, e.g. 10.", default_help="by the clock alone"
+        ),
+    ] = None
+    run: Annotated[
+        str | Path | None,
+        Option(
+            "The run folder to make, e.g. runs/first.", metavar="DIR", default_help="runs/NAME-TIME"
+        ),
+    ] = None
+    live: Annotated[bool, Option("Show the run in a browser while it trains.")] = False
+    report: Annotated[
+        bool, Option("At the end, explain sample rows, measure importance and write report.html.")
+    ] = True
+    quiet: Annotated[bool, Option("Print nothing but errors.")] = False
+
+    def __post_init__(self) -> None:
+        check_checkpoint_intervals(self.checkpoint_seconds, self.checkpoint_epochs)

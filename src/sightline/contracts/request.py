@@ -1,0 +1,245 @@
+"""Everything that a fit is asked for, as one value with a JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from sightline.contracts.options import (
+    CUSTOM,
+    ModelOptions,
+    Option,
+    ReadOptions,
+    RunOptions,
+    SplitOptions,
+    TrainingOverrides,
+    TrainingSettings,
+    training_from_json,
+    training_to_json,
+)
+from sightline.errors import RunError
+
+VERSION = 1
+"""Of the JSON form of `FitOptions`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """Everything that a fit is asked for, besides the table itself.
+
+    Attributes:
+        target: The column to predict.
+        read, split, model, run: Options by group.
+        training: The settings of the training that were given; the quality chooses the others.
+        seed: Decides the split, the first weights, the order of the batches and dropout.
+
+    Raises:
+        OptionError: A value that makes no sense.
+
+    Example:
+        >>> from sightline.contracts.request import FitOptions
+        >>> options = FitOptions.of("species", test=0.2, epochs=5)
+        >>> options.split.test, options.training
+        (0.2, {'epochs': 5})
+        >>> FitOptions.from_json(options.to_json()) == options
+        True
+    """
+
+    target: str
+    read: ReadOptions = field(default_factory=ReadOptions)
+    split: SplitOptions = field(default_factory=SplitOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    training: TrainingOverrides = field(default_factory=TrainingOverrides)
+    run: RunOptions = field(default_factory=RunOptions)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        TrainingSettings.of({**self.training, "seed": self.seed})
+
+    @classmethod
+    def of(cls, target: str, *, seed: int = 0, **arguments: Any) -> Self:
+        """Make options from the arguments of `sl.fit`: what belongs to no group is a training setting.
+
+        Raises:
+            OptionError: A name that is no option, or a value that makes no sense.
+        """
+        groups = {
+            name: {one.name: arguments.pop(one.name)
+                   for one in dataclasses.fields(kind) if one.name in arguments}
+            for name, kind in GROUPS.items()
+        }  # fmt: skip
+        made: dict[str, Any] = {name: GROUPS[name](**values) for name, values in groups.items()}
+        return cls(target=target, training=arguments, seed=seed, **made)  # type: ignore[arg-type]
+
+    def settings(self, chosen: Mapping[str, Any] | None = None) -> TrainingSettings:
+        """Return all settings of the training: those chosen by the quality, then those given."""
+        return TrainingSettings.of({**(chosen or {}), **self.training, "seed": self.seed})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; what JSON cannot hold becomes `CUSTOM`."""
+        groups = {name: _group_to_json(getattr(self, name)) for name in GROUPS}
+        training = training_to_json(self.training)
+        return {
+            "version": VERSION, "target": self.target, **groups, "training": training, "seed": self.seed
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            RunError: A newer Sightline wrote it, or it is damaged.
+        """
+        if data.get("version") != VERSION:
+            raise RunError(
+                f"The options of the fit have version {data.get('version')!r}; this Sightline reads "
+                f"version {VERSION}.",
+                "Install a newer Sightline (pip install --upgrade sightline).",
+            )
+        try:
+            groups: dict[str, Any] = {name: kind(**data[name]) for name, kind in GROUPS.items()}
+            training: Any = training_from_json(data["training"])
+            settings = {k: v for k, v in training.items() if v != CUSTOM}
+            checked = cls(target=data["target"], seed=data["seed"], training=settings, **groups)  # type: ignore[arg-type]
+            object.__setattr__(checked, "training", training)
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"The options of the fit are damaged: {type(error).__name__}: {error}.",
+                "Restore the file, or fit again.",
+            ) from error
+        return checked
+
+    @classmethod
+    def of_older(cls, kept: Mapping[str, Any]) -> Self:
+        """Read what the checkpoints of Sightline 0.1 kept before there was a JSON form of the options.
+
+        Args:
+            kept: With `origin` (read and split options), `numeric`, `settings`, `report`, `recipe` and `baselines`;
+                the oldest lack the last three.
+        """
+        origin, settings = kept["origin"], training_from_json(kept["settings"])
+        recipe = kept.get("recipe", {})
+        split = {
+            name: origin["split"][name] for name in _names(SplitOptions) if name in origin["split"]
+        }
+        model = {
+            name: recipe[name]
+            for name in ("quality", "trees", "calibrate", "threshold")
+            if name in recipe
+        }
+        made: Self = object.__new__(cls)
+        values = {
+            "target": origin["split"]["target"], "read": ReadOptions(**origin["read"]),
+            "split": SplitOptions(**split),
+            "model": ModelOptions(
+                numeric=kept["numeric"], baselines=kept.get("baselines", False), **model
+            ),
+            "training": {name: value for name, value in settings.items() if name != "seed"},
+            "run": RunOptions(report=kept.get("report", True)), "seed": settings["seed"],
+        }  # fmt: skip
+        for name, value in values.items():
+            object.__setattr__(made, name, value)
+        return made
+
+
+GROUPS: dict[str, type[Any]] = {
+    "read": ReadOptions, "split": SplitOptions, "model": ModelOptions, "run": RunOptions,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One declared option, for what derives from the declarations.
+
+    Attributes:
+        name: Of the argument.
+        group: "read", "split", "model", "training" or "run".
+        type: Its type, resolved.
+        default: Its default.
+        option: Help and spelling.
+
+    Example:
+        >>> from sightline.contracts.request import declared
+        >>> epochs = declared()["epochs"]
+        >>> epochs.group, epochs.type, epochs.default
+        ('training', <class 'int'>, 100)
+    """
+
+    name: str
+    group: str
+    type: Any
+    default: Any
+    option: Option
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The values that a `Literal` in the type allows; empty where there is none.
+
+        Example:
+            >>> from sightline.contracts.request import declared
+            >>> declared()["quality"].choices, declared()["epochs"].choices
+            (('fast', 'default', 'best'), ())
+        """
+        literals = [part for part in self._parts if get_origin(part) is Literal]
+        return tuple(value for part in literals for value in get_args(part))
+
+    @property
+    def plain_types(self) -> tuple[Any, ...]:
+        """The types that a value may have besides `None` and the choices.
+
+        Example:
+            >>> from sightline.contracts.request import declared
+            >>> declared()["threshold"].plain_types, declared()["time_limit"].plain_types
+            ((<class 'float'>,), (<class 'float'>,))
+        """
+        return tuple(p for p in self._parts if p is not NoneType and get_origin(p) is not Literal)
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        """The members of a union; the type itself where it is none."""
+        union = get_origin(self.type) in (Union, UnionType)
+        return get_args(self.type) if union else (self.type,)
+
+
+def declared() -> dict[str, Declared]:
+    """Return every option by its name, in the order of the stages.
+
+    Example:
+        >>> from sightline.contracts.request import declared
+        >>> list(declared())[:3]
+        ['kinds', 'drop', 'missing']
+    """
+    groups = {**{k: GROUPS[k] for k in ("read", "split", "model")}, "training": TrainingSettings, "run": RunOptions}  # fmt: skip
+    return {one.name: one for group, kind in groups.items() for one in _declared(group, kind)}
+
+
+def _declared(group: str, kind: type[Any]) -> Iterator[Declared]:
+    types = get_type_hints(kind, include_extras=True)
+    for one in dataclasses.fields(kind):
+        made = one.default_factory
+        default = one.default if made is dataclasses.MISSING else made()
+        plain, option = get_args(types[one.name])
+        yield Declared(one.name, group, plain, default, option)
+
+
+def _names(kind: type[Any]) -> list[str]:
+    return [one.name for one in dataclasses.fields(kind)]
+
+
+def _group_to_json(group: Any) -> dict[str, Any]:
+    return {name: _plain(getattr(group, name)) for name in _names(type(group))}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON, or `CUSTOM` where it is a thing in memory."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float) else CUSTOM

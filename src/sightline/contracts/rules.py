@@ -1,0 +1,106 @@
+"""Rules that values of options are held to: each refuses what breaks it, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sightline.errors import OptionError, did_you_mean
+
+LARGEST_WHOLE = 2**63 - 1
+LARGEST_SEED = 2**32 - 1
+
+
+def check_whole(name: str, value: object, least: int = 1) -> None:
+    """Refuse a setting that is not a whole number, or is too small.
+
+    Raises:
+        OptionError: It names the setting and the rule.
+
+    Example:
+        >>> from sightline.contracts.rules import check_whole
+        >>> check_whole("epochs", 5)
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise OptionError(f"{name} is {value!r}.", f"Give a whole number from {least} up.")
+    if value > LARGEST_WHOLE:
+        raise OptionError(
+            f"{name} has {value.bit_length():,} binary digits.", "Give a number below 2 ** 63."
+        )
+
+
+def check_seed(seed: object) -> None:
+    """Refuse a seed that one of the random generators (split, weights, batches) cannot take.
+
+    Raises:
+        OptionError: It names the rule.
+
+    Example:
+        >>> from sightline.contracts.rules import check_seed
+        >>> check_seed(0)
+    """
+    check_whole("seed", seed, least=0)
+    if isinstance(seed, int) and seed > LARGEST_SEED:
+        raise OptionError(f"seed is {seed}.", f"Give one below {LARGEST_SEED + 1:,}.")
+
+
+def check_checkpoint_intervals(seconds: object, epochs: object) -> None:
+    """Refuse intervals between checkpoints that make no sense.
+
+    Raises:
+        OptionError: It names the option and the rule.
+
+    Example:
+        >>> from sightline.contracts.rules import check_checkpoint_intervals
+        >>> check_checkpoint_intervals(30.0, None)
+    """
+    if seconds is not None and not (isinstance(seconds, int | float) and 0 <= seconds < math.inf):
+        raise OptionError(
+            f"checkpoint_seconds is {seconds!r}.", "Give a number from 0 up, or None."
+        )
+    if epochs is not None and (
+        isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1
+    ):
+        raise OptionError(f"checkpoint_epochs is {epochs!r}.", "Give a whole number from 1 up.")
+
+
+def check_number(
+    name: str, value: object, low: float, high: float, rule: str, above: bool = False
+) -> None:
+    """Refuse what is not a number from `low` up to, but not including, `high`.
+
+    Args:
+        name: Of the setting.
+        value: What was given.
+        low, high: The bounds.
+        rule: The same in words, for the error.
+        above: Whether `low` itself is refused too.
+
+    Raises:
+        OptionError: It names the setting and the rule.
+
+    Example:
+        >>> from sightline.contracts.rules import check_number
+        >>> check_number("ema", 0.9, 0, 1, "from 0 up to, but not including, 1")
+    """
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value < high
+    if not fits or (above and value == low):
+        raise OptionError(f"{name} is {value!r}.", f"Give a number {rule}.")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str], own: bool = False) -> None:
+    """Refuse what is none of the choices; with `own`, a function of the user's is allowed too.
+
+    Raises:
+        OptionError: It names the setting and the choices.
+
+    Example:
+        >>> from sightline.contracts.rules import check_choice
+        >>> check_choice("precision", "auto", ("auto", "float32"))
+    """
+    if isinstance(value, str) and value in choices:
+        return
+    if not (own and callable(value)):
+        raise OptionError(
+            f"{name} is {value!r}.", did_you_mean(str(value), choices, f"values of {name}")
+        )
