@@ -5,7 +5,7 @@ import torch
 import sightline as sl
 from sightline.contracts import Batch, Target
 from sightline.evaluate import baselines as b
-from sightline.evaluate.baselines import baselines
+from sightline.evaluate.baselines import score_baselines
 
 TWO = Target("y", "classification", ("no", "yes"), "yes")
 NUMBER = Target("y", "regression")
@@ -26,7 +26,7 @@ def said(values=None, rows=400, number=False, **options):
     truth = test.target.numpy()
     if values is None:
         values = np.full((rows, 1), truth.mean()) if number else np.full((rows, 2), 0.5)
-    return baselines(NUMBER if number else TWO, train, test, (5, 5), values, truth, **options)
+    return score_baselines(NUMBER if number else TWO, train, test, (5, 5), values, truth, **options)
 
 
 def test_simple_models_are_scored_beside_it():
@@ -97,7 +97,7 @@ def test_rows_of_weight_zero_change_nothing():
     )
     values, truth = np.full((400, 2), 0.5), test.target.numpy()
     first, second = (
-        [one["score"] for one in baselines(TWO, t, test, (5, 5), values, truth)["models"]]
+        [one["score"] for one in score_baselines(TWO, t, test, (5, 5), values, truth)["models"]]
         for t in (train, other)
     )
     assert first == second
@@ -121,7 +121,7 @@ def test_a_class_without_training_rows():
     target = Target("y", "classification", ("a", "b", "c"))
     values, truth = np.full((100, 3), 1 / 3), test.target.numpy().copy()
     truth[0] = 2
-    found = baselines(
+    found = score_baselines(
         target, train, test._replace(target=torch.from_numpy(truth)), (5, 5), values, truth
     )
     assert all(np.isfinite(one["score"]) for one in found["models"])

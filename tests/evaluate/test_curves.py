@@ -8,7 +8,7 @@ from sklearn.metrics import auc, precision_recall_curve, roc_auc_score, roc_curv
 
 import sightline as sl
 from sightline.contracts import Target
-from sightline.evaluate.curves import MOST_POINTS, calibration_error, curves, thin
+from sightline.evaluate.curves import MOST_POINTS, calibration_error, measure_curves, thin
 
 BINARY = Target("y", "classification", ("no", "yes"), "yes")
 NUMBER = Target("y", "regression")
@@ -77,7 +77,7 @@ def test_corners_are_kept():
 
 
 def test_two_classes_by_hand():
-    found = curves(BINARY, of_yes([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]))
+    found = measure_curves(BINARY, of_yes([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]))
     (roc,), (pr,) = found["roc"], found["pr"]
     assert (roc["class"], roc["area"]) == ("yes", 0.75)
     assert list(zip(roc["x"], roc["y"], strict=True)) == [
@@ -91,14 +91,14 @@ def test_two_classes_by_hand():
 
 def test_the_positive_class_is_the_one_that_was_named():
     first = Target("y", "classification", ("no", "yes"), "no")
-    found = curves(first, of_yes([0.1, 0.9]), np.array([0, 1]))
+    found = measure_curves(first, of_yes([0.1, 0.9]), np.array([0, 1]))
     assert [curve["class"] for curve in found["roc"]] == ["no"]
     assert found["roc"][0]["area"] == 1.0
 
 
 @pytest.mark.parametrize(("label", "what"), [(0, "none"), (1, "every one")])
 def test_one_class_alone_has_no_curve(label, what):
-    found = curves(BINARY, of_yes([0.2, 0.7]), np.array([label] * 2))
+    found = measure_curves(BINARY, of_yes([0.2, 0.7]), np.array([label] * 2))
     assert found["roc"] == found["pr"] == []
     assert found["curves_note"] == f"No curve for yes: {what} of these rows is of that class."
     assert found["reliability"]["bins"]
@@ -106,7 +106,7 @@ def test_one_class_alone_has_no_curve(label, what):
 
 def test_areas_are_those_of_all_points():
     values, truth = made(0, 20_000, 4)
-    found = curves(many(4), values, truth)
+    found = measure_curves(many(4), values, truth)
     order = np.argsort(-np.bincount(truth), kind="stable")
     assert [curve["class"] for curve in found["roc"]] == [f"c{i}" for i in order]
     for place, roc, pr in zip(order, found["roc"], found["pr"], strict=True):
@@ -122,7 +122,7 @@ def test_areas_are_those_of_all_points():
 def test_the_most_frequent_of_many_classes_and_the_absent_ones():
     draw = np.random.default_rng(0)
     truth = np.concatenate([np.repeat(np.arange(14), np.arange(2, 16)), [20]])
-    found = curves(many(21), draw.dirichlet(np.ones(21), len(truth)), truth)
+    found = measure_curves(many(21), draw.dirichlet(np.ones(21), len(truth)), truth)
     assert [curve["class"] for curve in found["pr"]] == [f"c{i}" for i in range(13, 3, -1)]
     assert found["curves_note"] == (
         "The 10 most frequent of 15 classes have curves. No curve for c14, c15, c16, c17, c18, c19: "
@@ -132,7 +132,7 @@ def test_the_most_frequent_of_many_classes_and_the_absent_ones():
 
 def test_a_long_list_of_absent_classes_is_cut():
     values = np.full((2, 300), 1 / 300)
-    note = curves(many(300), values, np.array([0, 1]))["curves_note"]
+    note = measure_curves(many(300), values, np.array([0, 1]))["curves_note"]
     assert "c11 and 288 more: none" in note
     assert len(note) < 200
 
@@ -183,7 +183,7 @@ def test_a_calibrated_model_errs_as_much_as_chance_says():
 
 def test_reliability_bins_by_hand():
     yes = [0.05, 0.1, 0.75, 0.8, 1.0]
-    found = curves(BINARY, of_yes(yes), np.array([0, 1, 1, 0, 1]))["reliability"]
+    found = measure_curves(BINARY, of_yes(yes), np.array([0, 1, 1, 0, 1]))["reliability"]
     assert found["bins"] == [
         {"low": 0.7, "high": 0.8, "confidence": 0.775, "accuracy": 0.5, "rows": 2},
         {"low": 0.8, "high": 0.9, "confidence": 0.9, "accuracy": 0.0, "rows": 1},
@@ -202,7 +202,7 @@ def test_reliability_bins_by_hand():
 )
 def test_what_is_said_of_the_probabilities(claimed, right, verdict):
     truth = (np.arange(1000) < 1000 * right).astype(int)
-    found = curves(BINARY, of_yes(np.full(1000, claimed)), truth)["reliability"]
+    found = measure_curves(BINARY, of_yes(np.full(1000, claimed)), truth)["reliability"]
     assert found["sentence"].endswith(verdict)
     assert f"Over 1,000 rows the model is {100 * claimed:.1f} % sure" in found["sentence"]
     assert found["ece"] == pytest.approx(abs(claimed - right), abs=1e-4)
@@ -211,7 +211,7 @@ def test_what_is_said_of_the_probabilities(claimed, right, verdict):
 
 def test_a_few_rows_tell_nothing_of_the_probabilities():
     truth = (np.arange(12) % 2).astype(int)
-    found = curves(BINARY, of_yes(np.full(12, 0.6)), truth)["reliability"]
+    found = measure_curves(BINARY, of_yes(np.full(12, 0.6)), truth)["reliability"]
     assert found["chance"] > 0.05
     assert "too few rows to tell" in found["sentence"]
 
@@ -219,7 +219,7 @@ def test_a_few_rows_tell_nothing_of_the_probabilities():
 def test_too_sure_here_and_not_sure_enough_there():
     yes = np.repeat([0.6, 0.95], 500)
     truth = np.concatenate([np.arange(500) < 450, np.arange(500) < 325]).astype(int)
-    assert curves(BINARY, of_yes(yes), truth)["reliability"]["sentence"].endswith(
+    assert measure_curves(BINARY, of_yes(yes), truth)["reliability"]["sentence"].endswith(
         "it is too sure of some answers and not sure enough of others."
     )
 
@@ -235,7 +235,7 @@ def test_a_probability_of_one_and_a_rounding_above_it():
 
 def test_errors_of_numbers_by_hand():
     truth = np.arange(101.0)
-    found = curves(NUMBER, (truth + truth / 10)[:, None], truth)
+    found = measure_curves(NUMBER, (truth + truth / 10)[:, None], truth)
     assert found["quantiles"] == {"5 %": 0.5, "25 %": 2.5, "50 %": 5, "75 %": 7.5, "95 %": 9.5}
     assert (found["residuals"]["low"], found["residuals"]["high"]) == ("0", "10")
     assert sum(found["residuals"]["counts"]) == 101
@@ -247,7 +247,7 @@ def test_errors_of_numbers_by_hand():
 
 def test_a_sample_of_many_numbers():
     truth = np.arange(10_000.0)
-    found = curves(NUMBER, truth[:, None], truth)
+    found = measure_curves(NUMBER, truth[:, None], truth)
     assert len(found["scatter"]["truth"]) == len(found["scatter"]["predicted"]) == 300
     assert found["scatter"]["truth"] == found["scatter"]["predicted"]
     assert np.ptp(np.diff(found["scatter"]["truth"])) <= 1
@@ -300,6 +300,6 @@ def test_a_fit_of_numbers(penguins, tmp_path):
 
 
 def test_one_row():
-    found = curves(NUMBER, np.array([[2.0]]), np.array([3.0]))
+    found = measure_curves(NUMBER, np.array([[2.0]]), np.array([3.0]))
     assert found["quantiles"]["50 %"] == -1
     assert found["scatter"]["truth"] == [3.0]

@@ -5,7 +5,7 @@ from torch import nn
 
 import sightline as sl
 from sightline.errors import OptionError
-from sightline.evaluate.dependence import dependence
+from sightline.evaluate.dependence import partial_dependence
 
 
 class Line(nn.Module):
@@ -51,7 +51,8 @@ def found(changes=None, **options):
     table = {**data(), **(changes or {})}
     model = model_of(table, KINDS)
     return {
-        one["column"]: one for one in dependence(model, model.read(table), **options)["columns"]
+        one["column"]: one
+        for one in partial_dependence(model, model.read(table), **options)["columns"]
     }
 
 
@@ -87,7 +88,7 @@ def test_a_missing_category_is_a_point():
 def test_classes():
     table = {**data(), "y": ["no", "yes"] * 30}
     model = model_of(table, KINDS)
-    said = dependence(model, model.read(table), ["x"])
+    said = partial_dependence(model, model.read(table), ["x"])
     assert (said["outputs"], said["classes"], said["shown"]) == (["no", "yes"], ["no", "yes"], 1)
     for point in said["columns"][0]["mean"]:
         assert sum(point) == pytest.approx(1, abs=1e-3)
@@ -98,25 +99,26 @@ def test_which_columns_and_rows():
     model = model_of(table, KINDS)
     rows = model.read(table)
     assert [
-        one["column"] for one in dependence(model, rows, ["day", "c", "x"], most=2)["columns"]
+        one["column"]
+        for one in partial_dependence(model, rows, ["day", "c", "x"], most=2)["columns"]
     ] == ["day", "c"]
-    assert dependence(model, rows, rows=10)["rows"] == 10
-    assert dependence(model, model.read({n: v[:1] for n, v in table.items()}))["rows"] == 1
+    assert partial_dependence(model, rows, rows=10)["rows"] == 10
+    assert partial_dependence(model, model.read({n: v[:1] for n, v in table.items()}))["rows"] == 1
     with pytest.raises(OptionError, match="no column 'z'"):
-        dependence(model, rows, ["z"])
+        partial_dependence(model, rows, ["z"])
     with pytest.raises(OptionError, match="No row can be predicted"):
-        dependence(model, model.read({n: v[:0] for n, v in table.items()}))
+        partial_dependence(model, model.read({n: v[:0] for n, v in table.items()}))
 
 
 def test_rows_that_cannot_be_read_are_left_out():
     table = data()
     model = model_of(table, KINDS)
     table["x"] = ["huh?", *map(str, table["x"][1:])]
-    assert dependence(model, model.read(table), ["x"])["rows"] == 59
+    assert partial_dependence(model, model.read(table), ["x"])["rows"] == 59
 
 
 def test_texts_are_left_out():
     table = {"words": ["good day", "bad day", "good night", "bad night"] * 15, **data()}
     model = model_of(table, {**KINDS, "words": "text"})
-    names = [one["column"] for one in dependence(model, model.read(table))["columns"]]
+    names = [one["column"] for one in partial_dependence(model, model.read(table))["columns"]]
     assert "words" not in names

@@ -1,10 +1,10 @@
 import pytest
 
-from sightline.evaluate.trust import calibration_words
+from sightline.evaluate.trust import calibration_sentence
 
 
 def said(before=0.05, after=0.02, perfect=0.03, rows=900, **more):
-    return calibration_words({
+    return calibration_sentence({
         "source": "out-of-fold predictions of 900 training rows", "part": "test", "rows": rows,
         "parts": [{"name": "network", "share": 1.0}], "temperature": 1.25,
         "before": {"ece": before}, "after": {"ece": after}, "perfect_ece": perfect, **more,

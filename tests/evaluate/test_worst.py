@@ -5,7 +5,7 @@ import pytest
 
 import sightline as sl
 from sightline.contracts import Target
-from sightline.evaluate.worst import worst
+from sightline.evaluate.worst import worst_rows
 from tests.predict.tables import columns
 
 THREE = Target("y", "classification", ("a", "b", "c"))
@@ -20,7 +20,9 @@ def rows_of(count):
 
 def test_classes_the_least_probability_of_the_truth_first():
     values = np.array([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.1, 0.123456789, 0.8], [0.3, 0.3, 0.4]])
-    found = worst(THREE, values, np.array([0, 1, 1, 2]), rows_of(4), np.array([40, 41, 42, 43]))
+    found = worst_rows(
+        THREE, values, np.array([0, 1, 1, 2]), rows_of(4), np.array([40, 41, 42, 43])
+    )
     assert [row["row"] for row in found["rows"]] == [42, 41, 43, 40]
     first, second, _, last = found["rows"]
     assert first == {
@@ -36,15 +38,15 @@ def test_classes_the_least_probability_of_the_truth_first():
 
 
 def test_all_right_even_so():
-    found = worst(THREE, np.eye(3) * 0.6 + 0.1, np.arange(3), rows_of(3), np.arange(3))
+    found = worst_rows(THREE, np.eye(3) * 0.6 + 0.1, np.arange(3), rows_of(3), np.arange(3))
     assert found["sentence"].endswith("all of them are right even so.")
-    one = worst(THREE, np.array([[0.5, 0.3, 0.2]]), np.array([0]), rows_of(1), np.arange(1))
+    one = worst_rows(THREE, np.array([[0.5, 0.3, 0.2]]), np.array([0]), rows_of(1), np.arange(1))
     assert one["sentence"].startswith("The row whose true class")
 
 
 def test_numbers_the_largest_error_first_on_either_side():
     truth = np.array([10.0, 20.0, 30.0])
-    found = worst(NUMBER, np.array([[11.0], [17.0], [30.5]]), truth, rows_of(3), np.arange(3))
+    found = worst_rows(NUMBER, np.array([[11.0], [17.0], [30.5]]), truth, rows_of(3), np.arange(3))
     assert [(row["row"], row["error"], row["truth"], row["prediction"]) for row in found["rows"]] == [
         (1, -3.0, 20.0, 17.0), (0, 1.0, 10.0, 11.0), (2, 0.5, 30.0, 30.5),
     ]  # fmt: skip
@@ -62,7 +64,7 @@ def test_ten_rows_equal_ones_in_their_order(seed):
         draw.integers(0, 8, (50, 1)).astype(float),
         draw.integers(0, 8, 50).astype(float),
     )
-    found = worst(NUMBER, values, truth, rows_of(50), np.arange(50))
+    found = worst_rows(NUMBER, values, truth, rows_of(50), np.arange(50))
     size = np.abs(values[:, 0] - truth)
     order = sorted(range(50), key=lambda i: (-size[i], i))[:10]
     assert [row["row"] for row in found["rows"]] == order
@@ -71,7 +73,7 @@ def test_ten_rows_equal_ones_in_their_order(seed):
 def test_many_columns_and_long_texts_are_cut():
     wide = {f"n{i}": [1.0 * i, 2.0 + i] for i in range(60)}
     table = sl.read({"note": ["x" * 5000, "short"], **wide, "y": [1.5, 2.5]})
-    found = worst(NUMBER, np.array([[9.0], [2.5]]), np.array([1.5, 2.5]), table, np.arange(2))
+    found = worst_rows(NUMBER, np.array([[9.0], [2.5]]), np.array([1.5, 2.5]), table, np.arange(2))
     raw = found["rows"][0]["raw"]
     assert len(raw) == 40
     assert raw["n3"] == 3.0
@@ -86,7 +88,7 @@ def test_values_of_every_kind_are_json(every):
     found = every.predictions(data)
     truth, usable = every.truth(found)
     assert usable.all()
-    said = worst(every.spec.target, found.values, truth, found.table, np.arange(len(truth)))
+    said = worst_rows(every.spec.target, found.values, truth, found.table, np.arange(len(truth)))
     json.dumps(said, allow_nan=False)
     for row in said["rows"]:
         place = row["row"]

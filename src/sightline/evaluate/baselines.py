@@ -22,7 +22,7 @@ TINY = float(np.finfo(np.float32).tiny)
 OURS = "this model"
 
 
-def baselines(
+def score_baselines(
     target: Target,
     train: Batch,
     test: Batch,

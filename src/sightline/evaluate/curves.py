@@ -29,7 +29,7 @@ ERROR_BINS = 15
 QUANTILES = (5, 25, 50, 75, 95)
 
 
-def curves(target: Target, values: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+def measure_curves(target: Target, values: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     """Compare predictions with the truth in pictures: the body of `predict/curves`.
 
     Args:
@@ -48,10 +48,10 @@ def curves(target: Target, values: np.ndarray, truth: np.ndarray) -> dict[str, A
     Example:
         >>> import numpy as np
         >>> from sightline.contracts import Target
-        >>> from sightline.evaluate.curves import curves
+        >>> from sightline.evaluate.curves import measure_curves
         >>> target = Target("y", "classification", ("no", "yes"), "yes")
         >>> yes = np.array([0.1, 0.4, 0.8])
-        >>> found = curves(target, np.stack([1 - yes, yes], axis=1), np.array([0, 0, 1]))
+        >>> found = measure_curves(target, np.stack([1 - yes, yes], axis=1), np.array([0, 0, 1]))
         >>> found["roc"][0]["area"], found["roc"][0]["x"], found["roc"][0]["y"]
         (1.0, [0.0, 0.0, 1.0], [0.0, 1.0, 1.0])
     """

@@ -22,7 +22,7 @@ MOST_CLASSES = 12
 MISSING = "missing"
 
 
-def dependence(
+def partial_dependence(
     model: Model,
     table: Table,
     columns: Sequence[str] | None = None,
@@ -57,9 +57,9 @@ def dependence(
 
     Example:
         >>> import sightline as sl
-        >>> from sightline.evaluate.dependence import dependence
+        >>> from sightline.evaluate.dependence import partial_dependence
         >>> run = sl.fit("examples/penguins.csv", target="species", epochs=5, quiet=True)
-        >>> found = dependence(run.model, run.model.read("examples/penguins.csv"), ["island"])
+        >>> found = partial_dependence(run.model, run.model.read("examples/penguins.csv"), ["island"])
         >>> found["columns"][0]["grid"], found["outputs"]
         (['Biscoe', 'Dream', 'Torgersen'], ['Adelie', 'Chinstrap', 'Gentoo'])
     """

@@ -23,7 +23,7 @@ TOO_FEW = 0.1
 """The calibration error that a perfect model may show by chance, above which rows are too few to judge."""
 
 
-def calibration(model: Model, values_NK: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+def measure_calibration(model: Model, values_NK: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     """Measure probabilities before and after calibration, on rows that it did not see.
 
     Args:
@@ -52,7 +52,7 @@ def calibration(model: Model, values_NK: np.ndarray, truth: np.ndarray) -> dict[
     }  # fmt: skip
 
 
-def calibration_words(said: Mapping[str, Any]) -> str:
+def calibration_sentence(said: Mapping[str, Any]) -> str:
     """Say in words what a record of calibration shows."""
     shares = [f"{part['name']} {round(100 * part['share'])} %" for part in said["parts"]]
     words = f"Weighed on {said['source']}: {', '.join(shares)}. " if len(shares) > 1 else ""
@@ -79,7 +79,7 @@ def calibration_words(said: Mapping[str, Any]) -> str:
     return words + f"{limit}: believe them with care."
 
 
-def held(model: Model, explained: Mapping[str, Any]) -> dict[str, Any]:
+def conformal_output(model: Model, explained: Mapping[str, Any]) -> dict[str, Any]:
     """Return an explained row's set of classes, or its interval; empty where there is none."""
     conformal = model.conformal
     if conformal is None or explained["prediction"] is None or conformal.smallest_alpha > ALPHA:

@@ -15,7 +15,7 @@ MOST_COLUMNS = 40
 MOST_CHARACTERS = 100
 
 
-def worst(
+def worst_rows(
     target: Target,
     values: np.ndarray,
     truth: np.ndarray,
@@ -43,9 +43,9 @@ def worst(
         >>> import numpy as np
         >>> import sightline as sl
         >>> from sightline.contracts import Target
-        >>> from sightline.evaluate.worst import worst
+        >>> from sightline.evaluate.worst import worst_rows
         >>> table = sl.read({"x": [1.5, 2.5, 4.0], "y": [1.0, 2.0, 3.0]})
-        >>> found = worst(Target("y", "regression"), np.array([[1.0], [9.0], [2.5]]),
+        >>> found = worst_rows(Target("y", "regression"), np.array([[1.0], [9.0], [2.5]]),
         ...               np.array([1.0, 2.0, 3.0]), table, np.arange(3))
         >>> [(row["row"], row["error"]) for row in found["rows"]]
         [(1, 7.0), (2, -0.5), (0, 0.0)]

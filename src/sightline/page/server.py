@@ -31,7 +31,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from sightline.errors import OptionError, RunError
-from sightline.evaluate.asked import answer
+from sightline.evaluate.typed_row import answer
 from sightline.page.follow import Follower, State
 from sightline.page.guard import Guard, Hosts, bracketed
 from sightline.page.place import Place, read_place, write_place

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 
 from sightline.errors import DataError
 from sightline.load.split import Splits, split
-from sightline.load.table import Table, paths_again, read, take
+from sightline.load.table import Table, paths_again, read, subset
 from sightline.predict.importance import importance as measure_importance
 from sightline.predict.model import Model
 
@@ -166,12 +165,6 @@ def _same(table: Table, origin: Mapping[str, Any]) -> Splits:
             "Give a file with rows to use, or fit again.",
         )
     return splits
-
-
-def subset(table: Table, rows: np.ndarray) -> Table:
-    """Return some rows of a table as a table."""
-    columns = {name: take(data, rows) for name, data in table.columns.items()}
-    return replace(table, columns=columns, rows=len(rows))
 
 
 def measure_rows(model: Model, splits: Splits, rows: np.ndarray) -> dict[str, Any]:

@@ -22,20 +22,24 @@ from sightline.build.networks import BUILT_IN
 from sightline.build.units import show_units
 from sightline.contracts import Column, EventType, Step
 from sightline.errors import counted
-from sightline.evaluate.baselines import baselines as score_baselines
-from sightline.evaluate.curves import curves
-from sightline.evaluate.dependence import dependence
-from sightline.evaluate.trust import ALPHA, calibration, calibration_words, held
-from sightline.evaluate.worst import worst
+from sightline.evaluate.baselines import score_baselines
+from sightline.evaluate.curves import measure_curves
+from sightline.evaluate.dependence import partial_dependence
+from sightline.evaluate.trust import (
+    ALPHA,
+    calibration_sentence,
+    conformal_output,
+    measure_calibration,
+)
+from sightline.evaluate.worst import worst_rows
 from sightline.lesson import code, lesson
 from sightline.lesson.facts import facts, shapes
 from sightline.lesson.maths import maths
 from sightline.lesson.terms import terms
 from sightline.load.batches import count_batches
 from sightline.load.split import Splits
-from sightline.load.table import Table
+from sightline.load.table import Table, subset
 from sightline.pipeline.finish import Finished
-from sightline.pipeline.origin import subset
 from sightline.predict.attributions import rows_explained
 from sightline.predict.bundle import versions
 from sightline.predict.importance import importance
@@ -264,7 +268,7 @@ class Story:
         )
         example = self.trace.write("predict", "example", {
             "row": row, "part": f"a {part} row", "truth": truth, "explanation": explained,
-            **held(model, explained),
+            **conformal_output(model, explained),
         }).body  # fmt: skip
         found = model.predictions(subset(splits.table, rows))
         if part == "training" and finished.out_of_fold is not None:
@@ -340,7 +344,7 @@ class Story:
             known = splits.target.task == "classification" and one.prediction is not None
             told.append({
                 "row": row, "truth": truth, "right": one.prediction == truth if known else None,
-                "explanation": _shortened(one), **held(model, one.to_json()),
+                "explanation": _shortened(one), **conformal_output(model, one.to_json()),
             })  # fmt: skip
         self.trace.write("predict", "rows", {
             "part": shown, "of": len(rows), "sentence": how, "rows": told,
@@ -350,7 +354,7 @@ class Story:
         self.trace.write("predict", "importance", said)
         columns = [column["column"] for column in said["columns"]]
         self.trace.write("predict", "dependence", {
-            "part": part, **dependence(model, found.table, columns, seed=self.seed),
+            "part": part, **partial_dependence(model, found.table, columns, seed=self.seed),
         })  # fmt: skip
 
     def _trust(self, finished: Finished, found: Predictions, part: str) -> None:
@@ -367,8 +371,8 @@ class Story:
             "parts": [{"name": n, "weight": weights[n], "share": shares[n]} for n in weights],
         }  # fmt: skip
         if model.task.classification:
-            said |= calibration(model, found.values[usable], truth[usable])
-        self.trace.write("predict", "calibration", {**said, "said": calibration_words(said)})
+            said |= measure_calibration(model, found.values[usable], truth[usable])
+        self.trace.write("predict", "calibration", {**said, "said": calibration_sentence(said)})
         if model.conformal is not None and model.conformal.smallest_alpha <= ALPHA:
             told = model.conformal.coverage(found.values[usable], truth[usable], ALPHA)
             self.trace.write("predict", "sets", {**about, **told})
@@ -401,10 +405,12 @@ class Story:
         """Tell where the model is right and where not, on the rows that it was measured on."""
         truth, usable = model.truth(found)
         target, values, truth = model.spec.target, found.values[usable], truth[usable]
-        self.trace.write("predict", "curves", {"part": part, **curves(target, values, truth)})
+        self.trace.write(
+            "predict", "curves", {"part": part, **measure_curves(target, values, truth)}
+        )
         table = subset(found.table, np.flatnonzero(usable))
         guessed = model.choose(values) if model.task.classification else None
-        said = worst(target, values, truth, table, rows[usable], guessed)
+        said = worst_rows(target, values, truth, table, rows[usable], guessed)
         self.trace.write("predict", "worst", {"part": part, **said})
 
     def _body(self, stage: str, type_: str) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from sightline.contracts import Edit, Record, Step, Stop, edit_from_json
 from sightline.errors import Interrupted
-from sightline.evaluate.asked import answer
+from sightline.evaluate.typed_row import answer
 from sightline.pipeline.recorder import Story
 from sightline.train.checkpoints import Checkpoints, Saved
 from sightline.train.commands import Command, Commands

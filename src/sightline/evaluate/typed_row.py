@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import UserError, shorten
-from sightline.evaluate.trust import held
+from sightline.evaluate.trust import conformal_output
 from sightline.trace.records import rounded
 from sightline.train.commands import Command
 
@@ -29,7 +29,7 @@ def answer(
 
     Example:
         >>> import sightline as sl
-        >>> from sightline.evaluate.asked import answer
+        >>> from sightline.evaluate.typed_row import answer
         >>> from sightline.train.commands import Command
         >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
         >>> asked = Command("explain", id="1", row={"island": "Dream"})
@@ -42,7 +42,10 @@ def answer(
         answering = model()
         data = answering.explain(dict(asked.row)).to_json()
         if (error := data["error"]) is None:
-            explanation, kept = {**rounded(data), "raw": data["raw"]}, held(answering, data)
+            explanation, kept = (
+                {**rounded(data), "raw": data["raw"]},
+                conformal_output(answering, data),
+            )
     except UserError as wrong:
         error = str(wrong)
     except Exception as wrong:  # noqa: BLE001 - a strange row must end neither training nor server

@@ -1,0 +1,238 @@
+"""Stage 5 of a run: a finished model measured, explained and compared, as bodies of records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sightline.evaluate.baselines import score_baselines
+from sightline.evaluate.curves import measure_curves
+from sightline.evaluate.dependence import partial_dependence
+from sightline.evaluate.rows import example_row, explained_rows, measured_rows
+from sightline.evaluate.trust import ALPHA, calibration_sentence, measure_calibration
+from sightline.evaluate.worst import worst_rows
+from sightline.load.table import subset
+from sightline.predict.importance import importance as measure_importance
+from sightline.prepare.prepared import Prepared
+
+if TYPE_CHECKING:
+    from sightline.predict.model import Model, Predictions
+
+REPEATS = 5
+"""How often each column is shuffled for its importance..."""
+MANY_COLUMNS = 1_000
+"""... unless the table has more columns than this: then each is shuffled once."""
+RECORDS = (
+    "example", "metrics", "calibration", "sets", "threshold", "baselines", "curves", "worst", "rows",
+    "importance", "dependence",
+)  # fmt: skip
+"""The types of records of stage 5, in the order in which a run writes them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What stage 5 finds out about a finished model.
+
+    Each attribute named in `RECORDS` is the body of the record of that type (docs/trace.md), or None
+    where a run has no such record. It is computed when it is first read and kept: a run that writes
+    `records()` one after another shows its metrics while simple models are still being fitted.
+
+    The model is measured on the test rows; without any on the validation rows, then on out-of-fold
+    predictions, then on the training rows.
+
+    Args:
+        model: The model that ships.
+        prepared: The rows that it was trained on, and their splits.
+        held_out: What its calibration was fitted on, `source` in words and number of `rows`; None
+            where nothing was calibrated.
+        out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of all training rows, or None.
+        with_baselines: Whether simple models are fitted on the same rows to compare with.
+        with_report: Whether to compute what the report alone shows: curves, worst and explained rows,
+            importance, dependence.
+        seed: Draws samples, shuffles and bootstrap.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.evaluate.evaluation import Evaluation
+        >>> splits = sl.split(sl.read("examples/penguins.csv"), target="species", valid=0.1, test=0.1)
+        >>> prepared = sl.prepare(splits)
+        >>> training = sl.Training(sl.MLP(prepared.spec), prepared, epochs=3)
+        >>> for _ in training.steps():
+        ...     pass
+        >>> evaluation = Evaluation(training.model(), prepared, with_report=False)
+        >>> [type_ for type_, _ in evaluation.records()]
+        ['example', 'metrics', 'baselines']
+        >>> evaluation.part, evaluation.metrics["rows"]
+        ('test', 34)
+    """
+
+    model: Model
+    prepared: Prepared
+    held_out: Mapping[str, Any] | None = None
+    out_of_fold: np.ndarray | None = None
+    with_baselines: bool = True
+    with_report: bool = True
+    seed: int = 0
+
+    def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the type and the body of each record that this run has, in the order of `RECORDS`."""
+        for type_ in RECORDS:
+            body = getattr(self, type_)
+            if body is not None:
+                yield type_, body
+
+    # ------------------------------------------------------------- the measured rows
+
+    @property
+    def rows_measured(self) -> np.ndarray:
+        """The numbers of the measured rows in the table, int64 [N]."""
+        return measured_rows(self.prepared.splits)[1]
+
+    @property
+    def part(self) -> str:
+        """What the measured rows are: "test", "validation", "out-of-fold" or "training"."""
+        part, _ = measured_rows(self.prepared.splits)
+        return "out-of-fold" if part == "training" and self.out_of_fold is not None else part
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """The predictions of the measured rows."""
+        table = subset(self.prepared.splits.table, self.rows_measured)
+        predictions = self.model.predictions(table)
+        if self.part != "out-of-fold":
+            return predictions
+        assert self.out_of_fold is not None
+        values = self.out_of_fold.astype(predictions.values.dtype)
+        return replace(predictions, values=values, labels=self.model.decode(values))
+
+    @cached_property
+    def _truth(self) -> tuple[np.ndarray, np.ndarray]:
+        """The true values of the measured rows, and which rows can be compared with them."""
+        return self.model.truth(self.predictions)
+
+    @property
+    def _compared(self) -> tuple[np.ndarray, np.ndarray]:
+        """Predicted values and truth of those rows that can be compared."""
+        truth, usable = self._truth
+        return self.predictions.values[usable], truth[usable]
+
+    def _chosen(self, values: np.ndarray) -> np.ndarray | None:
+        """The class that the model decides for in each row; None for regression."""
+        return self.model.choose(values) if self.model.task.classification else None
+
+    def _about(self, held_out: Mapping[str, Any]) -> dict[str, Any]:
+        """Name the rows that calibration was fitted on and those that it is measured on."""
+        _, usable = self._truth
+        return {"source": held_out["source"], "part": self.part, "rows": int(usable.sum())}
+
+    # ------------------------------------------------------------- the bodies
+
+    @cached_property
+    def example(self) -> dict[str, Any]:
+        """The first measured row, followed through the model."""
+        return example_row(self.model, self.prepared.splits)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Loss, accuracy and the like."""
+        return {**self.model.measure(self.predictions), "part": self.part}
+
+    @cached_property
+    def calibration(self) -> dict[str, Any] | None:
+        """The weight of each part of the model, and its probabilities before and after calibration."""
+        held_out, blend = self.held_out, self.model.blend
+        if held_out is None or blend is None:
+            return None
+        weights, shares = blend.weights, blend.shares
+        body: dict[str, Any] = {
+            **self._about(held_out), "fitted_rows": held_out["rows"],
+            "parts": [{"name": n, "weight": weights[n], "share": shares[n]} for n in weights],
+        }  # fmt: skip
+        if self.model.task.classification:
+            body |= measure_calibration(self.model, *self._compared)
+        return {**body, "said": calibration_sentence(body)}
+
+    @cached_property
+    def sets(self) -> dict[str, Any] | None:
+        """How often the model's sets or intervals hold the true value."""
+        held_out, conformal = self.held_out, self.model.conformal
+        if held_out is None or self.model.blend is None:
+            return None
+        if conformal is None or conformal.smallest_alpha > ALPHA:
+            return None
+        return {**self._about(held_out), **conformal.coverage(*self._compared, ALPHA)}
+
+    @cached_property
+    def threshold(self) -> dict[str, Any] | None:
+        """The decision threshold of a binary classification."""
+        threshold = self.model.threshold
+        if self.held_out is None or self.model.blend is None or threshold is None:
+            return None
+        return {**threshold.to_json(), "said": threshold.words(self.model.spec.target)}
+
+    @cached_property
+    def baselines(self) -> dict[str, Any] | None:
+        """Simple models beside this one; None where all measured rows were learned from."""
+        prepared, target = self.prepared, self.model.spec.target
+        batch = {"test": prepared.test, "validation": prepared.valid}.get(self.part)
+        if not self.with_baselines or batch is None:
+            return None
+        values, (truth, _) = self.predictions.values, self._truth
+        if len(batch.row) != len(truth):
+            return None  # half of the validation rows were set apart for calibration
+        body = score_baselines(
+            target, prepared.train, batch, self.model.spec.cardinalities, values, truth,
+            guessed=self._chosen(values), seed=self.seed, plain=prepared.standardised,
+        )  # fmt: skip
+        return {"part": self.part, **body}
+
+    @cached_property
+    def curves(self) -> dict[str, Any] | None:
+        """ROC, precision-recall and reliability curves, or residuals."""
+        if not self.with_report:
+            return None
+        return {"part": self.part, **measure_curves(self.model.spec.target, *self._compared)}
+
+    @cached_property
+    def worst(self) -> dict[str, Any] | None:
+        """The rows with the largest errors."""
+        if not self.with_report:
+            return None
+        _, usable = self._truth
+        values, truth = self._compared
+        table = subset(self.predictions.table, np.flatnonzero(usable))
+        numbers = self.rows_measured[usable]
+        body = worst_rows(
+            self.model.spec.target, values, truth, table, numbers, self._chosen(values)
+        )
+        return {"part": self.part, **body}
+
+    @cached_property
+    def rows(self) -> dict[str, Any] | None:
+        """A sample of rows, each followed through the model."""
+        if not self.with_report:
+            return None
+        return explained_rows(self.model, self.prepared.splits, self.seed)
+
+    @cached_property
+    def importance(self) -> dict[str, Any] | None:
+        """How much worse the metric gets when a column is shuffled."""
+        if not self.with_report:
+            return None
+        repeats = REPEATS if len(self.model.encoder.ways) <= MANY_COLUMNS else 1
+        return measure_importance(
+            self.model, self.predictions, self.part, repeats=repeats, seed=self.seed
+        )
+
+    @cached_property
+    def dependence(self) -> dict[str, Any] | None:
+        """The mean prediction by the value of each of the most important columns."""
+        if self.importance is None:
+            return None
+        columns = [column["column"] for column in self.importance["columns"]]
+        body = partial_dependence(self.model, self.predictions.table, columns, seed=self.seed)
+        return {"part": self.part, **body}

@@ -1,0 +1,145 @@
+"""Rows of a run that stand for the others: the measured ones, the example, the explained sample."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sightline.evaluate.trust import conformal_output
+from sightline.load.split import Splits
+from sightline.load.table import subset
+from sightline.predict.attributions import rows_explained
+from sightline.trace.records import rounded
+
+if TYPE_CHECKING:
+    from sightline.predict.model import Model
+    from sightline.predict.path import Explanation
+
+UNROUNDED = ("raw", "classes", "prediction")
+"""Fields of an explanation that come from the table and keep all their digits."""
+
+
+def measured_rows(splits: Splits) -> tuple[str, np.ndarray]:
+    """Return the rows that a model is measured on: test rows, else validation, else training rows.
+
+    Args:
+        splits: The divided table.
+
+    Returns:
+        "test", "validation" or "training", and the row numbers in the table, int64 [N].
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.evaluate.rows import measured_rows
+        >>> table = sl.read("examples/penguins.csv")
+        >>> part, rows = measured_rows(sl.split(table, target="species", test=0.1))
+        >>> part, len(rows)
+        ('test', 34)
+    """
+    parts = (("test", splits.test), ("validation", splits.valid), ("training", splits.train))
+    return next((part, rows) for part, rows in parts if len(rows))
+
+
+def true_values(splits: Splits, rows: np.ndarray) -> list[Any]:
+    """Return the target of some rows: the class labels, or the numbers as the table has them.
+
+    Example:
+        >>> import numpy as np
+        >>> import sightline as sl
+        >>> from sightline.evaluate.rows import true_values
+        >>> splits = sl.split(sl.read("examples/penguins.csv"), target="species")
+        >>> true_values(splits, np.array([0, 343]))
+        ['Adelie', 'Chinstrap']
+    """
+    target = splits.target
+    if target.task == "classification":
+        return [target.classes[number] for number in splits.labels(rows).tolist()]
+    return [splits.table.cells(target.name, row) for row in rows.tolist()]
+
+
+def example_row(model: Model, splits: Splits) -> dict[str, Any]:
+    """Follow the first measured row through a model: the body of `predict/example`.
+
+    Args:
+        model: A trained model.
+        splits: The divided table that it was trained on.
+
+    Returns:
+        `row` (its number in the table), `part` such as "a test row", `truth`, `explanation`, and
+        `set` or `interval` where the model is calibrated for them.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.evaluate.rows import example_row
+        >>> splits = sl.split(sl.read("examples/penguins.csv"), target="species")
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> body = example_row(run.model, splits)
+        >>> body["part"], body["truth"] in splits.target.classes
+        ('a test row', True)
+    """
+    part, rows = measured_rows(splits)
+    table = model.read(subset(splits.table, rows[:1]))
+    explanation = model.explain_rows(table, [0])[0].to_json()
+    return {
+        "row": int(rows[0]), "part": f"a {part} row", "truth": true_values(splits, rows[:1])[0],
+        "explanation": explanation, **conformal_output(model, explanation),
+    }  # fmt: skip
+
+
+def explained_rows(model: Model, splits: Splits, seed: int) -> dict[str, Any]:
+    """Follow a sample of rows through a model: the body of `predict/rows`.
+
+    The sample comes from the validation rows; without any from the test rows, then the training rows.
+
+    Args:
+        model: A trained model.
+        splits: The divided table that it was trained on.
+        seed: Draws the sample where there are more rows than are explained (50; fewer for wide
+            tables).
+
+    Returns:
+        `part`, `of` (how many rows the part has), `sentence` (how the sample was taken) and `rows`:
+        each `row`, `truth`, `right` (None for regression and for rows without a prediction),
+        `explanation`, and `set` or `interval`.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.evaluate.rows import explained_rows
+        >>> splits = sl.split(sl.read("examples/penguins.csv"), target="species", valid=0, test=0.1)
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> body = explained_rows(run.model, splits, seed=0)
+        >>> body["sentence"], len(body["rows"])
+        ('all 34 test rows', 34)
+    """
+    parts = (("validation", splits.valid), ("test", splits.test), ("training", splits.train))
+    part, rows = next((part, rows) for part, rows in parts if len(rows))
+    most = rows_explained(len(model.encoder.ways))
+    sample, sentence = rows, f"all {len(rows):,} {part} rows"
+    if len(rows) > most:
+        sample = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+        sentence = f"{most} of the {len(rows):,} {part} rows, drawn at random with the run's seed"
+    table = model.read(subset(splits.table, sample))
+    explanations = model.explain_rows(table, list(range(len(sample))))
+    explained = []
+    for row, truth, one in zip(
+        sample.tolist(), true_values(splits, sample), explanations, strict=True
+    ):
+        known = splits.target.task == "classification" and one.prediction is not None
+        explained.append({
+            "row": row, "truth": truth, "right": one.prediction == truth if known else None,
+            "explanation": _shortened(one), **conformal_output(model, one.to_json()),
+        })  # fmt: skip
+    return {"part": part, "of": len(rows), "sentence": sentence, "rows": explained}
+
+
+# ------------------------------------------------------------- helpers
+
+
+def _shortened(explanation: Explanation) -> dict[str, Any]:
+    """Round an explanation's numbers, but not those of the table: values, classes, predictions."""
+    exact = explanation.to_json()
+    body = {**rounded(exact), **{name: exact[name] for name in UNROUNDED}}
+    if exact["pushes"] is not None:
+        body["pushes"]["of"] = exact["pushes"]["of"]  # a class, which may be a number
+    return body
