@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sightline.load.split import Splits, split
     from sightline.load.table import Table, read
     from sightline.pipeline.demo import demo
-    from sightline.pipeline.flow import fit, replay, resume
+    from sightline.pipeline.fit import fit, replay, resume
     from sightline.pipeline.folder import Run
     from sightline.predict.model import Model
     from sightline.prepare.prepared import Prepared, prepare
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from sightline.train.training import Training
 
 _PLACES = {
-    "fit": "pipeline.flow", "demo": "pipeline.demo", "resume": "pipeline.flow", "replay": "pipeline.flow",
+    "fit": "pipeline.fit", "demo": "pipeline.demo", "resume": "pipeline.fit", "replay": "pipeline.fit",
     "Run": "pipeline.folder", "compare": "trace.compare",
     "read": "load.table", "Table": "load.table", "split": "load.split", "Splits": "load.split",
     "prepare": "prepare.prepared", "Prepared": "prepare.prepared",

@@ -23,10 +23,11 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from sightline.contracts import Kind
+from sightline.contracts import FitOptions, Kind
 from sightline.errors import OptionError, did_you_mean
-from sightline.load.table import Table, read
-from sightline.pipeline.finish import train_model
+from sightline.load.table import Table
+from sightline.pipeline.beginnings import Fresh
+from sightline.pipeline.flow import run_stages
 from sightline.predict.model import Model
 
 TARGET, WEIGHT = "target", "weight"
@@ -109,12 +110,14 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             )
             if value is not None
         }  # fmt: skip
-        self.model_, training = train_model(
-            read(data, kinds=kinds), target, task=task, weight=weight if weight in data else None,
+        options = FitOptions.of(
+            target, kinds=kinds, task=task, weight=weight if weight in data else None, test=0,
             quality=self.quality, network=self.network, trees=self.trees, valid=self.valid,
-            threshold=getattr(self, "threshold", None), seed=seed, settings=settings,
+            threshold=getattr(self, "threshold", None), seed=seed, **settings,
         )  # fmt: skip
-        self.n_iter_ = max(training.best_epoch, 1)
+        outcome = run_stages(Fresh(data, options))
+        self.model_ = outcome.finished.model
+        self.n_iter_ = max(outcome.training.best_epoch, 1)
         return self
 
     def _table(self, X: Any) -> Table:

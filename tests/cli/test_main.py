@@ -435,7 +435,7 @@ def test_every_edit_has_an_option(sightline, here, monkeypatch):
      (KeyboardInterrupt(), 130, "Interrupted.")],
 )  # fmt: skip
 def test_an_interrupted_fit_has_its_own_exit_code(sightline, here, monkeypatch, error, code, text):
-    import sightline.pipeline.flow as pipeline
+    import sightline.pipeline.fit as pipeline
 
     def broken(*arguments, **options):
         raise error
@@ -447,7 +447,7 @@ def test_an_interrupted_fit_has_its_own_exit_code(sightline, here, monkeypatch, 
 
 
 def test_a_fault_of_ours_is_not_hidden(sightline, here, monkeypatch):
-    import sightline.pipeline.flow as pipeline
+    import sightline.pipeline.fit as pipeline
 
     def broken(*arguments, **options):
         raise ZeroDivisionError("ours")
@@ -493,7 +493,7 @@ def test_live_goes_to_the_api(sightline, here, monkeypatch):
 
         return make
 
-    for name, module in (("fit", "flow"), ("demo", "demo"), ("resume", "flow")):
+    for name, module in (("fit", "fit"), ("demo", "demo"), ("resume", "fit")):
         monkeypatch.setattr(f"sightline.pipeline.{module}.{name}", note(name))
     for options in ([], ["--live"]):
         sightline("fit", "penguins.csv", "--target", "species", *options)

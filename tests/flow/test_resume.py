@@ -372,10 +372,10 @@ FIT = ["fit", "penguins.csv", "--target", "species", "--network", "MLP", "--epoc
 SLOW = """
 import sys, time
 from sightline.cli.main import main as cli
-from sightline.pipeline.flow import runner
+from sightline.pipeline import runner
 steps = runner.Runner.steps
-def slowly(self):
-    for step in steps(self):
+def slowly(self, training, inner):
+    for step in steps(self, training, inner):
         time.sleep(0.01)
         yield step
 runner.Runner.steps = slowly

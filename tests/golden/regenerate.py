@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sightline as sl
 from sightline import archive
-from sightline.pipeline.finish import train_model
+from tests.pipeline.fits import train_model
 from tests.predict.tables import columns
 
 HERE = Path(__file__).parent

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 import sightline as sl
-from sightline.contracts import Target
+from sightline.contracts import FitOptions, Target
 from sightline.errors import OptionError
-from sightline.pipeline.finish import train_model
 from sightline.pipeline.recipe import (
     QUALITIES,
     Recipe,
@@ -22,6 +21,7 @@ from sightline.pipeline.recipe import (
     size_of,
     trees_for,
 )
+from tests.pipeline.fits import train_model
 
 
 def rows(count=240, kind="three", seed=0):
@@ -198,7 +198,7 @@ def test_what_contradicts_itself(options, message):
 @pytest.mark.parametrize("count", [10, 1_000, 50_000, 1_000_000])
 def test_every_quality_has_settings_for_every_size(quality, count):
     recipe, size = Recipe.choose(quality=quality), Size(count, 20, 2)
-    make_settings(recipe, {}, size, 0)
+    make_settings(recipe, FitOptions.of("y"), size)
     assert trees_for(recipe, size)["iterations"] > 0
     assert settings_for(recipe, size)["epochs"] >= 1
 
@@ -281,22 +281,15 @@ def test_the_best_has_more_trees_and_wider_members():
 
 
 def test_given_settings_win():
-    settings = make_settings(
-        Recipe.choose(), {"epochs": 7, "learning_rate": 0.5}, Size(100, 5, 2), 3
-    )
+    options = FitOptions.of("y", epochs=7, learning_rate=0.5, seed=3)
+    settings = make_settings(Recipe.choose(), options, Size(100, 5, 2))
     assert (settings.epochs, settings.learning_rate, settings.seed) == (7, 0.5, 3)
 
 
 def test_trees_get_a_share_of_a_time_limit():
-    assert (
-        make_settings(Recipe.choose(), {"time_limit": 10.0}, Size(100, 5, 2), 0).time_limit == 7.0
-    )
-    assert (
-        make_settings(
-            Recipe.choose(trees=False), {"time_limit": 10.0}, Size(100, 5, 2), 0
-        ).time_limit
-        == 10.0
-    )
+    options, size = FitOptions.of("y", time_limit=10.0), Size(100, 5, 2)
+    assert make_settings(Recipe.choose(), options, size).time_limit == 7.0
+    assert make_settings(Recipe.choose(trees=False), options, size).time_limit == 10.0
 
 
 def test_few_rows_get_fewer_folds():
@@ -399,7 +392,7 @@ def test_a_time_limit_is_kept_to(tmp_path):
      ("two", {"threshold": "f1", "valid": 0}, "0 validation rows")],
 )  # fmt: skip
 def test_a_threshold_is_refused_before_anything_is_trained(kind, options, message, monkeypatch):
-    monkeypatch.setattr("sightline.pipeline.finish.make_training", None)
+    monkeypatch.setattr("sightline.pipeline.beginnings.make_training", None)
     with pytest.raises(OptionError, match=message):
         train_model(sl.read(rows(kind=kind), kinds=KINDS), "y", **options)
 

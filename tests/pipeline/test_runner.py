@@ -14,8 +14,8 @@ import sightline as sl
 from sightline.contracts import Deepen, Freeze, SetBatchSize, SetLearningRate, Stop, Widen
 from sightline.errors import DataError, Interrupted, NetworkError, OptionError, RunError
 from sightline.pipeline.control import control_and_wait, send_and_wait
-from sightline.pipeline.recorder import Story
-from sightline.pipeline.runner import edits_of, heard
+from sightline.pipeline.recorder import Recorder
+from sightline.pipeline.runner import edits_of, signals_caught
 from sightline.trace.records import FILE, Trace
 from sightline.train.checkpoints import FIRST, FOLDER, read_newest
 from sightline.train.commands import drop, send
@@ -154,16 +154,16 @@ def test_a_cut_run_has_one_record_of_each_checkpoint(here):
 def test_cut_between_a_checkpoint_and_its_record(here, monkeypatch, nth):
     """Before training, in it and behind it; and again in the first save of the life that follows."""
     whole = fit("whole", checkpoint_epochs=1)
-    real, left = Story.checkpoint, [nth]
+    real, left = Recorder.checkpoint, [nth]
 
-    def checkpoint(story, training, path):
+    def checkpoint(recorder, training, path):
         left[0] -= 1
         if not left[0]:
             raise Cut
-        real(story, training, path)
+        real(recorder, training, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Story, "checkpoint", checkpoint)
+        patch.setattr(Recorder, "checkpoint", checkpoint)
         with pytest.raises(Cut):
             fit(checkpoint_epochs=1)
         for _ in range(2):
@@ -202,7 +202,7 @@ def test_a_complete_run_is_returned_as_it_is(here):
 def test_cut_behind_its_training(here, monkeypatch):
     fit("whole")
     with monkeypatch.context() as patch:
-        patch.setattr("sightline.pipeline.recorder.Story.predict", lambda *_, **__: cut())
+        patch.setattr("sightline.pipeline.recorder.Recorder.evaluated", lambda *_, **__: cut())
         with pytest.raises(Cut):
             fit()
     assert sl.Run("r").find("train", "end")
@@ -213,7 +213,7 @@ def test_cut_behind_its_training(here, monkeypatch):
 def test_a_model_is_there_before_it_is_looked_at(here, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(
-            "sightline.pipeline.recorder.importance", lambda *_, **__: cut(), raising=True
+            "sightline.evaluate.evaluation.importance", lambda *_, **__: cut(), raising=True
         )
         with pytest.raises(Cut):
             fit()
@@ -591,7 +591,7 @@ def test_a_run_that_does_not_answer(here):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_collected_and_a_second_one_stops(number):
     before = signal.getsignal(number)
-    with heard() as signals:
+    with signals_caught() as signals:
         signal.raise_signal(number)
         assert signals == [number]
         with pytest.raises(KeyboardInterrupt):
@@ -602,7 +602,7 @@ def test_a_signal_is_collected_and_a_second_one_stops(number):
 
 def test_handlers_are_put_back_whatever_happens():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(ZeroDivisionError), heard():
+    with pytest.raises(ZeroDivisionError), signals_caught():
         raise ZeroDivisionError
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
@@ -612,7 +612,7 @@ def test_another_thread_has_no_handlers(here):
     seen = []
 
     def work():
-        with heard() as signals:
+        with signals_caught() as signals:
             seen.append((signals, signal.getsignal(signal.SIGINT)))
 
     thread = threading.Thread(target=work)

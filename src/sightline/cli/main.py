@@ -269,7 +269,7 @@ def fit(
     source: str, target: str, quiet: bool, as_json: bool, balanced: bool, **options: Any
 ) -> None:
     """Take SOURCE (a file, folder or glob) through all five stages."""  # fmt: skip
-    from sightline.pipeline.flow import fit as run_fit
+    from sightline.pipeline.fit import fit as run_fit
 
     options["missing"] = list(options["missing"]) or None
     options["class_weights"] = "balanced" if balanced else None
@@ -293,7 +293,7 @@ def fit(
 @json_option
 def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
     """Go on with RUN, a fit that was cut off, as if it had not been."""
-    from sightline.pipeline.flow import resume as run_resume
+    from sightline.pipeline.fit import resume as run_resume
 
     if (
         any(record.type == "end" and record.stage == "run" for record in _records(run))
@@ -313,7 +313,7 @@ def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
 @json_option
 def replay(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
     """Do RUN again with its edits at the same steps; exit code 1 if other weights come of it."""
-    from sightline.pipeline.flow import replay as run_replay
+    from sightline.pipeline.fit import replay as run_replay
 
     made = run_replay(run, quiet=quiet or as_json, **options)
     found = made.find("train", "replay")[-1].body

@@ -9,8 +9,9 @@ import numpy as np
 
 from sightline.build.networks import MLP
 from sightline.load.table import read
-from sightline.pipeline.flow import Progress, fit, run_folder
+from sightline.pipeline.fit import fit, run_folder
 from sightline.pipeline.folder import Run
+from sightline.pipeline.observers import FitView
 from sightline.train.plan import check_seed
 
 
@@ -20,7 +21,7 @@ def demo(
     seed: int = 0,
     live: bool = False,
     quiet: bool = False,
-    view: Progress | None = None,
+    view: FitView | None = None,
 ) -> Run:
     """Make the reference run: a small network learns three classes from ten numbers.
 

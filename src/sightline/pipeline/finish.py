@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from sightline.build.boosting import FittedTrees, fit_trees
-from sightline.build.networks import NetworkMaker
 from sightline.contracts import Batch
 from sightline.errors import counted
 from sightline.load.batches import each
-from sightline.load.table import Table
 from sightline.pipeline.recipe import (
     MOST_CLASSES,
     Recipe,
-    divide,
-    make_settings,
-    make_training,
     prepared_size,
-    set_apart,
-    size_of,
     trees_for,
-    trees_limit,
 )
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
 from sightline.predict.model import Model, log_probabilities
 from sightline.predict.path import evaluating
 from sightline.predict.threshold import find_threshold
-from sightline.prepare.prepared import prepare
 from sightline.train.checkpoints import weights_fingerprint
 from sightline.train.evaluation import evaluate_folds, with_class_weights
-from sightline.train.settings import Settings
 from sightline.train.training import Training
 
 
@@ -181,57 +169,3 @@ def _said_of(fitted: FittedTrees, training: Training) -> dict[str, Any]:
         "history": [list(pair) for pair in fitted.history], "held_out_loss": held_out,
         "network_held_out_loss": network, "said": said,
     }  # fmt: skip
-
-
-def train_model(
-    table: Table,
-    target: str,
-    *,
-    task: Any = None,
-    weight: str | None = None,
-    quality: str | None = None,
-    network: nn.Module | NetworkMaker | str | None = None,
-    trees: bool | None = None,
-    calibrate: bool | None = None,
-    threshold: str | float | None = None,
-    valid: Any = None,
-    test: Any = 0,
-    seed: int = 0,
-    settings: Mapping[str, Any] | None = None,
-) -> tuple[Model, Training]:
-    """Take a table to a model without a run folder and without words: the core of `sl.fit`.
-
-    Args:
-        table: From `sightline.read`.
-        target: The column to predict.
-        task, weight, valid, test: As in `sightline.split`.
-        quality, network, trees, calibrate, threshold: As in `sl.fit`.
-        seed: Decides everything that is drawn.
-        settings: Any setting of `sl.Training` by name; the recipe's where not given.
-
-    Returns:
-        The model, and its training.
-
-    Example:
-        >>> import sightline as sl
-        >>> from sightline.pipeline.finish import train_model
-        >>> table = sl.read("examples/penguins.csv")
-        >>> model, training = train_model(table, "species", quality="fast")
-        >>> model.evaluate("examples/penguins.csv")["accuracy"] > 0.9
-        True
-    """
-    given = dict(settings or {})
-    Settings.of({**given, "seed": seed})
-    recipe = Recipe.choose(
-        quality=quality, network=network, trees=trees, calibrate=calibrate, threshold=threshold,
-        valid=valid,
-    )  # fmt: skip
-    splits = divide(
-        table, target, recipe, valid=valid, test=test, task=task, weight=weight, seed=seed
-    )
-    prepared, apart = set_apart(prepare(splits), recipe)
-    asked = make_settings(recipe, given, size_of(splits), seed)
-    training = make_training(network, prepared, asked, recipe)
-    for _ in training.steps():
-        pass
-    return finish(training, recipe, apart, trees_limit(recipe, given)).model, training

@@ -8,10 +8,9 @@ scores. All numbers here were chosen by measurement (docs/decisions.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self, get_args
 
 import numpy as np
 import torch
@@ -19,17 +18,16 @@ from torch import nn
 
 from sightline.build.ensemble import MOST_INPUTS, SEGMENTS, Ensemble
 from sightline.build.networks import NetworkMaker, make_network
-from sightline.contracts import Batch, Spec
+from sightline.contracts import Batch, FitOptions, Spec, TrainingSettings
+from sightline.contracts.options import Quality
 from sightline.errors import OptionError, counted, did_you_mean
 from sightline.load.batches import each
 from sightline.load.split import Splits, split
 from sightline.load.table import Table
 from sightline.predict.threshold import THRESHOLDS
 from sightline.prepare.prepared import Prepared
-from sightline.train.settings import Settings
 from sightline.train.training import Training
 
-Quality = Literal["fast", "default", "best"]
 QUALITIES: tuple[str, ...] = get_args(Quality)
 
 FOLDS = {"fast": 3, "default": 5, "best": 10}
@@ -273,17 +271,17 @@ def trees_for(recipe: Recipe, size: Size) -> dict[str, Any]:
     }
 
 
-def make_settings(recipe: Recipe, given: Mapping[str, Any], size: Size, seed: int) -> Settings:
-    """Return the settings of a fit: the recipe's, then what was given.
+def make_settings(recipe: Recipe, options: FitOptions, size: Size) -> TrainingSettings:
+    """Return the settings of a fit: those chosen by the quality, then those that were given.
 
     Raises:
         OptionError: A name that is no setting, or a value that makes no sense.
     """
-    settings = {**settings_for(recipe, size), **given, "seed": seed}
-    limit = settings.get("time_limit")
+    settings = options.settings(settings_for(recipe, size))
+    limit = settings.time_limit
     if recipe.trees and limit is not None and size.outputs <= MOST_CLASSES:
-        settings["time_limit"] = limit * (1 - TREES_SHARE)
-    return Settings.of(settings)
+        settings = replace(settings, time_limit=limit * (1 - TREES_SHARE))
+    return settings
 
 
 def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | None]:
@@ -351,16 +349,16 @@ def prepared_size(prepared: Prepared) -> Size:
     return Size(len(prepared.train.row), features, spec.outputs)
 
 
-def trees_limit(recipe: Recipe, given: Mapping[str, Any]) -> float | None:
+def trees_limit(recipe: Recipe, options: FitOptions) -> float | None:
     """Return the seconds that trees may take, of the time limit that was given."""
-    limit = given.get("time_limit")
+    limit = options.training.get("time_limit")
     return None if limit is None else TREES_SHARE * limit
 
 
 def make_training(
     network: nn.Module | NetworkMaker | str | None,
     prepared: Prepared,
-    settings: Settings,
+    settings: TrainingSettings,
     recipe: Recipe,
 ) -> Training:
     """Build the network, its first weights drawn from the seed, and its training."""
@@ -370,4 +368,4 @@ def make_training(
             made: nn.Module = network_for(recipe, len(prepared.train.row), prepared.spec)
         else:
             made = make_network(network, prepared.spec)
-        return Training(made, prepared, **settings.options())
+        return Training(made, prepared, **settings.arguments())

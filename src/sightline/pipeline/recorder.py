@@ -1,7 +1,7 @@
-"""The story of a fit: what happened in each stage, as records and as the lesson's sentences.
+"""Writes what happens in a run as records, stage by stage; it computes none of it.
 
-`pipeline.fit` calls one method a stage, when the stage is done; every body is described in
-docs/trace.md.
+The bodies come from the rooms that know them (`evaluate.stages`, `evaluate.evaluation`, the training)
+and from the lesson, whose sentences are made of these very bodies. docs/trace.md lists them.
 """
 
 from __future__ import annotations
@@ -10,176 +10,153 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-import torch
-from torch import nn
-
-from sightline.build.networks import BUILT_IN
-from sightline.build.units import show_units
-from sightline.contracts import Column, EventType, Step
+from sightline.contracts import Column, EventType, Step, TrainingSettings
 from sightline.errors import counted
-from sightline.evaluate.baselines import score_baselines
-from sightline.evaluate.curves import measure_curves
-from sightline.evaluate.dependence import partial_dependence
-from sightline.evaluate.trust import (
-    ALPHA,
-    calibration_sentence,
-    conformal_output,
-    measure_calibration,
-)
-from sightline.evaluate.worst import worst_rows
+from sightline.evaluate.evaluation import Evaluation
+from sightline.evaluate.rows import measured_rows
+from sightline.evaluate.stages import build_network, prepare_columns
 from sightline.lesson import code, lesson
 from sightline.lesson.facts import facts, shapes
 from sightline.lesson.maths import maths
 from sightline.lesson.terms import terms
 from sightline.load.batches import count_batches
 from sightline.load.split import Splits
-from sightline.load.table import Table, subset
+from sightline.load.table import Table
+from sightline.page.report import FILE
 from sightline.pipeline.finish import Finished
-from sightline.predict.attributions import rows_explained
+from sightline.pipeline.flow import Loaded, Observer
+from sightline.pipeline.folder import BUNDLE
 from sightline.predict.bundle import versions
-from sightline.predict.importance import importance
-from sightline.predict.model import Model, Predictions
-from sightline.predict.path import Explanation, follow, stops
-from sightline.predict.task import Task
-from sightline.prepare.leakage import leaks
 from sightline.prepare.prepared import Prepared
-from sightline.prepare.shown import show_row
-from sightline.trace.records import Trace, rounded
+from sightline.trace.records import Trace
 from sightline.train.checkpoints import weights_fingerprint
-from sightline.train.settings import Settings
 from sightline.train.training import Training
 
-MANY_COLUMNS = 1_000
-"""With more, each column is shuffled once for its importance, and not five times."""
 
+class Recorder(Observer):
+    """Turns what happens in a run into records.
 
-class Story:
-    """Turns what happens in a fit into records."""
+    Args:
+        trace: Where they go.
+        folder: The run folder; it is made when stage 3 is done, so that a run which is refused before
+            training leaves none.
+        resumed: The first three stages and the plan are recorded already.
+        first: Of a replay, the first run's `train/end` and `train/trees` (or None): the weights are
+            compared with those.
+    """
 
-    def __init__(self, trace: Trace, seed: int, report: bool = True) -> None:
-        self.trace = trace
-        self.seed = seed
-        self.report = report  # False leaves out what the page alone shows
-        self.began = self._last = time.perf_counter()
-        told = Counter((record.stage, record.type) for record in trace.records)
-        self._epochs_told = told["train", "epoch"]
-        self._events = sum(told["train", type_] for type_ in get_args(EventType))
-
-    def load(
+    def __init__(
         self,
-        table: Table,
-        splits: Splits,
-        batch_size: int,
-        asked: Mapping[str, Any],
+        trace: Trace,
+        folder: Path,
+        *,
+        resumed: bool = False,
+        first: tuple[Mapping[str, Any], Mapping[str, Any] | None] | None = None,
     ) -> None:
-        """Tell stage 1: columns, split, batches.
+        self.trace, self.folder, self.resumed, self.first = trace, folder, resumed, first
+        self._began = self._last_lap = time.perf_counter()
+        counts = Counter((record.stage, record.type) for record in trace.records)
+        self._epochs_recorded = counts["train", "epoch"]
+        self._events_recorded = sum(counts["train", type_] for type_ in get_args(EventType))
 
-        Args:
-            table, splits: What was read, and how it was divided.
-            batch_size: Rows of a batch.
-            asked: What the fit was asked to do, so that it can be done again: where the table comes
-                from, the scaling, the settings.
-        """
+    # ------------------------------------------------------------- stage 1
+
+    def loaded(self, loaded: Loaded) -> None:
+        """Record stage 1: columns, split, batches."""
         seconds = self._lap()
-        self.take(table, splits)
+        table, splits, decisions = loaded.table, loaded.splits, loaded.decisions
+        self.table, self.splits, self.options = table, splits, decisions.options
+        self.target = asdict(splits.target)
+        if self.resumed:
+            return
         self.trace.write("run", "start", {
-            "source": table.name, "target": self.target, "seed": self.seed,
-            "read": dict(table.options), "split": splits.options, **asked, "versions": versions(),
+            "source": table.name, "target": self.target, "seed": self.options.seed,
+            "read": dict(table.options), "split": splits.options, **decisions.to_json(),
+            "versions": versions(),
         })  # fmt: skip
         schema = splits.table.schema
         columns = [
-            {**said, "role": schema[said["name"]].role, "reason": schema[said["name"]].reason}
-            for said in table.summary()
+            {
+                **summary,
+                "role": schema[summary["name"]].role,
+                "reason": schema[summary["name"]].reason,
+            }
+            for summary in table.summary()
         ]
-        said = {
+        body = {
             "name": table.name, "rows": table.rows, "skipped": table.skipped,
-            "dropped": splits.dropped, "columns": columns, "notes": self._load_notes(),
+            "dropped": splits.dropped, "columns": columns, "notes": _load_notes(table, splits),
             "bytes": sum(data.nbytes for data in table.columns.values()), "seconds": seconds,
         }  # fmt: skip
-        self.trace.write("lesson", "opening", lesson.opening(said, self.target))
-        asked_task = splits.target.task if splits.target_reason.endswith("as asked") else None
-        source = _nearby(asked["origin"]["source"])
-        self._begin("load", code.load(self._body("run", "start"), source, asked_task))
-        said_table = self.trace.write("load", "table", said).body
-        said_split = self.trace.write("load", "split", {
+        self.trace.write("lesson", "opening", lesson.opening(body, self.target))
+        task_given = splits.target.task if splits.target_reason.endswith("as asked") else None
+        source = _relative(decisions.origin["source"])
+        self._begin("load", code.load(self._body("run", "start"), source, task_given))
+        recorded = self.trace.write("load", "table", body).body
+        split = self.trace.write("load", "split", {
             "train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test),
-            "folds": splits.fold_count,
-            "how": splits.how, "sentence": splits.describe(),
+            "folds": splits.fold_count, "how": splits.how, "sentence": splits.describe(),
         }).body  # fmt: skip
+        size = loaded.batch_size
         batch = self.trace.write("load", "batch", {
-            "batch_size": batch_size, "batches": count_batches(len(splits.train), batch_size),
-            "features": len(schema.features), "sentence": _samples(batch_size, schema.features),
+            "batch_size": size, "batches": count_batches(len(splits.train), size),
+            "features": len(schema.features), "sentence": _samples(size, schema.features),
         }).body  # fmt: skip
-        self._tell(lesson.load_stage(said_table, said_split, batch), seconds)
+        self._explain(lesson.load_stage(recorded, split, batch), seconds)
 
-    def take(self, table: Table, splits: Splits) -> None:
-        """Take the table of a run whose first stages are told already."""
-        self.table, self.splits, self.target = table, splits, asdict(splits.target)
+    # ------------------------------------------------------------- stages 2 and 3
 
-    def prepare(self, prepared: Prepared) -> None:
-        """Tell stage 2: each column's way."""
+    def prepared(self, prepared: Prepared) -> None:
+        """Record stage 2: how each column is prepared."""
+        if self.resumed:
+            return
         self._begin("prepare", code.prepare(self._body("run", "start")))
-        body = self.trace.write("prepare", "columns", {
-            "scaling": prepared.transform.scaling, "ways": prepared.describe(),
-            "notes": [*prepared.notes, *leaks(prepared, self.seed)], "columns_in": len(self.splits.table.schema.features),
-            "numbers": len(prepared.encoder.numbers), "flags": len(prepared.transform.flags),
-            "codes": len(prepared.encoder.codes), "numeric_shape": list(prepared.train.numeric.shape),
-            "categorical_shape": list(prepared.train.categorical.shape), "shown": self._shown(prepared),
-            "seconds": self._lap(),
-        }).body  # fmt: skip
-        self._tell(lesson.prepare_stage(body, self._body("load", "split")), body["seconds"])
+        body = prepare_columns(prepared, self.options.seed)
+        recorded = self.trace.write("prepare", "columns", {**body, "seconds": self._lap()}).body
+        self._explain(
+            lesson.prepare_stage(recorded, self._body("load", "split")), recorded["seconds"]
+        )
 
-    def build(self, training: Training) -> None:
-        """Tell stage 3: the network's layers, with the shapes of one batch."""
+    def built(self, training: Training) -> None:
+        """Record stage 3: the network's layers, with the shapes of one batch; make the run folder."""
+        if self.resumed:
+            return
         seconds = self._lap()
-        network, prepared, size = training.network, training.prepared, training.plan.batch_size
-        spec, train = prepared.spec, prepared.train
-        layers, logits = follow(
-            network, train.numeric[:size].to(training.device),
-            train.categorical[:size].to(training.device),
+        body = build_network(
+            training.network, training.prepared, training.plan.batch_size, training.first_network,
+            self.options.seed,
         )  # fmt: skip
-        counts = _parameter_counts(network)
-        described = {**training.first_network, "drawn": _drawn(training)}
-        self._begin("build", code.build(described, self.seed))
-        said = self.trace.write("build", "network", {
-            "class": type(network).__name__, "batch": size,
-            "inputs": len(spec.numeric) + len(spec.categorical), "outputs": spec.outputs,
-            "features": len(self.splits.table.schema.features),
-            "parameters": sum(p.numel() for p in network.parameters()),
-            "layers": [
-                {"name": layer.name, "shape": list(layer.shape), "parameters": counts.get(layer.name, 0)}
-                for layer in layers
-            ],
-            "spec": _without_edges(spec.to_json()), "printed": str(network), "again": described,
-            "logits_shape": list(logits.shape), "logits_dtype": _dtype(logits),
-            "weight_bytes": sum(p.nbytes for p in network.parameters()),
-            "units": self._units(training), "seconds": seconds,
-        }).body  # fmt: skip
-        self._tell(lesson.build_stage(said, self.target), seconds)
+        self._begin("build", code.build(body["again"], self.options.seed))
+        recorded = self.trace.write("build", "network", {**body, "seconds": seconds}).body
+        self._explain(lesson.build_stage(recorded, self.target), seconds)
+        self.trace.save_to(self.folder)
 
-    def plan(self, training: Training) -> None:
-        """Begin stage 4: what was decided before the first step."""
+    # ------------------------------------------------------------- stage 4
+
+    def begins(self, training: Training) -> None:
+        """Record what was decided before the first step."""
+        if self.resumed:
+            return
         start, network = self._body("run", "start"), self._body("build", "network")
-        asked, usual = start["settings"], Settings().to_json()
-        changed = {name: value for name, value in asked.items() if value != usual[name]}
+        settings, usual = start["settings"], TrainingSettings().to_json()
+        changed = {name: value for name, value in settings.items() if value != usual[name]}
         task = training.task
         scaled = (None, None) if task.classification else (task.center, task.scale)
-        self._begin("train", code.train(changed, network["again"], self.seed, {
-            "plan": asdict(training.plan), "settings": asked, "outputs": network["logits_shape"],
+        self._begin("train", code.train(changed, network["again"], self.options.seed, {
+            "plan": asdict(training.plan), "settings": settings, "outputs": network["logits_shape"],
             "center": scaled[0], "scale": scaled[1],
             "weighted": training.prepared.train.weight is not None, "classes": task.target.classes,
             "folds": training.prepared.splits.fold_count,
         }))  # fmt: skip
         self.trace.write("train", "plan", asdict(training.plan))
 
-    def steps(self, training: Training) -> Iterator[Step]:
-        """Tell stage 4: pass the training's steps through, writing what happens as it happens."""
-        for step in training.steps():
+    def steps(self, training: Training, steps: Iterator[Step]) -> Iterator[Step]:
+        """Record epochs and events as they happen, and the end of the training."""
+        for step in steps:
             self.catch_up(training)
             yield step
         self.catch_up(training)
@@ -196,102 +173,80 @@ class Story:
             "best_weights": weights_fingerprint(training.best.network),
             "seconds": sum(epoch.metrics["seconds"] for epoch in training.history),
         }).body  # fmt: skip
-        seen = self._bodies().get("train/step")
-        said = lesson.train_stage(
-            self._body("train", "plan"), self._epochs(), end, self.target, seen,
-            self._body("load", "split"),
+        self._explain(
+            lesson.train_stage(
+                self._body("train", "plan"), self._epochs(), end, self.target,
+                self._bodies().get("train/step"), self._body("load", "split"),
+            ),
+            end["seconds"],
         )  # fmt: skip
-        self._tell(said, end["seconds"])
-
-    def compare(self, first: Mapping[str, Any], trees: str | None, again: Finished) -> None:
-        """Say whether a replayed training ended with the weights of the first, bit for bit.
-
-        Args:
-            first: The first one's `train/end`.
-            trees: The fingerprint of its trees, or None.
-            again: What came of it this time.
-        """
-        names = ("weights", "best_weights", "steps")
-        end = self._body("train", "end")
-        identical = all(end[name] == first[name] for name in names)
-        identical &= trees == (None if again.trees is None else again.trees["fingerprint"])
-        said = "bit for bit the same as" if identical else "other than"
-        self.trace.write("train", "replay", {
-            "identical": identical, "edits": end["edits"],
-            "said": f"replayed: {end['steps']:,} steps and {end['edits']} edits gave weights {said} the "
-            "first time's",
-        })  # fmt: skip
 
     def catch_up(self, training: Training) -> None:
         """Write the events and epochs that are not written yet."""
-        if len(training.events) > self._events:
-            for event in training.events[self._events :]:
-                body = {
-                    "step": event.step,
-                    "epoch": event.epoch,
-                    "epochs_done": round(training.epochs_done, 4),
-                    "said": event.said,
-                    **event.details,
-                }
-                self.trace.write("train", event.type, body)
-            self._events = len(training.events)
-        if len(training.history) > self._epochs_told:
-            for epoch in training.history[self._epochs_told :]:
-                self.trace.write("train", "epoch", epoch.to_json())
-            self._epochs_told = len(training.history)
+        for event in training.events[self._events_recorded :]:
+            self.trace.write("train", event.type, {
+                "step": event.step, "epoch": event.epoch,
+                "epochs_done": round(training.epochs_done, 4), "said": event.said, **event.details,
+            })  # fmt: skip
+        self._events_recorded = max(len(training.events), self._events_recorded)
+        for epoch in training.history[self._epochs_recorded :]:
+            self.trace.write("train", "epoch", epoch.to_json())
+        self._epochs_recorded = max(len(training.history), self._epochs_recorded)
 
-    def finish(self, finished: Finished) -> None:
-        """Tell what stage 4 ends with, besides the network: the trees."""
+    def checkpoint(self, training: Training, path: Path) -> None:
+        """Record a checkpoint that was written; its epoch is that of the last step done."""
+        progress = training.progress
+        self.trace.write("train", "checkpoint", {
+            "step": progress.steps, "epoch": progress.epoch - (progress.rows == 0),
+            "epochs_done": round(training.epochs_done, 4),
+            "said": f"a checkpoint, from which the run can be resumed after step {progress.steps:,}",
+            "file": f"{path.parent.name}/{path.name}", "bytes": path.stat().st_size,
+        })  # fmt: skip
+
+    def finished(self, finished: Finished) -> None:
+        """Record the trees, and of a replay whether its weights are those of the first run."""
         if finished.trees is not None:
             self.trace.write("train", "trees", finished.trees)
+        if self.first is None:
+            return
+        end, (first, first_trees) = self._body("train", "end"), self.first
+        same = all(end[name] == first[name] for name in ("weights", "best_weights", "steps"))
+        same &= _fingerprint(finished.trees) == _fingerprint(first_trees)
+        compared = "bit for bit the same as" if same else "other than"
+        self.trace.write("train", "replay", {
+            "identical": same, "edits": end["edits"],
+            "said": f"replayed: {end['steps']:,} steps and {end['edits']} edits gave weights {compared} the "
+            "first time's",
+        })  # fmt: skip
 
-    def predict(self, finished: Finished, prepared: Prepared, *, baselines: bool) -> None:
-        """Tell stage 5: one row's path, the metrics, and what the run teaches.
+    # ------------------------------------------------------------- stage 5
 
-        Args:
-            finished: The model, and what it was calibrated on.
-            prepared: The rows it was trained on.
-            baselines: Whether to score simple models as well.
-        """
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Record stage 5: one row's path, the metrics, and what the run teaches."""
         self._lap()
-        model, splits = finished.model, self.splits
-        part, rows = self._measured()
-        row = int(rows[0])
-        table = model.read(subset(splits.table, np.array([row])))
-        explained = model.explain_rows(table, [0])[0].to_json()
-        truth = self._truth(row)
+        part, rows = measured_rows(self.splits)
+        end = self._body("train", "end")
         self._begin(
-            "predict",
-            code.predict(
-                part, row, self._body("train", "end")["edits"], self._body("run", "start")
-            ),
+            "predict", code.predict(part, int(rows[0]), end["edits"], self._body("run", "start"))
         )
-        example = self.trace.write("predict", "example", {
-            "row": row, "part": f"a {part} row", "truth": truth, "explanation": explained,
-            **conformal_output(model, explained),
-        }).body  # fmt: skip
-        found = model.predictions(subset(splits.table, rows))
-        if part == "training" and finished.out_of_fold is not None:
-            values = finished.out_of_fold.astype(found.values.dtype)
-            part, found = "out-of-fold", replace(found, values=values, labels=model.decode(values))
-        said = self.trace.write("predict", "metrics", {**model.measure(found), "part": part}).body
-        self._trust(finished, found, part)
-        if baselines:
-            self._baselines(model, prepared, found, part)
-        if self.report:
-            self._results(model, found, rows, part)
-            self._rows(model, found, part)
-        told = lesson.predict_stage(example, said, self.target, self._body("build", "network"))
-        self._tell(told, self._lap())
+        bodies = {
+            type_: self.trace.write("predict", type_, body).body
+            for type_, body in evaluation.records()
+        }
+        stage = lesson.predict_stage(
+            bodies["example"], bodies["metrics"], self.target, self._body("build", "network")
+        )
+        self._explain(stage, self._lap())
         self.trace.write("lesson", "insight", lesson.insight())
         self.trace.write("lesson", "quiz", lesson.quiz(
-            self._body("train", "plan"), self._body("load", "split"), self._epochs(),
-            self._body("train", "end"), example, self.target, self.seed,
+            self._body("train", "plan"), self._body("load", "split"), self._epochs(), end,
+            bodies["example"], self.target, self.options.seed,
         ))  # fmt: skip
 
-    def end(self, folder: Path, bundle: Path, report: Path | None) -> None:
-        """Say where everything is (a report of all this comes next), and what to type."""
-        model, run = shlex.quote(str(bundle)), shlex.quote(str(folder))
+    def ended(self) -> None:
+        """Record where everything is (a report of all this comes next), and what to type."""
+        bundle = self.folder / BUNDLE
+        model, run = shlex.quote(str(bundle)), shlex.quote(str(self.folder))
         commands = [f"sightline inspect {model}", f"sightline quiz {run}"]
         if self.table.paths:
             data = shlex.quote(self.table.paths[0])
@@ -301,117 +256,14 @@ class Story:
                 f"sightline explain {model} {data} --row {min(3, self.table.rows - 1)}",
                 *commands,
             ]
+        report = self.folder / FILE if self.options.run.report else None
         self.trace.write("run", "end", {
-            "run": str(folder), "bundle": str(bundle),
+            "run": str(self.folder), "bundle": str(bundle),
             "report": None if report is None else str(report), "next": commands,
-            "seconds": time.perf_counter() - self.began,
-        })  # fmt: skip
-
-    def checkpoint(self, training: Training, path: Path) -> None:
-        """Tell of a checkpoint that was written; its epoch is that of the last step done."""
-        progress = training.progress
-        self.trace.write("train", "checkpoint", {
-            "step": progress.steps, "epoch": progress.epoch - (progress.rows == 0),
-            "epochs_done": round(training.epochs_done, 4),
-            "said": f"a checkpoint, from which the run can go on after step {progress.steps:,}",
-            "file": f"{path.parent.name}/{path.name}", "bytes": path.stat().st_size,
+            "seconds": time.perf_counter() - self._began,
         })  # fmt: skip
 
     # ------------------------------------------------------------- helpers
-
-    def _rows(self, model: Model, found: Predictions, part: str) -> None:
-        """Follow a sample of rows through the network, and tell which columns matter.
-
-        Args:
-            model: The model.
-            found: Its predictions for the rows that it was measured on.
-            part: What these are called.
-        """
-        splits = self.splits
-        parts = (("validation", splits.valid), ("test", splits.test), ("training", splits.train))
-        shown, rows = next((name, rows) for name, rows in parts if len(rows))
-        most = rows_explained(len(model.encoder.ways))
-        sample, how = rows, f"all {len(rows):,} {shown} rows"
-        if len(rows) > most:
-            random = np.random.default_rng(self.seed)
-            sample = np.sort(random.choice(rows, most, replace=False))
-            how = f"{most} of the {len(rows):,} {shown} rows, drawn at random with the run's seed"
-        table = model.read(subset(splits.table, sample))
-        explained = model.explain_rows(table, list(range(len(sample))))
-        told = []
-        for row, one in zip(sample.tolist(), explained, strict=True):
-            truth = self._truth(row)
-            known = splits.target.task == "classification" and one.prediction is not None
-            told.append({
-                "row": row, "truth": truth, "right": one.prediction == truth if known else None,
-                "explanation": _shortened(one), **conformal_output(model, one.to_json()),
-            })  # fmt: skip
-        self.trace.write("predict", "rows", {
-            "part": shown, "of": len(rows), "sentence": how, "rows": told,
-        })  # fmt: skip
-        repeats = 5 if len(model.encoder.ways) <= MANY_COLUMNS else 1
-        said = importance(model, found, part, repeats=repeats, seed=self.seed)
-        self.trace.write("predict", "importance", said)
-        columns = [column["column"] for column in said["columns"]]
-        self.trace.write("predict", "dependence", {
-            "part": part, **partial_dependence(model, found.table, columns, seed=self.seed),
-        })  # fmt: skip
-
-    def _trust(self, finished: Finished, found: Predictions, part: str) -> None:
-        """Tell how far the probabilities can be trusted: calibration, sets, the threshold."""
-        model = finished.model
-        if finished.held_out is None or model.blend is None:
-            return
-        truth, usable = model.truth(found)
-        source, fitted = finished.held_out["source"], finished.held_out["rows"]
-        about = {"source": source, "part": part, "rows": int(usable.sum())}
-        weights, shares = model.blend.weights, model.blend.shares
-        said: dict[str, Any] = {
-            **about, "fitted_rows": fitted,
-            "parts": [{"name": n, "weight": weights[n], "share": shares[n]} for n in weights],
-        }  # fmt: skip
-        if model.task.classification:
-            said |= measure_calibration(model, found.values[usable], truth[usable])
-        self.trace.write("predict", "calibration", {**said, "said": calibration_sentence(said)})
-        if model.conformal is not None and model.conformal.smallest_alpha <= ALPHA:
-            told = model.conformal.coverage(found.values[usable], truth[usable], ALPHA)
-            self.trace.write("predict", "sets", {**about, **told})
-        if model.threshold is not None:
-            self.trace.write("predict", "threshold", {
-                **model.threshold.to_json(), "said": model.threshold.words(model.spec.target),
-            })  # fmt: skip
-
-    def _baselines(self, model: Model, prepared: Prepared, found: Predictions, part: str) -> None:
-        """Score simple models on the rows that this one was measured on."""
-        batches = {"test": prepared.test, "validation": prepared.valid}
-        truth, _ = model.truth(found)
-        if part not in batches or len(batches[part].row) != len(truth):
-            return  # the rows were learned from, or are set apart: nothing to compare on
-        said = score_baselines(
-            model.spec.target, prepared.train, batches[part], model.spec.cardinalities, found.values,
-            truth, guessed=model.choose(found.values) if model.task.classification else None,
-            seed=self.seed, plain=prepared.standardised,
-        )  # fmt: skip
-        self.trace.write("predict", "baselines", {"part": part, **said})
-
-    def _truth(self, row: int) -> Any:
-        """Return a row's class, or its number."""
-        target = self.splits.target
-        if target.task == "classification":
-            return target.classes[int(self.splits.labels(np.array([row]))[0])]
-        return self.splits.table.cells(target.name, row)
-
-    def _results(self, model: Model, found: Predictions, rows: np.ndarray, part: str) -> None:
-        """Tell where the model is right and where not, on the rows that it was measured on."""
-        truth, usable = model.truth(found)
-        target, values, truth = model.spec.target, found.values[usable], truth[usable]
-        self.trace.write(
-            "predict", "curves", {"part": part, **measure_curves(target, values, truth)}
-        )
-        table = subset(found.table, np.flatnonzero(usable))
-        guessed = model.choose(values) if model.task.classification else None
-        said = worst_rows(target, values, truth, table, rows[usable], guessed)
-        self.trace.write("predict", "worst", {"part": part, **said})
 
     def _body(self, stage: str, type_: str) -> Mapping[str, Any]:
         return self.trace.find(stage, type_)[-1].body
@@ -420,87 +272,47 @@ class Story:
         return [record.body for record in self.trace.find("train", "epoch")]
 
     def _bodies(self) -> dict[str, Mapping[str, Any]]:
-        """Return the last body of each type of record, by "stage/type", and the first glass."""
-        found = {f"{record.stage}/{record.type}": record.body for record in self.trace.records}
-        glasses = self.trace.find("train", "step")
-        return {**found, "train/first_step": glasses[0].body} if glasses else found
+        """Return the last body of each type of record, by "stage/type", and the first step's."""
+        last = {f"{record.stage}/{record.type}": record.body for record in self.trace.records}
+        steps = self.trace.find("train", "step")
+        return {**last, "train/first_step": steps[0].body} if steps else last
 
     def _begin(self, stage: str, blocks: code.Blocks) -> None:
         self.trace.write("lesson", "begin", {**lesson.begin(stage), "code": blocks})
 
-    def _tell(self, stage: dict[str, Any], seconds: float) -> None:
+    def _explain(self, stage: dict[str, Any], seconds: float) -> None:
         name, bodies = stage["name"], self._bodies()
         self.trace.write("lesson", "stage", {
             **stage, "facts": facts(name, bodies, seconds), "shapes": shapes(name, bodies),
             "maths": maths(name, bodies), "terms": terms(name, bodies),
         })  # fmt: skip
 
-    def _measured(self) -> tuple[str, np.ndarray]:
-        """Return the rows on which the model is measured, and what they are called."""
-        splits = self.splits
-        parts = (("test", splits.test), ("validation", splits.valid), ("training", splits.train))
-        return next((name, rows) for name, rows in parts if len(rows))
-
-    def _shown(self, prepared: Prepared) -> dict[str, Any]:
-        """Follow the row that is the example of stage 5 into its features."""
-        row = int(self._measured()[1][0])
-        target = None
-        if prepared.spec.target.task == "regression":
-            task = Task.fit(prepared.spec.target, prepared.train.target)
-            value = float(self.splits.labels(np.array([row]))[0])
-            target = {
-                "value": value, "center": task.center, "scale": task.scale,
-                "result": float(task.scaled(torch.tensor(value, dtype=torch.float64))),
-            }  # fmt: skip
-        table = subset(self.splits.table, np.array([row]))
-        return {"row": row, **show_row(prepared, table), "target": target}
-
-    def _units(self, training: Training) -> list[dict[str, Any]]:
-        """Open two units of the untrained network up, for the same row."""
-        prepared, (part, rows) = training.prepared, self._measured()
-        parts = {"test": prepared.test, "validation": prepared.valid, "training": prepared.train}
-        batch = parts[part]
-        names = [feature.name for feature in prepared.spec.numeric]
-        numeric, codes = (x[:1].to(training.device) for x in (batch.numeric, batch.categorical))
-        units = show_units(training.network, numeric, codes, names)
-        return [{"row": int(rows[0]), **unit} for unit in units]
-
     def _lap(self) -> float:
         """Return the seconds since the stage before."""
         now = time.perf_counter()
-        seconds, self._last = now - self._last, now
+        seconds, self._last_lap = now - self._last_lap, now
         return seconds
 
-    def _load_notes(self) -> list[str]:
-        table, splits, target = self.table, self.splits, self.target
-        notes = [f"The target {target['name']}: {splits.target_reason}."]
-        if target["positive"] is not None:
-            notes.append(f"The positive class is {target['positive']}.")
-        if table.skipped:
-            notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
-        if splits.dropped:
-            notes.append(f"Left out: {counted(splits.dropped, 'row')} without a target.")
-        if twice := splits.twice():
-            notes.append(
-                f"{twice:,} held-out row{'s are' if twice != 1 else ' is'} equal to a training row in every "
-                "feature and the target: they flatter the model."
-            )
-        return [*notes, f"Split: {splits.describe()}."]
+
+def _fingerprint(trees: Mapping[str, Any] | None) -> str | None:
+    return None if trees is None else trees["fingerprint"]
 
 
-def _without_edges(spec: dict[str, Any]) -> dict[str, Any]:
-    """Leave the edges of the bins out of a spec: thousands of numbers that nobody reads."""
-    features = [{**feature, "edges": []} for feature in spec["numeric"]]
-    return {**spec, "numeric": features}
-
-
-def _shortened(explained: Explanation) -> dict[str, Any]:
-    """Round an explanation's numbers, but not those of the table: values, classes, predictions."""
-    exact = explained.to_json()
-    said = {**rounded(exact), **{name: exact[name] for name in ("raw", "classes", "prediction")}}
-    if exact["pushes"] is not None:
-        said["pushes"]["of"] = exact["pushes"]["of"]
-    return said
+def _load_notes(table: Table, splits: Splits) -> list[str]:
+    target = splits.target
+    notes = [f"The target {target.name}: {splits.target_reason}."]
+    if target.positive is not None:
+        notes.append(f"The positive class is {target.positive}.")
+    if table.skipped:
+        notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
+    if splits.dropped:
+        notes.append(f"Left out: {counted(splits.dropped, 'row')} without a target.")
+    if twice := splits.twice():
+        notes.append(
+            f"{twice:,} held-out row{'s are' if twice != 1 else ' is'} equal to a training row in every "
+            "feature and the target: they flatter the model."
+        )
+    return [*notes, f"Split: {splits.describe()}."]
 
 
 def _samples(size: int, features: tuple[Column, ...]) -> str:
@@ -511,29 +323,9 @@ def _samples(size: int, features: tuple[Column, ...]) -> str:
     return f"{size} samples, each with {' and '.join(parts)}"
 
 
-def _nearby(path: str | None) -> str | None:
+def _relative(path: str | None) -> str | None:
     """Write a path as one types it: from here, where it lies below."""
     here = Path.cwd()
     if path is None or not Path(path).is_relative_to(here):
         return path
     return str(Path(path).relative_to(here))
-
-
-def _drawn(training: Training) -> bool:
-    """Tell whether a built-in network's first weights are those that the seed draws."""
-    described = training.first_network
-    if not described["built_in"]:
-        return False
-    with torch.random.fork_rng():
-        torch.manual_seed(training.settings.seed)
-        maker = BUILT_IN[described["class"]]
-        again = maker.from_config(training.prepared.spec, described["config"])
-    return weights_fingerprint(again) == weights_fingerprint(training.network)
-
-
-def _dtype(values: torch.Tensor) -> str:
-    return str(values.dtype).removeprefix("torch.")
-
-
-def _parameter_counts(network: nn.Module) -> dict[str, int]:
-    return {name: sum(p.numel() for p in module.parameters()) for name, module in stops(network)}

@@ -1,7 +1,7 @@
-"""What looks on while a fit trains: checkpoints, commands, a watched file, signals, edits to replay.
+"""Looks after a training while it runs: checkpoints, commands, a watched file, signals, edits to make again.
 
-Each is a consumer of the training's steps, called after every one; none is inside the loop. A pause
-is a consumer that takes its time: the training's own clock does not run meanwhile.
+It passes the steps of the training through, and acts between two of them; nothing of it is inside
+the loop. To pause, it keeps the next step waiting: the training's own clock does not run meanwhile.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from sightline.contracts import Edit, Record, Step, Stop, edit_from_json
 from sightline.errors import Interrupted
 from sightline.evaluate.typed_row import answer
-from sightline.pipeline.recorder import Story
+from sightline.pipeline.flow import Loaded, Observer
+from sightline.pipeline.recorder import Recorder
 from sightline.train.checkpoints import Checkpoints, Saved
 from sightline.train.commands import Command, Commands
 from sightline.train.training import Training
@@ -29,77 +29,85 @@ from sightline.train.watch import Watch
 PAUSED_LOOKS = 0.05  # seconds between two looks for commands and signals
 
 
-class Runner:
-    """The training of one fit, with all that looks on.
+class Runner(Observer):
+    """Looks after the training of one run.
 
     Args:
-        story: Writes the records.
-        training: To train.
-        run: The run folder.
+        recorder: Writes the records.
+        folder: The run folder.
+        edits: Gives the edits to make again, as (steps done before it, edit).
         checkpoint_seconds, checkpoint_epochs: How often to write checkpoints.
-        more: What the checkpoints keep besides the training; they keep the edits to make again too.
-        replayed: Edits to make again, as (steps done then, edit).
-        watch: "file.py:Class" to load anew whenever it is saved.
+        watch: "file.py:Class" to load again whenever it is saved.
     """
 
     def __init__(
         self,
-        story: Story,
-        training: Training,
-        run: Path,
+        recorder: Recorder,
+        folder: Path,
+        edits: Callable[[Training], list[tuple[int, Edit]]],
         *,
         checkpoint_seconds: float | None,
         checkpoint_epochs: int | None,
-        more: dict[str, Any],
-        replayed: Sequence[tuple[int, Edit]] = (),
         watch: str | None = None,
     ) -> None:
-        self.story, self.training, self.run = story, training, run
-        training.sources = run / "sources"
-        self.more = more
+        self.recorder, self.folder = recorder, folder
+        self._edits, self._watched = edits, watch
+        self._intervals = (checkpoint_seconds, checkpoint_epochs)
+        self.paused = False
+        self._pause_at: int | None = None  # this many epochs are done
+
+    def loaded(self, loaded: Loaded) -> None:
+        """Take what the checkpoints keep of the request."""
+        self._decisions = loaded.decisions.to_json()
+
+    def begins(self, training: Training) -> None:
+        """Open the folder of checkpoints, and look for commands and for the watched file."""
+        self.training = training
+        training.sources = self.folder / "sources"
+        seconds, epochs = self._intervals
         self.checkpoints = Checkpoints(
-            training, run, seconds=checkpoint_seconds, epochs=checkpoint_epochs,
+            training, self.folder, seconds=seconds, epochs=epochs,
             more=lambda: {
-                **more, "records": len(story.trace.records),
+                **self._decisions, "records": len(self.recorder.trace.records),
                 "later": [[step, edit.to_json()] for step, edit in self.replayed],
             },
         )  # fmt: skip
-        self.commands = Commands(training, run, self._obey)
-        self.paused = False
-        self._pause_at: int | None = None  # this many epochs are done
-        self.watch = None if watch is None else Watch(training, watch, run / "sources")
-        self.replayed = list(replayed)
+        self.commands = Commands(training, self.folder, self._obey)
+        self.watch = None
+        if self._watched is not None:
+            self.watch = Watch(training, self._watched, self.folder / "sources")
+        self.replayed = self._edits(training)
 
-    def steps(self) -> Iterator[Step]:
-        """Train to the end.
+    def steps(self, training: Training, steps: Iterator[Step]) -> Iterator[Step]:
+        """Pass the steps through.
 
         Raises:
             Interrupted: SIGINT or SIGTERM came: a checkpoint is written, the run can be resumed.
         """
-        with heard() as signals:
-            if self.training.stopped is None and not signals:
+        with signals_caught() as signals:
+            if training.stopped is None and not signals:
                 self._record(self.checkpoints.save())
             self._make_again()
-            for step in self.story.steps(self.training):
+            for step in steps:
                 yield step
                 self._make_again()
                 self._look(signals)
-                if signals and self.training.stopped is None:
+                if signals and training.stopped is None:
                     written = self._record(self.checkpoints.save())
-                    self.story.catch_up(self.training)
-                    raise Interrupted(signals[0], self.run, step.number, written)
+                    self.recorder.catch_up(training)
+                    raise Interrupted(signals[0], self.folder, step.number, written)
                 self._record(self.checkpoints.after_step())
             self._record(self.checkpoints.save())
 
     def _record(self, checkpoint: Path | None) -> bool:
         """Record a checkpoint, if one was written.
 
-        Its record follows it and is not among those that it counts: what goes on from a checkpoint
-        begins by writing it again, and its record with it. So each file has one record, and a process
-        killed between the two leaves nothing amiss.
+        Its record follows it and is not among those that it counts: a run that is resumed
+        begins by writing the checkpoint again, and its record with it. So each file has one record,
+        also where the process was killed between the two.
         """
         if checkpoint is not None:
-            self.story.checkpoint(self.training, checkpoint)
+            self.recorder.checkpoint(self.training, checkpoint)
         return checkpoint is not None
 
     def _look(self, signals: Sequence[int]) -> None:
@@ -112,10 +120,10 @@ class Runner:
         if self._pause_at is not None and len(self.training.history) > self._pause_at:
             self._pause()
         while self.paused and not signals:
-            if any(isinstance(edit, Stop) for edit in self.training._queue):
-                self._go_on("goes on to stop")
+            if any(isinstance(edit, Stop) for edit in self.training.waiting):
+                self._continue("continues, to stop")
                 break
-            self.story.catch_up(self.training)
+            self.recorder.catch_up(self.training)
             time.sleep(PAUSED_LOOKS)
             self.commands.read()
             if self.watch is not None:
@@ -126,35 +134,36 @@ class Runner:
         if command.kind == "pause":
             self._pause()
         elif command.kind == "continue":
-            self._go_on("goes on")
+            self._continue("continues")
         elif command.kind == "one_epoch":
-            self._go_on(f"goes on to the end of epoch {self.training.progress.epoch}, then pauses")
+            epoch = self.training.progress.epoch
+            self._continue(f"continues to the end of epoch {epoch}, then pauses")
             self._pause_at = len(self.training.history)
         else:
             self._explain(command)
 
     def _pause(self) -> None:
         self.paused, self._pause_at = True, None
-        self._tell("paused", "paused; edits that are sent now are made when it goes on")
+        self._write("paused", "paused; edits that are sent now are made when it continues")
 
-    def _go_on(self, said: str) -> None:
+    def _continue(self, sentence: str) -> None:
         self.paused, self._pause_at = False, None
-        self._tell("continued", said)
+        self._write("continued", sentence)
 
-    def _tell(self, type_: str, said: str) -> None:
+    def _write(self, type_: str, sentence: str) -> None:
         progress = self.training.progress
-        self.story.catch_up(self.training)
-        self.story.trace.write("train", type_, {
-            "step": progress.steps, "epoch": progress.epoch, "said": said,
+        self.recorder.catch_up(self.training)
+        self.recorder.trace.write("train", type_, {
+            "step": progress.steps, "epoch": progress.epoch, "said": sentence,
         })  # fmt: skip
 
     def _explain(self, command: Command) -> None:
-        """Follow a row through the network of now; whatever is wrong with it is said, not raised."""
+        """Follow a row through the network as it is now; an error is recorded, not raised."""
         progress = self.training.progress
-        self.story.catch_up(self.training)
-        said = f"asked after step {progress.steps:,}, in epoch {progress.epoch}"
-        self.story.trace.write("predict", "asked", answer(
-            lambda: self.training.model(best=False), command, progress.steps, progress.epoch, said
+        self.recorder.catch_up(self.training)
+        sentence = f"asked after step {progress.steps:,}, in epoch {progress.epoch}"
+        self.recorder.trace.write("predict", "asked", answer(
+            lambda: self.training.model(best=False), command, progress.steps, progress.epoch, sentence
         ))  # fmt: skip
 
     def _make_again(self) -> None:
@@ -183,14 +192,14 @@ def edits_left(
     left = edits_of(records)[len(training.progress.edits) :]
     known = Counter((int(step), edit_from_json(edit)) for step, edit in saved.more["later"])
     left += (known - Counter(left)).elements()
-    for edit in training._queue:
+    for edit in training.waiting:
         if (training.progress.steps, edit) in left:
             left.remove((training.progress.steps, edit))
     return sorted(left, key=itemgetter(0))
 
 
 @contextmanager
-def heard() -> Iterator[list[int]]:
+def signals_caught() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM instead of dying of them; a second one stops at once.
 
     Outside the main thread Python allows no handlers, and nothing changes.
@@ -200,14 +209,14 @@ def heard() -> Iterator[list[int]]:
         yield signals
         return
 
-    def hear(number: int, frame: FrameType | None) -> None:
+    def catch(number: int, frame: FrameType | None) -> None:
         if signals:
             signal.signal(number, before[number])
             raise KeyboardInterrupt
         signals.append(number)
 
     watched: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, hear) for number in watched}
+    before = {number: signal.signal(number, catch) for number in watched}
     try:
         yield signals
     finally:

@@ -319,7 +319,7 @@ def restore(
                 f"of {shorten(state['printed'], 300)}.",
                 "Give the same network again: network=...",
             )
-        training = Training(first, prepared, **settings.options(), plan=Plan(**state["plan"]))
+        training = Training(first, prepared, **settings.arguments(), plan=Plan(**state["plan"]))
         training.sources, training.first_network = sources, state["network"]
         training.first_printed = state["printed"]
         training.last_gradient_norm = state["gradient_norm"]

@@ -443,6 +443,11 @@ class Training:
         return self.progress.epoch - 1 + self.progress.rows / self.source.rows
 
     @property
+    def waiting(self) -> tuple[Edit, ...]:
+        """The edits that are queued for the next step."""
+        return tuple(self._queue)
+
+    @property
     def history(self) -> list[EpochRecord]:
         """The records so far, the untrained network's first."""
         return self.progress.history

@@ -1,0 +1,310 @@
+"""fit(), resume() and replay(): the five stages with their beginnings and observers."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Unpack
+
+from torch import nn
+
+from sightline.build.networks import NetworkMaker
+from sightline.contracts import FitOptions, Kind, Label, Scaling, TaskName, TrainingOverrides
+from sightline.contracts.options import (
+    CHECKPOINT_SECONDS,
+    BadRows,
+    Quality,
+    ThresholdRule,
+)
+from sightline.contracts.rules import check_checkpoint_intervals
+from sightline.page.launch import live_page
+from sightline.page.report import FILE, write_report
+from sightline.pipeline.beginnings import Fresh, Replayed, Resumed
+from sightline.pipeline.flow import Outcome, run_stages
+from sightline.pipeline.folder import Run
+from sightline.pipeline.observers import FitView, LivePageShown, RunFolder, StepsShown
+from sightline.pipeline.recorder import Recorder
+from sightline.pipeline.runner import Runner
+from sightline.trace.records import Trace, being_written, busy, find, read_records, taken
+from sightline.train.checkpoints import read_newest
+from sightline.train.optimizers import OptimizerMaker
+from sightline.views.notebook import NotebookView, in_kernel
+from sightline.views.terminal import TerminalView
+
+
+def fit(
+    source: Any,
+    target: str,
+    *,
+    kinds: Mapping[str, Kind] | None = None,
+    drop: Sequence[str] = (),
+    missing: Sequence[str] | None = None,
+    encoding: str | None = None,
+    on_bad_rows: BadRows = "error",
+    task: TaskName | None = None,
+    positive: Label | None = None,
+    valid: Any = None,
+    test: Any = 0.1,
+    group: str | None = None,
+    time: str | None = None,
+    weight: str | None = None,
+    numeric: Scaling | None = None,
+    quality: Quality | None = None,
+    network: nn.Module | NetworkMaker | str | None = None,
+    trees: bool | None = None,
+    calibrate: bool | None = None,
+    threshold: ThresholdRule | float | None = None,
+    baselines: bool = True,
+    seed: int = 0,
+    watch: bool = False,
+    checkpoint_seconds: float | None = CHECKPOINT_SECONDS,
+    checkpoint_epochs: int | None = None,
+    run: str | Path | None = None,
+    live: bool = False,
+    report: bool = True,
+    quiet: bool = False,
+    view: FitView | None = None,
+    **settings: Unpack[TrainingOverrides],
+) -> Run:
+    """Take a table through all five stages and record every one.
+
+    Args:
+        source: Anything `sl.read` takes, or a table that it has read.
+        target: The column to predict.
+        kinds, drop, missing, encoding, on_bad_rows: As in `sl.read`.
+        task, positive, test, group, time, weight: As in `sl.split`.
+        valid: As in `sl.split`. None makes cross-validation folds of the training rows in place of
+            validation rows; with a network of your own or `time` it means 0.1.
+        numeric: How numbers are scaled, as in `sl.prepare`.
+        quality: "fast" for a first look in seconds, "default", or "best" for the most accurate model,
+            which takes several times longer.
+        network: A network of your own in place of the chosen one: a module, a class or function
+            that takes the spec, or "file.py:Class". It trains and ships as it is.
+        trees: Whether boosted trees are added to the model; None means yes, and no with a network
+            of your own.
+        calibrate: Whether probabilities are calibrated on rows that the model did not learn from, and
+            prediction sets and intervals are available; None means yes, and no with a network of your
+            own.
+        threshold: For two classes, the metric ("f1", "accuracy", "balanced_accuracy") for which the
+            best decision threshold is chosen, or the threshold itself, such as 0.3; None predicts the
+            class with the higher probability.
+        baselines: Whether to score simple models on the same rows at the end, and say whether this one
+            is better.
+        seed: Decides the split, the first weights, the order of the batches and dropout.
+        watch: Whether to load a network given as "file.py:Class" again whenever its file is saved.
+        checkpoint_seconds: Seconds between two checkpoints; None writes none by the clock. There is one at the
+            start and one at the end as well.
+        checkpoint_epochs: Epochs between two checkpoints; None writes none by their number.
+        run: The run folder to make; None makes `runs/NAME-TIME`.
+        live: Whether to show the run in a browser while it trains, at an address that is printed and
+            kept in RUN/live.json. The page is a process of its own (extra "live"): training never
+            waits for it.
+        report: Whether to explain sample rows, measure importance and write report.html at the end.
+        quiet: Whether to print nothing.
+        view: What watches in place of the terminal.
+        settings: Any other setting of `sl.Training` by name: epochs, batch_size, learning_rate,
+            optimizer, schedule, ema, time_limit, eval_metric, precision, device, ... The quality
+            chooses those that are not given.
+
+    Returns:
+        The run: `.model`, `.records`, `.metrics`, `.epochs`, `.folder`.
+
+    Raises:
+        UserError: Bad data, options or networks; see `sightline.errors`.
+        Interrupted: Ctrl-C or SIGTERM came while it trained; `sl.resume` continues the run.
+        OSError: The disk is full; the run folder keeps what was written.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=30, quiet=True)
+        >>> run.metrics["accuracy"] > 0.9
+        True
+    """
+    options = FitOptions.of(
+        target, seed=seed, kinds=dict(kinds or {}), drop=drop, missing=missing, encoding=encoding,
+        on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
+        time=time, weight=weight, numeric=numeric, quality=quality, network=network, trees=trees,
+        calibrate=calibrate, threshold=threshold, baselines=baselines, watch=watch,
+        checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, live=live,
+        report=report, quiet=quiet, **settings,
+    )  # fmt: skip
+    beginning = Fresh(source, options)
+    folder = run_folder(source, run)
+    with live_page(folder, live, quiet) as show_page, _recording(view, quiet) as (trace, view):
+        recorder = Recorder(trace, folder)
+        runner = Runner(
+            recorder, folder, beginning.edits, checkpoint_seconds=checkpoint_seconds,
+            checkpoint_epochs=checkpoint_epochs, watch=beginning.watched,
+        )  # fmt: skip
+        outcome = run_stages(beginning, [
+            recorder, RunFolder(folder, report), LivePageShown(show_page), runner, *_shown(view),
+        ])  # fmt: skip
+    return _run(folder, outcome)
+
+
+def resume(
+    run: str | Path,
+    *,
+    source: Any = None,
+    network: nn.Module | NetworkMaker | str | None = None,
+    optimizer: OptimizerMaker | None = None,
+    schedule: Any = None,
+    watch: str | None = None,
+    checkpoint_seconds: float | None = CHECKPOINT_SECONDS,
+    checkpoint_epochs: int | None = None,
+    live: bool = False,
+    quiet: bool = False,
+    view: FitView | None = None,
+) -> Run:
+    """Continue a fit that was cut off; to the last bit, it ends as if it had not been.
+
+    Args:
+        run: Its run folder. A run that is complete is returned as it is.
+        source: The table, where it was one in memory.
+        network: A network of your own whose source the run does not keep.
+        optimizer, schedule: Your own ones, where you gave any.
+        watch: "file.py:Class" to load again whenever it is saved from now on.
+        checkpoint_seconds, checkpoint_epochs, live, quiet, view: As in `fit`.
+
+    Raises:
+        RunError: It is no run, it was cut off before training, or another process is making it.
+        DataError: The table is gone or has changed.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=3, quiet=True)
+        >>> sl.resume(run.folder, quiet=True).metrics == run.metrics  # it was complete
+        True
+    """
+    folder = Path(run)
+    check_checkpoint_intervals(checkpoint_seconds, checkpoint_epochs)
+    records, _ = read_records(folder)
+    if ended := find(records, "run", "end"):
+        if ended[-1].body.get("report") and not (folder / FILE).exists():
+            write_report(folder)  # the process was killed just before it wrote it
+        return Run(folder, network=network)
+    if being_written(folder):
+        raise busy(folder)
+    saved = read_newest(folder)
+    with (
+        live_page(folder, live, quiet) as show_page,
+        _recording(view, quiet, folder, saved.more["records"]) as (trace, view),
+    ):
+        beginning = Resumed(
+            folder, saved, records, source=source, network=network, optimizer=optimizer,
+            schedule=schedule,
+        )  # fmt: skip
+        recorder = Recorder(trace, folder, resumed=True)
+        runner = Runner(
+            recorder, folder, beginning.edits, checkpoint_seconds=checkpoint_seconds,
+            checkpoint_epochs=checkpoint_epochs, watch=watch,
+        )  # fmt: skip
+        kept = RunFolder(folder, beginning.decisions.options.run.report, resumed=True)
+        outcome = run_stages(
+            beginning, [recorder, kept, LivePageShown(show_page), runner, *_shown(view)]
+        )
+    return _run(folder, outcome)
+
+
+def replay(
+    run: str | Path,
+    *,
+    to: str | Path | None = None,
+    source: Any = None,
+    network: nn.Module | NetworkMaker | str | None = None,
+    optimizer: OptimizerMaker | None = None,
+    schedule: Any = None,
+    quiet: bool = False,
+    view: FitView | None = None,
+) -> Run:
+    """Do a fit again: the same rows, settings, plan and first weights, the same edits at the same steps.
+
+    The new run's `train/replay` record says whether its weights are bit for bit those of the first.
+
+    Args:
+        run: The run folder of a fit whose training ended.
+        to: The run folder to make; None makes `runs/NAME-TIME`.
+        source: The table, where it was one in memory.
+        network, optimizer, schedule: Your own ones, where the run does not keep them.
+        quiet, view: As in `fit`.
+
+    Raises:
+        RunError: It is no run, or its training did not end.
+        DataError: The table is gone or has changed.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=3, quiet=True)
+        >>> again = sl.replay(run.folder, quiet=True)
+        >>> again.find("train", "replay")[0].body["identical"]
+        True
+    """
+    first = Path(run)
+    records, _ = read_records(first)
+    beginning = Replayed(
+        first, records, source=source, network=network, optimizer=optimizer, schedule=schedule
+    )
+    folder = run_folder(f"{first.name}-replay", to)
+    with _recording(view, quiet) as (trace, view):
+        recorder = Recorder(trace, folder, first=(beginning.ended, beginning.trees))
+        runner = Runner(
+            recorder, folder, beginning.edits, checkpoint_seconds=CHECKPOINT_SECONDS,
+            checkpoint_epochs=None,
+        )  # fmt: skip
+        kept = RunFolder(folder, beginning.decisions.options.run.report, first=first)
+        outcome = run_stages(beginning, [recorder, kept, runner, *_shown(view)])
+    return _run(folder, outcome)
+
+
+@contextmanager
+def _recording(
+    view: FitView | None, quiet: bool, folder: Path | None = None, records: int = 0
+) -> Iterator[tuple[Trace, FitView | None]]:
+    """Open a trace, or continue a run's behind so many records, and close it whatever happens."""
+    if view is None and not quiet:
+        view = NotebookView() if in_kernel() else TerminalView()
+    views = [view] if view else []
+    trace = Trace(views) if folder is None else Trace.go_on(folder, records, views)
+    if isinstance(view, NotebookView | TerminalView):
+        view.begin(trace.records)
+    try:
+        yield trace, view
+    finally:
+        if view is not None:
+            view.close()
+        trace.close()
+
+
+def _shown(view: FitView | None) -> list[StepsShown]:
+    return [] if view is None else [StepsShown(view)]
+
+
+def _run(folder: Path, outcome: Outcome) -> Run:
+    """Open the run; its model is loaded into the network that its edits may have changed."""
+    return Run(folder, network=outcome.finished.model.network)
+
+
+def run_folder(source: Any, run: str | Path | None) -> Path:
+    """Name the run folder: the one asked for, or runs/NAME-TIME.
+
+    Raises:
+        RunError: The one asked for exists already.
+    """
+    if run is not None:
+        folder = Path(run)
+        if folder.exists():
+            raise taken(folder)
+        return folder
+    name = Path(source).name.split(".")[0] if isinstance(source, str | Path) else "table"
+    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:60] or "table"
+    stem = f"{name}-{_now()}"
+    folder, number = Path("runs") / stem, 2
+    while folder.exists():
+        folder, number = Path("runs") / f"{stem}-{number}", number + 1
+    return folder
+
+
+def _now() -> str:
+    return clock.strftime("%Y%m%d-%H%M%S")
