@@ -24,6 +24,7 @@ from sklearn.utils.validation import (
 )
 
 from sightline.contracts import FitOptions, Kind
+from sightline.contracts.options import Quality, ThresholdRule
 from sightline.errors import OptionError, did_you_mean
 from sightline.load.table import Table
 from sightline.pipeline.beginnings import Fresh
@@ -39,7 +40,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        quality: str | None = None,
+        quality: Quality | None = None,
         time_limit: float | None = None,
         network: Any = None,
         trees: bool | None = None,
@@ -174,12 +175,12 @@ class SightlineClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        quality: str | None = None,
+        quality: Quality | None = None,
         time_limit: float | None = None,
         network: Any = None,
         trees: bool | None = None,
         eval_metric: str | None = None,
-        threshold: str | float | None = None,
+        threshold: ThresholdRule | float | None = None,
         valid: Any = None,
         kinds: Mapping[str, Kind] | None = None,
         epochs: int | None = None,

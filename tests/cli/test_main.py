@@ -111,7 +111,7 @@ def test_help_lists_every_command(sightline):
         (["fit", "penguins.csv", "--target", "species", "--warm-up", "2"], ["warm_up is 2.0"]),
         (["fit", "penguins.csv", "--target", "species", "--clip-norm", "0"], ["clip_norm is 0.0"]),
         (["fit", "penguins.csv", "--target", "species", "--time-limit", "nan"], ["time_limit is nan"]),
-        (["fit", "penguins.csv", "--target", "species", "--watch"], ["watches the network's file"]),
+        (["fit", "penguins.csv", "--target", "species", "--watch"], ["needs a network that is given as a file"]),
         (["fit", "penguins.csv", "--target", "species", "--weight", "island"], ["a weight is a number"]),
         (["fit", "penguins.csv", "--target", "body_mass_g", "--balanced", "--quiet"], ["class_weights are for classes"]),
         (["fit", "penguins.csv", "--target", "species", "--checkpoint-seconds", "-1"],

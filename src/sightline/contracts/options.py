@@ -28,7 +28,7 @@ from sightline.contracts.rules import (
     check_seed,
     check_whole,
 )
-from sightline.contracts.schema import Kind, Label, Scaling, TaskName
+from sightline.contracts.schema import KINDS, Kind, Label, Scaling, TaskName
 from sightline.errors import OptionError, did_you_mean
 
 Quality = Literal["fast", "default", "best"]
@@ -89,7 +89,7 @@ class ReadOptions:
     kinds: Annotated[
         Mapping[str, Kind],
         Option(
-            "Read a column as numeric, categorical, boolean, datetime or text, e.g. zip=categorical. "
+            f"Read a column as {', '.join(KINDS[:-1])} or {KINDS[-1]}, e.g. zip=categorical. "
             "May be repeated.",
             metavar="COLUMN=KIND",
             form="pairs",
@@ -237,7 +237,7 @@ class ModelOptions:
         ThresholdRule | float | None,
         Option(
             "For two classes, choose the decision threshold that is best for a metric, or give it, e.g. 0.3.",
-            metavar="f1|balanced_accuracy|accuracy|NUMBER",
+            metavar="|".join([*get_args(ThresholdRule), "NUMBER"]),
             form="threshold",
             default_help="the class with the higher probability",
         ),

@@ -231,15 +231,18 @@ def _names(kind: type[Any]) -> list[str]:
 
 
 def _group_to_json(group: Any) -> dict[str, Any]:
-    return {name: _plain(getattr(group, name)) for name in _names(type(group))}
+    return {
+        one.name: _plain(getattr(group, one.name), table=one.option.form == "rows")
+        for one in _declared("", type(group))
+    }
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON, or `CUSTOM` where it is a thing in memory."""
+def _plain(value: Any, table: bool = False) -> Any:
+    """Return a value as JSON, or `CUSTOM` where it is a thing in memory, such as a `table` of rows."""
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not table:
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list) and not table:
         return [_plain(item) for item in value]
     return value if value is None or isinstance(value, str | int | float) else CUSTOM

@@ -1,0 +1,56 @@
+"""What commands print, and how they open models and runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from sightline.contracts import Record
+    from sightline.pipeline.folder import Run
+    from sightline.predict.model import Model
+
+
+def load_model(path: str, network: str | None) -> Model:
+    """Load a model file, or the model of a run folder."""
+    from sightline.predict.model import Model
+
+    bundle = Path(path) / "model.sightline"
+    return Model.load(bundle if bundle.is_file() else path, network=network)
+
+
+def records_of(run: str) -> list[Record]:
+    """Read the records of a run folder."""
+    from sightline.trace.records import read_records
+
+    return read_records(Path(run))[0]
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Return what `--json` prints of a run that has ended."""
+    end = run.find("run", "end")[-1].body
+    return {
+        "run": str(run.folder), "bundle": end["bundle"], "seconds": end["seconds"],
+        "epochs": run.epochs[-1].number, "best_epoch": run.find("train", "end")[-1].body["best_epoch"],
+        "metrics": dict(run.metrics),
+    }  # fmt: skip
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """Print one JSON object."""
+    from sightline.trace.records import finite
+
+    click.echo(
+        json.dumps(finite(values), ensure_ascii=False, allow_nan=False, indent=2, default=str)
+    )
+
+
+def safe(text: str) -> str:
+    """Make control characters visible, so that no text of a table can steer the terminal."""
+    from sightline.views.terminal import plain
+
+    return plain(text, 4000)

@@ -1,0 +1,232 @@
+"""Commands that use models: predict, evaluate, importance, explain, inspect."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sightline.cli.options import (
+    encoding_option,
+    fit_options,
+    json_option,
+    keep_option,
+    model_argument,
+    network_option,
+    quiet_option,
+)
+from sightline.cli.output import load_model, print_json, safe
+from sightline.errors import OptionError, counted
+
+
+@click.command()
+@model_argument
+@click.argument("source")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    help="The file to write, .csv or .parquet.  [default: CSV on standard output]",
+)
+@keep_option
+@click.option(
+    "--alpha", type=float, metavar="SHARE",
+    help="Add a prediction set or interval that misses the truth in this share of rows, e.g. 0.1.",
+)  # fmt: skip
+@encoding_option
+@network_option
+@quiet_option
+@json_option
+def predict(
+    model: str,
+    source: str,
+    output: str | None,
+    keep: list[str],
+    alpha: float | None,
+    encoding: str | None,
+    network: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Predict each row of SOURCE with MODEL; the output keeps the order of the rows."""
+    from sightline.predict.output import prediction_table, write_table
+
+    if output is not None:
+        for name, what in ((source, "the rows to predict"), (model, "the model")):
+            if Path(output).exists() and Path(name).exists() and Path(output).samefile(name):
+                raise OptionError(
+                    f"{output} is {what}, which the predictions would overwrite.",
+                    "Give another file to -o.",
+                )
+    loaded = load_model(model, network)
+    found = loaded.predictions(source, keep=tuple(keep), encoding=encoding)
+    table = prediction_table(loaded, found, keep, alpha)
+    if output is not None:
+        write_table(table, Path(output))
+    if as_json:
+        said: dict[str, Any] = {
+            "rows": len(found.labels), "output": output, "missing": dict(found.missing),
+            "unseen": dict(found.unseen), "out_of_range": dict(found.out_of_range),
+            "extra": list(found.extra), "bad": [{"row": row, "error": error} for row, error in found.bad],
+        }  # fmt: skip
+        if output is None:
+            said["predictions"] = table.to_pylist()
+        print_json(said)
+        return
+    if output is None:
+        import pyarrow.csv as pc
+
+        sys.stdout.flush()
+        pc.write_csv(table, sys.stdout.buffer)
+    if not quiet:
+        for sentence in found.report():
+            click.echo(safe(sentence), err=True)
+        if output is not None:
+            made = counted(len(found.labels) - len(found.bad), "prediction")
+            without = f"; {len(found.bad):,} without, see the column error" if found.bad else ""
+            click.echo(safe(f"{made} written to {output}{without}."), err=True)
+
+
+@click.command()
+@model_argument
+@click.argument("source", required=False)
+@encoding_option
+@network_option
+@quiet_option
+@json_option
+def evaluate(
+    model: str,
+    source: str | None,
+    encoding: str | None,
+    network: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Print the metrics of MODEL on its own test rows, or on the rows of SOURCE."""
+    from sightline.pipeline.origin import evaluate as run_evaluate
+    from sightline.pipeline.origin import overlap
+    from sightline.trace.records import finite
+
+    loaded = load_model(model, network)
+    warning = None
+    if source is None:
+        metrics = run_evaluate(loaded)
+    else:
+        found = loaded.predictions(source, encoding=encoding)
+        metrics = {**loaded.measure(found), "part": source}
+        seen, _ = overlap(loaded, found.table)
+        if seen:
+            warning = (
+                f"{seen:,} of the {found.table.rows:,} rows of {source} equal a row that the model was "
+                "trained on, in every value (duplicates among them): these figures flatter it."
+            )
+        metrics["training_rows_seen"] = seen
+    if as_json:
+        print_json(metrics)
+    elif not quiet:
+        from sightline.views.terminal import TerminalView
+
+        TerminalView().metrics(finite(metrics))
+    if warning and not quiet:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+@click.command()
+@model_argument
+@click.argument("source", required=False)
+@click.option("--repeats", default=5, show_default=True, help="How often each column is shuffled.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the shuffles, e.g. 1.")
+@encoding_option
+@network_option
+@json_option
+def importance(
+    model: str,
+    source: str | None,
+    repeats: int,
+    seed: int,
+    encoding: str | None,
+    network: str | None,
+    as_json: bool,
+) -> None:
+    """Measure how much worse MODEL predicts when a column is shuffled (permutation importance)."""
+    from sightline.pipeline.origin import importance as run_importance
+
+    loaded = load_model(model, network)
+    if source is None:
+        found = run_importance(loaded, repeats=repeats, seed=seed)
+    else:
+        found = loaded.importance(source, repeats=repeats, seed=seed, encoding=encoding)
+    if as_json:
+        print_json(found)
+        return
+    from sightline.views.terminal import TerminalView
+
+    TerminalView().importance(found)
+
+
+@click.command()
+@model_argument
+@click.argument("source")
+@click.option(
+    "--row", default=0, show_default=True, help="The row to explain, counted from 0, e.g. 3."
+)
+@encoding_option
+@network_option
+@json_option
+def explain(
+    model: str, source: str, row: int, encoding: str | None, network: str | None, as_json: bool
+) -> None:
+    """Show how MODEL predicts one row of SOURCE, layer by layer."""
+    from sightline.trace.records import finite
+
+    loaded = load_model(model, network)
+    table = loaded.read(source, encoding=encoding)
+    if not 0 <= row < table.rows:
+        raise OptionError(
+            f"{source} has no row {row:,}.", f"Give a row from 0 to {table.rows - 1:,} (--row)."
+        )
+    explained = finite(loaded.explain_rows(table, [row])[0].to_json())
+    if as_json:
+        print_json(explained)
+        return
+    from sightline.views.terminal import TerminalView
+
+    TerminalView().explanation(explained, f"Row {row:,} of {source}")
+
+
+@click.command()
+@click.argument("source")
+@fit_options("read")
+@json_option
+def inspect(source: str, as_json: bool, **options: Any) -> None:
+    """Show how the columns of SOURCE would be read, or what a .sightline file holds."""
+    from sightline.views.terminal import TerminalView
+
+    if (Path(source) / "model.sightline").is_file():
+        source = str(Path(source) / "model.sightline")
+    if source.endswith(".sightline"):
+        from sightline.predict.bundle import describe
+
+        said = describe(source)
+        if as_json:
+            print_json(said)
+            return
+        view = TerminalView()
+        for line in said["lines"]:
+            view.console.print(safe(line), markup=False)
+        view.columns(said["columns"])
+        return
+    from sightline.load.table import read
+
+    table = read(source, **options)
+    notes = [
+        f"{table.name}: {counted(table.rows, 'row')} x {counted(len(table.columns), 'column')}."
+    ]
+    if table.skipped:
+        notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
+    if as_json:
+        print_json({"rows": table.rows, "skipped": table.skipped, "columns": table.summary()})
+        return
+    TerminalView().columns(table.summary(), notes)

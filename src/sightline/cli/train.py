@@ -1,0 +1,117 @@
+"""Commands that make runs: demo, fit, resume, replay."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from sightline.cli.options import (
+    fit_options,
+    given,
+    json_option,
+    live_option,
+    named_options,
+    network_option,
+    quiet_option,
+    run_argument,
+)
+from sightline.cli.output import print_json, records_of, safe, summary
+from sightline.errors import OptionError
+
+
+@click.command()
+@click.option(
+    "--run",
+    metavar="DIR",
+    help="The run folder to make, e.g. runs/first.  [default: runs/demo-TIME]",
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    help="Seed of the data, the split, the first weights and the batches.",
+)
+@live_option
+@quiet_option
+@json_option
+def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> None:
+    """Watch a small network learn three classes from ten numbers."""
+    from sightline.pipeline.demo import demo as run_demo
+
+    made = run_demo(run=run, seed=seed, live=live, quiet=quiet or as_json)
+    if as_json:
+        print_json(summary(made))
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--target", required=True, metavar="COLUMN", help="The column to predict, e.g. species."
+)
+@fit_options("split", "read", "model", "training", "run")
+@click.option("--balanced", is_flag=True, help="The same as --class-weights balanced.")
+@json_option
+def fit(source: str, target: str, balanced: bool, as_json: bool, **options: Any) -> None:
+    """Take SOURCE (a file, folder or glob) through all five stages."""
+    from sightline.pipeline.fit import fit as run_fit
+
+    if balanced and options["class_weights"] not in (None, "balanced"):
+        raise OptionError(
+            "--balanced and --class-weights are given together.", "Give one of the two."
+        )
+    if balanced:
+        options["class_weights"] = "balanced"
+    options["quiet"] = options["quiet"] or as_json
+    run = run_fit(source, target, **given(options))
+    if as_json:
+        print_json(summary(run))
+
+
+@click.command()
+@run_argument
+@network_option
+@click.option(
+    "--watch",
+    metavar="FILE.py:CLASS",
+    help="Load this network's file again whenever it is saved from now on, e.g. net.py:Net.",
+)
+@named_options("checkpoint_seconds", "checkpoint_epochs")
+@live_option
+@quiet_option
+@json_option
+def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Continue RUN, a fit that was cut off: it ends as if it had not been."""
+    from sightline.pipeline.fit import resume as run_resume
+
+    if (
+        any(record.type == "end" and record.stage == "run" for record in records_of(run))
+        and not quiet
+    ):
+        click.echo(f"{safe(run)} is complete: there is nothing to continue.", err=True)
+    made = run_resume(run, quiet=quiet or as_json, **options)
+    if as_json:
+        print_json(summary(made))
+
+
+@click.command()
+@run_argument
+@click.option(
+    "--to",
+    metavar="DIR",
+    help="The run folder to make, e.g. runs/again.  [default: runs/NAME-TIME]",
+)
+@network_option
+@quiet_option
+@json_option
+def replay(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Make RUN again, with its edits at the same steps; exit code 1 if the weights differ."""
+    from sightline.pipeline.fit import replay as run_replay
+
+    again = run_replay(run, quiet=quiet or as_json, **options)
+    compared = again.find("train", "replay")[-1].body
+    if as_json:
+        print_json({**summary(again), **compared})
+    if not compared["identical"]:
+        sys.exit(1)

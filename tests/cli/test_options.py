@@ -1,0 +1,226 @@
+"""Every option is declared once: what derives from the declarations, and what is held to them here."""
+
+import dataclasses
+import inspect
+import re
+from typing import Any, get_type_hints
+
+import click
+import pytest
+
+import sightline as sl
+from sightline.cli.main import cli
+from sightline.contracts import CUSTOM, FitOptions, TrainingOverrides, TrainingSettings
+from sightline.contracts.request import declared
+from sightline.errors import OptionError, RunError
+from sightline.estimators import SightlineClassifier, SightlineRegressor
+
+DECLARED = declared()
+BESIDES = {"source", "target", "as_json", "balanced"}
+"""What `sightline fit` takes besides the declared options."""
+
+
+def parameters(function):
+    return {
+        name: one for name, one in inspect.signature(function).parameters.items()
+        if name not in ("self", "settings", "view", "source", "target", "plan", "network_", "prepared")
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------- sl.fit
+
+
+def test_fit_takes_every_declared_option_with_its_default():
+    signature = parameters(sl.fit)
+    training = {
+        name for name, one in DECLARED.items() if one.group == "training" and name != "seed"
+    }
+    assert set(signature) == set(DECLARED) - training
+    for name, one in signature.items():
+        default = {} if name == "kinds" and one.default is None else one.default
+        assert default == DECLARED[name].default, name
+
+
+def test_fit_has_the_declared_types():
+    hints = get_type_hints(sl.fit, include_extras=True)
+    for name in parameters(sl.fit):
+        if name in ("kinds", "network", "valid", "test"):  # None stands for {}; a module, a table
+            continue
+        assert hints[name] == DECLARED[name].type, name
+
+
+def test_overrides_are_the_settings_of_a_training_less_the_seed():
+    settings, overrides = (get_type_hints(kind) for kind in (TrainingSettings, TrainingOverrides))
+    settings.pop("seed")
+    assert overrides == settings
+    assert list(overrides) == list(settings)
+
+
+# ------------------------------------------------------------- sl.Training
+
+
+def test_a_training_takes_every_setting_with_its_default():
+    signature = parameters(sl.Training.__init__)
+    signature.pop("network")
+    settings = {name: one for name, one in DECLARED.items() if one.group == "training"}
+    assert list(signature) == list(settings)
+    for name, one in signature.items():
+        assert one.default == settings[name].default, name
+
+
+def test_a_training_has_the_declared_types():
+    hints = get_type_hints(sl.Training.__init__, include_extras=True)
+    for name, one in DECLARED.items():
+        if one.group == "training" and name not in (
+            "optimizer",
+            "schedule",
+        ):  # functions of torch's
+            assert hints[name] == one.type, name
+
+
+# ------------------------------------------------------------- the estimators
+
+
+@pytest.mark.parametrize("kind", [SightlineClassifier, SightlineRegressor])
+def test_the_parameters_of_an_estimator_are_declared_options(kind):
+    names = set(parameters(kind.__init__)) - {"random_state"}
+    assert names <= set(DECLARED)
+    hints = get_type_hints(kind.__init__)
+    for name in names:
+        if name in ("network", "valid", "device", "kinds"):
+            continue
+        assert hints[name] == DECLARED[name].type | None, name
+
+
+# ------------------------------------------------------------- the command line
+
+
+def fit_parameters():
+    return {one.name: one for one in cli.commands["fit"].params}
+
+
+def test_the_command_line_has_every_declared_option():
+    assert set(fit_parameters()) == {*DECLARED, *BESIDES}
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_an_option_of_the_command_line_has_the_declared_choices_and_default(name):
+    option, one = fit_parameters()[name], DECLARED[name]
+    if one.choices and not one.option.form:
+        assert isinstance(option.type, click.Choice)
+        assert tuple(option.type.choices) == one.choices
+    for choice in one.choices:
+        assert str(choice) in f"{option.help} {option.metavar} {one.choices}"
+    if one.group == "training" and name != "seed" and not option.multiple:
+        assert option.default is None  # the quality chooses it
+    elif option.is_flag and not option.secondary_opts:
+        assert one.default is False
+    elif not option.multiple:
+        assert option.default == one.default
+
+
+@pytest.mark.parametrize("command", [*cli.commands])
+def test_every_option_says_what_it_does(command):
+    for one in cli.commands[command].params:
+        if isinstance(one, click.Option) and not one.hidden:
+            assert one.help is not None, one.name
+            assert re.match(r"[A-Zf].*[.\])]$", one.help, re.DOTALL), (one.name, one.help)
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_a_declared_option_that_takes_a_value_shows_an_example_or_its_choices(name):
+    one = DECLARED[name]
+    shown = "e.g. " in one.option.help or re.search(r"\(\d|auto, cpu", one.option.help)
+    assert shown or one.choices or bool in one.plain_types, one.option.help
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [
+        (["--class-weights", "balanced"], "balanced"), (["--balanced"], "balanced"),
+        (["--balanced", "--class-weights", "balanced"], "balanced"),
+        (["--class-weights", "a=2", "--class-weights", "b=c=0.5"], {"a": 2.0, "b=c": 0.5}), ([], None),
+    ],
+)  # fmt: skip
+def test_class_weights(sightline, monkeypatch, arguments, value):
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("sightline.pipeline.fit.fit", lambda *_, **options: given.update(options))
+    sightline("fit", "t.csv", "--target", "y", *arguments)
+    assert given.get("class_weights") == value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--class-weights", "balance"], "'balance' is neither balanced nor of the form CLASS=WEIGHT"),
+        (["--class-weights", "=2"], "'=2' is neither"), (["--class-weights", "a=x"], "'a=x' is neither"),
+        (["--class-weights", "balanced", "--class-weights", "a=1"], "'balanced' is neither"),
+        (["--balanced", "--class-weights", "a=1"], "are given together"),
+    ],
+)  # fmt: skip
+def test_class_weights_that_make_no_sense(sightline, arguments, message):
+    answer = sightline("fit", "t.csv", "--target", "y", *arguments)
+    assert answer.code == 2
+    assert message in answer.err
+
+
+def test_training_settings_that_are_not_given_are_left_to_the_quality(sightline, monkeypatch):
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("sightline.pipeline.fit.fit", lambda *_, **options: given.update(options))
+    sightline("fit", "t.csv", "--target", "y", "--epochs", "3")
+    training = {name for name in given if DECLARED[name].group == "training"}
+    assert training == {"epochs", "seed"}
+
+
+# ------------------------------------------------------------- the JSON form
+
+
+def test_every_option_survives_its_json_form():
+    options = FitOptions.of(
+        "y", kinds={"a": "text"}, drop=["b"], missing="-", valid=0.2, test=50, quality="fast",
+        threshold=0.3, trees=False, epochs=3, class_weights={1: 0.5}, patience=None, seed=4,
+        checkpoint_epochs=2, run="runs/x", report=False,
+    )  # fmt: skip
+    assert FitOptions.from_json(options.to_json()) == options
+
+
+def test_what_json_cannot_hold_is_named():
+    options = FitOptions.of("y", network=sl.MLP, valid={"x": [1]}, schedule=print).to_json()
+    assert options["model"]["network"] == options["split"]["valid"] == CUSTOM
+    assert options["training"]["schedule"] == CUSTOM
+    again = FitOptions.from_json(options)
+    assert (again.model.network, again.training["schedule"]) == (CUSTOM, CUSTOM)
+
+
+def test_options_of_a_newer_version_are_refused():
+    newer = {**FitOptions.of("y").to_json(), "version": 2}
+    with pytest.raises(RunError, match="have version 2; this Sightline reads version 1"):
+        FitOptions.from_json(newer)
+
+
+@pytest.mark.parametrize("lost", ["target", "read", "training", "seed"])
+def test_damaged_options_are_refused(lost):
+    damaged = FitOptions.of("y").to_json()
+    del damaged[lost]
+    with pytest.raises(RunError, match="The options of the fit are damaged: KeyError"):
+        FitOptions.from_json(damaged)
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(OptionError, match=r"There is no setting 'epoch'\. Did you mean 'epochs'"):
+        FitOptions.of("y", epoch=3)
+
+
+def test_a_run_records_what_it_was_asked_for(fitted):
+    run = sl.Run(fitted / "runs" / "a")
+    recorded = FitOptions.from_json(run.find("run", "start")[0].body["options"])
+    assert recorded.target == "species"
+    assert recorded.training == {"epochs": 12, "learning_rate": 0.01, "device": "cpu"}
+    assert recorded.model.network == "MLP"
+
+
+def test_options_are_frozen():
+    options = FitOptions.of("y")
+    for value, name in ((options, "target"), (options.read, "drop"), (options.run, "live")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, name, None)
