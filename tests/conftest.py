@@ -12,8 +12,26 @@ import pytest
 import torch
 
 import sightline as sl
+from tests.arithmetic import Bfloat16, in_force
 
-torch.set_num_threads(1)  # small networks; the cores are for other tests
+# One thread: the networks are small, and the other cores run other tests.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--bfloat16", action="store_true",
+        help="let precision='auto' choose bfloat16 at every size, on every processor",
+    )  # fmt: skip
+
+
+def pytest_configure(config):
+    if config.getoption("bfloat16"):
+        config.pluginmanager.register(Bfloat16())
+
+
+def pytest_report_header(config):
+    return f"arithmetic: {in_force(config.getoption('bfloat16'))}"
 
 
 class Said(NamedTuple):
