@@ -13,6 +13,7 @@ import torch
 
 import sightline as sl
 from tests.arithmetic import Bfloat16, in_force
+from tests.tools import summary
 
 # One thread: the networks are small, and the other cores run other tests.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -32,6 +33,16 @@ def pytest_configure(config):
 
 def pytest_report_header(config):
     return f"arithmetic: {in_force(config.getoption('bfloat16'))}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter):
+    """Say last which tests did not run, and what would bring them."""
+    result = yield
+    skipped = terminalreporter.stats.get("skipped", [])
+    for sentence in summary(str(report.longrepr) for report in skipped):
+        terminalreporter.write_line(sentence)
+    return result
 
 
 class Said(NamedTuple):
