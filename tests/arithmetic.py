@@ -38,7 +38,7 @@ ARITHMETICS: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
     "bfloat16": ({}, ["--bfloat16"]),
     "one-thread": ({"OMP_NUM_THREADS": "1"}, []),
-    "two-threads": ({"OMP_NUM_THREADS": "2"}, []),
+    "two-threads": ({"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}, []),
 }  # fmt: skip
 """For each arithmetic the environment and the options of pytest."""
 

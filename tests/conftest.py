@@ -27,6 +27,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if config.getoption("numprocesses", None):
+        # The workers of pytest-xdist, and the processes that tests start, share the processors:
+        # where each took all of them, they would wait for each other.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     if config.getoption("bfloat16"):
         config.pluginmanager.register(Bfloat16())
 
