@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -21,26 +22,41 @@ import torch
 from sightline.train import plan
 
 PATHS = [
-    "tests/build", "tests/prepare", "tests/train", "tests/predict", "tests/trace", "tests/golden",
-    "tests/flow/test_reference_run.py", "tests/test_recipe.py", "tests/test_run.py",
-    "tests/test_runner.py", "tests/test_estimators.py", "tests/test_docs.py", "tests/test_docstrings.py",
+    "tests/build", "tests/prepare", "tests/train", "tests/predict", "tests/golden",
+    "tests/trace/test_lesson.py", "tests/trace/test_terms.py", "tests/trace/test_maths.py",
+    "tests/trace/test_code.py", "tests/flow/test_reference_run.py", "tests/test_recipe.py",
+    "tests/test_run.py", "tests/test_docstrings.py",
 ]  # fmt: skip
-"""The part of the suite that depends on arithmetic and is quick."""
+"""The tests that depend on arithmetic and are quick."""
+DOCS = "tests/test_docs.py"
 
-ARITHMETICS: dict[str, tuple[dict[str, str], list[str]]] = {
-    "sse4": (
+
+class Arithmetic(NamedTuple):
+    """The environment and the options of pytest that make an arithmetic.
+
+    Without `docs` the blocks of the documentation are left out: they run in processes of their own,
+    where the arithmetic is the one in which `make test` has run them.
+    """
+
+    environment: dict[str, str]
+    options: tuple[str, ...] = ()
+    docs: bool = True
+
+
+ARITHMETICS = {
+    "sse4": Arithmetic(
         {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41",
-         "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "OPENBLAS_CORETYPE": "Nehalem"}, [],
+         "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "OPENBLAS_CORETYPE": "Nehalem"}
     ),
-    "avx2": (
+    "avx2": Arithmetic(
         {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
-         "MKL_ENABLE_INSTRUCTIONS": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}, [],
+         "MKL_ENABLE_INSTRUCTIONS": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
     ),
-    "bfloat16": ({}, ["--bfloat16"]),
-    "one-thread": ({"OMP_NUM_THREADS": "1"}, []),
-    "two-threads": ({"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}, []),
+    "bfloat16": Arithmetic({}, ("--bfloat16",), docs=False),
+    "one-thread": Arithmetic({"OMP_NUM_THREADS": "1"}, docs=False),
+    # Passive: workers that outnumber the processors must not wait for each other at full speed.
+    "two-threads": Arithmetic({"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}),
 }  # fmt: skip
-"""For each arithmetic the environment and the options of pytest."""
 
 
 def in_force(bfloat16: bool) -> str:
@@ -97,11 +113,12 @@ def main(arguments: list[str]) -> int:
         return 2
     failed = []
     for name in names or ARITHMETICS:
-        environment, more = ARITHMETICS[name]
-        print(f"\n=== {name} {environment or ''}", flush=True)  # noqa: T201
+        environment, more, docs = ARITHMETICS[name]
+        words = [f"{key}={value}" for key, value in environment.items()]
+        print("\n===", name, *words, *more, flush=True)  # noqa: T201
         began = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-v", *more, *options, *PATHS],
+            [sys.executable, "-m", "pytest", "-v", *more, *options, *PATHS, *([DOCS] if docs else [])],
             cwd=Path(__file__).parent.parent, env={**os.environ, **environment},
         )  # fmt: skip
         print(f"=== {name}: {time.monotonic() - began:.0f} s", flush=True)  # noqa: T201
