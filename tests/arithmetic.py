@@ -99,7 +99,7 @@ class Bfloat16:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.write_line(f"{self.plans} plans chose bfloat16")
+        terminalreporter.write_line(f"Plans that chose bfloat16: {self.plans}")
 
 
 def main(arguments: list[str]) -> int:
