@@ -1,15 +1,22 @@
-# Each of these does all the set-up on a fresh machine: `make demo`, `make test`, `make docs`.
+# Each of these does all the set-up on a fresh machine: `make demo`, `make test`, `make docs`,
+# `make test-arithmetic`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A worker for each processor; one that has no tests left takes some from another.
+PARALLEL := -n logical --dist worksteal
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test test-arithmetic check format docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sightline demo
 
 test: $(VENV)/.dev check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
+
+# The tests that depend on arithmetic, as other processors would compute; tests/arithmetic.py lists both.
+test-arithmetic: $(VENV)/.dev
+	$(BIN)/python -m tests.arithmetic -- $(PARALLEL)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -12,8 +12,41 @@ import pytest
 import torch
 
 import sightline as sl
+from tests.arithmetic import Bfloat16, in_force
+from tests.tools import summary
 
-torch.set_num_threads(1)  # small networks; the cores are for other tests
+# One thread: the networks are small, and the other cores run other tests.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--bfloat16", action="store_true",
+        help="let precision='auto' choose bfloat16 at every size, on every processor",
+    )  # fmt: skip
+
+
+def pytest_configure(config):
+    if config.getoption("numprocesses", None):
+        # The workers of pytest-xdist, and the processes that tests start, share the processors:
+        # where each took all of them, they would wait for each other.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if config.getoption("bfloat16"):
+        config.pluginmanager.register(Bfloat16())
+
+
+def pytest_report_header(config):
+    return f"arithmetic: {in_force(config.getoption('bfloat16'))}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter):
+    """Say last which tests did not run, and what would bring them."""
+    result = yield
+    skipped = terminalreporter.stats.get("skipped", [])
+    for sentence in summary(str(report.longrepr) for report in skipped):
+        terminalreporter.write_line(sentence)
+    return result
 
 
 class Said(NamedTuple):

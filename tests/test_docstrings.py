@@ -1,6 +1,7 @@
 """Every example in every docstring runs, in a folder of its own that has the penguins."""
 
 import doctest
+import functools
 import importlib
 import inspect
 import io
@@ -53,11 +54,26 @@ def test_a_wrong_example_would_be_noticed():
     assert doctest.DocTestRunner(verbose=False).run(wrong, out=io.StringIO().write).failed == 1
 
 
+def once(fit):
+    """Share a fit among the examples of a module that ask for the same one and only look at it."""
+    made = {}
+
+    @functools.wraps(fit)
+    def shared(*given, **options):
+        asked = repr((given, options))
+        if asked not in made:
+            made[asked] = fit(*given, **options)
+        return made[asked]
+
+    return shared
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name, tmp_path, monkeypatch, penguins):
     (tmp_path / "examples").mkdir()
     shutil.copy(penguins, tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sightline, "fit", once(sightline.fit))
     said = io.StringIO()
     runner = doctest.DocTestRunner(
         verbose=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

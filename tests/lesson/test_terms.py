@@ -43,7 +43,13 @@ def runs(tmp_path_factory, penguins):
         "own": sl.fit(
             penguins, "species", optimizer="sgd", run=folder / "d", **{**SMALL, "network": Own}
         ),
-        "members": sl.fit(penguins, "species", run=folder / "e", **{**SMALL, "network": Members}),
+        "members": sl.fit(
+            penguins,
+            "species",
+            run=folder / "e",
+            precision="float32",
+            **{**SMALL, "network": Members},
+        ),
         "hostile": sl.fit(hostile, "<b>\n'\"", run=folder / "f", **SMALL),
         "demo": sl.demo(run=folder / "demo", quiet=True),
     }

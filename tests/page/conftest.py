@@ -1,6 +1,5 @@
 """A real browser for the tests of the page, and runs to look at."""
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -9,19 +8,13 @@ import numpy as np
 import pytest
 
 import sightline as sl
+from tests.tools import missing
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
-
-
-def missing(what: str) -> None:
-    """Leave a test out where its tool is not installed; in CI that is a failure."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} is not installed")
-    pytest.skip(f"{what} is not installed")
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +85,7 @@ def watched(browser):
 def axe():
     """The accessibility checker's source."""
     if not AXE.is_file():
-        missing("axe-core (npm install --prefix tests/page)")
+        missing("axe-core")
     return AXE.read_text(encoding="utf-8")
 
 

@@ -176,7 +176,7 @@ CASES = {
     "better weights follow of another structure": Case(
         {"epochs": 8, "learning_rate": 0.001},
         edits={9: [contracts.SetLearningRate(1.0)], 12: [sl.Widen("hidden.1", 16)],
-               18: [contracts.SetLearningRate(0.01)]},
+               18: [contracts.SetLearningRate(0.03)]},
     ),
     "stopped by an edit": Case({}, edits={14: [contracts.Stop("enough")]}),
     "stopped early": Case({"patience": 1, "learning_rate": 3.0}),

@@ -208,7 +208,7 @@ def test_in_training_class_weights_are_cross_entropys(species):
     torch.manual_seed(0)
     training = sl.Training(
         sl.MLP(species.spec, hidden=[4]), species, batch_size=1000, class_weights={"Adelie": 3.0},
-        label_smoothing=0.1, device="cpu",
+        label_smoothing=0.1, precision="float32", device="cpu",
     )  # fmt: skip
     step = next(training.steps())
     weight = torch.tensor([3.0, 1.0, 1.0])

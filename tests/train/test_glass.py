@@ -13,7 +13,7 @@ def network(prepared, hidden=(8,)):
 
 
 def seen_first_step(prepared):
-    training = sl.Training(network(prepared), prepared, epochs=1, device="cpu")
+    training = sl.Training(network(prepared), prepared, epochs=1, precision="float32", device="cpu")
     glass = Glass.before(training.network)
     step = next(training.steps())
     return glass.after(training.network).seen(step), step

@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import inspect
 from types import SimpleNamespace
 
 import pytest
@@ -55,6 +56,12 @@ def wishes(**given):
 
 def planned(n=1000, network=None, valid=100, **given):
     return make_plan(wishes(**given), network or Net(), TASK, rows(n), rows(valid))
+
+
+@pytest.fixture
+def own_choice(monkeypatch):
+    """Let "auto" choose its precision by itself, also where --bfloat16 chooses for it."""
+    monkeypatch.setattr(plans, "choose_precision", inspect.unwrap(plans.choose_precision))
 
 
 # ------------------------------------------------------------- device, sizes, checks
@@ -162,7 +169,7 @@ def test_threads_are_set_and_put_back(two_threads):
     assert two_threads == [2]
 
 
-def test_a_small_network_takes_one_thread(two_threads, monkeypatch):
+def test_a_small_network_takes_one_thread(two_threads, own_choice, monkeypatch):
     no_probe(monkeypatch)
     plan = planned(precision="auto")
     assert (plan.threads, plan.threads_reason) == (1, "small steps run faster on one")
@@ -216,7 +223,7 @@ def test_training_runs_on_the_plans_threads(species, two_threads):
 
 
 @pytest.fixture
-def probed(monkeypatch):
+def probed(monkeypatch, own_choice):
     """Everything that speaks for bfloat16; a test changes one thing."""
     said = {
         "hardware": True, "seconds": {"float32": 1.2, "bfloat16": 0.99},

@@ -54,7 +54,7 @@ def divided(penguins, **options):
 @pytest.mark.parametrize("table", ["species", "weight"])
 def test_the_loop_is_the_plain_pytorch_loop(table, request):
     prepared = request.getfixturevalue(table)
-    training = train(prepared, learning_rate=0.01, weight_decay=0.1)
+    training = train(prepared, learning_rate=0.01, weight_decay=0.1, precision="float32")
     history = list(training)
 
     plain = network(prepared)
@@ -108,7 +108,7 @@ def test_epoch_0_is_the_untrained_network(species):
 
 
 def test_a_step_is_what_its_batch_said(species):
-    training = train(species, epochs=1, batch_size=100)
+    training = train(species, epochs=1, batch_size=100, precision="float32")
     before = copy.deepcopy(training.network)
     steps = list(training.steps())
     assert [(step.number, step.epoch, step.rows) for step in steps] == [
@@ -381,7 +381,8 @@ def test_members_train(table, request):
     training = train(prepared, Members(prepared.spec), epochs=4, learning_rate=0.05)
     records = list(training)
     assert records[-1].train_loss < records[0].train_loss
-    (step,) = (s for s in train(prepared, Members(prepared.spec), epochs=1, batch_size=276).steps())
+    whole = train(prepared, Members(prepared.spec), epochs=1, batch_size=276, precision="float32")
+    (step,) = whole.steps()
     assert step.logits.shape == (step.rows, 4, prepared.spec.outputs)
     if table == "species":
         each = [F.cross_entropy(step.logits[:, m], step.batch.target) for m in range(4)]
@@ -622,7 +623,10 @@ def test_members_and_uneven_last_batches(species, size, options):
 def test_weights_count_for_each_member(species):
     prepared = weighted(species)
     torch.manual_seed(0)
-    (step,) = train(prepared, Members(prepared.spec), epochs=1, batch_size=276).steps()
+    training = train(
+        prepared, Members(prepared.spec), epochs=1, batch_size=276, precision="float32"
+    )
+    (step,) = training.steps()
     w = step.batch.weight
     each = [F.cross_entropy(step.logits[:, m], step.batch.target, reduction="none") for m in range(4)]  # fmt: skip
     expected = sum((one * w).sum() / w.sum() for one in each) / 4
@@ -672,7 +676,7 @@ def evaluate_with(made, values, training):
 
 
 def test_smoothing_is_of_the_training_loss_alone(species):
-    training = train(species, epochs=1, label_smoothing=0.2)
+    training = train(species, epochs=1, label_smoothing=0.2, precision="float32")
     step = next(training.steps())
     expected = F.cross_entropy(step.logits, step.batch.target, label_smoothing=0.2)
     assert float(step.loss) == pytest.approx(float(expected), rel=1e-6)
@@ -686,7 +690,7 @@ def test_class_weights_make_a_class_count(species):
     counts = torch.bincount(species.train.target)
     balanced = 276 / (3 * counts.double())
     for given, table in (("balanced", balanced), ({"Gentoo": 5.0}, torch.tensor([1.0, 1.0, 5.0]))):
-        step = next(train(species, class_weights=given).steps())
+        step = next(train(species, class_weights=given, precision="float32").steps())
         expected = F.cross_entropy(step.logits, step.batch.target, weight=table.float())
         assert float(step.loss) == pytest.approx(float(expected), rel=1e-5)
 

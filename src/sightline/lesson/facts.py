@@ -48,7 +48,7 @@ def shapes(stage: str, bodies: Bodies) -> Pairs:
     Example:
         >>> import sightline as sl
         >>> run = sl.fit("examples/penguins.csv", target="species", network="MLP", epochs=1, quiet=True)
-        >>> run.find("lesson", "stage")[3].body["shapes"][2]  # what this gave
+        >>> run.find("lesson", "stage")[2].body["shapes"][-1]  # what this gave
         ['logits', '[32, 3] float32']
     """
     tell = {

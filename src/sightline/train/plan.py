@@ -170,7 +170,7 @@ def make_plan(wishes: Wishes, network: nn.Module, task: Task, train: Batch, vali
         >>> from sightline.predict.task import Task
         >>> from sightline.train.plan import Wishes, make_plan
         >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
-        >>> wishes = Wishes("cpu", "auto", 10, None, 1, None)
+        >>> wishes = Wishes("cpu", "float32", 10, None, 1, None)
         >>> plan = make_plan(wishes, sl.MLP(prepared.spec), Task(prepared.spec.target),
         ...                  prepared.train, prepared.valid)
         >>> plan.precision, plan.threads, plan.batch_size, plan.steps_per_epoch
@@ -184,7 +184,9 @@ def make_plan(wishes: Wishes, network: nn.Module, task: Task, train: Batch, vali
     trial = Trial(network, task, batch, torch.device(device))
     threads, threads_reason = _threads(trial, device)
     with threads_set(threads):
-        precision, precision_reason = _precision(wishes.precision, trial, device)
+        precision, precision_reason = wishes.precision, "as asked"
+        if precision == "auto":
+            precision, precision_reason = choose_precision(trial, device)
         epochs = wishes.epochs
         if wishes.time_limit is not None:
             seconds = trial.seconds(precision) * rows / micro
@@ -272,9 +274,23 @@ def _threads(trial: Trial, device: str) -> tuple[int, str]:
     return (1 if one <= several else most), said
 
 
-def _precision(asked: str, trial: Trial, device: str) -> tuple[str, str]:
-    if asked != "auto":
-        return asked, "as asked"
+def choose_precision(trial: Trial, device: str) -> tuple[str, str]:
+    """Choose float32 or bfloat16 for the matrix products of training, and say why.
+
+    bfloat16 is chosen where a few steps of it are faster by a fifth and its loss is within 1 % of
+    that of float32.
+
+    Example:
+        >>> import sightline as sl, torch
+        >>> from sightline.predict.task import Task
+        >>> from sightline.train.plan import Trial, choose_precision
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> network, task = sl.MLP(prepared.spec), Task(prepared.spec.target)
+        >>> trial = Trial(network, task, prepared.train, torch.device("cpu"))
+        >>> precision, reason = choose_precision(trial, "cpu")
+        >>> precision in ("float32", "bfloat16")
+        True
+    """
     if device not in ("cpu", "cuda"):
         return "float32", "bfloat16 is tried on processors and CUDA devices"
     if trial.work < SMALL_WORK:
