@@ -17,8 +17,8 @@ from sightline.build.networks import NetworkMaker
 from sightline.build.trees import Trees, side_by_side
 from sightline.contracts import BadRow, Spec
 from sightline.errors import DataError, OptionError, counted, listed
-from sightline.load.split import target_values
 from sightline.load.table import Table, read_like
+from sightline.load.target import target_values
 from sightline.metrics.measure import measure
 from sightline.predict import attributions, bundle
 from sightline.predict.calibration import Blend
