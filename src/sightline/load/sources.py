@@ -121,6 +121,8 @@ def _in_memory(source: Any) -> pa.Table:
             return _from_mapping(source)
         if hasattr(source, "__arrow_c_stream__"):
             return pa.table(_mixed_as_text(source))
+    except DataError:  # a ValueError as well
+        raise
     except UNFIT as error:
         raise DataError(
             f"The table cannot be read: {shorten(str(error), 300)}.",
