@@ -22,17 +22,16 @@ from sightline.contracts.edits import (
     Widen,
     edit_from_json,
 )
+from sightline.contracts.kinds import KINDS, Encoding, Kind, KindTraits, Storage, traits_of
 from sightline.contracts.options import Plan
 from sightline.contracts.records import EpochRecord, Event, EventType, Record
 from sightline.contracts.schema import (
-    KINDS,
     MISSING_NUMBERS,
     ROLES,
     SCALINGS,
     BadRow,
     CategoricalFeature,
     Column,
-    Kind,
     Label,
     NumericFeature,
     Role,
@@ -57,11 +56,13 @@ __all__ = [
     "Column",
     "Deepen",
     "Edit",
+    "Encoding",
     "EpochRecord",
     "Event",
     "EventType",
     "Freeze",
     "Kind",
+    "KindTraits",
     "Label",
     "NumericFeature",
     "Plan",
@@ -79,10 +80,12 @@ __all__ = [
     "Spec",
     "Step",
     "Stop",
+    "Storage",
     "Target",
     "TaskName",
     "Unfreeze",
     "Values",
     "Widen",
     "edit_from_json",
+    "traits_of",
 ]

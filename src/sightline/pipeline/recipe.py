@@ -19,7 +19,7 @@ from torch import nn
 
 from sightline.build.ensemble import MOST_INPUTS, SEGMENTS, Ensemble
 from sightline.build.networks import NetworkMaker, make_network
-from sightline.contracts import Batch, Spec
+from sightline.contracts import Batch, Spec, traits_of
 from sightline.errors import OptionError, counted, did_you_mean
 from sightline.load.batches import each
 from sightline.load.split import Splits, split
@@ -57,8 +57,6 @@ ONE_FOLD = 4
 """Trees that hold out one fold alone, on one thread, take so many times less long."""
 NODES = 16_000
 """A tree looks through the bins of its nodes as well, which costs as much as so many rows."""
-FEATURES = {"datetime": 6, "text": 64}
-"""About so many numbers come of a column; of the other kinds one."""
 LEAST_ROUNDS = 20
 LARGEST_RATE = 0.3
 TREES_SHARE = 0.3
@@ -192,7 +190,7 @@ class Size(NamedTuple):
 
 def size_of(splits: Splits) -> Size:
     """Say how large a divided table is; its features are estimated, for nothing is prepared yet."""
-    features = sum(FEATURES.get(column.kind, 1) for column in splits.table.schema.features)
+    features = sum(traits_of(column.kind).features for column in splits.table.schema.features)
     return Size(len(splits.train), features, len(splits.target.classes) or 1)
 
 

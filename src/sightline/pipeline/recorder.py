@@ -20,7 +20,7 @@ from torch import nn
 
 from sightline.build.networks import BUILT_IN
 from sightline.build.units import show_units
-from sightline.contracts import Column, EventType, Step
+from sightline.contracts import Column, EventType, Step, traits_of
 from sightline.errors import counted
 from sightline.evaluate.baselines import baselines as score_baselines
 from sightline.evaluate.curves import curves
@@ -498,7 +498,7 @@ def _shortened(explained: Explanation) -> dict[str, Any]:
 
 
 def _samples(size: int, features: tuple[Column, ...]) -> str:
-    codes = sum(column.kind in ("categorical", "boolean") for column in features)
+    codes = sum(traits_of(column.kind).encoding == "codes" for column in features)
     numbers = len(features) - codes
     parts = [counted(numbers, "number")] if numbers else []
     parts += [counted(codes, "category", "categories")] if codes else []

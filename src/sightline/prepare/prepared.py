@@ -262,7 +262,12 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
         targets=(splits.target,),
     )
     return Prepared(
-        spec, encoder, transform, **parts, splits=splits, notes=(*splits.notes, *_notes(outside, unseen))
+        spec,
+        encoder,
+        transform,
+        **parts,
+        splits=splits,
+        notes=(*splits.notes, *_notes(outside, unseen)),
     )
 
 
