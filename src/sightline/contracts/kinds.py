@@ -26,8 +26,7 @@ class KindTraits:
             unique texts).
         encoding: How the encoder turns the values into network inputs: "number" as it is, "codes"
             by vocabulary, "date" as elapsed days and calendar parts, "words" as n-grams.
-        valid: What a readable value is called in an error message, in the singular.
-        valid_plural: The same in the plural.
+        valid: What a readable value is called in an error message.
         features: About how many network inputs one column becomes.
         ordered: Whether the values have a meaningful order.
     """
@@ -35,7 +34,6 @@ class KindTraits:
     storage: Storage
     encoding: Encoding
     valid: str
-    valid_plural: str
     features: int
     ordered: bool
 
@@ -50,14 +48,14 @@ def traits_of(kind: Kind) -> KindTraits:
     """
     match kind:
         case "numeric":
-            return KindTraits("numbers", "number", "finite number", "finite numbers", 1, True)
+            return KindTraits("numbers", "number", "finite number", 1, True)
         case "categorical":
-            return KindTraits("words", "codes", "text", "texts", 1, False)
+            return KindTraits("words", "codes", "text", 1, False)
         case "boolean":
-            return KindTraits("flags", "codes", "truth value", "true and false", 1, False)
+            return KindTraits("flags", "codes", "truth value", 1, False)
         case "datetime":
-            return KindTraits("moments", "date", "date", "dates", 6, True)
+            return KindTraits("moments", "date", "date", 6, True)
         case "text":
-            return KindTraits("words", "words", "text", "texts", 64, False)
+            return KindTraits("words", "words", "text", 64, False)
         case _:
             assert_never(kind)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.contracts import Target
+from sightline.contracts import Target, traits_of
 from sightline.errors import DataError, counted
 from sightline.load.table import Table
 from sightline.load.target import target_values
@@ -132,7 +132,7 @@ def stratified_order(classes: np.ndarray, seed: int) -> np.ndarray:
 
 def _sortable(table: Table, name: str, rows: np.ndarray) -> np.ndarray:
     """Return a time column's values for the whole table; none of `rows` may lack one."""
-    if table.schema[name].kind == "datetime":
+    if traits_of(table.schema[name].kind).storage == "moments":
         values = table.moments(name)
         missing = values == np.iinfo(np.int64).min
     else:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sightline.contracts import Role
+from sightline.contracts import Role, traits_of
 from sightline.errors import DataError, counted
 from sightline.load.table import Table
 
@@ -21,18 +21,24 @@ def with_roles(
             feature left.
     """
     schema = table.schema
+    for role, name in (("target", target), ("group", group), ("time", time), ("weight", weight)):
+        if name is not None and schema[name].values == "unsupported":
+            raise DataError(
+                f"The column {name!r} cannot be the {role}: it {schema[name].reason}.",
+                "Choose another column.",
+            )
     changed: list[tuple[str, Role, str]] = [(target, "target", schema[target].reason)]
     if group:
         changed.append((group, "group", "groups of rows that stay in one part"))
     if time:
-        if schema[time].kind not in ("datetime", "numeric"):
+        if traits_of(schema[time].kind).storage not in ("moments", "numbers"):
             raise DataError(
                 f"The time column {time!r} is {schema[time].kind}: {schema[time].reason}.",
                 "Give a column of dates or numbers.",
             )
         changed.append((time, "time", "orders the rows: the newest are held out"))
     if weight:
-        if schema[weight].kind not in ("numeric", "boolean"):
+        if traits_of(schema[weight].kind).storage not in ("numbers", "flags"):
             raise DataError(
                 f"The column {weight!r} is {schema[weight].kind}; a weight is a number.",
                 "Choose a number column, or set its kind with kinds= (--kind).",
@@ -65,7 +71,7 @@ def row_weights(table: Table) -> np.ndarray | None:
     name = next((c.name for c in table.schema.columns if c.role == "weight"), None)
     if name is None:
         return None
-    boolean = table.schema[name].kind == "boolean"
+    boolean = traits_of(table.schema[name].kind).storage == "flags"
     values = table.flags(name).astype(np.float64) if boolean else table.numbers(name)
     bad = np.flatnonzero(~((values >= 0) & (values <= np.finfo(np.float32).max)))
     if len(bad):

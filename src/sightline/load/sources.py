@@ -27,7 +27,7 @@ from sightline.load.delimited import (
     text_of,
     unique_names,
 )
-from sightline.load.kinds import NUMBER_SHARE
+from sightline.load.text_kinds import NUMBER_SHARE
 from sightline.load.values import to_floats, to_text
 
 ENDINGS = {
