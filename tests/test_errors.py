@@ -17,6 +17,21 @@ def test_a_users_mistake_keeps_its_problem_and_its_fix(kind):
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "yes"),
+    [
+        ("DataError", True),
+        ("OptionError", True),
+        ("NetworkError", False),
+        ("BundleError", False),
+        ("RunError", False),
+        ("InternalError", False),
+    ],
+)
+def test_data_and_option_errors_are_value_errors(kind, yes):
+    assert issubclass(getattr(errors, kind), ValueError) is yes
+
+
 def test_an_internal_fault_is_not_the_users():
     assert issubclass(errors.InternalError, errors.SightlineError)
     assert not issubclass(errors.InternalError, errors.UserError)

@@ -1,18 +1,19 @@
-"""Every error Sightline raises, drawn as a tree.
+"""Every error that Sightline raises, drawn as a tree.
 
     SightlineError
     |-- UserError              something you can put right; the command line exits with 2
-    |   |-- DataError          a file, a table, a column, a value
-    |   |-- OptionError        an argument or an option
+    |   |-- DataError          a file, a table, a column, a value; also a ValueError
+    |   |-- OptionError        an argument or an option; also a ValueError
     |   |-- NetworkError       an nn.Module that does not fit the table
     |   |-- BundleError        a .sightline file that cannot be used
     |   `-- RunError           a run folder that cannot be used
-    `-- InternalError          a fault of ours; always shown with its traceback
+    `-- InternalError          a bug in Sightline; always shown with its traceback
 
     KeyboardInterrupt
-    `-- Interrupted            a fit that a signal ended, and that can be resumed
+    `-- Interrupted            a fit that a signal stopped and that can be resumed
 
-A user error says what is wrong and ends with what to do about it.
+A user error states what is wrong and ends with what to do about it. Data and option errors are
+`ValueError`s too, because users of scikit-learn catch those.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Iterable, Sequence
 
 
 class SightlineError(Exception):
-    """The root of the tree: whatever Sightline raises on purpose.
+    """The base class of every error that Sightline raises on purpose.
 
     Example:
         >>> import sightline as sl
@@ -35,10 +36,11 @@ class SightlineError(Exception):
 
 
 class UserError(SightlineError):
-    """A mistake of the user's: what is wrong, and what to do.
+    """A mistake that the user can correct: what is wrong, and what to do.
 
     Args:
-        problem: One or two sentences: the file, line or column, the value, the rule.
+        problem: One or two sentences that name the file, line or column and the value, and state
+            the rule.
         fix: What to do, as a sentence.
 
     Example:
@@ -53,16 +55,25 @@ class UserError(SightlineError):
         self.fix = fix
 
 
-class DataError(UserError):
-    """Data that cannot be read or used as asked."""
+class DataError(UserError, ValueError):
+    """Data that cannot be read or cannot be used in the way requested.
+
+    Example:
+        >>> import sightline as sl
+        >>> try:
+        ...     sl.read({"age": [31, 54], "city": ["Oslo"]})
+        ... except ValueError as error:
+        ...     print(error)
+        The columns have different lengths: 'age' 2, 'city' 1. Give them the same.
+    """
 
 
-class OptionError(UserError):
-    """An argument or option that does not make sense."""
+class OptionError(UserError, ValueError):
+    """An argument or option that is invalid, or that contradicts another one."""
 
 
 class NetworkError(UserError):
-    """A network that does not fit the table."""
+    """A network (an `nn.Module`) that does not fit the table."""
 
 
 class BundleError(UserError):
@@ -70,23 +81,23 @@ class BundleError(UserError):
 
 
 class RunError(UserError):
-    """A run folder that is not there, not a run, or already taken."""
+    """A run folder that does not exist, is not a run, or is already in use."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A fit that was asked to end by a signal, wrote a checkpoint, and can be resumed.
+    """A fit that a signal stopped and that can be resumed from its checkpoint.
 
     Attributes:
-        signal: Its number.
+        signal: The signal's number.
         run: The run folder.
-        step: After how many steps.
+        step: The number of steps that were done.
     """
 
     def __init__(self, signal: int, run: object, step: int, written: bool = True) -> None:
         saved = (
             "a checkpoint is written"
             if written
-            else "no checkpoint could be written, an older one is there"
+            else "no checkpoint could be written, but an older one exists"
         )
         super().__init__(
             f"Interrupted after step {step:,}; {saved}. Go on with: sightline resume {run}"
@@ -95,11 +106,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 class InternalError(SightlineError):
-    """A fault of Sightline's own: please report it with its traceback."""
+    """A bug in Sightline: please report it with its traceback."""
 
 
 def did_you_mean(name: str, known: Iterable[str], what: str = "columns") -> str:
-    """Say which known name was probably meant, and list what there is.
+    """Suggest the most similar known name, and list the known names.
 
     Example:
         >>> from sightline.errors import did_you_mean
@@ -118,7 +129,7 @@ def did_you_mean(name: str, known: Iterable[str], what: str = "columns") -> str:
 
 
 def shorten(text: str, width: int = 60) -> str:
-    """Cut a long text for a message, saying how long it was.
+    """Cut a long text for a message and add its full length.
 
     Example:
         >>> from sightline.errors import shorten
@@ -129,7 +140,7 @@ def shorten(text: str, width: int = 60) -> str:
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """Write how many there are of something: the number, thousands parted, and the noun that goes with it.
+    """Write a count with its noun in the singular or plural; a comma separates thousands.
 
     Example:
         >>> from sightline.errors import counted
@@ -140,7 +151,7 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 
 
 def listed(names: Sequence[str], most: int, noun: str = "") -> str:
-    """Name the first few, and say how many more there are.
+    """List the first few names and count the others.
 
     Example:
         >>> from sightline.errors import listed
@@ -154,7 +165,7 @@ def listed(names: Sequence[str], most: int, noun: str = "") -> str:
 
 
 def readable(value: float, digits: int = 4) -> str:
-    """Write a number for a sentence: so many significant digits, thousands parted, rarely an exponent.
+    """Write a number for a sentence: `digits` significant digits, commas between thousands, an exponent only if needed.
 
     Example:
         >>> from sightline.errors import readable

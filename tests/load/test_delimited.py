@@ -105,7 +105,7 @@ def test_names_are_always_unique(header: list[str]) -> None:
 BAD_FILES = [
     ("empty.csv", "", ["empty.csv is empty", "Give a file"]),
     ("blank.csv", "\n \n\n", ["blank.csv is empty"]),
-    ("header.csv", "a,b\n", ["header.csv has a header and no rows"]),
+    ("header.csv", "a,b\n", ["header.csv has a header but no rows"]),
     ("short.csv", "a,b\n1,2\n3\n", ["short.csv, line 3", "1 cells where the header has 2", "skip"]),
     ("long.csv", "a,b\n1,2\n3,4,5\n", ["long.csv, line 3", "3 cells where the header has 2"]),
     ("broken.csv", 'a,b\n"x\ny",2\n3\n', ["broken.csv, line 4", "1 cells"]),

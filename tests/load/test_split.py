@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import sightline as sl
 from sightline.errors import DataError, OptionError, UserError
-from sightline.load.split import row_weights
+from sightline.load.roles import row_weights
 
 
 def table_of(y: list, **more: list) -> sl.Table:
@@ -138,12 +138,15 @@ GOOD = {"y": ["a", "b"] * 20, "z": ["c", "d"] * 20, "g": ["k"] * 39 + ["l"]}
         ({"group": "h"}, "no column 'h'"),
         ({"time": "h"}, "no column 'h'"),
         ({"group": "g", "time": "x"}, "group and time cannot both"),
-        ({"group": "y"}, "A column has two roles among target 'y', group 'y'"),
+        ({"group": "y"}, "One column has two roles: target 'y', group 'y'"),
         (
             {"weight": "y"},
-            "A column has two roles among target 'y', group None, time None and weight 'y'",
+            "One column has two roles: target 'y', weight 'y'",
         ),
-        ({"time": "x", "weight": "x"}, "A column has two roles"),
+        (
+            {"time": "x", "weight": "x"},
+            "One column has two roles: target 'y', time 'x', weight 'x'",
+        ),
         ({"weight": "W"}, "no column 'W'"),
         ({"weight": "z"}, "'z' is categorical; a weight is a number"),
         ({"time": "z"}, "time column 'z' is categorical"),
@@ -153,7 +156,7 @@ GOOD = {"y": ["a", "b"] * 20, "z": ["c", "d"] * 20, "g": ["k"] * 39 + ["l"]}
         ({"test": True}, "test is True"),
         ({"valid": 1.5}, "valid is 1.5. Give a share below 1"),
         ({"seed": -1}, "seed is -1"),
-        ({"valid": 20, "test": 20}, "has 40 rows, and 40 of them would be held out"),
+        ({"valid": 20, "test": 20}, "has 40 rows; validation and test together would take 40"),
         ({"task": "cluster"}, "task is 'cluster'"),
         ({"task": "regression"}, "which regression cannot predict"),
         ({"positive": "c"}, "no class 'c'"),
@@ -173,13 +176,13 @@ def test_targets_that_cannot_be_learned() -> None:
     refused(table_of([1.5, 2.5] * 20), "no positive class", task="regression", positive=1)
     refused(table_of(["a", "b", "c"] * 9), "3 classes; a positive class is for two", positive="a")
     refused(sl.read({"y": ["a", "b"] * 9}), "no feature beside the target")
-    refused(table_of(["a", "b"] * 9, t=[None, *range(17)]), "missing in 1 rows", time="t")
+    refused(table_of(["a", "b"] * 9, t=[None, *range(17)]), "missing in 1 row", time="t")
 
 
 def test_groups_and_given_rows_do_not_go_together() -> None:
     table = sl.read({"x": [1.5, 2, 3, 4], "g": list("aabb"), "y": list("abab")})
     with pytest.raises(
-        OptionError, match="group='g' cannot keep groups apart in rows that are given"
+        OptionError, match="group='g' cannot keep groups together across separately given tables"
     ):
         sl.split(table, "y", group="g", valid={"x": [1.5], "y": ["a"]})
 
@@ -236,7 +239,7 @@ def test_a_boolean_weight_leaves_rows_out() -> None:
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        (-0.5, r"The weight 'w' of row 3 is -0\.5 \(1 such row\): a weight is a number from 0"),
+        (-0.5, r"The weight 'w' of row 3 is -0\.5 \(1 such row\): a weight is a finite number, 0"),
         (None, r"The weight 'w' of row 3 is missing"),
         (1e300, r"The weight 'w' of row 3 is 1e\+300"),
     ],
@@ -258,16 +261,16 @@ def test_a_target_of_numbers_with_commas_says_what_they_look_like(task):
 
 def test_a_column_with_a_role_that_is_to_be_dropped():
     table = sl.read({"a": [1, 2], "y": [0, 1]}, drop=["y"])
-    with pytest.raises(
-        OptionError, match=r"'y' is to be dropped, and is the target as well.*--drop"
-    ):
+    with pytest.raises(OptionError, match=r"'y' is the target, but it is also dropped.*--drop"):
         sl.split(table, "y")
 
 
 @pytest.mark.parametrize("part", ["valid", "test"])
 def test_a_share_of_one_may_mean_two_things(part):
     table = sl.read({"a": list(range(30)), "y": [0, 1] * 15}, kinds={"a": "numeric"})
-    with pytest.raises(OptionError, match=f"{part} is 1.0, all rows or one"):
+    with pytest.raises(
+        OptionError, match=f"{part} is 1.0, which could mean all rows or a single row"
+    ):
         sl.split(table, "y", **{part: 1.0})
     assert len(getattr(sl.split(table, "y", **{part: 1}), part)) == 1
 
@@ -309,3 +312,45 @@ def test_rows_of_weight_zero_are_no_training_rows():
     assert len(folded.folds) == len(folded.train) == len(splits.train)
     with pytest.raises(DataError, match="0 in every row"):
         sl.split(sl.read({**table, "w": [0.0] * 100}, kinds={"w": "numeric"}), "y", weight="w")
+
+
+def test_folds_are_lowered_to_the_rows_there_are():
+    table = table_of(["a", "b"] * 5)
+    splits = sl.split(table, "y", valid=0, test=2, folds=5, min_rows_per_fold=3)
+    assert (splits.fold_count, splits.options["folds"]) == (2, 2)
+    same = sl.split(table, "y", valid=0, test=2, folds=2)
+    assert splits.folds.tolist() == same.folds.tolist()
+    assert splits.train.tolist() == same.train.tolist()
+    assert sl.split(table, "y", valid=0, test=2, folds=5).fold_count == 5
+    few = sl.split(table_of(["a", "b"] * 2), "y", valid=0, test=0, folds=5, min_rows_per_fold=3)
+    assert few.fold_count == 2  # never fewer, even with 2 rows in each
+
+
+def test_folds_are_lowered_to_the_groups_there_are():
+    groups = ["p", "q", "r", None] * 10
+    table = table_of(["a", "b"] * 20, g=groups)
+    splits = sl.split(table, "y", valid=0, test=0, group="g", folds=10, min_rows_per_fold=3)
+    assert splits.fold_count == 4  # rows without a group count as one
+    missing = [None, *["a", "b"] * 20][: len(groups)]  # row numbers move: a target is missing
+    table = table_of(missing, g=["only here", *groups[1:]])
+    splits = sl.split(table, "y", valid=0, test=0, group="g", folds=10, min_rows_per_fold=1)
+    assert splits.fold_count == 4
+
+
+def test_folds_need_rows_that_there_can_be():
+    refused(table_of(["a", "b"] * 20), "min_rows_per_fold is 0", folds=2, min_rows_per_fold=0)
+    refused(table_of(["a", "b"] * 20), "folds is 1", folds=1)
+    refused(table_of(["a", "b"] * 2), "too few for 9 folds", valid=0, test=0, folds=9)
+    table = table_of(["a", "b"] * 20, t=[i + 0.5 for i in range(40)])
+    refused(table, "Folds cannot be used with time='t'", folds=3, time="t")
+
+
+def test_a_split_that_leaves_few_training_rows_says_so():
+    table = table_of(["a", "b"] * 500)
+    (note,) = sl.split(table, "y", valid=0, test=0.99).notes
+    assert note == (
+        "Only 10 rows of 1,000 (1 %) are for training, fewer than the 990 for validation and test: "
+        "lower valid (--valid) or test (--test)"
+    )
+    assert sl.split(table, "y", valid=0.25, test=0.25).notes == ()
+    assert sl.split(table, "y", test={"x": [1.5] * 2000, "y": ["a", "b"] * 1000}).notes == ()

@@ -37,7 +37,7 @@ def test_the_fingerprint_sees_every_value_and_the_order_of_rows() -> None:
     ("options", "said"),
     [
         ({"drop": ["m"]}, "no column 'm'"),
-        ({"drop": ["n", "w", "b", "d"]}, "no columns left. Drop fewer"),
+        ({"drop": ["n", "w", "b", "d"]}, "no columns left: all are in drop. Drop fewer"),
         ({"on_bad_rows": "ignore"}, "on_bad_rows is 'ignore'. Use 'error' or 'skip'"),
     ],
 )
@@ -49,7 +49,7 @@ def test_options_are_checked(options: dict, said: str) -> None:
 
 
 def test_no_row_left(tmp_path) -> None:
-    with pytest.raises(DataError, match="no row that can be read"):
+    with pytest.raises(DataError, match="Every row of .* has a value that does not fit its column's kind"):
         sl.read({"a": ["x", "y"]}, kinds={"a": "numeric"}, on_bad_rows="skip")
 
 
@@ -81,3 +81,26 @@ def test_tables_join_whole_and_broken_numbers() -> None:
     both = join(sl.read({"a": [1, 2], "w": ["x", "y"]}), sl.read({"a": [1.5, 2], "w": ["z", "x"]}))
     assert both.numbers("a").tolist() == [1, 2, 1.5, 2]
     assert both.words("w").to_pylist() == ["x", "y", "z", "x"]
+
+
+def test_a_column_of_lists_is_unsupported_and_not_missing(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"x": 1.5, "v": [1, 2], "y": "a"}\n{"x": 2.5, "v": null, "y": "b"}\n' * 10)
+    table = sl.read(path)
+    assert table.schema["v"].role == "ignored"
+    told = next(column for column in table.summary() if column["name"] == "v")
+    assert (told["missing"], told["share_missing"]) == (10, 0.5)
+    assert (told["values"], told["histogram"]) == ("(lists)", None)
+    assert "holds lists" in told["reason"]
+    assert "turn them into columns of numbers or text" in told["reason"]
+    with pytest.raises(DataError, match="holds lists .*cannot be read as numeric.*drop it"):
+        sl.read(path, kinds={"v": "numeric"})
+    for role in ({"target": "v"}, {"target": "y", "group": "v"}, {"target": "y", "weight": "v"}):
+        with pytest.raises(DataError, match=r"'v' cannot be the \w+: it holds lists"):
+            sl.split(table, **role)
+
+
+def test_values_of_lists_are_in_no_fingerprint():
+    """They were not, when lists were read as missing: tables of old runs are still recognised."""
+    tables = [sl.read({"x": [1.5, 2.5], "v": v}) for v in ([[1], [2]], [[3], None])]
+    assert tables[0].fingerprint() == tables[1].fingerprint()

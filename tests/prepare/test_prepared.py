@@ -291,3 +291,10 @@ def test_a_weight_that_is_none_is_refused():
     table = sl.read({**columns(), "w": [-1.5, *[1.0] * (ROWS - 1)], "y": TARGET}, kinds=KINDS)
     with pytest.raises(DataError, match=r"weight 'w' of row 0 is -1\.5"):
         sl.prepare(sl.split(table, target="y", weight="w"))
+
+
+def test_a_split_with_few_training_rows_is_among_the_notes():
+    table = sl.read({"x": [i % 7 + 0.5 for i in range(500)], "y": ["a", "b"] * 250})
+    splits = sl.split(table, "y", test=0.8)
+    assert len(splits.notes) == 1
+    assert sl.prepare(splits).notes[0] == splits.notes[0]

@@ -17,7 +17,7 @@ CASES: list[tuple[list[str], list[str]]] = [
     (["inspect", "open.csv"], ["open.csv, line 2", "Close the quote"]),
     (["inspect", "letter.csv"], ["line 70,001", "column 'a'", "'7o'", "--on-bad-rows skip"]),
     (["inspect", "good.csv", "--kind", "x=numbr"], ["'numbr'", "Did you mean 'numeric'"]),
-    (["fit", "header.csv", "--target", "b", "--run", "r"], ["header and no rows"]),
+    (["fit", "header.csv", "--target", "b", "--run", "r"], ["header but no rows"]),
     (["fit", "good.csv", "--target", "why", "--run", "r"], ["no column 'why'", "columns are"]),
     (["fit", "one.csv", "--target", "y", "--run", "r"], ["one class alone", "Choose another"]),
     (["fit", "good.csv", "--target", "y", "--valid", "200", "--run", "r"], ["held out", "rows"]),

@@ -22,6 +22,7 @@ from sightline.contracts.edits import (
     Widen,
     edit_from_json,
 )
+from sightline.contracts.kinds import KINDS, Encoding, Kind, KindTraits, Storage, traits_of
 from sightline.contracts.options import (
     CUSTOM,
     ClassWeights,
@@ -37,14 +38,12 @@ from sightline.contracts.plan import Plan
 from sightline.contracts.records import EpochRecord, Event, EventType, Record
 from sightline.contracts.request import FitOptions
 from sightline.contracts.schema import (
-    KINDS,
     MISSING_NUMBERS,
     ROLES,
     SCALINGS,
     BadRow,
     CategoricalFeature,
     Column,
-    Kind,
     Label,
     NumericFeature,
     Role,
@@ -71,12 +70,14 @@ __all__ = [
     "Column",
     "Deepen",
     "Edit",
+    "Encoding",
     "EpochRecord",
     "Event",
     "EventType",
     "FitOptions",
     "Freeze",
     "Kind",
+    "KindTraits",
     "Label",
     "ModelOptions",
     "NumericFeature",
@@ -99,6 +100,7 @@ __all__ = [
     "SplitOptions",
     "Step",
     "Stop",
+    "Storage",
     "Target",
     "TaskName",
     "TrainingOverrides",
@@ -107,4 +109,5 @@ __all__ = [
     "Values",
     "Widen",
     "edit_from_json",
+    "traits_of",
 ]

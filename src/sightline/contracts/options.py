@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypedDict, get_args
 
+from sightline.contracts.kinds import KINDS, Kind
 from sightline.contracts.rules import (
     check_checkpoint_intervals,
     check_choice,
@@ -28,7 +29,7 @@ from sightline.contracts.rules import (
     check_seed,
     check_whole,
 )
-from sightline.contracts.schema import KINDS, Kind, Label, Scaling, TaskName
+from sightline.contracts.schema import Label, Scaling, TaskName
 from sightline.errors import OptionError, did_you_mean
 
 Quality = Literal["fast", "default", "best"]

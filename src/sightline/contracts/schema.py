@@ -1,4 +1,4 @@
-"""What is known of a table: its columns, and what a network must know of them once prepared."""
+"""The schema of a table, and the specification of a prepared table that networks are built from."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Self, get_args
 
-Kind = Literal["numeric", "categorical", "boolean", "datetime", "text"]
-Role = Literal["feature", "target", "weight", "group", "time", "id", "ignored"]
-Values = Literal["integer", "float", "string", "boolean", "datetime"]
+from sightline.contracts.kinds import KINDS, Kind
+
+Role = Literal["feature", "target", "weight", "group", "time", "ignored"]
+Values = Literal["integer", "float", "string", "boolean", "datetime", "unsupported"]
 TaskName = Literal["classification", "regression"]
 Scaling = Literal["standard", "minmax", "robust", "quantile"]
 Label = str | int | float | bool
-KINDS: tuple[str, ...] = get_args(Kind)
 ROLES: tuple[str, ...] = get_args(Role)
 SCALINGS: tuple[str, ...] = get_args(Scaling)
 MISSING_NUMBERS = ("NA", "N/A", "NaN", "null", "?")
@@ -21,14 +21,15 @@ MISSING_NUMBERS = ("NA", "N/A", "NaN", "null", "?")
 
 @dataclass(frozen=True)
 class Column:
-    """One column: what its values are, what it is for, and why.
+    """One column: its kind, its role, and the reason for both.
 
     Attributes:
-        name: As in the header, made unique.
-        kind: How the values are understood.
-        role: What the column is for.
-        reason: One sentence: why this kind and this role.
-        values: The type in which the values came in.
+        name: The name in the header, made unique.
+        kind: How the values are interpreted; `traits_of` tells what follows from it.
+        role: What the column is used for.
+        reason: One sentence that explains the kind and the role.
+        values: The type of the values in the source; "unsupported" for lists, structs or bytes,
+            which no model can use.
         format: For dates written as text, their `strptime` format, or "iso".
 
     Example:
@@ -51,14 +52,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a table and, once prepared, what their training values were.
+    """The columns of a table and, once prepared, the range or vocabulary of their training values.
 
     Attributes:
-        columns: In file order.
+        columns: The columns in file order.
         missing: The texts that mean "missing" in every column; None is the default rule (the
             empty cell everywhere; NA, N/A, NaN, null, ? in numeric and date columns).
-        ranges: Per numeric or date column, the smallest and largest training value.
-        vocabularies: Per categorical column, its training values, most frequent first.
+        ranges: The smallest and largest training value of each numeric or date column.
+        vocabularies: The training values of each categorical column, most frequent first.
 
     Example:
         >>> from sightline.contracts import Column, Schema
@@ -89,11 +90,11 @@ class Schema:
 
     @property
     def features(self) -> tuple[Column, ...]:
-        """The columns a network sees."""
+        """The columns that the model uses as inputs."""
         return tuple(column for column in self.columns if column.role == "feature")
 
     def with_column(self, column: Column) -> Self:
-        """Return the same schema with one column replaced by its new description."""
+        """Return the schema with the column of the same name replaced."""
         columns = tuple(column if old.name == column.name else old for old in self.columns)
         return replace(self, columns=columns)
 
@@ -114,11 +115,11 @@ class Schema:
 
 
 class BadRow(NamedTuple):
-    """A row that could not be read, and why. Rows count from 0 at the first data row.
+    """A row that could not be read, and why. Row 0 is the first row after the header.
 
     Example:
         >>> from sightline.contracts import BadRow
-        >>> BadRow(3, "two cells where three are due").row
+        >>> BadRow(3, "2 cells where the header has 3").row
         3
     """
 
@@ -128,12 +129,16 @@ class BadRow(NamedTuple):
 
 @dataclass(frozen=True)
 class NumericFeature:
-    """One column of the network's numeric input, and where its training values lie.
+    """One column of the network's numeric input, and how its training values are distributed.
 
-    `edges` are 17 increasing numbers that cut the training values into bins of about equally many
-    rows, the smallest and the largest value being the ends, for networks that cut numbers into bins;
-    empty for a flag. A `discrete` column has few different values for its rows, 255 at most, and its
-    edges give each of them a bin of its own.
+    Attributes:
+        name: The name of the feature.
+        column: The table's column that it comes from.
+        edges: The edges of the bins, for networks that bin numbers: increasing numbers, about 17
+            unless `discrete`, that put about equally many training rows into each bin. The
+            first and the last are the smallest and the largest value. Empty for a missing-value flag.
+        discrete: Whether the column has few distinct values for its number of rows, at most 255.
+            Each of them then has a bin of its own.
 
     Example:
         >>> from sightline.contracts import NumericFeature
@@ -149,7 +154,12 @@ class NumericFeature:
 
 @dataclass(frozen=True)
 class CategoricalFeature:
-    """One column of codes; `cardinality` counts missing (0) and unseen (1) too.
+    """One column of the network's categorical input, as integer codes.
+
+    Attributes:
+        name: The name of the feature.
+        column: The table's column that it comes from.
+        cardinality: The number of codes; 0 is missing, 1 is unseen in training, both counted.
 
     Example:
         >>> from sightline.contracts import CategoricalFeature
@@ -164,10 +174,13 @@ class CategoricalFeature:
 
 @dataclass(frozen=True)
 class Target:
-    """What is predicted.
+    """What the model predicts.
 
-    `classes` is in sorted order and empty for regression; `positive` is the class that binary
-    metrics are about.
+    Attributes:
+        name: The target's column.
+        task: "classification" or "regression".
+        classes: The class labels in sorted order; empty for regression.
+        positive: The class that binary metrics are about; None unless there are two classes.
 
     Example:
         >>> from sightline.contracts import Target
@@ -187,7 +200,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Spec:
-    """What a network must know of a prepared table, as plain JSON.
+    """What a network needs to know about a prepared table; it can be written as plain JSON.
+
+    Attributes:
+        numeric: The D numeric features, in order.
+        categorical: The C categorical features, in order.
+        targets: The one target.
 
     Example:
         >>> from sightline.contracts import NumericFeature, Spec, Target
@@ -206,22 +224,22 @@ class Spec:
 
     @property
     def target(self) -> Target:
-        """The one target."""
+        """The target; there is exactly one."""
         return self.targets[0]
 
     @property
     def outputs(self) -> int:
-        """K: how many logits a row gets. 2 when binary, 1 for regression."""
+        """K, the number of logits per row: one for each class, or 1 for regression."""
         return len(self.target.classes) or 1
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """How many codes each categorical feature has, missing and unseen counted."""
+        """The number of codes of each categorical feature, those for missing and unseen included."""
         return tuple(feature.cardinality for feature in self.categorical)
 
     @property
     def flat_width(self) -> int:
-        """How wide a row is as one vector: D numbers and each category one-hot."""
+        """The width of a row as one vector: D numbers and each category one-hot encoded."""
         return len(self.numeric) + sum(self.cardinalities)
 
     def to_json(self) -> dict[str, Any]:

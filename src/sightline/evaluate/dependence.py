@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sightline.contracts import traits_of
 from sightline.errors import OptionError, did_you_mean
 from sightline.load.table import Table
 from sightline.predict.attributions import input_columns
@@ -98,8 +99,9 @@ def _column(
 ) -> dict[str, Any]:
     """Follow one column: rows that have a value lend it to all others."""
     kind = model.encoder.schema[name].kind
+    traits = traits_of(kind)
     cells = [table.cells(name, int(row)) for row in sample]
-    lenders, share = _grid(cells, kind, points)
+    lenders, share = _grid(cells, traits.ordered, points)
     names, number_at, code_at = input_columns(model)
     numbers, codes = number_at == names.index(name), code_at == names.index(name)
     numeric_ND, codes_NC = model.inputs(model.encoder.open(table)(sample))
@@ -117,7 +119,7 @@ def _column(
             ends.append(np.quantile(values, quantile, axis=0).tolist())
     said: dict[str, Any] = rounded({"mean": mean, "low": low, "high": high, "share": share})
     grid = [MISSING if cells[lender] is None else cells[lender] for lender in lenders]
-    plain = kind == "numeric"
+    plain = traits.storage == "numbers"
     return {
         "column": name,
         "kind": kind,
@@ -126,10 +128,10 @@ def _column(
     }
 
 
-def _grid(cells: list[Any], kind: str, points: int) -> tuple[list[int], list[float]]:
+def _grid(cells: list[Any], ordered: bool, points: int) -> tuple[list[int], list[float]]:
     """Choose rows whose values make the grid: places in `cells`, and the share of rows of each."""
     known = [place for place, cell in enumerate(cells) if cell is not None]
-    if kind in ("numeric", "datetime") and known:
+    if ordered and known:
         ranked = sorted(known, key=lambda place: cells[place])
         at = np.unique(np.linspace(0, len(ranked) - 1, points).round().astype(int))
         first = {cells[ranked[i]]: ranked[i] for i in at}

@@ -27,7 +27,7 @@ from sightline.load.delimited import (
     text_of,
     unique_names,
 )
-from sightline.load.kinds import NUMBER_SHARE
+from sightline.load.text_kinds import NUMBER_SHARE
 from sightline.load.values import to_floats, to_text
 
 ENDINGS = {
@@ -121,6 +121,8 @@ def _in_memory(source: Any) -> pa.Table:
             return _from_mapping(source)
         if hasattr(source, "__arrow_c_stream__"):
             return pa.table(_mixed_as_text(source))
+    except DataError:  # a ValueError as well
+        raise
     except UNFIT as error:
         raise DataError(
             f"The table cannot be read: {shorten(str(error), 300)}.",

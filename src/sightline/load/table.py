@@ -10,24 +10,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from sightline.contracts import BadRow, Column, Kind, Schema
-from sightline.errors import DataError, OptionError, did_you_mean, shorten
+from sightline.contracts import BadRow, Kind, Schema, traits_of
+from sightline.errors import DataError, OptionError, counted, did_you_mean, shorten
 from sightline.load.delimited import OnBadRows
-from sightline.load.histograms import histogram, most_frequent, span, word_counts
-from sightline.load.kinds import Typed, check_kinds, type_column
+from sightline.load.hashes import row_hashes
+from sightline.load.kinds import check_kinds, type_column
 from sightline.load.parallel import each_column
 from sightline.load.sources import Place, Raw, open_source
-from sightline.load.values import (
-    EPOCH,
-    MICROSECOND,
-    as_dictionary,
-    map_codes,
-    to_floats,
-    to_microseconds,
-)
-from sightline.trace.records import rounded
+from sightline.load.summary import summarise
+from sightline.load.typed import Typed
+from sightline.load.values import as_dictionary, date_text, to_flags, to_floats, to_microseconds
 
 
 @dataclass(frozen=True)
@@ -35,16 +28,16 @@ class Table:
     """Typed columns in memory.
 
     Attributes:
-        schema: What each column is, and why.
-        columns: Per name, Arrow data: numbers, booleans, int64 microseconds, or int32 codes of
+        schema: Each column's kind and role, and the reason for them.
+        columns: By name, Arrow data: numbers, booleans, int64 microseconds, or int32 codes of
             texts.
-        rows: How many rows.
+        rows: The number of rows.
         name: The source in words.
         paths: The files it came from; empty for a table in memory.
-        skipped: Rows left out because they could not be read.
-        bad: Rows kept although they could not be read (prediction alone keeps such rows).
-        extra: Columns that were not asked for (prediction alone leaves some out).
-        options: How it was read, as JSON, so that it can be read again.
+        skipped: The number of rows left out because they could not be read.
+        bad: Rows kept although they could not be read; only rows to predict are kept.
+        extra: Columns that the model does not use; only tables to predict leave some out.
+        options: The arguments of `read`, as JSON, so that it can be read again.
 
     Example:
         >>> import sightline as sl
@@ -73,8 +66,7 @@ class Table:
 
     def flags(self, name: str) -> np.ndarray:
         """Return a boolean column as int8: 1, 0, and -1 where missing."""
-        flags: np.ndarray = pc.fill_null(self.columns[name].cast(pa.int8()), -1).to_numpy()
-        return flags
+        return to_flags(self.columns[name])
 
     def moments(self, name: str) -> np.ndarray:
         """Return a datetime column as int64 microseconds, the smallest int64 where missing."""
@@ -85,17 +77,19 @@ class Table:
         return self.columns[name].chunk(0)
 
     def cells(self, name: str, row: int) -> str | int | float | bool | None:
-        """Return one raw value, a date as text."""
+        """Return the value in one row, a date as text, None where missing or unsupported."""
         value: str | int | float | bool | None = self.columns[name][row].as_py()
         column = self.schema[name]
-        if isinstance(value, int) and column.kind == "datetime":
-            return (EPOCH + value * MICROSECOND).replace(tzinfo=None).isoformat(sep=" ")
+        if value is None or column.values == "unsupported":
+            return None
+        if traits_of(column.kind).storage == "moments":
+            return date_text(int(value))
         if isinstance(value, float) and column.values == "integer":
             return int(value)
         return value
 
     def row(self, number: int) -> dict[str, str | int | float | bool | None]:
-        """Return one row's raw values by column, as `Model.explain` takes them.
+        """Return one row's values by column name, in the form that `Model.explain` takes.
 
         Example:
             >>> import sightline as sl
@@ -105,19 +99,15 @@ class Table:
         return {name: self.cells(name, number) for name in self.columns}
 
     def summary(self) -> list[dict[str, Any]]:
-        """Say what each column is: name, kind, role, reason, missing, values, how they are spread."""
-        return [_summary(self, column) for column in self.schema.columns]
+        """Describe each column: name, kind, role, reason, missing, values and their distribution."""
+        return [summarise(column, self.columns[column.name]) for column in self.schema.columns]
 
     def row_hashes(self, names: Sequence[str]) -> np.ndarray:
-        """Return a uint64 per row that depends on the named columns' values alone."""
-        total = np.zeros(self.rows, np.uint64)
-        for name in sorted(names):
-            seed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
-            total = _mix(total ^ _mix(_value_hashes(self, name) + np.uint64(seed)))
-        return total
+        """Hash each row's values in the named columns: uint64 [rows], equal for equal values."""
+        return row_hashes([(self.schema[name], self.columns[name]) for name in names], self.rows)
 
     def fingerprint(self) -> str:
-        """Return a sha256 over all values in row order: the same data gives the same text."""
+        """Return the SHA-256 of all values in row order, as hexadecimal text."""
         digest = hashlib.sha256()
         columns = sorted((c.name, c.kind, c.role) for c in self.schema.columns)
         digest.update(repr(columns).encode())
@@ -134,25 +124,27 @@ def read(
     encoding: str | None = None,
     on_bad_rows: OnBadRows = "error",
 ) -> Table:
-    """Read a table and find out what each column is.
+    """Read a table and infer each column's kind and role.
 
     Args:
         source: A CSV, TSV (also .gz, .zst), Parquet, JSON lines or Arrow IPC file; a folder or
             a glob of such files; anything with `__arrow_c_stream__` (pandas, polars, pyarrow, a
             DuckDB relation); a numpy array [rows, columns]; or a dict of columns.
-        kinds: Kinds by column, for columns whose inferred kind is not the one you want.
+        kinds: By column name, the kind to use instead of the inferred one: "numeric",
+            "categorical", "boolean", "datetime" or "text".
         drop: Columns to leave out.
-        missing: Texts that mean "missing" in every column, instead of the default rule.
-        encoding: Of text files that are not UTF-8, by Python's name.
+        missing: Texts that mean "missing" in every column, instead of the default rule: the empty
+            cell everywhere, and NA, N/A, NaN, null and ? in numeric and date columns.
+        encoding: The encoding of text files that are not UTF-8, by Python's name ("cp1252").
         on_bad_rows: "error" stops at the first row that cannot be read; "skip" leaves such rows
             out and counts them.
 
     Returns:
-        The table, its `schema` telling each column's kind, role and reason.
+        The table; its `schema` holds each column's kind and role, and the reason for them.
 
     Raises:
         DataError: The source cannot be read; names the file, line, column and value.
-        OptionError: A kind or a column that does not exist.
+        OptionError: A kind, a column or a value of `on_bad_rows` that does not exist.
 
     Example:
         >>> import sightline as sl
@@ -194,10 +186,12 @@ def read(
     if not raw.table.num_columns:
         raise DataError(f"{raw.name} has no columns.", "Give a table with columns and rows.")
     if not typed:
-        raise DataError(f"{raw.name} has no columns left.", "Drop fewer columns.")
+        raise DataError(
+            f"{raw.name} has no columns left: all are in drop.", "Drop fewer columns (--drop)."
+        )
     rows = raw.table.num_rows
     if rows == 0:
-        raise DataError(f"{raw.name} has a header and no rows.", "Give a table with rows.")
+        raise DataError(f"{raw.name} has a header but no rows.", "Give a table with rows.")
     bad = sorted({row for column in typed for row in column.bad})
     if bad and on_bad_rows == "error":
         raise _bad_value(raw, typed, bad)
@@ -207,7 +201,10 @@ def read(
         for column in typed
     }
     if keep is not None and not len(keep):
-        raise DataError(f"{raw.name} has no row that can be read.", "Look at its columns' kinds.")
+        raise DataError(
+            f"Every row of {raw.name} has a value that does not fit its column's kind.",
+            "Correct the kinds (kinds=, --kind).",
+        )
     return Table(
         schema=Schema(tuple(column.column for column in typed), tokens),
         columns=columns,
@@ -231,21 +228,22 @@ def read_like(
     encoding: str | None = None,
     target_counts: bool = False,
 ) -> Table:
-    """Read rows for a model: its features, its target when there is one, and no row left out.
+    """Read rows for a model: its features, and its target if there is one. No row is left out.
 
-    Columns may come in any order; those the model does not know are named in `extra`. Rows that
-    cannot be read are in `bad`, their bad cells empty.
+    The columns may come in any order. `extra` names those that the model does not use. `bad` lists
+    the rows that cannot be read; their unreadable cells are missing.
 
     Args:
         source: As in `read`.
-        schema: The table's as it was at training.
-        keep: Further columns to carry along as they are.
-        encoding: Of text files that are not UTF-8.
-        target_counts: Whether a target that cannot be read makes a row bad, as it does in rows to
-            learn from; otherwise it is a missing one.
+        schema: The schema of the training table.
+        keep: Further columns to keep as they are.
+        encoding: The encoding of text files that are not UTF-8.
+        target_counts: Whether a target that cannot be read makes a row bad, as it does in training
+            data; otherwise it counts as missing.
 
     Raises:
         DataError: A feature is missing, or the source cannot be read.
+        OptionError: A column of `keep` does not exist.
     """
     known = {
         column.name: column for column in schema.columns if column.role in ("feature", "target")
@@ -274,14 +272,11 @@ def read_like(
             typed = type_column(name, raw.table.column(name), known=column, missing=schema.missing)
             columns[name] = typed.data
             if column.role == "target" and not target_counts:
-                continue  # nothing is predicted from it
+                continue  # it is not an input of the model
             for row, text_ in typed.bad.items():
-                cell = _cell(raw, row, name, text_)
-                what = {"numeric": "number", "datetime": "date", "boolean": "truth value"}[
-                    column.kind
-                ]
+                cell = _bad_cell(raw, row, name, text_)
                 errors.setdefault(row, []).append(
-                    f"column {name!r}: {shorten(cell)!r} is not a {'finite ' * (what == 'number')}{what}"
+                    f"column {name!r}: {shorten(cell)!r} is not a {traits_of(column.kind).valid}"
                 )
     for name in keep:
         columns.setdefault(name, raw.table.column(name))
@@ -298,14 +293,14 @@ def read_like(
 
 
 def join(first: Table, *others: Table) -> Table:
-    """Put tables with the same schema one below the other."""
+    """Append the rows of tables that have the same schema."""
     if not others:
         return first
     columns: dict[str, pa.ChunkedArray] = {}
     for column in first.schema.columns:
         parts = [table.columns[column.name] for table in (first, *others)]
         same = all(part.type == parts[0].type for part in parts)
-        # Types differ for numbers alone: whole ones in one file, others in the next.
+        # Types differ only for numbers: whole ones in one file, others in the next.
         target = parts[0].type if same else pa.float64()
         chunks = [chunk for part in parts for chunk in part.cast(target).chunks]
         data = pa.chunked_array(chunks, target)
@@ -319,7 +314,7 @@ def join(first: Table, *others: Table) -> Table:
 
 
 def take(data: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
-    """Return some rows of a column, in the order given."""
+    """Return some rows of a column in the given order."""
     whole = data.chunk(0) if data.num_chunks == 1 else data.combine_chunks()
     return pa.chunked_array([whole.take(pa.array(rows))], data.type)
 
@@ -344,15 +339,15 @@ def subset(table: Table, rows: np.ndarray) -> Table:
 
 
 def paths_again(paths: Sequence[str]) -> list[str]:
-    """Make file paths absolute, so that they can be read again from another folder."""
+    """Make file paths absolute, so that the files can be read again from another folder."""
     return [str(Path(path).absolute()) for path in paths]
 
 
 # ------------------------------------------------------------- helpers
 
 
-def _cell(raw: Raw, row: int, column: str, text: str) -> str:
-    """A bad cell's text: the file still knows it when the column was read as numbers."""
+def _bad_cell(raw: Raw, row: int, column: str, text: str) -> str:
+    """Return a bad cell's text, from the file if the column was read as numbers."""
     if text in ("inf", "-inf") and raw.paths:
         _, cell = raw.place(row, column)
         return cell if cell is not None else text
@@ -365,74 +360,11 @@ def _bad_value(raw: Raw, typed: Sequence[Typed], bad: Sequence[int]) -> DataErro
     name, kind = column.column.name, column.column.kind
     where, cell = raw.place(row, name)
     value = shorten(cell if cell is not None else column.bad[row])
-    rule = {
-        "numeric": "numbers (finite ones)", "datetime": "dates", "boolean": "true and false",
-    }[kind]  # fmt: skip
-    more = f" {len(bad) - 1:,} more rows are bad." if len(bad) > 1 else ""
+    more = f" {counted(len(bad) - 1, 'more row')} cannot be read." if len(bad) > 1 else ""
     return DataError(
-        f"{where}, column {name!r}: {value!r} among {rule}.{more}",
-        f"Mend the value, leave such rows out with on_bad_rows='skip' (--on-bad-rows skip), name it "
-        f"as missing with missing=[{value!r}] (--missing), or read the column as another kind with "
+        f"{where}, column {name!r}: {value!r} is not a {traits_of(kind).valid}, and the column is "
+        f"{kind}.{more}",
+        f"Correct the value, leave such rows out with on_bad_rows='skip' (--on-bad-rows skip), declare "
+        f"it as missing with missing=[{value!r}] (--missing), or read the column as another kind with "
         f"kinds={{{name!r}: 'categorical'}} (--kind).",
     )
-
-
-def _summary(table: Table, column: Column) -> dict[str, Any]:
-    data = table.columns[column.name]
-    said: dict[str, Any] = {
-        "name": column.name, "kind": column.kind, "role": column.role, "reason": column.reason,
-        "missing": data.null_count, "share_missing": rounded(data.null_count / len(data)),
-        "histogram": histogram(column, data),
-    }  # fmt: skip
-    if data.null_count == len(data):
-        return {**said, "values": "none"}
-    if column.kind == "numeric":
-        low, high = span(data)
-        values = f"{low:,.6g} to {high:,.6g}"
-    elif column.kind == "datetime":
-        rows = table.moments(column.name)
-        given = np.flatnonzero(rows != np.iinfo(np.int64).min)
-        low, high = given[rows[given].argmin()], given[rows[given].argmax()]
-        values = f"{table.cells(column.name, int(low))} to {table.cells(column.name, int(high))}"
-    elif column.kind == "boolean":
-        yes = int((table.flags(column.name) == 1).sum())
-        values = f"true {yes:,}, false {len(data) - data.null_count - yes:,}"
-    else:
-        words = table.words(column.name)
-        counts = word_counts(words)
-        top = most_frequent(counts, 3)
-        names = ", ".join(
-            f"{shorten(words.dictionary[int(i)].as_py(), 20)} {counts[i]:,}" for i in top
-        )
-        distinct = int((counts > 0).sum())
-        values = f"{names}{', ...' if distinct > 3 else ''} ({distinct:,} different)"
-    return {**said, "values": values}
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """Spread a uint64's bits (the finaliser of splitmix64, Steele et al. 2014)."""
-    x = x.astype(np.uint64, copy=True)
-    x ^= x >> np.uint64(30)
-    x *= np.uint64(0xBF58476D1CE4E5B9)
-    x ^= x >> np.uint64(27)
-    x *= np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
-    return x
-
-
-def _value_hashes(table: Table, name: str) -> np.ndarray:
-    kind = table.schema[name].kind
-    if kind == "numeric":
-        floats = table.numbers(name) + 0.0  # -0.0 and 0.0 are the same number
-        floats = np.where(np.isnan(floats), np.nan, floats)  # and there is one NaN
-        return floats.view(np.uint64)
-    if kind == "boolean":
-        return table.flags(name).astype(np.int64).view(np.uint64)
-    if kind == "datetime":
-        return table.moments(name).view(np.uint64)
-    words = table.words(name)
-    sums = [
-        int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
-        for word in words.dictionary.to_pylist()
-    ]
-    return map_codes(words.indices, np.array(sums, np.uint64), 0)

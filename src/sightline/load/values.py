@@ -262,6 +262,24 @@ def to_floats(data: pa.ChunkedArray) -> np.ndarray:
     return copied
 
 
+def to_flags(data: pa.ChunkedArray) -> np.ndarray:
+    """Return Arrow booleans as int8: 1, 0, and -1 for null."""
+    flags: np.ndarray = pc.fill_null(data.cast(pa.int8()), -1).to_numpy()
+    return flags
+
+
+def date_text(microseconds: int) -> str:
+    """Write microseconds since 1970 UTC as a date and time.
+
+    Example:
+        >>> from sightline.load.values import date_text
+        >>> date_text(86_400_000_000)
+        '1970-01-02 00:00:00'
+    """
+    moment = EPOCH + microseconds * MICROSECOND
+    return moment.replace(tzinfo=None).isoformat(sep=" ")
+
+
 def to_microseconds(data: pa.ChunkedArray) -> np.ndarray:
     """Return int64 microseconds since 1970 UTC; a null becomes the smallest int64."""
     moments: np.ndarray = pc.fill_null(data.cast(pa.int64()), np.iinfo(np.int64).min).to_numpy()

@@ -18,7 +18,7 @@ from torch import nn
 
 from sightline.build.ensemble import MOST_INPUTS, SEGMENTS, Ensemble
 from sightline.build.networks import NetworkMaker, make_network
-from sightline.contracts import Batch, FitOptions, Spec, TrainingSettings
+from sightline.contracts import Batch, FitOptions, Spec, TrainingSettings, traits_of
 from sightline.contracts.options import Quality
 from sightline.errors import OptionError, counted, did_you_mean
 from sightline.load.batches import each
@@ -55,8 +55,6 @@ ONE_FOLD = 4
 """Trees that hold out one fold alone, on one thread, take so many times less long."""
 NODES = 16_000
 """A tree looks through the bins of its nodes as well, which costs as much as so many rows."""
-FEATURES = {"datetime": 6, "text": 64}
-"""About so many numbers come of a column; of the other kinds one."""
 LEAST_ROUNDS = 20
 LARGEST_RATE = 0.3
 TREES_SHARE = 0.3
@@ -167,17 +165,12 @@ def divide(
         OptionError: A threshold for a target that does not have two classes, or one that nothing is
             there to choose by.
     """
-    if not recipe.folds:
-        splits = split(table, target, valid=0.1 if valid is None else valid, test=test, **how)
-        _check_threshold(recipe, splits)
-        return splits
-    splits = split(table, target, valid=0, test=test, **how)
+    if recipe.folds:
+        how |= {"folds": recipe.folds, "min_rows_per_fold": ROWS_A_FOLD}
+        valid = 0
+    splits = split(table, target, valid=0.1 if valid is None else valid, test=test, **how)
     _check_threshold(recipe, splits)
-    most = len(splits.train)
-    if group := how.get("group"):
-        most = len(np.unique(table.row_hashes([group])[splits.train])) * ROWS_A_FOLD
-    folds = max(min(recipe.folds, most // ROWS_A_FOLD), 2)
-    return split(table, target, valid=0, test=test, **how, folds=folds)
+    return splits
 
 
 class Size(NamedTuple):
@@ -190,7 +183,7 @@ class Size(NamedTuple):
 
 def size_of(splits: Splits) -> Size:
     """Say how large a divided table is; its features are estimated, for nothing is prepared yet."""
-    features = sum(FEATURES.get(column.kind, 1) for column in splits.table.schema.features)
+    features = sum(traits_of(column.kind).features for column in splits.table.schema.features)
     return Size(len(splits.train), features, len(splits.target.classes) or 1)
 
 

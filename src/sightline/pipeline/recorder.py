@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from sightline.contracts import Column, EventType, Step, TrainingSettings
+from sightline.contracts import Column, EventType, Step, TrainingSettings, traits_of
 from sightline.errors import counted
 from sightline.evaluate.evaluation import Evaluation
 from sightline.evaluate.rows import measured_rows
@@ -316,7 +316,7 @@ def _load_notes(table: Table, splits: Splits) -> list[str]:
 
 
 def _samples(size: int, features: tuple[Column, ...]) -> str:
-    codes = sum(column.kind in ("categorical", "boolean") for column in features)
+    codes = sum(traits_of(column.kind).encoding == "codes" for column in features)
     numbers = len(features) - codes
     parts = [counted(numbers, "number")] if numbers else []
     parts += [counted(codes, "category", "categories")] if codes else []

@@ -15,7 +15,7 @@ from torch import nn
 from sightline import archive
 from sightline.build.networks import BUILT_IN, NetworkMaker, describe_network, make_network
 from sightline.build.trees import Trees
-from sightline.contracts import Spec
+from sightline.contracts import Spec, traits_of
 from sightline.errors import BundleError
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
@@ -129,7 +129,7 @@ def _describe(path: str | Path, found: archive.Archive) -> dict[str, Any]:
     columns = []
     for column in schema["columns"]:
         values = ""
-        if column["name"] in schema["ranges"] and column["kind"] == "numeric":
+        if column["name"] in schema["ranges"] and traits_of(column["kind"]).storage == "numbers":
             low, high = schema["ranges"][column["name"]]
             values = f"{low:,.6g} to {high:,.6g}"
         elif column["name"] in schema["vocabularies"]:

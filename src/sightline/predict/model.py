@@ -15,10 +15,10 @@ from torch import nn
 from sightline.build.ensemble import Ensemble
 from sightline.build.networks import NetworkMaker
 from sightline.build.trees import Trees, side_by_side
-from sightline.contracts import BadRow, Spec
+from sightline.contracts import BadRow, Spec, traits_of
 from sightline.errors import DataError, OptionError, counted, listed
-from sightline.load.split import target_values
 from sightline.load.table import Table, read_like
+from sightline.load.target import target_values
 from sightline.metrics.measure import measure
 from sightline.predict import attributions, bundle
 from sightline.predict.calibration import Blend
@@ -724,7 +724,7 @@ def _count(module: nn.Module) -> int:
 def plain_column(table: Table, name: str) -> pa.ChunkedArray:
     """Return a typed column as plain Arrow values again, dates as timestamps."""
     data = table.columns[name]
-    if name in table.schema and table.schema[name].kind == "datetime":
+    if name in table.schema and traits_of(table.schema[name].kind).storage == "moments":
         return data.cast(pa.timestamp("us"))
     if pa.types.is_dictionary(data.type):
         return data.cast(pa.string())

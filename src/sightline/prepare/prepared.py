@@ -21,7 +21,9 @@ from sightline.contracts import (
 from sightline.errors import OptionError, did_you_mean, listed
 from sightline.load.batches import TensorSource
 from sightline.load.parallel import each_column
-from sightline.load.split import Splits, row_weights, target_values
+from sightline.load.roles import row_weights
+from sightline.load.split import Splits
+from sightline.load.target import target_values
 from sightline.prepare.encode import Encoded, Encoder, Way
 from sightline.prepare.fit import distinct, fit
 from sightline.prepare.transform import Transform
@@ -260,7 +262,12 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
         targets=(splits.target,),
     )
     return Prepared(
-        spec, encoder, transform, **parts, splits=splits, notes=tuple(_notes(outside, unseen))
+        spec,
+        encoder,
+        transform,
+        **parts,
+        splits=splits,
+        notes=(*splits.notes, *_notes(outside, unseen)),
     )
 
 

@@ -30,6 +30,7 @@ from sightline.errors import (
     NetworkError,
     OptionError,
     RunError,
+    UserError,
     shorten,
 )
 from sightline.prepare.prepared import Prepared
@@ -350,6 +351,8 @@ def restore(
         training.sums.from_tensors(tensors["sums"], device)
         training._queue.extend(edit_from_json(edit) for edit in state["queue"])
         training._layers = [Layer(**layer) for layer in state["layers"]]
+    except UserError:  # some of them are ValueErrors as well
+        raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(
             f"{saved.path} does not fit together: {type(error).__name__}: {error}.",

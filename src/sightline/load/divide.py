@@ -1,0 +1,204 @@
+"""Which rows are for training, validation and test: at random, stratified, by group or by time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sightline.contracts import Target, traits_of
+from sightline.errors import DataError, counted
+from sightline.load.table import Table
+from sightline.load.target import target_values
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of some rows. Rows without a group each form a group of their own.
+
+    Attributes:
+        name: The column.
+        of_row: int64 [rows], each row's group number, from 0.
+        sizes: int64 [groups], the rows of each group.
+        distinct: How many different values the column has in these rows, a missing one counted once.
+    """
+
+    name: str
+    of_row: np.ndarray
+    sizes: np.ndarray
+    distinct: int
+
+
+def group_rows(table: Table, name: str, rows: np.ndarray) -> Groups:
+    """Find the groups of some rows by the equal values of a column."""
+    keys = table.row_hashes([name])[rows]
+    missing = ~table.columns[name].is_valid().to_numpy()[rows]
+    # A row without a value belongs to no other row: it gets a key of its own.
+    keys[missing] = np.arange(int(missing.sum()), dtype=np.uint64)
+    unique, of_row, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+    without = int(missing.sum())
+    return Groups(name, of_row, sizes, len(unique) - without + min(without, 1))
+
+
+def divide(
+    table: Table,
+    target: Target,
+    rows: np.ndarray,
+    sizes: Mapping[str, int],
+    seed: int,
+    group: str | None,
+    time: str | None,
+) -> tuple[dict[str, np.ndarray], str]:
+    """Divide rows into training, validation and test.
+
+    Args:
+        table: The table with its target.
+        target: What is predicted; classes are spread evenly over the parts.
+        rows: int64 row numbers to divide.
+        sizes: How many rows "valid" and "test" get; the others are for training.
+        seed: Of the random order.
+        group: A column whose equal values stay in one part.
+        time: A column whose newest rows are for test, those before them for validation.
+
+    Returns:
+        The sorted row numbers of "train" and of each part in `sizes`, and how they were divided,
+        in words.
+
+    Raises:
+        DataError: No training row would be left, or a time is missing.
+    """
+    held_out = sum(sizes.values())
+    if held_out >= len(rows):
+        raise DataError(
+            f"{table.name} has {counted(len(rows), 'row')}; validation and test together would take "
+            f"{held_out:,}, which leaves none to train on.",
+            "Give more rows, or smaller parts (valid=, test=).",
+        )
+    wanted = [("test", sizes.get("test", 0)), ("valid", sizes.get("valid", 0))]
+    if time:
+        values = _sortable(table, time, rows)
+        newest_first = rows[np.argsort(values[rows], kind="stable")[::-1]]
+        parts = _cut_by_value(newest_first, values, wanted)
+        how = f"by time: the newest rows of {time} are held out"
+    elif group:
+        parts = _cut_groups(group_rows(table, group, rows), rows, wanted, seed)
+        how = f"whole groups of {group}, seed {seed}"
+    elif target.task == "classification":
+        classes = target_values(table, target)[rows]
+        parts = _cut(rows[stratified_order(classes, seed)], wanted)
+        how = f"stratified by {target.name}, seed {seed}"
+    else:
+        parts = _cut(rows[np.random.default_rng(seed).permutation(len(rows))], wanted)
+        how = f"at random, seed {seed}"
+    return {name: np.sort(numbers) for name, numbers in parts.items()}, how
+
+
+def stratified_order(classes: np.ndarray, seed: int) -> np.ndarray:
+    """Order rows at random so that any stretch has about the classes' shares.
+
+    One row of each class comes last, so that whatever is cut from the front leaves every class,
+    however small, a row for training.
+
+    Args:
+        classes: int64 [rows], class numbers.
+        seed: Of the random order.
+
+    Returns:
+        int64 [rows], indices into `classes`.
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.load.divide import stratified_order
+        >>> order = stratified_order(np.array([0] * 90 + [1] * 10), seed=0)
+        >>> int((order[:10] >= 90).sum())
+        1
+    """
+    random = np.random.default_rng(seed)
+    shuffled = random.permutation(len(classes))
+    if len(classes) and classes.max() < 2**15:
+        classes = classes.astype(np.int16)  # numpy sorts these by radix, ten times faster
+    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
+    _, starts, counts = np.unique(classes[by_class], return_index=True, return_counts=True)
+    rank = np.arange(len(classes)) - np.repeat(starts, counts)
+    share = np.repeat(random.random(len(counts)), counts)
+    key = (rank + share) / np.repeat(counts, counts)
+    key[starts + counts - 1] = 2.0
+    return by_class[np.argsort(key, kind="stable")]
+
+
+# ------------------------------------------------------------- helpers
+
+
+def _sortable(table: Table, name: str, rows: np.ndarray) -> np.ndarray:
+    """Return a time column's values for the whole table; none of `rows` may lack one."""
+    if traits_of(table.schema[name].kind).storage == "moments":
+        values = table.moments(name)
+        missing = values == np.iinfo(np.int64).min
+    else:
+        values = table.numbers(name)
+        missing = np.isnan(values)
+    if missing[rows].any():
+        raise DataError(
+            f"The time column {name!r} is missing in {counted(int(missing[rows].sum()), 'row')}.",
+            "Fill in the values, or leave those rows out.",
+        )
+    return values
+
+
+def _cut(order: np.ndarray, wanted: Sequence[tuple[str, int]]) -> dict[str, np.ndarray]:
+    """Cut parts off the front of an ordered list of rows; the rest is for training."""
+    parts, start = {}, 0
+    for name, size in wanted:
+        parts[name] = order[start : start + size]
+        start += size
+    parts["train"] = order[start:]
+    return parts
+
+
+def _cut_by_value(
+    order: np.ndarray, values: np.ndarray, wanted: Sequence[tuple[str, int]]
+) -> dict[str, np.ndarray]:
+    """Cut parts off the front of an ordered list of rows; rows of equal value stay together."""
+    parts, start = {}, 0
+    for name, size in wanted:
+        end = start + size
+        if size:
+            while start < end < len(order) and values[order[end]] == values[order[end - 1]]:
+                end -= 1
+            if end == start:  # every row has the same time: take all rows of that time
+                end = start + size
+                while end < len(order) and values[order[end]] == values[order[end - 1]]:
+                    end += 1
+        parts[name] = order[start:end]
+        start = end
+    parts["train"] = order[start:]
+    return parts
+
+
+def _cut_groups(
+    groups: Groups, rows: np.ndarray, wanted: Sequence[tuple[str, int]], seed: int
+) -> dict[str, np.ndarray]:
+    """Take whole groups, in random order, until a part has about the rows it should have."""
+    parts: dict[str, np.ndarray] = {}
+    sizes = groups.sizes
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    taken = np.zeros(len(sizes), bool)
+    for part, size in wanted:
+        chosen: list[int] = []
+        filled = 0
+        for number in order:
+            if taken[number] or filled >= size:
+                continue
+            # A group that overshoots by more than it fills waits for another part.
+            if filled + sizes[number] - size > size - filled:
+                continue
+            chosen.append(int(number))
+            filled += int(sizes[number])
+        free = order[~taken[order]]
+        if size and not chosen and len(free):  # each is too large: take the smallest
+            chosen.append(int(free[sizes[free].argmin()]))
+        taken[chosen] = True
+        parts[part] = rows[np.isin(groups.of_row, chosen)]
+    parts["train"] = rows[~taken[groups.of_row]]
+    return parts

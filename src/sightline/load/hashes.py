@@ -1,0 +1,66 @@
+"""Hashes of a table's values, equal for equal values whatever file or type they came from."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import assert_never
+
+import numpy as np
+import pyarrow as pa
+
+from sightline.contracts import Column, traits_of
+from sightline.load.values import map_codes, to_flags, to_floats, to_microseconds
+
+
+def column_hashes(column: Column, data: pa.ChunkedArray) -> np.ndarray:
+    """Hash each value of a column together with the column's name: uint64 [rows].
+
+    Args:
+        column: The column's description.
+        data: Its typed values, as `Table.columns` holds them.
+    """
+    return _mix(_value_hashes(column, data) + np.uint64(_text_hash(column.name)))
+
+
+def row_hashes(columns: list[tuple[Column, pa.ChunkedArray]], rows: int) -> np.ndarray:
+    """Hash each row's values: uint64 [rows], the same for any order of the columns."""
+    total = np.zeros(rows, np.uint64)
+    for column, data in sorted(columns, key=lambda pair: pair[0].name):
+        total = _mix(total ^ column_hashes(column, data))
+    return total
+
+
+def _value_hashes(column: Column, data: pa.ChunkedArray) -> np.ndarray:
+    if column.values == "unsupported":  # lists, structs, bytes: their values are not known
+        return np.zeros(len(data), np.uint64)
+    storage = traits_of(column.kind).storage
+    match storage:
+        case "numbers":
+            floats = to_floats(data) + 0.0  # -0.0 and 0.0 are the same number
+            floats = np.where(np.isnan(floats), np.nan, floats)  # and there is one NaN
+            return floats.view(np.uint64)
+        case "flags":
+            return to_flags(data).astype(np.int64).view(np.uint64)
+        case "moments":
+            return to_microseconds(data).view(np.uint64)
+        case "words":
+            words = data.chunk(0)
+            hashes = [_text_hash(word) for word in words.dictionary.to_pylist()]
+            return map_codes(words.indices, np.array(hashes, np.uint64), 0)
+        case _:
+            assert_never(storage)
+
+
+def _text_hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """Spread a uint64's bits (the finaliser of splitmix64, Steele et al. 2014)."""
+    x = x.astype(np.uint64, copy=True)
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x

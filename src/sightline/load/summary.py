@@ -1,0 +1,65 @@
+"""What a column's values are, for the terminal, the page and the records."""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+import numpy as np
+import pyarrow as pa
+
+from sightline.contracts import Column, traits_of
+from sightline.errors import shorten
+from sightline.load.histograms import histogram, most_frequent, span, word_counts
+from sightline.load.values import date_text, to_flags
+from sightline.trace.records import rounded
+
+
+def summarise(column: Column, data: pa.ChunkedArray) -> dict[str, Any]:
+    """Describe one column for the record `load/table`.
+
+    Args:
+        column: The column's description.
+        data: Its typed values, as `Table.columns` holds them.
+
+    Returns:
+        `name`, `kind`, `role`, `reason`, `missing` (rows), `share_missing`, `histogram` (see
+        `histogram`) and `values`: a range, counts or the most frequent texts, in words.
+    """
+    return {
+        "name": column.name, "kind": column.kind, "role": column.role, "reason": column.reason,
+        "missing": data.null_count, "share_missing": rounded(data.null_count / len(data)),
+        "histogram": None if column.values == "unsupported" else histogram(column, data),
+        "values": _values_text(column, data),
+    }  # fmt: skip
+
+
+def _values_text(column: Column, data: pa.ChunkedArray) -> str:
+    if data.null_count == len(data):
+        return "none"
+    if column.values == "unsupported":
+        return str(data[data.is_valid().to_numpy().argmax()].as_py())
+    storage = traits_of(column.kind).storage
+    match storage:
+        case "numbers":
+            low, high = span(data)
+            return f"{low:,.6g} to {high:,.6g}"
+        case "moments":
+            low, high = span(data)
+            return f"{date_text(low)} to {date_text(high)}"
+        case "flags":
+            true = int((to_flags(data) == 1).sum())
+            return f"true {true:,}, false {len(data) - data.null_count - true:,}"
+        case "words":
+            return _frequent_words(data.chunk(0))
+        case _:
+            assert_never(storage)
+
+
+def _frequent_words(words: pa.DictionaryArray) -> str:
+    counts = word_counts(words)
+    top = [
+        f"{shorten(words.dictionary[int(code)].as_py(), 20)} {counts[code]:,}"
+        for code in most_frequent(counts, 3)
+    ]
+    distinct = int(np.count_nonzero(counts))
+    return f"{', '.join(top)}{', ...' if distinct > 3 else ''} ({distinct:,} different)"

@@ -1,0 +1,262 @@
+"""The kind of a column of texts: numbers, truth values, dates, categories or sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import assert_never
+
+import numpy as np
+import pyarrow as pa
+
+from sightline.contracts import MISSING_NUMBERS, Column, Kind
+from sightline.errors import DataError, counted, shorten
+from sightline.load import values as v
+from sightline.load.histograms import word_counts
+from sightline.load.typed import Typed, make_typed, typed_numbers
+
+NUMBER_SHARE = 0.99
+"""A column is numeric, or of dates, if at least this share of its cells are; the rest are bad rows."""
+IDENTIFIER_ROWS = 20
+"""With fewer rows than this, distinct values are no sign of an identifier."""
+HINT_WORDS = 200
+_NUMERIC = re.compile(
+    r"[$€£¥]?\s*[+-]?((\d{1,3}(,\d{3})+|\d+)(\.\d+)?|\d{1,3}([.' ]\d{3})+(,\d+)?|\d+,\d+)\s*[%$€£¥]?"
+)
+"""Numbers as people write them: with separators, a decimal comma, a currency or per cent sign."""
+_FLAG_WORDS = {"1": True, "0": False, **v.TRUTH}
+
+
+def type_text(
+    name: str,
+    data: pa.DictionaryArray,
+    *,
+    kind: Kind | None,
+    known: Column | None,
+    missing: tuple[str, ...] | None,
+) -> Typed:
+    """Give a column of texts its kind.
+
+    Args:
+        name: The column's name.
+        data: Codes [rows] and unique texts.
+        kind: The kind to use, or None to infer it.
+        known: The column as it was at training, whose kind is `kind`; None at training.
+        missing: Texts that mean missing; None is the default rule.
+
+    Raises:
+        DataError: The values cannot be of the kind.
+    """
+    tokens = MISSING_NUMBERS if missing is None else missing
+    if missing is not None:
+        data = _without(data, set(missing))
+    words: list[str] = data.dictionary.to_pylist()
+    match kind:
+        case "categorical" | "text":
+            return make_typed(name, kind, data, known.values if known else "string")
+        case "numeric":
+            return _numbers(name, data, _parsed(words, tokens))
+        case "boolean":
+            return _flags(name, data, words)
+        case "datetime":
+            date_format = _date_format(_rows_of(data, words, tokens), known)
+            if date_format is None:
+                raise DataError(
+                    f"Column {name!r} cannot be read as dates: "
+                    f"{shorten(words[0]) if words else ''!r} is in no known date format.",
+                    "Write dates as 2026-01-31 or 2026-01-31 12:00:00, or read the column as text.",
+                )
+            return _dates(name, data, date_format, tokens)
+        case None:
+            return _infer(name, data, words, tokens, words if missing is None else ())
+        case _:
+            assert_never(kind)
+
+
+def _infer(
+    name: str,
+    data: pa.DictionaryArray,
+    words: list[str],
+    tokens: Sequence[str],
+    undeclared: Sequence[str],
+) -> Typed:
+    """Try the kinds in order: numbers, truth values, dates, then categories or text."""
+    counts = word_counts(data)
+    if not counts.sum():
+        return make_typed(name, "categorical", data, "string")
+    if not any(v.is_code(word) for word in words):
+        parsed = _parsed(words, tokens)
+        given = counts[~np.isnan(parsed)].sum()
+        bad = counts[parsed == v.BAD].sum()
+        if given and bad <= (1 - NUMBER_SHARE) * given:
+            return _numbers(name, data, parsed)
+    if {word.lower() for word in words} <= set(v.TRUTH):
+        return _flags(name, data, words)
+    rows_of = _rows_of(data, words, tokens)
+    if date_format := _date_format(rows_of, None):
+        return _dates(name, data, date_format, tokens)
+    typed = _categories_or_text(name, data, counts, words)
+    hints = _hints([word for word in rows_of if word.strip()], undeclared)
+    reason = "; ".join([typed.column.reason, *hints])
+    return replace(typed, column=replace(typed.column, reason=reason))
+
+
+# ------------------------------------------------------------- by kind
+
+
+def _parsed(words: Sequence[str], tokens: Sequence[str]) -> np.ndarray:
+    """Parse each unique text as a number: NaN if it means missing, `BAD` if it is no number."""
+    return np.array([v.parse_number(word, tokens) for word in words], np.float64)
+
+
+def _numbers(name: str, data: pa.DictionaryArray, parsed: np.ndarray) -> Typed:
+    """Make a numeric column from the number that each unique text was parsed as."""
+    floats = v.map_codes(data.indices, parsed, np.nan)
+    bad_rows = np.flatnonzero(floats == v.BAD)
+    bad = {int(row): data[int(row)].as_py() for row in bad_rows}
+    floats[bad_rows] = np.nan
+    return typed_numbers(name, v.from_floats(floats), bad)
+
+
+def _flags(name: str, data: pa.DictionaryArray, words: Sequence[str]) -> Typed:
+    unreadable, missing = -1, -2
+    of_word = [_FLAG_WORDS.get(word.strip().lower(), unreadable) for word in words]
+    flags = v.map_codes(data.indices, np.array(of_word, np.int8), missing)
+    bad = {
+        int(row): words[data.indices[int(row)].as_py()]
+        for row in np.flatnonzero(flags == unreadable)
+    }
+    array = pa.array(flags == 1, mask=flags < 0)
+    return make_typed(name, "boolean", array, "boolean", "true or false", bad=bad)
+
+
+def _date_format(rows_of: dict[str, int], known: Column | None) -> str | None:
+    """Find the date format of a column's texts, given how many rows have each."""
+    if known is None:
+        return v.find_date_format(rows_of, NUMBER_SHARE, rows_of.values())
+    if known.format is not None:
+        return known.format
+    # The training data held dates, not texts. A row to predict must not make the others unreadable,
+    # nor may the other rows decide whether 02/01 is in January.
+    return v.find_date_format(rows_of, 0.5, rows_of.values(), v.CLEAR_FORMATS) or "iso"
+
+
+def _dates(name: str, data: pa.DictionaryArray, date_format: str, missing: Sequence[str]) -> Typed:
+    def is_missing(word: str) -> bool:
+        return not word.strip() or word.strip() in missing
+
+    def parse(word: str) -> int:
+        return 0 if is_missing(word) else v.parse_date(word, date_format)
+
+    moments = v.map_words(data, parse, np.int64, 0)
+    empty = v.map_words(data, is_missing, bool, True)
+    unreadable = moments == v.BAD_DATE
+    bad = {int(row): data[int(row)].as_py() for row in np.flatnonzero(unreadable)}
+    reason = "dates" if date_format == "iso" else f"dates written as {date_format}"
+    if date_format.startswith("%m/%d"):
+        reason += " (month first; if the day comes first, write the dates as 2026-01-31)"
+    array = pa.array(moments, mask=empty | unreadable)
+    return make_typed(name, "datetime", array, "datetime", reason, bad=bad, date_format=date_format)
+
+
+def _categories_or_text(
+    name: str, data: pa.DictionaryArray, counts: np.ndarray, words: list[str]
+) -> Typed:
+    """Tell categories from sentences and identifiers by how many values differ and how long they are."""
+    rows, distinct = int(counts.sum()), int((counts > 0).sum())
+    sample = words[:1000]
+    length = sum(len(word.split()) for word in sample) / max(len(sample), 1)
+    sentences = f"text of about {length:.0f} words"
+    if rows >= IDENTIFIER_ROWS and distinct > 0.5 * rows:
+        if length >= 3:
+            return make_typed(name, "text", data, "string", sentences)
+        if distinct == rows:
+            reason = "every value is different: an identifier"
+            return make_typed(name, "categorical", data, "string", reason, "ignored")
+        reason = (
+            f"text, {distinct:,} different values in {rows:,} rows; if it only identifies the row, "
+            "drop it (--drop)"
+        )
+        return make_typed(name, "text", data, "string", reason)
+    if length >= 4 and distinct > 0.1 * rows and rows >= IDENTIFIER_ROWS:
+        return make_typed(name, "text", data, "string", sentences)
+    reason = f"text with {counted(distinct, 'different value')}"
+    if code := next((word for word in sample if v.is_code(word)), None):
+        reason = (
+            f"codes with leading zeros, such as {shorten(code, 20)}, {distinct:,} different values"
+        )
+    return make_typed(name, "categorical", data, "string", reason)
+
+
+# ------------------------------------------------------------- helpers
+
+
+def _rows_of(
+    data: pa.DictionaryArray, words: Sequence[str], tokens: Sequence[str]
+) -> dict[str, int]:
+    """Count the rows of each text that occurs and does not mean missing."""
+    counts = word_counts(data).tolist()
+    return {
+        word: count
+        for word, count in zip(words, counts, strict=True)
+        if count and word.strip() not in tokens
+    }
+
+
+def _hints(words: Sequence[str], undeclared: Sequence[str]) -> list[str]:
+    """Say what texts may have been meant to be, and how to have them read as that.
+
+    Args:
+        words: Unique texts that do not mean missing.
+        undeclared: All unique texts if the user has not said which of them mean missing, else none.
+    """
+    hints = []
+    sample = words[:HINT_WORDS]
+    numbers = [word for word in sample if _NUMERIC.fullmatch(word.strip())]
+    if 2 * len(numbers) > len(sample):
+        formatted = next((word for word in numbers if v.parse_number(word, ()) == v.BAD), None)
+        other = next((word for word in words if not _NUMERIC.fullmatch(word.strip())), None)
+        if formatted is not None:
+            hints.append(
+                f"they look like numbers, such as {shorten(formatted, 30)!r}: write them as 1234.5 to "
+                "have them read as numbers"
+            )
+        elif other is not None and not any(v.is_code(word) for word in sample):
+            hints.append(
+                f"most are numbers, but some are not, such as {shorten(other, 30)!r}: if that means "
+                "missing, declare it with missing= (--missing)"
+            )
+    formats: dict[str, str] = {}
+    for word in sample:
+        if (date_format := v.find_date_format([word], 1.0)) is None:
+            break
+        formats.setdefault(date_format, word)
+    else:
+        if len(formats) > 1:
+            examples = " and ".join(repr(shorten(word, 30)) for word in list(formats.values())[:2])
+            hints.append(
+                f"they look like dates in several formats, such as {examples}: write them in one format "
+                "to have them read as dates"
+            )
+    missing = [word for word in undeclared if word.strip() in MISSING_NUMBERS]
+    if missing:
+        hints.append(
+            f"{missing[0]!r} is one of them: if it means missing, declare it with missing= (--missing)"
+        )
+    return hints
+
+
+def _without(data: pa.DictionaryArray, missing: set[str]) -> pa.DictionaryArray:
+    """Make the rows of some texts null, and remove these texts from the unique ones."""
+    words = data.dictionary.to_pylist()
+    gone = {word for word in words if word in missing or word.strip() in missing}
+    if not gone:
+        return data
+    kept = [word for word in words if word not in gone]
+    new_codes = np.full(len(words), -1, np.int32)
+    new_codes[[code for code, word in enumerate(words) if word not in gone]] = np.arange(len(kept))
+    codes = v.map_codes(data.indices, new_codes, -1)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes, mask=codes < 0), pa.array(kept, pa.string())
+    )
