@@ -137,6 +137,24 @@ def test_answers_are_shuffled_by_the_seed(runs):
     assert len(letters) > 1
 
 
+def test_the_last_digits_of_a_loss_do_not_change_the_quiz():
+    """A processor may round otherwise: what is asked, and where the right answer stands, stay."""
+    plan, split = {"steps_per_epoch": 9, "batch_size": 32}, {"train": 276}
+    example = {"row": 5, "explanation": {"prediction": "a", "probabilities": [0.9, 0.1]}}
+    target = {"task": "classification"}
+
+    def quiz(seed, loss):
+        epochs = [{"train_loss": loss, "valid_loss": loss}] * 2
+        return lesson.quiz(plan, split, epochs, {"best_epoch": 1}, example, target, seed)
+
+    quizzes = [quiz(seed, 0.25) for seed in range(20)]
+    assert quizzes == [quiz(seed, 0.25 + 2**-50) for seed in range(20)]
+    letters = [[question["right"] for question in asked["questions"]] for asked in quizzes]
+    assert letters[0] == list("CAB")  # as docs/lesson.md and docs/start.md type them
+    assert len({tuple(one) for one in letters}) > 10
+    assert len({asked["questions"][2]["question"] for asked in quizzes}) == 2
+
+
 def numbers_in(text):
     return {word.replace(",", "") for word in re.findall(r"\d[\d,]*(?:\.\d+)?", text)}
 
