@@ -1,8 +1,17 @@
 """Compare JSON values with the types that sightline.contracts.records declares."""
 
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints
-from typing import is_typeddict
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from sightline.contracts.records.bodies import BODIES
 
@@ -13,7 +22,9 @@ def problems_of(record):
     """Return what is wrong with a record's body: nothing, if it is as its type says."""
     where = f"{record.stage}/{record.type}"
     body = BODIES.get((record.stage, record.type))
-    return [f"{where}: unknown type of record"] if body is None else problems(record.body, body, where)
+    return (
+        [f"{where}: unknown type of record"] if body is None else problems(record.body, body, where)
+    )
 
 
 def problems(value, kind, where="body"):
@@ -32,16 +43,22 @@ def problems(value, kind, where="body"):
     if origin is list:
         if not isinstance(value, list):
             return [wrong(value, kind, where)]
-        return [p for i, item in enumerate(value) for p in problems(item, inner[0], f"{where}[{i}]")]
+        return [
+            p for i, item in enumerate(value) for p in problems(item, inner[0], f"{where}[{i}]")
+        ]
     if origin is tuple:
         if not isinstance(value, list) or len(value) != len(inner):
             return [wrong(value, kind, where)]
         pairs = zip(value, inner, strict=True)
-        return [p for i, (item, one) in enumerate(pairs) for p in problems(item, one, f"{where}[{i}]")]
+        return [
+            p for i, (item, one) in enumerate(pairs) for p in problems(item, one, f"{where}[{i}]")
+        ]
     if origin is dict:
         if not isinstance(value, dict):
             return [wrong(value, kind, where)]
-        return [p for key, item in value.items() for p in problems(item, inner[1], f"{where}.{key}")]
+        return [
+            p for key, item in value.items() for p in problems(item, inner[1], f"{where}.{key}")
+        ]
     return [] if is_plain(value, kind) else [wrong(value, kind, where)]
 
 

@@ -72,12 +72,9 @@ class ExplanationBody(TypedDict):
     uncalibrated: Annotated[list[float] | None, "probabilities before calibration, or null"]
 
 
-_Held = TypedDict("_Held", {
-    "set": NotRequired[Annotated[list[Label], "conformal prediction set; absent if not calibrated"]],
-    "interval": NotRequired[
-        Annotated[tuple[float, float], "conformal interval: low, high; absent if not calibrated"]
-    ],
-})  # fmt: skip
+class _Held(TypedDict):
+    set: NotRequired[Annotated[list[Label], "conformal prediction set; absent if not calibrated"]]
+    interval: NotRequired[Annotated[tuple[float, float], "conformal interval: low, high; absent if not calibrated"]]  # fmt: skip
 
 
 class PredictExample(_Held):

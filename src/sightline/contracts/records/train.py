@@ -40,8 +40,12 @@ class TrainEdit(_Event):
         dict[str, str] | list[str],
         "of a change of structure, what became of each parameter (kept, grown, fresh); of freezing, the names",
     ]]  # fmt: skip
-    gone: NotRequired[Annotated[list[str], "parameters that were removed; of a change of structure"]]
-    network: NotRequired[Annotated[str, "the network as PyTorch prints it; of a change of structure"]]
+    gone: NotRequired[
+        Annotated[list[str], "parameters that were removed; of a change of structure"]
+    ]
+    network: NotRequired[
+        Annotated[str, "the network as PyTorch prints it; of a change of structure"]
+    ]
 
 
 class TrainRefused(_Event):
@@ -102,7 +106,9 @@ class LayerHealth(TypedDict):
     deviation: Annotated[float, "standard deviation of its outputs"]
     zero: Annotated[float, "share of outputs that are exactly zero"]
     dead: Annotated[float, "share of units that are zero for every row of the batch"]
-    saturated: Annotated[float | None, "share of outputs near the activation's bounds; null if it has none"]
+    saturated: Annotated[
+        float | None, "share of outputs near the activation's bounds; null if it has none"
+    ]
     weight_norm: Annotated[float, "norm of its parameters"]
     gradient: Annotated[float, "root mean square of its gradient"]
     update: Annotated[float, "norm of the step's change, as a share of the parameters' norm"]
