@@ -22,7 +22,11 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     ("test", "plans", "code"),
     [
-        ("test_training.py::test_epoch_0_is_the_untrained_network", "Plans that chose bfloat16: 1", 0),
+        (
+            "test_training.py::test_epoch_0_is_the_untrained_network",
+            "Plans that chose bfloat16: 1",
+            0,
+        ),
         ("test_plan.py::test_a_seed_fits_every_generator", "Plans that chose bfloat16: 0", 1),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sightline as sl
-from sightline.lesson import code
+from sightline.lesson import code, source
 from sightline.pipeline.recipe import Recipe
 from sightline.train.checkpoints import weights_fingerprint
 from tests.predict.networks import Members, Own
@@ -189,9 +189,9 @@ def test_what_no_line_can_make_again_is_said(penguins, tmp_path):
     )
     told = blocks(run)
     assert told["build"][0]["code"].endswith(
-        "network = ...  # your own one, 'Own'; the run cannot tell how it was made"
+        "network = ...  # your own network, 'Own': the run does not know how it was built"
     )
-    assert "optimizer = ...  # your own one" in told["train"][0]["code"]
+    assert "optimizer = ...  # your own" in told["train"][0]["code"]
     assert "optimizer=optimizer" in told["train"][0]["code"]
     for block in [block for one in told.values() for block in one]:
         ast.parse(block["code"])
@@ -202,7 +202,7 @@ def test_weights_that_were_handed_over_are_not_said_to_be_drawn(penguins, specie
     network = sl.MLP(species.spec)
     run = sl.fit(penguins, "species", run=tmp_path / "a", **{**SMALL, "network": network})
     text = blocks(run)["build"][0]["code"]
-    assert "The network was handed over, its first weights with it" in text
+    assert "The network was given as a module with its weights" in text
     assert run.find("build", "network")[0].body["again"]["drawn"] is False
 
 
@@ -266,12 +266,12 @@ def test_the_defaults_are_those_of_the_api():
     read = defaults(sl.read, code.READ)
     assert {**read, "kinds": {}, "drop": list(read["drop"])} == code.READ
     assert defaults(sl.split, code.SPLIT) == code.SPLIT
-    mlp = defaults(sl.MLP, code.NETWORKS["MLP"])
+    mlp = defaults(sl.MLP, source.NETWORKS["MLP"])
     said = {**mlp, "hidden": list(mlp["hidden"]), "residual": list(mlp["residual"]), "replaced": {}}
-    assert said == code.NETWORKS["MLP"]
+    assert said == source.NETWORKS["MLP"]
     assert mlp["replaced"] is None
-    ensemble = defaults(sl.Ensemble, code.NETWORKS["Ensemble"])
-    assert {**ensemble, "hidden": list(ensemble["hidden"])} == code.NETWORKS["Ensemble"]
+    ensemble = defaults(sl.Ensemble, source.NETWORKS["Ensemble"])
+    assert {**ensemble, "hidden": list(ensemble["hidden"])} == source.NETWORKS["Ensemble"]
     assert Recipe().to_json() == code.RECIPE
 
 
@@ -334,7 +334,7 @@ def test_a_name_of_a_million_letters_is_not_written_out(tmp_path):
     lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=20), inner), max_leaves=10,
 ))  # fmt: skip
 def test_a_literal_reads_back_as_what_it_was(value):
-    text = code.literal(value)
+    text = source.literal(value)
     assert ast.literal_eval(text) == value
     assert "\n" not in text
 

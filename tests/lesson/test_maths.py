@@ -155,7 +155,7 @@ def test_a_missing_number_is_filled(tmp_path):
     one = told(run, "prepare")[f"{shown['feature']} becomes a feature"]
     assert shown["missing"]
     assert shown["feature"] == "x"
-    assert one["said"].startswith("Row 90 has no x: 39.5, from the training rows, stands in.")
+    assert one["said"].startswith("Row 90 has no x, so 39.5 from the training rows replaces it.")
     assert work_out(one["numbers"])[:2] == (0, 0)
 
 
@@ -206,7 +206,7 @@ def test_an_optimizer_is_not_told_by_the_rule_of_another(fits):
     """Adam's weight decay is no AdamW's: the update is told as it was seen, without a rule."""
     updates = [one for title, one in told(fits("adam"), "train").items() if "update" in title]
     assert all(one["formula"] == "w_new = w_old + update" for one in updates)
-    assert all("what Adam made of the gradient" in one["said"] for one in updates)
+    assert all("what Adam computed from the gradient" in one["said"] for one in updates)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_what_else_counts_in_the_loss_is_said(penguins, tmp_path):
         **SMALL,
     )
     said = told(run, "train")["Cross entropy of one row"]["said"]
-    assert said.endswith("In the training loss label smoothing and its weight counts as well.")
+    assert said.endswith("The training loss also includes label smoothing and the row's weight.")
 
 
 def test_an_ensembles_probabilities_are_not_the_softmax_of_a_mean(fits):
@@ -332,4 +332,4 @@ def test_a_step_that_was_left_out_is_said_to_be():
     }  # fmt: skip
     one = update(seen)
     assert one["numbers"] == "0.5 + 0 = 0.5"
-    assert one["said"].endswith("Its gradient was not a finite number, and the step was left out.")
+    assert one["said"].endswith("Its gradient was not a finite number, so the step was skipped.")

@@ -107,7 +107,7 @@ def test_the_numbers_are_the_runs(runs):
     )
     number = said(runs["number"])["unit of the target"]
     assert "the mean 4,194" in number
-    assert "the deviation 793.4" in number
+    assert "the standard deviation 793.4" in number
 
 
 def test_the_optimizer_is_named_as_it_is(runs):

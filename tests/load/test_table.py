@@ -49,7 +49,9 @@ def test_options_are_checked(options: dict, said: str) -> None:
 
 
 def test_no_row_left(tmp_path) -> None:
-    with pytest.raises(DataError, match="Every row of .* has a value that does not fit its column's kind"):
+    with pytest.raises(
+        DataError, match="Every row of .* has a value that does not fit its column's kind"
+    ):
         sl.read({"a": ["x", "y"]}, kinds={"a": "numeric"}, on_bad_rows="skip")
 
 

@@ -1,1 +1,1 @@
-"""What a run teaches: sentences, code, arithmetic, terms and questions, made of its records."""
+"""What a run teaches: sentences, quiz, code, equations, terms and facts, made from its records."""

@@ -1,4 +1,4 @@
-"""Equations with numbers put in: written with as few digits as come out right."""
+"""Equations with numbers: written with as few digits as keep them correct."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def settle(
     result: float,
     tolerance: float | None = None,
 ) -> tuple[list[str], str] | None:
-    """Write numbers with as few digits, 5 or more, as make their equation come out right.
+    """Write numbers with as few digits (5 or more) as make their equation correct.
 
     Args:
-        compute: The right-hand side.
-        values: What goes into it.
-        result: What the run had.
-        tolerance: How near the result of the written numbers has to be; by default within 1 in
+        compute: The equation: computes the result from the values.
+        values: Its arguments.
+        result: The result in the run.
+        tolerance: How far the result of the written numbers may be from `result`; by default 1 in
             10,000 of it.
 
     Returns:
-        The values as text, negative ones in brackets, and the result behind "=" or, where it is
-        rounded, "≈"; None where no number of digits does it: the equation does not hold.
+        The values as text, negative ones in brackets, and the result after "=", or after "≈" if it is
+        rounded. None if no number of digits makes the equation correct.
 
     Example:
         >>> from sightline.lesson.equations import settle
@@ -41,19 +41,19 @@ def settle(
         tolerance = 1e-4 * abs(result)
     for digits in DIGITS:
         texts = [written(x, digits) for x in values]
-        said = written(result, digits)
+        text = written(result, digits)
         try:
-            found = compute(*map(_read, texts))
-        except (ArithmeticError, ValueError):  # with fewer digits a difference may vanish
+            computed = compute(*map(_read, texts))
+        except (ArithmeticError, ValueError):  # with few digits a difference may become 0
             continue
-        if abs(found - _read(said)) <= tolerance:
-            sign = "=" if found == _read(said) else "≈"
-            return [f"({t})" if t.startswith(MINUS) else t for t in texts], f"{sign} {said}"
+        if abs(computed - _read(text)) <= tolerance:
+            sign = "=" if computed == _read(text) else "≈"
+            return [f"({t})" if t.startswith(MINUS) else t for t in texts], f"{sign} {text}"
     return None
 
 
 def written(value: float, digits: int = 5) -> str:
-    """Write a number in a formula: so many digits, no exponent for large ones, a real minus.
+    """Write a number for a formula: with a minus sign (−) and, below 10^15, without a positive exponent.
 
     Example:
         >>> from sightline.lesson.equations import written
@@ -73,21 +73,21 @@ def _read(text: str) -> float:
 def softmax(
     top: list[float], own: float, total: float, classes: int, result: float, log: bool
 ) -> tuple[str, str] | None:
-    """Write e^own over the sum of e^z, or minus its logarithm.
+    """Write a softmax, e^own / Σ e^z, or minus its logarithm.
 
-    The largest logits are written out, the others as one number. Where e^z is too large for that,
-    the largest logit is taken off all of them, which leaves the share what it is.
+    The largest logits are written out, the others as one number. If a logit is beyond ±50, the largest
+    logit is subtracted from all of them, which does not change the softmax.
 
     Args:
         top: The largest logits.
-        own: The logit that it is about.
-        total: The logarithm of the sum of e^z over all classes.
-        classes: How many there are.
-        result: What the run had.
-        log: Whether it is minus the logarithm.
+        own: Logit of the class in question.
+        total: Logarithm of Σ e^z over all classes.
+        classes: Number of classes.
+        result: The result in the run.
+        log: Whether to write minus the logarithm.
 
     Returns:
-        The left-hand side, and the result as `settle` writes it; None where it does not hold.
+        The left-hand side, and the result as `settle` writes it; None if no equation is correct.
 
     Example:
         >>> import math
@@ -116,7 +116,7 @@ def softmax(
 
 
 def equation(title: str, formula: str, numbers: str, result: str, said: str) -> dict[str, str]:
-    """Put an equation together.
+    """Return an equation as the lesson's records hold it.
 
     Example:
         >>> from sightline.lesson.equations import equation

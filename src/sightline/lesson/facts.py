@@ -1,7 +1,7 @@
-"""What went into each stage of a run and what came out, in short: facts and shapes.
+"""Short facts about each stage of a run, and the shapes of its tensors.
 
-Every function takes the bodies of a run's records by "stage/type", the last of each, as they stand
-when the stage is done.
+Every function takes the bodies of a run's records when the stage is done: a mapping of "stage/type" to
+the last body of that type.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ MOST_LAYERS = 40
 
 
 def facts(stage: str, bodies: Bodies, seconds: float) -> Pairs:
-    """List a stage's facts as (label, value).
+    """Return a stage's facts as pairs of a label and a value.
 
     Args:
         stage: "load", "prepare", "build", "train" or "predict".
-        bodies: The records so far.
-        seconds: How long the stage took.
+        bodies: The bodies so far.
+        seconds: Duration of the stage.
 
     Example:
         >>> import sightline as sl
@@ -32,18 +32,18 @@ def facts(stage: str, bodies: Bodies, seconds: float) -> Pairs:
         >>> dict(run.find("lesson", "stage")[1].body["facts"])["numeric features"]  # what this gave
         '[276, 9] float32'
     """
-    tell = {
+    make = {
         "load": _load,
         "prepare": _prepare,
         "build": _build,
         "train": _train,
         "predict": _predict,
     }
-    return [*tell[stage](bodies), ["time", duration(seconds)]]
+    return [*make[stage](bodies), ["time", duration(seconds)]]
 
 
 def shapes(stage: str, bodies: Bodies) -> Pairs:
-    """List what flows through a stage, as (what, shape).
+    """Return the tensors of a stage as pairs of a name and a shape.
 
     Example:
         >>> import sightline as sl
@@ -51,15 +51,15 @@ def shapes(stage: str, bodies: Bodies) -> Pairs:
         >>> run.find("lesson", "stage")[2].body["shapes"][-1]  # what this gave
         ['logits', '[32, 3] float32']
     """
-    tell = {
+    make = {
         "load": _table_shapes, "prepare": _feature_shapes, "build": _layer_shapes,
         "train": _step_shapes, "predict": _answer_shapes,
     }  # fmt: skip
-    return tell[stage](bodies)
+    return make[stage](bodies)
 
 
 def duration(seconds: float) -> str:
-    """Write a time.
+    """Write a duration.
 
     Example:
         >>> from sightline.lesson.facts import duration
@@ -86,13 +86,13 @@ def size(count: int) -> str:
 
 
 def held_out(split: Body | None) -> str:
-    """Name the rows by which a run is judged while it trains.
+    """Return the name of a run's validation metrics: "validation" or "out-of-fold".
 
-    With folds there are no validation rows: the members of the network take turns, and each
-    training row is predicted by those that did not learn from it, out of fold.
+    With folds there are no validation rows: each training row is predicted out of fold, by members of
+    the network that did not learn from it.
 
     Args:
-        split: The body of `load/split`, or None where it is not known.
+        split: The body of `load/split`; None if it is not known.
 
     Example:
         >>> from sightline.lesson.facts import held_out
@@ -133,7 +133,7 @@ def _prepare(bodies: Bodies) -> Pairs:
         ["scaling of numbers", prepared["scaling"] if prepared["numbers"] else "none: no numbers"],
         ["numeric features", f"{numeric} float32"],
         ["categorical features", f"{codes} int32"],
-        ["flags for missing", f"{prepared['flags']}"],
+        ["missing-value flags", f"{prepared['flags']}"],
         ["training tensors", size(count)],
     ]
 
@@ -153,7 +153,7 @@ def _build(bodies: Bodies) -> Pairs:
 def _train(bodies: Bodies) -> Pairs:
     plan, end, epoch = bodies["train/plan"], bodies["train/end"], bodies["train/epoch"]
     return [
-        ["epochs", f"{epoch['number']}, the best of them {end['best_epoch']}"],
+        ["epochs", f"{epoch['number']} (best: {end['best_epoch']})"],
         ["steps", f"{end['steps']:,} ({plan['steps_per_epoch']:,} an epoch)"],
         ["batch", f"{plan['batch_size']:,} rows"],
         ["device", f"{plan['device']}, {plan['precision']}"],
@@ -178,22 +178,24 @@ def _predict(bodies: Bodies) -> Pairs:
 
 
 def _trust(bodies: Bodies) -> Pairs:
-    """List what the model is made of, and how far it can be believed."""
-    said: Pairs = []
-    if found := bodies.get("predict/calibration"):
-        shares = [f"{part['name']} {100 * float(part['share']):.0f} %" for part in found["parts"]]
+    """Return facts about the parts of the model, its calibration, prediction sets and threshold."""
+    pairs: Pairs = []
+    if calibration := bodies.get("predict/calibration"):
+        shares = [
+            f"{part['name']} {100 * float(part['share']):.0f} %" for part in calibration["parts"]
+        ]
         if len(shares) > 1:
-            said.append(["weighed", ", ".join(shares)])
-        if found.get("temperature") is not None:
-            before, after = (float(found[when]["ece"]) for when in ("before", "after"))
-            said.append(["calibration error", f"{after:.3g} (before: {before:.3g})"])
-    if found := bodies.get("predict/sets"):
-        what = "sets" if "mean_size" in found else "intervals"
-        asked, held = 100 * (1 - float(found["alpha"])), 100 * float(found["coverage"])
-        said.append([f"{what} at {asked:g} %", f"hold the truth in {held:.1f} %"])
-    if found := bodies.get("predict/threshold"):
-        said.append(["threshold", f"{float(found['value']):.3g}"])
-    return said
+            pairs.append(["weights of the parts", ", ".join(shares)])
+        if calibration.get("temperature") is not None:
+            before, after = (float(calibration[when]["ece"]) for when in ("before", "after"))
+            pairs.append(["calibration error", f"{after:.3g} (before: {before:.3g})"])
+    if sets := bodies.get("predict/sets"):
+        what = "sets" if "mean_size" in sets else "intervals"
+        wanted, covered = 100 * (1 - float(sets["alpha"])), 100 * float(sets["coverage"])
+        pairs.append([f"{what} at {wanted:g} %", f"contain the truth in {covered:.1f} % of rows"])
+    if threshold := bodies.get("predict/threshold"):
+        pairs.append(["threshold", f"{float(threshold['value']):.3g}"])
+    return pairs
 
 
 # ------------------------------------------------------------- shapes
@@ -233,10 +235,10 @@ def _feature_shapes(bodies: Bodies) -> Pairs:
 def _layer_shapes(bodies: Bodies) -> Pairs:
     network = bodies["build/network"]
     layers = network["layers"]
-    said = [[shorten(layer["name"]), f"{layer['shape']}"] for layer in layers[:MOST_LAYERS]]
+    pairs = [[shorten(layer["name"]), f"{layer['shape']}"] for layer in layers[:MOST_LAYERS]]
     if len(layers) > MOST_LAYERS:
-        said.append([f"{len(layers) - MOST_LAYERS} more layers", "..."])
-    return [*said, ["logits", f"{network['logits_shape']} {network['logits_dtype']}"]]
+        pairs.append([f"{len(layers) - MOST_LAYERS} more layers", "..."])
+    return [*pairs, ["logits", f"{network['logits_shape']} {network['logits_dtype']}"]]
 
 
 def _step_shapes(bodies: Bodies) -> Pairs:

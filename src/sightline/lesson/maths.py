@@ -1,7 +1,7 @@
-"""The formulas of each stage, with the numbers of this very run put in.
+"""The equations of each stage, with this run's numbers.
 
-Every equation is computed anew from the numbers as they are written, and left out where it does
-not come out right: what is shown can be checked with a pocket calculator.
+Every equation is computed again from the numbers as they are written, and left out if the result differs:
+what is shown can be checked with a pocket calculator.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ Body = Mapping[str, Any]
 Bodies = Mapping[str, Body]
 Equations = list[dict[str, str]]
 MOST_TERMS = 6
-MOST_CLASSES = 10
+"""Logits that a softmax writes out."""
+MOST_COUNTS = 10
+"""Classes up to which an accuracy is written as a sum of counts."""
 
 
 def maths(stage: str, bodies: Bodies) -> Equations:
-    """Write a stage's equations.
+    """Return a stage's equations.
 
     Args:
         stage: "load", "prepare", "build", "train" or "predict".
@@ -30,7 +32,8 @@ def maths(stage: str, bodies: Bodies) -> Equations:
             "train/first_step", the first `train/step`.
 
     Returns:
-        Each `title`; `formula` in letters; `numbers`, the same in numbers; `said`, a sentence.
+        Equations, each with `title`, `formula` (in symbols), `numbers` (the same in numbers) and `said`
+        (a sentence that explains it).
 
     Example:
         >>> import sightline as sl
@@ -56,12 +59,12 @@ def _load(bodies: Bodies) -> list[dict[str, str] | None]:
     size, batches = batch["batch_size"], batch["batches"]
     up = batches == -(-rows // size)
     left, right = ("⌈", "⌉") if up else ("⌊", "⌋")
-    more = "" if up else " A lone last row goes with the batch before it."
+    more = "" if up else " A single last row is added to the batch before it."
     return [{
         "title": "Batches of an epoch",
         "formula": f"batches = {left}rows / batch size{right}",
         "numbers": f"{left}{rows} / {size}{right} = {batches}",
-        "said": f"The last batch holds what is left.{more}",
+        "said": f"The last batch has the remaining rows.{more}",
     }]  # fmt: skip
 
 
@@ -87,14 +90,12 @@ def _number(number: Body | None, scaling: str, where: str) -> list[dict[str, str
     title = f"{name} becomes a feature"
     said = f"{name} of {where}."
     if number["missing"]:
-        said = (
-            f"{where.capitalize()} has no {name}: {value:.5g}, from the training rows, stands in."
-        )
+        said = f"{where.capitalize()} has no {name}, so {value:.5g} from the training rows replaces it."
     if scaling == "quantile":
         return [_by_rank(number, value, title, said)]
     center, scale, result = (float(number[key]) for key in ("center", "scale", "result"))
     low, wide = {
-        "minmax": ("min", "(max − min)"), "standard": ("mean", "deviation"),
+        "minmax": ("min", "(max − min)"), "standard": ("mean", "standard deviation"),
         "robust": ("median", "interquartile range"),
     }[scaling]  # fmt: skip
     linear = max(-1e6, min(1e6, (value - center) / scale))
@@ -105,10 +106,10 @@ def _number(number: Body | None, scaling: str, where: str) -> list[dict[str, str
     )  # fmt: skip
     if scaling != "robust":
         return [first]
-    bent = settle(lambda z: z / math.sqrt(1 + (z / 3) ** 2), [linear], result)
-    second = bent and equation(
-        f"{name} is bent softly", "z′ = z / √(1 + (z / 3)²)", "{0} / √(1 + ({0} / 3)²)".format(*bent[0]),
-        bent[1], "However far away a value lies, its feature stays between −3 and 3.",
+    clipped = settle(lambda z: z / math.sqrt(1 + (z / 3) ** 2), [linear], result)
+    second = clipped and equation(
+        f"{name} is clipped softly", "z′ = z / √(1 + (z / 3)²)", "{0} / √(1 + ({0} / 3)²)".format(*clipped[0]),
+        clipped[1], "However extreme the value, its feature stays between −3 and 3.",
     )  # fmt: skip
     return [first, second]
 
@@ -124,7 +125,7 @@ def _by_rank(number: Body, value: float, title: str, said: str) -> dict[str, str
             else "at the end of the training range"
         )
         return done and equation(
-            title, "z = score of that end", done[0][0], done[1],
+            title, "z = score of the nearest end", done[0][0], done[1],
             f"{said} {value:.5g} lies {why}.",
         )  # fmt: skip
 
@@ -135,7 +136,7 @@ def _by_rank(number: Body, value: float, title: str, said: str) -> dict[str, str
     return done and equation(
         title, "z = s₀ + (x − x₀) / (x₁ − x₀) × (s₁ − s₀)",
         "{3} + ({0} − {1}) / ({2} − {1}) × ({4} − {3})".format(*done[0]), done[1],
-        f"{said} x₀ and x₁ are the training quantiles beside it, s₀ and s₁ the normal scores of their ranks.",
+        f"{said} x₀ and x₁ are the training quantiles around it, s₀ and s₁ the normal scores of their ranks.",
     )  # fmt: skip
 
 
@@ -147,10 +148,10 @@ def _category(category: Body | None, where: str) -> dict[str, str] | None:
     if category["state"] == "known":
         text = shorten(repr(category["value"]), 40)
         return {
-            "title": title, "formula": "code = 2 + place among the training values",
+            "title": title, "formula": "code = 2 + rank by frequency",
             "numbers": f"2 + {code - 2} = {code}",
-            "said": f"{name} of {where} is {text}, number {code - 2} when the most frequent is number 0; "
-            f"codes 0 and 1 mean missing and unseen.",
+            "said": f"{name} of {where} is {text}, with rank {code - 2} in the training rows; the most frequent "
+            f"category has rank 0. Codes 0 and 1 mean missing and unseen.",
         }  # fmt: skip
     what = {"missing": "has no value", "unseen": "has a value that no training row has"}
     return {
@@ -166,7 +167,7 @@ def _target(target: Body | None, where: str, name: str) -> dict[str, str] | None
     values = [float(target[key]) for key in ("value", "center", "scale")]
     done = settle(lambda y, m, s: (y - m) / s, values, float(target["result"]))
     return done and equation(
-        f"{shorten(name, 40)} is scaled", "y′ = (y − mean) / deviation",
+        f"{shorten(name, 40)} is scaled", "y′ = (y − mean) / standard deviation",
         "({} − {}) / {}".format(*done[0]), done[1],
         f"The target of {where}, with the training rows' mean and standard deviation.",
     )  # fmt: skip
@@ -190,7 +191,7 @@ def _unit(unit: Body) -> dict[str, str] | None:
         *pairs, more, b = given
         return sum(w * x for w, x in zip(pairs[::2], pairs[1::2], strict=True)) + more + b
 
-    # Where products cancel, rounding to float32 leaves so much of the largest.
+    # If products cancel, the rounding error of float32 is relative to the largest one.
     products = (float(weight) * float(value) for _, weight, value in terms)
     size = max(abs(x) for x in (*products, rest, bias))
     done = settle(total, values, float(unit["sum"]), 1e-4 * abs(float(unit["sum"])) + 2e-6 * size)
@@ -207,7 +208,7 @@ def _unit(unit: Body) -> dict[str, str] | None:
     return equation(
         f"{unit['name']}: w·x + b", "z = w₁·x₁ + w₂·x₂ + … + b",
         " + ".join([*written, *([more] if unit["others"] else []), b]), done[1],
-        f"Row {unit['row']:,}, before training; its largest products are of {names}.{others}",
+        f"Row {unit['row']:,}, before training. Its largest products are those of {names}.{others}",
     )  # fmt: skip
 
 
@@ -226,7 +227,7 @@ def _activation(unit: Body) -> dict[str, str] | None:
     done = settle(compute, [float(unit["sum"])], float(unit["output"]))
     return done and equation(
         f"{unit['name']}: {unit['activation']}", f"h = {form.format('z')}", form.format(*done[0]), done[1],
-        "Without such a bend between them, any number of layers would be no more than one.",
+        "Without a non-linear activation between them, any number of linear layers equals a single one.",
     )  # fmt: skip
 
 
@@ -248,12 +249,12 @@ def _train(bodies: Bodies) -> list[dict[str, str] | None]:
 
 
 def _not_counted(start: Body) -> str:
-    """Say what else goes into the training loss."""
+    """Say what else the training loss includes."""
     settings = start["settings"]
     more = ["label smoothing"] if settings["label_smoothing"] else []
     weighted = settings["class_weights"] is not None or start["split"]["weight"] is not None
-    more += ["its weight"] if weighted else []
-    return f" In the training loss {' and '.join(more)} counts as well." if more else ""
+    more += ["the row's weight"] if weighted else []
+    return f" The training loss also includes {' and '.join(more)}." if more else ""
 
 
 def _cross_entropy(seen: Body, classes: Sequence[Any]) -> dict[str, str] | None:
@@ -288,7 +289,7 @@ def _squared_error(seen: Body, scaling: Body) -> dict[str, str] | None:
     loss = (values[0] - (values[1] - values[2]) / values[3]) ** 2
     done = settle(lambda z, y, m, s: (z - (y - m) / s) ** 2, values, loss)
     return done and equation(
-        "Squared error of one row", "loss = (output − (y − mean) / deviation)²",
+        "Squared error of one row", "loss = (output − (y − mean) / standard deviation)²",
         "({} − ({} − {}) / {})²".format(*done[0]), done[1],
         f"Row {row['row']:,}, the first of the batch of step {seen['step']:,}.",
     )  # fmt: skip
@@ -299,18 +300,18 @@ def _squared_error(seen: Body, scaling: Body) -> dict[str, str] | None:
 
 def _predict(bodies: Bodies) -> list[dict[str, str] | None]:
     example, metrics = bodies["predict/example"], bodies["predict/metrics"]
-    told = example["explanation"]
-    if not told["probabilities"]:
+    explained = example["explanation"]
+    if not explained["probabilities"]:
         return _back(bodies)
-    probabilities = [float(p) for p in told["probabilities"]]
-    truth = told["classes"].index(example["truth"])
+    probabilities = [float(p) for p in explained["probabilities"]]
+    truth = explained["classes"].index(example["truth"])
     best = probabilities.index(max(probabilities))
     members = len(bodies.get("train/step", bodies["build/network"])["logits_shape"]) == 3
-    softmax = None
+    first = None
     if not members:  # an ensemble's probabilities are the mean of its members', whose logits differ
-        logits = [float(z) for z in told["logits"]]
-        softmax = _probability(logits, best, probabilities[best], str(told["classes"][best]))
-    return [softmax, _log_loss(probabilities[truth], example), _accuracy(metrics)]
+        logits = [float(z) for z in explained["logits"]]
+        first = _probability(logits, best, probabilities[best], str(explained["classes"][best]))
+    return [first, _log_loss(probabilities[truth], example), _accuracy(metrics)]
 
 
 def _probability(logits: list[float], best: int, p: float, name: str) -> dict[str, str] | None:
@@ -324,7 +325,7 @@ def _probability(logits: list[float], best: int, p: float, name: str) -> dict[st
         return None
     return equation(
         "Softmax", "p = e^z / Σ e^zⱼ", *done,
-        f"The probability of {shorten(name, 40)}: a share of the whole, so that all add up to 1.",
+        f"The probability of {shorten(name, 40)}. The probabilities of all classes add up to 1.",
     )  # fmt: skip
 
 
@@ -334,32 +335,32 @@ def _log_loss(p: float, example: Body) -> dict[str, str] | None:
     done = settle(lambda x: -math.log(x), [p], -math.log(p))
     return done and equation(
         "Log loss of the example", "−ln p(true class)", f"−ln({done[0][0]})", done[1],
-        f"Row {example['row']:,} is {shorten(str(example['truth']), 40)}: the nearer its probability is to 1, the "
-        "nearer its loss is to 0.",
+        f"Row {example['row']:,} is {shorten(str(example['truth']), 40)}: the closer its probability is to 1, the "
+        "closer its loss is to 0.",
     )  # fmt: skip
 
 
 def _accuracy(metrics: Body) -> dict[str, str] | None:
-    right = [row[place] for place, row in enumerate(metrics["confusion"])]
+    right = [row[index] for index, row in enumerate(metrics["confusion"])]
     rows = metrics["rows"]
     done = settle(lambda: sum(right) / rows, [], float(metrics["accuracy"]))
-    counts = f"({' + '.join(map(str, right))})" if len(right) <= MOST_CLASSES else f"{sum(right)}"
+    counts = f"({' + '.join(map(str, right))})" if len(right) <= MOST_COUNTS else f"{sum(right)}"
     return done and equation(
-        "Accuracy", "right answers / rows", f"{counts} / {rows}", done[1],
-        f"Of the {rows:,} {metrics['part']} rows, class by class.",
+        "Accuracy", "correct predictions / rows", f"{counts} / {rows}", done[1],
+        f"The correct predictions of each class, on the {rows:,} {metrics['part']} rows.",
     )  # fmt: skip
 
 
 def _back(bodies: Bodies) -> list[dict[str, str] | None]:
     example, scaling = bodies["predict/example"], bodies["prepare/columns"]["shown"]["target"]
-    told = example["explanation"]
-    predicted, truth = float(told["prediction"]), float(example["truth"])
+    explained = example["explanation"]
+    predicted, truth = float(explained["prediction"]), float(example["truth"])
     unit = shorten(bodies["run/start"]["target"]["name"], 40)
-    values = [float(told["logits"][0]), float(scaling["scale"]), float(scaling["center"])]
+    values = [float(explained["logits"][0]), float(scaling["scale"]), float(scaling["center"])]
     done = settle(lambda z, s, m: z * s + m, values, predicted)
     back = done and equation(
-        "Back to the target's unit", "y = output × deviation + mean", "{} × {} + {}".format(*done[0]),
-        done[1], f"What the network gives is scaled; this is {unit} again.",
+        "Back to the target's unit", "y = output × standard deviation + mean", "{} × {} + {}".format(*done[0]),
+        done[1], f"The network's output is standardised; this turns it back into {unit}.",
     )  # fmt: skip
     done = settle(lambda a, b: a - b, [predicted, truth], predicted - truth)
     error = done and equation(

@@ -1,4 +1,4 @@
-"""The words of deep learning, each in the stage where it is met first, said with the run's numbers."""
+"""The terms of deep learning, each explained in the stage that introduces it, with the run's numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Terms = list[dict[str, str]]
 
 
 def terms(stage: str, bodies: Bodies) -> Terms:
-    """Explain the words that a stage brings.
+    """Explain the terms that a stage introduces.
 
     Args:
         stage: "load", "prepare", "build", "train" or "predict".
@@ -25,47 +25,47 @@ def terms(stage: str, bodies: Bodies) -> Terms:
     Example:
         >>> import sightline as sl
         >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
-        >>> [said["term"] for said in run.find("lesson", "stage")[0].body["terms"]]  # what this gave
+        >>> [one["term"] for one in run.find("lesson", "stage")[0].body["terms"]]  # what this gave
         ['batch', 'epoch']
     """
-    tell = {
+    explain = {
         "load": _load,
         "prepare": _prepare,
         "build": _build,
         "train": _train,
         "predict": _predict,
     }
-    return [{"term": term, "text": text} for term, text in tell[stage](bodies)]
+    return [{"term": term, "text": text} for term, text in explain[stage](bodies)]
 
 
 def _load(bodies: Bodies) -> list[tuple[str, str]]:
     batch, rows = bodies["load/batch"], bodies["load/split"]["train"]
     size, count = batch["batch_size"], batch["batches"]
     return [
-        ("batch", f"Some rows that go through the network together, here up to {size:,}. One batch gives one "
-         "estimate of where the weights should move: rough, but cheap."),
+        ("batch", f"Rows that go through the network together, here up to {size:,}. Their gradient is an estimate of "
+         "the gradient of all training rows: less exact, but much cheaper."),
         ("epoch", f"One pass over all {_count(rows, 'training row')}, here {_count(count, 'batch')}. Each epoch "
-         "draws a new order."),
+         "uses a new random order."),
     ]  # fmt: skip
 
 
 def _prepare(bodies: Bodies) -> list[tuple[str, str]]:
     prepared = bodies["prepare/columns"]
     number = prepared["shown"]["number"]
-    text = (
-        "Bringing all numbers to a similar size, so that no column counts more for its unit alone. "
-    )
+    text = "Scaling all numbers to a similar range, so that no column counts more only because of its unit. "
     if number is None:
-        text += "Here there is nothing to normalise: no column holds numbers."
+        text += "Here there is nothing to scale: no column holds numbers."
     else:
         name, result = shorten(number["feature"], 40), float(number["result"])
         where = f"row {prepared['shown']['row']:,}"
         was = "no value" if number["missing"] else f"{float(number['value']):.5g}"
         how = {
-            "minmax": "to 0..1", "standard": "to mean 0 and deviation 1",
+            "minmax": "to 0..1", "standard": "to mean 0 and standard deviation 1",
             "robust": "by median and interquartile range", "quantile": "by rank",
         }[prepared["scaling"]]  # fmt: skip
-        text += f"Here it is done {how}: {name} of {where} had {was} and became {result:.5g}."
+        text += (
+            f"Here numbers are scaled {how}: {name} of {where} had {was} and became {result:.5g}."
+        )
     return [("normalisation", text)]
 
 
@@ -74,47 +74,50 @@ def _build(bodies: Bodies) -> list[tuple[str, str]]:
     layers, inputs = len(network["layers"]) - 1, network["inputs"]
     outputs = _count(network["outputs"], "logit" if network["outputs"] > 1 else "output")
     return [
-        ("forward pass", f"Computing the network's answer from its input, part after part: here {_count(inputs, 'input')} "
-         f"of a row pass {_count(layers, 'part')} with {_count(network['parameters'], 'parameter')} and come out as "
+        ("forward pass", f"Computing the network's output from its input, layer by layer: here {_count(inputs, 'input')} "
+         f"of a row pass through {_count(layers, 'part')} with {_count(network['parameters'], 'parameter')} and become "
          f"{outputs}."),
-        ("dynamic graph", "PyTorch notes each operation while the forward pass runs, so the graph of what was "
-         f"computed is made anew for each batch, here {_count(network['batch'], 'row')}. That is why the "
-         "network can be changed between two steps."),
+        ("dynamic graph", "PyTorch records each operation during the forward pass, so it builds a new graph for "
+         f"each batch, here of {_count(network['batch'], 'row')}. That is why the network can be changed "
+         "between two steps."),
     ]  # fmt: skip
 
 
 def _train(bodies: Bodies) -> list[tuple[str, str]]:
     end, seen = bodies["train/end"], bodies.get("train/step")
     settings = bodies["run/start"]["settings"]
-    blame = "Automatic differentiation: PyTorch walks the graph of a forward pass backwards and gives each of the "
-    blame += (
-        f"{_count(end['parameters'], 'parameter')} its gradient, how the loss changes when it does."
+    autograd = (
+        "Automatic differentiation: PyTorch goes backwards through the graph of a forward pass and computes "
+        f"a gradient for each of the {_count(end['parameters'], 'parameter')}: how the loss changes when that "
+        "parameter does."
     )
     kind = str(settings["optimizer"])
     name = {"adamw": "AdamW", "sgd": "SGD", "muon": "Muon"}.get(kind, "an optimizer of your own")
     rule = "The rule that turns gradients into new weights"
-    moved = f"{rule}, here {name} with a learning rate of {float(settings['learning_rate']):g}."
+    optimizer = f"{rule}, here {name} with a learning rate of {float(settings['learning_rate']):g}."
     if seen is not None:
         weight = shorten(seen["weight"], 60)
-        blame += f" In step {seen['step']:,} that of {weight} was {float(seen['gradient']):.5g}."
+        autograd += (
+            f" In step {seen['step']:,} the gradient of {weight} was {float(seen['gradient']):.5g}."
+        )
         before, after = float(seen["weight_before"]), float(seen["weight_after"])
         what = f"moved {weight} from {before:.5g} to {after:.5g}"
-        moved += f" It {what if before != after else f'left {weight} at {before:.5g}'}."
-    return [("autograd", blame), ("optimizer", moved)]
+        optimizer += f" It {what if before != after else f'left {weight} at {before:.5g}'}."
+    return [("autograd", autograd), ("optimizer", optimizer)]
 
 
 def _predict(bodies: Bodies) -> list[tuple[str, str]]:
-    told, target = bodies["predict/example"]["explanation"], bodies["run/start"]["target"]
+    explained, target = bodies["predict/example"]["explanation"], bodies["run/start"]["target"]
     if target["task"] == "classification":
-        best = max(float(p) for p in told["probabilities"])
-        name = shorten(str(told["prediction"]), 40)
-        return [("softmax", "Turns logits into probabilities: e to the power of each, divided by the sum of all, so "
-                 f"that the {len(told['probabilities'])} of them add up to 1. Here {name} got {best:.5g}.")]  # fmt: skip
+        best = max(float(p) for p in explained["probabilities"])
+        name = shorten(str(explained["prediction"]), 40)
+        return [("softmax", "Turns logits into probabilities: e to the power of each, divided by the sum of all of these, so "
+                 f"that the {len(explained['probabilities'])} of them add up to 1. Here {name} got {best:.5g}.")]  # fmt: skip
     scaling = bodies["prepare/columns"]["shown"]["target"]
-    name, value = shorten(target["name"], 40), float(told["prediction"])
-    return [("unit of the target", f"The network learned {name} scaled: minus the mean {readable(float(scaling['center']), 5)}, "
-             f"divided by the deviation {readable(float(scaling['scale']), 5)}. Prediction undoes that, and {readable(value, 5)} is in "
-             f"the unit of {name} as it stands in the table.")]  # fmt: skip
+    name, value = shorten(target["name"], 40), float(explained["prediction"])
+    return [("unit of the target", f"The network learned {name} standardised: minus the mean {readable(float(scaling['center']), 5)}, "
+             f"divided by the standard deviation {readable(float(scaling['scale']), 5)}. Prediction reverses that: {readable(value, 5)} is in "
+             f"the unit of {name}, as in the table.")]  # fmt: skip
 
 
 def _count(number: int, what: str) -> str:

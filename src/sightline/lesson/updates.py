@@ -1,4 +1,4 @@
-"""How one weight moved in a step, in the terms of the optimizer that moved it."""
+"""How one weight changed in a step, as the formula of its optimizer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ Body = Mapping[str, Any]
 
 
 def update(seen: Body) -> dict[str, str] | None:
-    """Write how one weight moved, in the terms of its optimizer where these give what was seen.
+    """Write how one weight changed: by its optimizer's formula, if that gives the recorded update.
 
     Args:
-        seen: The body of a `train/step`.
+        seen: The body of a `train/step` record.
+
+    Returns:
+        The equation; None if a number is not finite.
 
     Example:
         >>> from sightline.lesson.updates import update
@@ -32,25 +35,25 @@ def update(seen: Body) -> dict[str, str] | None:
         return None
     near = 1e-3 * abs(moved) + 1.2e-7 * abs(before)
     name = shorten(rule.get("optimizer", "the optimizer"), 40)
-    said = f"The weight is {shorten(seen['weight'], 60)}."
-    for tell in (_adamw, _sgd):
-        if (told := tell(seen, before, after, near)) is not None:
-            formula, numbers, result, more = told
+    weight = f"The weight is {shorten(seen['weight'], 60)}."
+    for by_rule in (_adamw, _sgd):
+        if (written := by_rule(seen, before, after, near)) is not None:
+            formula, numbers, result, more = written
             return equation(
                 f"The update in step {seen['step']:,}, by {name}",
                 formula,
                 numbers,
                 result,
-                f"{said} {more}",
+                f"{weight} {more}",
             )
     gradient = float(seen["gradient"])
-    more = f"The update is what {name} made of the gradient {gradient:.5g}."
+    more = f"The update is what {name} computed from the gradient {gradient:.5g}."
     if not math.isfinite(gradient):
-        more = "Its gradient was not a finite number, and the step was left out."
+        more = "Its gradient was not a finite number, so the step was skipped."
     done = settle(lambda w, u: w + u, [before, moved], after, near)
     return done and equation(
         f"The update in step {seen['step']:,}", "w_new = w_old + update", "{} + {}".format(*done[0]), done[1],
-        f"{said} {more}",
+        f"{weight} {more}",
     )  # fmt: skip
 
 
@@ -73,8 +76,8 @@ def _adamw(
             "w_new = w − η·λ·w − η·g / (|g| + ε)",
             "{0} − {1} × {2} × {0} − {1} × {3} / (|{4}| + {5})".format(*done[0][:4], done[0][3].strip("()"),
                                                                       done[0][4]), done[1],
-            "In its first step AdamW's averages are the gradient g itself and its square: each weight moves "
-            "by about the learning rate η; λ is the weight decay.",
+            "In the first step AdamW's averages are the gradient g itself and its square, so each weight "
+            "moves by about the learning rate η. λ is the weight decay.",
         )  # fmt: skip
     if steps < 1:
         return None
@@ -87,8 +90,8 @@ def _adamw(
     return done and (
         "w_new = w − η·λ·w − η·m / (√v + ε)",
         "{0} − {1} × {2} × {0} − {1} × {3} / (√{4} + {5})".format(*done[0]), done[1],
-        f"m is the running mean of the gradients up to this one, {gradient:.5g}, and v that of their "
-        "squares, both corrected for having started at 0; η is the learning rate, λ the weight decay.",
+        f"m is the moving average of the gradients up to this one, {gradient:.5g}, and v that of their "
+        "squares, both bias-corrected. η is the learning rate, λ the weight decay.",
     )  # fmt: skip
 
 
@@ -105,6 +108,6 @@ def _sgd(seen: Body, before: float, after: float, near: float) -> tuple[str, str
     )  # fmt: skip
     return done and (
         "w_new = w − η·(g + λ·w + μ·v)", "{0} − {1} × ({2} + {3} × {0} + {4} × {5})".format(*done[0]), done[1],
-        "v is the momentum: the gradients so far, each step's weighing μ times the next one's; η is the "
+        "v is the momentum buffer: the sum of the gradients so far, multiplied by μ in each step. η is the "
         "learning rate, λ the weight decay.",
     )  # fmt: skip

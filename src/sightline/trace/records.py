@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sightline.contracts import Record
 from sightline.errors import RunError
@@ -20,6 +20,7 @@ VERSION = 1
 FILE = "trace.jsonl"
 ASKED_SECONDS = 0.25  # `being_written` holds the lock for a moment to ask
 View = Callable[[Record], None]
+Body = TypeVar("Body")
 
 
 class Trace:
@@ -86,6 +87,32 @@ class Trace:
         for view in self.views:
             view(record)
         return record
+
+    def writer(self, body: type[Body]) -> Callable[[Body], Record]:
+        """Return a function that adds records of one type, whose bodies mypy checks.
+
+        Args:
+            body: One of the types in `sightline.contracts.records.bodies`.
+
+        Raises:
+            KeyError: It is none of them.
+
+        Example:
+            >>> from sightline.contracts.records.load import LoadBatch
+            >>> from sightline.trace.records import Trace
+            >>> write = Trace().writer(LoadBatch)
+            >>> write({"batch_size": 32, "batches": 9, "features": 7, "sentence": "32 rows"}).type
+            'batch'
+        """
+        from sightline.contracts.records.bodies import TYPES  # readers do without them
+
+        stage, type_ = TYPES[body]
+
+        def write(body: Body) -> Record:
+            assert isinstance(body, Mapping)
+            return self.write(stage, type_, body)
+
+        return write
 
     def save_to(self, folder: Path) -> None:
         """Make the run folder, and write the records so far and all to come into it.

@@ -1,0 +1,122 @@
+"""Bodies of the records about a whole run: `run/start` and `run/end`."""
+
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from sightline.contracts.schema import Kind, Label, Scaling, TaskName
+
+
+class TargetBody(TypedDict):
+    """What is predicted."""
+
+    name: Annotated[str, "the target's column"]
+    task: Annotated[TaskName, "what kind of prediction it is"]
+    classes: Annotated[list[Label], "the classes in sorted order; empty for regression"]
+    positive: Annotated[Label | None, "the class that binary metrics are about; null if none"]
+
+
+class ReadOptions(TypedDict):
+    """How the table was read: the arguments of `sl.read`."""
+
+    kinds: Annotated[dict[str, Kind], "kinds that were given by column"]
+    drop: Annotated[list[str], "columns that were left out"]
+    missing: Annotated[list[str] | None, "texts that mean missing; null for the default rule"]
+    encoding: Annotated[str | None, "encoding of text files; null for UTF-8"]
+    on_bad_rows: Annotated[str, '"error" or "skip"']
+
+
+class SplitOptions(TypedDict):
+    """How the rows were split: the arguments of `sl.split`."""
+
+    target: Annotated[str, "the target's column"]
+    task: Annotated[TaskName, "the task, as given or inferred"]
+    positive: Annotated[Label | None, "the positive class"]
+    seed: Annotated[int, "seed of the split"]
+    group: Annotated[str | None, "column whose equal values stay together"]
+    time: Annotated[str | None, "column by which the newest rows are held out"]
+    weight: Annotated[str | None, "column of row weights"]
+    folds: Annotated[int, "number of folds of the training rows; 0 without folds"]
+    valid: NotRequired[
+        Annotated[float | str, "validation share, number of rows or file; absent for a table in memory"]
+    ]  # fmt: skip
+    test: NotRequired[
+        Annotated[float | str, "test share, number of rows or file; absent for a table in memory"]
+    ]
+
+
+class OriginBody(TypedDict):
+    """Where the table came from, so that its rows can be read and split again."""
+
+    source: Annotated[str | None, "absolute path; null for a table in memory"]
+    name: Annotated[str, "the table's name"]
+    paths: Annotated[list[str], "files that were read"]
+    read: Annotated[ReadOptions, "how they were read"]
+    split: Annotated[SplitOptions, "how the rows were split"]
+    train_rows: Annotated[int, "number of training rows"]
+    fingerprint: Annotated[str, "sha256 of all values in row order"]
+
+
+class RecipeBody(TypedDict):
+    """What the model consists of besides one network."""
+
+    quality: Annotated[str | None, '"fast", "default" or "best"; null for a network of your own']
+    folds: Annotated[int, "number of folds asked for; 0 uses validation rows"]
+    trees: Annotated[bool, "whether boosted trees predict beside the network"]
+    calibrate: Annotated[bool, "whether probabilities are calibrated on held-out rows"]
+    threshold: Annotated[
+        str | float | None, "metric that chooses the decision threshold, or the threshold itself"
+    ]
+
+
+class SettingsBody(TypedDict):
+    """Settings of the training: the arguments of `sl.Training`."""
+
+    epochs: Annotated[int, "maximum number of epochs"]
+    batch_size: Annotated[int | None, "rows of a batch; null chooses it"]
+    accumulate: Annotated[int, "batches whose gradients make one update"]
+    learning_rate: Annotated[float, "learning rate before the schedule"]
+    weight_decay: Annotated[float, "weight decay"]
+    optimizer: Annotated[str, 'name, or "(your own)"']
+    schedule: Annotated[str, 'learning-rate schedule by name, or "(your own)"']
+    warm_up: Annotated[float | None, "share of training in which the learning rate rises"]
+    clip_norm: Annotated[float | None, "gradient norm above which gradients are clipped"]
+    ema: Annotated[float | None, "decay of the moving average of the weights"]
+    label_smoothing: Annotated[float, "label smoothing"]
+    class_weights: Annotated[
+        str | list[tuple[Label, float]] | None, '"balanced", or pairs of a class and its weight'
+    ]
+    patience: Annotated[int | None, "epochs without improvement before early stopping"]
+    eval_metric: Annotated[str | None, "metric that chooses the best epoch; null for the loss"]
+    time_limit: Annotated[float | None, "limit of the training time, in seconds"]
+    precision: Annotated[str, '"auto", "float32" or "bfloat16"']
+    doctor: Annotated[bool, "whether layer statistics are recorded"]
+    seed: Annotated[int, "seed of the run"]
+    device: Annotated[str, 'device asked for, such as "auto" or "cpu"']
+
+
+class RunStart(TypedDict):
+    """A run begins: everything that the fit was asked for."""
+
+    source: Annotated[str, "the table's name"]
+    target: Annotated[TargetBody, "what is predicted"]
+    seed: Annotated[int, "seed of the split, first weights, batch order and dropout"]
+    read: Annotated[ReadOptions, "how the table was read"]
+    split: Annotated[SplitOptions, "how the rows were split"]
+    origin: Annotated[OriginBody, "where the table is, so that it can be read again"]
+    numeric: Annotated[Scaling | None, "scaling of numbers asked for; null for the default"]
+    settings: Annotated[SettingsBody, "settings of the training"]
+    report: Annotated[bool, "whether a report is written"]
+    recipe: Annotated[RecipeBody, "what the model consists of besides one network"]
+    baselines: Annotated[bool, "whether simple models are scored on the same rows"]
+    trees_limit: Annotated[float | None, "time limit for growing the trees, in seconds"]
+    versions: Annotated[dict[str, str], "versions of sightline, torch, numpy, pyarrow and Python"]
+    options: NotRequired[Annotated[dict[str, Any], "what the fit was asked for (version 1)"]]
+
+
+class RunEnd(TypedDict):
+    """A run is complete."""
+
+    run: Annotated[str, "the run folder"]
+    bundle: Annotated[str, "the model file"]
+    report: Annotated[str | None, "the report; null without one"]
+    seconds: Annotated[float, "duration of this attempt"]
+    next: Annotated[list[str], "commands to try next"]
