@@ -31,7 +31,7 @@ TASK = Task(Target("y", "classification", ("a", "b", "c")))
 
 def rows(n):
     target = torch.arange(n) % 3
-    return Batch(torch.randn(n, 4), torch.zeros(n, 0).int(), target, None, None, torch.arange(n))
+    return Batch(torch.randn(n, 4), torch.zeros(n, 0).int(), target, None, torch.arange(n))
 
 
 class Net(nn.Module):

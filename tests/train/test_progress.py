@@ -27,7 +27,7 @@ def step_of(task, number, rows=None, members=None, loss=None):
         else torch.randn(rows, generator=random).double() * 4 + 10
     )
     nothing = torch.zeros(rows, 0)
-    batch = Batch(nothing, nothing.int(), target, None, None, torch.arange(rows))
+    batch = Batch(nothing, nothing.int(), target, None, torch.arange(rows))
     value = task.loss(logits, batch) if loss is None else torch.tensor(loss)
     return Step(number, 1, rows, value, batch, logits)
 
