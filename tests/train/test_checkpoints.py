@@ -569,10 +569,20 @@ def newer(path):
     with zipfile.ZipFile(path) as old:
         members = {name: old.read(name) for name in old.namelist()}
     manifest = json.loads(members["manifest.json"])
-    members["manifest.json"] = json.dumps({**manifest, "format_version": archive.VERSION + 1})
+    members["manifest.json"] = json.dumps({**manifest, "format_version": archive.version_of("checkpoint") + 1})
     with zipfile.ZipFile(path, "w") as file:
         for name, data in members.items():
             file.writestr(name, data)
+
+
+def test_checkpoints_of_a_newer_version_alone_are_refused_with_what_to_do(species, tmp_path):
+    saved_at(species, tmp_path, 5)
+    newer(tmp_path / FOLDER / step_name(5))
+    with pytest.raises(RunError) as caught:
+        sl.Training.resume(tmp_path, species)
+    version = archive.version_of("checkpoint") + 1
+    assert f"is a checkpoint of format version {version}" in str(caught.value)
+    assert "pip install --upgrade sightline" in str(caught.value)
 
 
 DAMAGES = [truncate, halve, empty, *map(flip, (0.0, 0.05, 0.3, 0.5, 0.7, 0.95)), foreign,
