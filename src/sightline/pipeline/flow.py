@@ -44,11 +44,11 @@ from sightline.train.checkpoints import (
     check_rhythm,
     read_first,
     read_newest,
-    restore,
 )
 from sightline.train.optimizers import OptimizerMaker
 from sightline.train.plan import settle_batch_size
 from sightline.train.settings import Settings
+from sightline.train.training import restore
 from sightline.views.notebook import NotebookView, in_kernel
 from sightline.views.terminal import TerminalView
 

@@ -112,7 +112,7 @@ class Runner:
         if self._pause_at is not None and len(self.training.history) > self._pause_at:
             self._pause()
         while self.paused and not signals:
-            if any(isinstance(edit, Stop) for edit in self.training._queue):
+            if any(isinstance(edit, Stop) for edit in self.training.waiting):
                 self._go_on("goes on to stop")
                 break
             self.story.catch_up(self.training)
@@ -183,7 +183,7 @@ def edits_left(
     left = edits_of(records)[len(training.progress.edits) :]
     known = Counter((int(step), edit_from_json(edit)) for step, edit in saved.more["later"])
     left += (known - Counter(left)).elements()
-    for edit in training._queue:
+    for edit in training.waiting:
         if (training.progress.steps, edit) in left:
             left.remove((training.progress.steps, edit))
     return sorted(left, key=itemgetter(0))
