@@ -34,7 +34,7 @@ def main() -> None:
     X = torch.randn(rows, given.features)
     y = torch.randint(0, 2, (rows,))
     nothing = torch.zeros(rows, 0, dtype=torch.int32)
-    source = TensorSource(Batch(X, nothing, y, None, None, torch.arange(rows)), size)
+    source = TensorSource(Batch(X, nothing, y, None, torch.arange(rows)), size)
 
     def bare() -> None:
         order = torch.randperm(rows)

@@ -15,14 +15,14 @@ from sightline.errors import BundleError
 TENSORS = {"weights": {"w": torch.arange(6.0).view(2, 3), "n": torch.tensor(7)}}
 
 
-def write(path, **changed):
+def write(path, kind="demo", **changed):
     given = {
         "manifest": {"by": "me"},
         "json_members": {"settings": {"x": [1, None, "é\n"]}},
         "tensors": TENSORS,
         "files": {"sources/net.py": b"raise SystemExit\n"},
     }
-    archive.write(path, "demo", **{**given, **changed})
+    archive.write(path, kind, **{**given, **changed})
 
 
 def rewrite(path, change, *, compress=zipfile.ZIP_STORED):
@@ -47,7 +47,7 @@ def test_what_was_written_is_read(tmp_path):
     write(tmp_path / "a.zip")
     found = archive.read(str(tmp_path / "a.zip"), "demo")
     assert found.manifest["by"] == "me"
-    assert found.manifest["format_version"] == archive.VERSION
+    assert found.manifest["format_version"] == archive.version_of("demo")
     assert found.json == {"settings": {"x": [1, None, "é\n"]}}
     assert found.files == {"sources/net.py": b"raise SystemExit\n"}
     assert torch.equal(found.tensors["weights"]["w"], TENSORS["weights"]["w"])
@@ -123,7 +123,7 @@ def test_another_programs_zip(tmp_path):
 def test_another_programs_manifest(tmp_path, manifest):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as bundle:
         bundle.writestr("manifest.json", json.dumps(manifest))
-    assert "its manifest is another program's" in refused(tmp_path / "a.zip")
+    assert "its manifest was written by another program" in refused(tmp_path / "a.zip")
 
 
 @pytest.mark.parametrize("data", [b"{", b"\xff\xfe", b"[" * 100_000])
@@ -133,16 +133,27 @@ def test_a_manifest_that_is_no_json(tmp_path, data):
     assert "is damaged" in refused(tmp_path / "a.zip")
 
 
-@pytest.mark.parametrize("version", [archive.VERSION + 1, 99, "1", None])
+@pytest.mark.parametrize("version", [archive.version_of("demo") + 1, 99, "1", None])
 def test_a_newer_format(tmp_path, version):
     write(tmp_path / "a.zip")
     rewrite(tmp_path / "a.zip", lambda manifest, _: manifest.update(format_version=version))
     said = refused(tmp_path / "a.zip")
-    assert (
-        f"has format version {version}; this Sightline reads versions up to {archive.VERSION}"
-        in said
-    )
+    newest = archive.version_of("demo")
+    assert f"is a demo of format version {version}; this Sightline reads versions up to {newest}" in said  # fmt: skip
     assert "pip install --upgrade sightline" in said
+
+
+def test_the_versions_of_each_kind_are_counted_apart(tmp_path, monkeypatch):
+    for kind in ("model", "checkpoint"):
+        write(tmp_path / kind, kind=kind)
+    monkeypatch.setitem(archive.VERSIONS, "checkpoint", 7)
+    write(tmp_path / "new", kind="checkpoint")
+    write(tmp_path / "bundle", kind="model")
+    assert archive.read(tmp_path / "checkpoint", "checkpoint").manifest["format_version"] == 2
+    assert archive.read(tmp_path / "new", "checkpoint").manifest["format_version"] == 7
+    assert archive.read(tmp_path / "bundle", "model").manifest["format_version"] == 2
+    monkeypatch.undo()
+    assert "new is a checkpoint of format version 7" in refused(tmp_path / "new", "checkpoint")
 
 
 def test_an_archive_of_another_kind(tmp_path):

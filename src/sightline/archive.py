@@ -1,8 +1,9 @@
 """Named tensors and JSON in one file, written atomically; knows nothing of models.
 
-The file is a zip whose members are stored, not compressed: `manifest.json` names the format and
-its version and the sha256 of every other member, `*.safetensors` hold tensors, `*.json` plain
-values, and other names plain bytes. Nothing is pickled, so opening a file runs no code.
+The file is a zip whose members are stored uncompressed. `manifest.json` names the kind of archive,
+its format version and the sha256 of every other member. `*.safetensors` members hold tensors,
+`*.json` members hold JSON, and other members hold plain bytes. Nothing is pickled, so opening a
+file runs no code.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from sightline.errors import BundleError
 if TYPE_CHECKING:
     import torch
 
-VERSION = 2
-"""The newest version of the file format that this code writes and reads."""
+VERSIONS = {"model": 2, "checkpoint": 2}
+"""Per kind of archive, the format version that is written; every earlier one is read too.
+
+The kinds are counted apart: a new version of checkpoints does not touch bundles.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,10 @@ class Archive:
     """What an archive holds, every member checked against its sha256.
 
     Attributes:
-        manifest: The JSON given to `write`.
-        json: Per member name without its ending, the values.
-        tensors: Per member name without its ending, tensors by name.
-        files: Every other member's bytes.
+        manifest: The JSON given to `write`, with the format version and the checksums.
+        json: The JSON members, by name without ".json".
+        tensors: The tensor members, by name without ".safetensors": tensors by name.
+        files: The bytes of every other member, by name.
     """
 
     manifest: Mapping[str, Any]
@@ -54,19 +58,19 @@ def write(
     files: Mapping[str, bytes] | None = None,
     allow_nan: bool = False,
 ) -> None:
-    """Write an archive so that `path` holds either the old file or the whole new one.
+    """Write an archive atomically: `path` holds either the old file or the complete new one.
 
     Args:
-        path: Where to; the folder must exist.
-        kind: What the archive is, such as "model"; `read` checks it.
+        path: The file to write; its folder must exist.
+        kind: What the archive holds, such as "model"; `read` checks it.
         manifest: JSON values for the manifest.
         json_members: JSON values by member name.
-        tensors: Tensors by member name and name; moved to the processor and made contiguous.
+        tensors: Tensors by member name, then by their own name; copied to the CPU, contiguous.
         files: Bytes by member name.
-        allow_nan: Write numbers that JSON lacks as NaN and Infinity, which Python reads.
+        allow_nan: Write NaN and infinities, which JSON lacks, as Python's `json` does.
 
     Raises:
-        OSError: The disk is full or the folder cannot be written; nothing is left behind.
+        OSError: The disk is full or the folder is not writable; no partial file is left behind.
 
     Example:
         >>> import torch, sightline.archive as archive
@@ -87,7 +91,7 @@ def write(
     head = {
         **manifest,
         "format": "sightline",
-        "format_version": VERSION,
+        "format_version": version_of(kind),
         "kind": kind,
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }
@@ -97,12 +101,23 @@ def write(
             bundle.writestr(_member(name), data)
 
 
+def version_of(kind: str) -> int:
+    """Return the format version in which a kind of archive is written; 1 for a kind not listed.
+
+    Example:
+        >>> from sightline.archive import version_of
+        >>> version_of("model"), version_of("demo")
+        (2, 1)
+    """
+    return VERSIONS.get(kind, 1)
+
+
 def read(path: str | Path, kind: str) -> Archive:
     """Read an archive, checking every member.
 
     Raises:
-        BundleError: There is no such file, or it is damaged, truncated, of another kind or
-            program, or of a format version this code does not know.
+        BundleError: The file does not exist, is damaged or truncated, belongs to another program,
+            holds another kind of archive, or has a newer format version.
     """
     path = Path(path)
     if not path.is_file():
@@ -116,7 +131,7 @@ def read(path: str | Path, kind: str) -> Archive:
             manifest = _manifest(path, bundle.read("manifest.json"), kind)
             return _members(path, bundle, names, manifest)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError) as error:
-        # OSError: an altered offset seeks to nowhere.
+        # OSError: an altered offset seeks outside the file.
         with path.open("rb") as file:
             started_as_zip = file.read(4) == b"PK\x03\x04"
         if started_as_zip:
@@ -130,17 +145,17 @@ def _manifest(path: Path, data: bytes, kind: str) -> dict[str, Any]:
     except ValueError as error:
         raise _damaged(path, "its manifest cannot be read") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "sightline":
-        raise _foreign(path, "its manifest is another program's")
-    version = manifest.get("format_version")
-    if not isinstance(version, int) or version > VERSION:
-        raise BundleError(
-            f"{path} has format version {version}; this Sightline reads versions up to {VERSION}.",
-            "Install a newer Sightline (pip install --upgrade sightline).",
-        )
+        raise _foreign(path, "its manifest was written by another program")
     if manifest.get("kind") != kind:
         raise BundleError(
             f"{path} holds a {manifest.get('kind')!r}, not a {kind!r}.",
             f"Give a file that holds a {kind}.",
+        )
+    version, newest = manifest.get("format_version"), version_of(kind)
+    if not isinstance(version, int) or version > newest:
+        raise BundleError(
+            f"{path} is a {kind} of format version {version}; this Sightline reads versions up to {newest}.",
+            "Install a newer Sightline (pip install --upgrade sightline).",
         )
     if not isinstance(manifest.get("sha256"), dict):
         raise _damaged(path, "its manifest lists no checksums")
@@ -180,9 +195,9 @@ def _members(
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes its final name only when all of it is on the disk.
+    """Open a file that gets its final name only once all of it is on the disk.
 
-    Whatever goes wrong, `path` is left as it was and no other file stays behind.
+    If anything goes wrong, `path` is left as it was and the temporary file is removed.
 
     Example:
         >>> from pathlib import Path
@@ -196,7 +211,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         handle, temporary = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp"
         )
-    except OSError as error:  # of the name that was asked for, not of one that nobody knows
+    except OSError as error:  # report the requested name, not the temporary one
         error.filename = str(path)
         raise
     try:
@@ -206,7 +221,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes files that only their owner can read
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp creates files that only their owner can read
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

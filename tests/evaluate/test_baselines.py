@@ -18,7 +18,7 @@ def batch(rows, seed=0, number=False, weight=None):
     score = 2 * x[:, 0] + (c[:, 0] == 3) + random.normal(size=rows) * 0.5
     y = score if number else (score > 0).astype(np.int64)
     return Batch(torch.from_numpy(x), torch.from_numpy(c), torch.from_numpy(y),
-                 None if weight is None else torch.from_numpy(weight), None, torch.arange(rows))  # fmt: skip
+                 None if weight is None else torch.from_numpy(weight), torch.arange(rows))  # fmt: skip
 
 
 def said(values=None, rows=400, number=False, **options):

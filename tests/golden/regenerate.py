@@ -25,7 +25,7 @@ def rows():
 
 
 def main():
-    bundle = HERE / f"version_{archive.VERSION}.sightline"
+    bundle = HERE / f"version_{archive.version_of('model')}.sightline"
     if bundle.exists():
         raise SystemExit(f"{bundle} is there already; delete it if it was never released.")
     model, _ = train_model(sl.read(columns()), "y", quality="fast")

@@ -10,18 +10,18 @@ from sightline.contracts import Batch
 from sightline.load import batches as b
 
 
-def rows_of(count: int, weight: bool = False, base: bool = False) -> Batch:
+def rows_of(count: int, weight: bool = False) -> Batch:
     row = torch.arange(count)
     return Batch(
         row[:, None].float() * 2, row[:, None].int(), row.float() * 3,
-        row.float() if weight else None, row[:, None].float() if base else None, row,
+        row.float() if weight else None, row,
     )  # fmt: skip
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 60), st.integers(1, 70), st.integers(0, 5), st.booleans())
 def test_each_row_comes_once_and_whole(rows: int, size: int, epoch: int, shuffle: bool) -> None:
-    source = b.TensorSource(rows_of(rows, weight=True, base=True), size, seed=1, shuffle=shuffle)
+    source = b.TensorSource(rows_of(rows, weight=True), size, seed=1, shuffle=shuffle)
     found = list(source.batches(epoch))
     order = torch.cat([batch.row for batch in found]) if found else torch.arange(0)
     assert sorted(order.tolist()) == list(range(rows))
@@ -36,8 +36,6 @@ def test_each_row_comes_once_and_whole(rows: int, size: int, epoch: int, shuffle
         assert torch.equal(batch.target, batch.row.float() * 3)
         assert batch.weight is not None
         assert torch.equal(batch.weight, batch.row.float())
-        assert batch.base is not None
-        assert torch.equal(batch.base[:, 0], batch.row.float())
 
 
 def order_of(source: b.TensorSource, epoch: int, start: int = 0) -> list[list[int]]:
@@ -70,7 +68,6 @@ def test_a_real_data_loader_hands_batches_on_unchanged() -> None:
     assert isinstance(batch, Batch)
     assert len(batch.row) == 5  # fewer rows than a batch
     assert batch.weight is None
-    assert batch.base is None
 
 
 def test_gather_copies_rows_in_the_order_given() -> None:

@@ -95,7 +95,7 @@ def test_lower_is_better_as_a_loss():
 def test_of_a_batch_with_weights_for_members():
     values, truth, _ = rows(2, count=4)
     weight = torch.tensor([[0.0, 2.0], [1.0, 0.0], [0.0, 0.0], [3.0, 3.0]])
-    batch = Batch(torch.zeros(4, 0), torch.zeros(4, 0).int(), torch.from_numpy(truth), weight, None,
+    batch = Batch(torch.zeros(4, 0), torch.zeros(4, 0).int(), torch.from_numpy(truth), weight,
                   torch.arange(4))  # fmt: skip
     found = SCORES["accuracy"].of(torch.from_numpy(values), batch, TWO)
     expected = SCORES["accuracy"].measure(values, truth, np.array([2.0, 1.0, 0.0, 3.0]), TWO)

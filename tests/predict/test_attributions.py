@@ -198,7 +198,7 @@ def test_orders_come_in_pairs_and_their_number_is_bounded(wide):
 def test_a_typical_row_has_medians_and_the_most_frequent_codes(monkeypatch):
     numeric = torch.tensor([[1.0, 0.0], [2.0, 0.0], [50.0, 1.0]])
     codes = torch.tensor([[3], [2], [3]], dtype=torch.int32)
-    rows = Batch(numeric, codes, torch.zeros(3), None, None, torch.arange(3))
+    rows = Batch(numeric, codes, torch.zeros(3), None, torch.arange(3))
     found = typical_row(rows)
     assert found["numeric"].tolist() == [[2.0, 0.0]]
     assert found["categorical"].tolist() == [[3]]

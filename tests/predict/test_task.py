@@ -15,7 +15,7 @@ NUMBER = Task(Target("y", "regression"), center=10.0, scale=4.0)
 B, M = 5, 3
 
 
-def batch_of(task, weight=None, base=None, seed=0):
+def batch_of(task, weight=None, seed=0):
     random = torch.Generator().manual_seed(seed)
     target = (
         torch.randint(3, (B,), generator=random)
@@ -23,7 +23,7 @@ def batch_of(task, weight=None, base=None, seed=0):
         else torch.randn(B, generator=random) * 4 + 10
     )
     nothing = torch.zeros(B, 0)
-    return Batch(nothing, nothing.int(), target, weight, base, torch.arange(B))
+    return Batch(nothing, nothing.int(), target, weight, torch.arange(B))
 
 
 def by_hand(task, logits, batch):
@@ -34,8 +34,6 @@ def by_hand(task, logits, batch):
     for b in range(B):
         for m in range(members.shape[1]):
             row = [float(members[b, m, k]) for k in range(K)]
-            if batch.base is not None:
-                row = [x + float(batch.base[b, k]) for k, x in enumerate(row)]
             if task.classification:
                 loss = math.log(sum(math.exp(x) for x in row)) - row[int(batch.target[b])]
             else:
@@ -50,19 +48,14 @@ def by_hand(task, logits, batch):
 @pytest.mark.parametrize("task", [CLASSES, NUMBER], ids=["classification", "regression"])
 @pytest.mark.parametrize("shape", [(B,), (B, M)], ids=["B", "BM"])
 @pytest.mark.parametrize("weight", [None, "B", "BM"])
-@pytest.mark.parametrize("base", [False, True])
-def test_the_loss_is_the_weighted_mean_over_rows_and_members(task, shape, weight, base):
+def test_the_loss_is_the_weighted_mean_over_rows_and_members(task, shape, weight):
     if weight == "BM" and len(shape) == 1:
         shape = (B, 1)  # weights for members go with members
     K = 3 if task.classification else 1
     random = torch.Generator().manual_seed(1)
     logits = torch.randn(*shape, K, generator=random) * 2
     weights = {None: (), "B": (B,), "BM": shape}[weight]
-    batch = batch_of(
-        task,
-        torch.rand(*weights, generator=random) + 0.1 if weight else None,
-        torch.randn(B, K, generator=random) if base else None,
-    )
+    batch = batch_of(task, torch.rand(*weights, generator=random) + 0.1 if weight else None)
     assert float(task.loss(logits, batch)) == pytest.approx(by_hand(task, logits, batch), rel=1e-5)
 
 

@@ -28,10 +28,10 @@ from sightline.train.checkpoints import (
     read,
     read_first,
     read_newest,
-    restore,
     weights_fingerprint,
     write,
 )
+from sightline.train.training import restore
 
 EPOCHS = 3
 STEPS = 9  # of an epoch: 276 rows in batches of 32
@@ -243,7 +243,7 @@ def all_of(training):
         "glasses": json.dumps({str(n): seen for n, seen in training.glasses.items()}),
         "weights": weights_fingerprint(training.network),
         "best": weights_fingerprint(training.best.network),
-        "good": weights_fingerprint(training.good.network),
+        "good": weights_fingerprint(training.state.good.network),
         "optimizer": bits(training.optimizer.state_dict()["state"]),
         "average": bits({} if training.average is None else training.average.values),
     }
@@ -518,7 +518,9 @@ def test_state_that_is_no_tensor_is_refused(species, tmp_path):
             pass
 
     training = sl.Training(Odd(species.spec), species)
-    with pytest.raises(NetworkError, match="'_extra_state' in its state, which is no tensor"):
+    with pytest.raises(
+        NetworkError, match="'_extra_state' in its state_dict, which is not a tensor"
+    ):
         Checkpoints(training, tmp_path).save()
 
 
@@ -569,10 +571,22 @@ def newer(path):
     with zipfile.ZipFile(path) as old:
         members = {name: old.read(name) for name in old.namelist()}
     manifest = json.loads(members["manifest.json"])
-    members["manifest.json"] = json.dumps({**manifest, "format_version": archive.VERSION + 1})
+    members["manifest.json"] = json.dumps(
+        {**manifest, "format_version": archive.version_of("checkpoint") + 1}
+    )
     with zipfile.ZipFile(path, "w") as file:
         for name, data in members.items():
             file.writestr(name, data)
+
+
+def test_checkpoints_of_a_newer_version_alone_are_refused_with_what_to_do(species, tmp_path):
+    saved_at(species, tmp_path, 5)
+    newer(tmp_path / FOLDER / step_name(5))
+    with pytest.raises(RunError) as caught:
+        sl.Training.resume(tmp_path, species)
+    version = archive.version_of("checkpoint") + 1
+    assert f"is a checkpoint of format version {version}" in str(caught.value)
+    assert "pip install --upgrade sightline" in str(caught.value)
 
 
 DAMAGES = [truncate, halve, empty, *map(flip, (0.0, 0.05, 0.3, 0.5, 0.7, 0.95)), foreign,
@@ -650,7 +664,7 @@ def test_a_checkpoint_that_does_not_fit_together(species, tmp_path, gone):
         path, "checkpoint", {}, json_members={"state": state, "more": {}}, tensors=found.tensors,
         allow_nan=True,
     )  # fmt: skip
-    with pytest.raises(RunError, match=f"does not fit together: KeyError: '{gone}'"):
+    with pytest.raises(RunError, match=f"do not fit together: KeyError: '{gone}'"):
         sl.Training.resume(tmp_path, species)
 
 
@@ -713,7 +727,7 @@ def test_other_rows_are_refused(species, weight, penguins, tmp_path):
     ]
     for other in others:
         with pytest.raises(
-            DataError, match=r"The rows are others than those that .* was trained on"
+            DataError, match=r"The prepared rows differ from those that .* was trained on"
         ):
             sl.Training.resume(tmp_path, other)
 
@@ -752,14 +766,14 @@ def test_a_network_of_your_own_needs_its_source(species, own, tmp_path):
     kept.write_text(OWN + "\n# changed\n")
     with pytest.raises(NetworkError, match="has changed since it was kept"):
         sl.Training.resume(tmp_path, species)
-    with pytest.raises(NetworkError, match="another than that of"):
+    with pytest.raises(NetworkError, match="The network differs from that of"):
         sl.Training.resume(tmp_path, species, network=sl.MLP(species.spec))
 
 
 def test_a_given_network_is_left_as_it_is(species, own, tmp_path):
     case = CASES["BatchNorm of your own"]
     training = started(case, {"species": species}, own)
-    write(training, tmp_path / "a", data_fingerprint(species), {})
+    write(training.state, tmp_path / "a", data_fingerprint(species), {})
     given = load_class(f"{own / 'net.py'}:Normed")(species.spec)
     before = weights_fingerprint(given)
     go_on(restore(read(tmp_path / "a"), species, network=given), case)

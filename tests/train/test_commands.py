@@ -195,7 +195,7 @@ def test_what_was_asked_of_an_attempt_that_is_gone(made, text, kind):
     assert obeyed == []
     (event,) = events(training, "refused")
     assert "was sent before the run was gone on with" in event.said
-    assert [type(edit).__name__ for edit in training._queue] == ["SetBatchSize"]
+    assert [type(edit).__name__ for edit in training.waiting] == ["SetBatchSize"]
 
 
 @pytest.mark.parametrize(("text", "kind"), CONTROLS)

@@ -24,7 +24,6 @@ from sightline.contracts import (
     edit_from_json,
 )
 from sightline.errors import NetworkError, OptionError
-from sightline.train.edits import Turn
 from sightline.train.optimizers import state_by_name
 from tests.train.test_training import network, same, train, weights
 
@@ -325,11 +324,13 @@ def test_one_parameter_alone_and_the_embeddings(species):
 ])  # fmt: skip
 def test_freezing_everything_is_refused(species, names):
     training = train(species)
-    with pytest.raises(OptionError, match=f"Freezing {names[-1]!r} leaves nothing to learn"):
+    with pytest.raises(
+        OptionError, match=f"Freezing {names[-1]!r} would leave no parameter to train"
+    ):
         training.edit(*map(sl.Freeze, names))
     assert all(p.requires_grad for p in training.network.parameters())
     training.edit(*map(sl.Freeze, names[:-1]))
-    with pytest.raises(OptionError, match="leaves nothing to learn"):
+    with pytest.raises(OptionError, match="would leave no parameter to train"):
         training.edit(sl.Freeze(names[-1]))
     assert {n.split(".")[0] for n in moved(training, 1)} == {names[-1].split(".")[0]}
 
@@ -443,8 +444,8 @@ def test_what_turns_out_wrong_when_it_is_due_is_refused_and_told(species):
     training, plain = train(species), train(species)
     go_on(training, 2)
     training.edit(sl.Replace("hidden.0.activation", "GELU()"))
-    training._queue.clear()
-    training._queue.append(sl.Replace("output", "Linear(16, 4)"))
+    training.state.waiting.clear()
+    training.state.waiting.append(sl.Replace("output", "Linear(16, 4)"))
     list(training)
     list(plain)
     (event,) = events(training, "refused")
@@ -653,28 +654,6 @@ def test_edits_from_another_thread_disturb_no_step(species):
             again.edit(edit_from_json(waiting.pop(0)[1]))
     assert again.progress.edits == applied
     assert same(weights(training), weights(again))
-
-
-def test_whoever_waits_has_the_next_turn():
-    turn, order, ready = Turn(), [], threading.Event()
-
-    def other():
-        ready.set()
-        with turn:
-            order.append("other")
-
-    thread = threading.Thread(target=other)
-    with turn, turn:  # a thread may take its own turn again
-        thread.start()
-        ready.wait(10)
-        waited = time.monotonic() + 10
-        while not turn._door.locked() and time.monotonic() < waited:
-            time.sleep(0.001)
-        order.append("mine")
-    with turn:
-        order.append("mine again")
-    thread.join()
-    assert order == ["mine", "other", "mine again"]
 
 
 # ------------------------------------------------------------- as data

@@ -37,7 +37,7 @@ def rows(task, n=50, weight=None, seed=0):
     if weight is not None:
         weight = torch.rand(n, *([2] if weight == "BM" else []), generator=random)
     numeric = torch.randn(n, 4, generator=random)
-    return Batch(numeric, torch.zeros(n, 0).int(), target, weight, None, torch.arange(n))
+    return Batch(numeric, torch.zeros(n, 0).int(), target, weight, torch.arange(n))
 
 
 def flat(K):

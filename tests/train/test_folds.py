@@ -88,7 +88,7 @@ def test_members_hold_out_their_fold(penguins):
 
 def test_the_weights_of_rows_stay(penguins):
     rows = Batch(torch.zeros(4, 1), torch.zeros(4, 0).int(), torch.zeros(4),
-                 torch.tensor([1.0, 2.0, 0.0, 3.0]), None, torch.arange(4))  # fmt: skip
+                 torch.tensor([1.0, 2.0, 0.0, 3.0]), torch.arange(4))  # fmt: skip
     held = hold_out(rows, torch.tensor([0, 1, 0, 1]), members=2)
     assert held.weight.tolist() == [[0, 1], [2, 0], [0, 0], [3, 0]]
 

@@ -42,8 +42,8 @@ def train(prepared, norm=False, asks=True, **options):
     network = Poisoned(sl.MLP(prepared.spec, hidden=[8]), norm)
     options = {"epochs": 2, "batch_size": BATCH, "device": "cpu", "learning_rate": 0.01, **options}
     training = sl.Training(network, prepared, **options)
-    assert training._asks
-    training._asks = asks
+    assert training._reads_loss
+    training._reads_loss = asks
     return training
 
 
@@ -273,7 +273,7 @@ class Never(nn.Module):
 @PATHS
 def test_a_network_that_was_never_finite_makes_no_model(species, asks):
     training = sl.Training(Never(species.spec), species, batch_size=BATCH, device="cpu")
-    training._asks = asks
+    training._reads_loss = asks
     list(training)
     assert training.stopped.startswith("stopped in epoch 1")
     with pytest.raises(NetworkError, match="is not a finite number") as caught:
@@ -381,7 +381,7 @@ def test_blame_names_the_rows_and_columns_that_are_not_finite(species, training)
     batch.numeric[2, 1] = math.inf
     batch.numeric[6, 3] = NAN
     names = [feature.name for feature in species.spec.numeric]
-    assert health.blame(training, batch) == (
+    assert health.blame(training.state, batch) == (
         f"rows {int(batch.row[2]):,}, {int(batch.row[6]):,} whose loss is not a finite number; "
         f"the columns {names[1]}, {names[3]} have numbers that are not finite"
     )
@@ -394,7 +394,7 @@ def test_blame_names_five_rows_and_the_largest_numbers(species, training):
     batch.numeric[:, 4] = -2e38
     with torch.no_grad():
         training.network.hidden[0].linear.weight.fill_(10.0)
-    said = health.blame(training, batch)
+    said = health.blame(training.state, batch)
     names = [feature.name for feature in species.spec.numeric]
     rows = ", ".join(f"{int(row):,}" for row in batch.row[:5])
     assert said.startswith(f"rows {rows} and 3 more whose loss is not a finite number; ")
@@ -402,8 +402,10 @@ def test_blame_names_five_rows_and_the_largest_numbers(species, training):
     assert said.endswith(" have their largest numbers")
 
 
-def test_blame_of_rows_none_of_which_is_amiss(species, training):
-    assert "of the batch, none of which is amiss by itself" in health.blame(training, some(species))
+def test_blame_of_rows_that_are_fine_one_by_one(species, training):
+    assert "of the batch, each of which has a finite loss by itself" in health.blame(
+        training.state, some(species)
+    )
 
 
 def test_blame_with_members(species):
@@ -418,7 +420,7 @@ def test_blame_with_members(species):
     made = sl.Training(Members(), species, device="cpu")
     batch = some(species)
     batch.numeric[1, 0] = NAN
-    assert health.blame(made, batch).startswith(f"rows {int(batch.row[1])} whose")
+    assert health.blame(made.state, batch).startswith(f"rows {int(batch.row[1])} whose")
 
 
 @pytest.mark.parametrize(

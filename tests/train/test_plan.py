@@ -11,7 +11,9 @@ import sightline as sl
 from sightline.contracts import Batch, Target
 from sightline.errors import OptionError
 from sightline.predict.task import Task
+from sightline.train import epochs as epochs_module
 from sightline.train import plan as plans
+from sightline.train import state as states
 from sightline.train import training as trainings
 from sightline.train.plan import (
     Trial,
@@ -32,7 +34,7 @@ TASK = Task(Target("y", "classification", ("a", "b", "c")))
 
 def rows(n):
     target = torch.arange(n) % 3
-    return Batch(torch.randn(n, 4), torch.zeros(n, 0).int(), target, None, None, torch.arange(n))
+    return Batch(torch.randn(n, 4), torch.zeros(n, 0).int(), target, None, torch.arange(n))
 
 
 class Net(nn.Module):
@@ -388,7 +390,8 @@ def test_the_limit_ends_training_in_mid_epoch(species, monkeypatch):
         now[0] += 1.0
         return now[0]
 
-    monkeypatch.setattr(trainings, "time", SimpleNamespace(perf_counter=clock))
+    for module in (trainings, epochs_module):  # the clock of the steps, and that of validation
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=clock))
     steps = list(training.steps())
     assert training.progress.elapsed <= 100.0 + 2.0
     assert len(steps) % 6
@@ -411,7 +414,7 @@ def test_a_given_plan_is_obeyed_and_nothing_is_measured(species, monkeypatch):
         plan, precision="bfloat16", epochs=2, batch_size=100, micro_batch=40, steps_per_epoch=3
     )
     no_probe(monkeypatch)
-    monkeypatch.setattr(trainings, "make_plan", lambda *_: pytest.fail("a plan was made"))
+    monkeypatch.setattr(states, "make_plan", lambda *_: pytest.fail("a plan was made"))
     training = sl.Training(network, species, epochs=9, time_limit=1000.0, plan=given)
     steps = list(training.steps())
     assert training.plan == given

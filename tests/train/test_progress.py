@@ -27,7 +27,7 @@ def step_of(task, number, rows=None, members=None, loss=None):
         else torch.randn(rows, generator=random).double() * 4 + 10
     )
     nothing = torch.zeros(rows, 0)
-    batch = Batch(nothing, nothing.int(), target, None, None, torch.arange(rows))
+    batch = Batch(nothing, nothing.int(), target, None, torch.arange(rows))
     value = task.loss(logits, batch) if loss is None else torch.tensor(loss)
     return Step(number, 1, rows, value, batch, logits)
 
@@ -42,7 +42,7 @@ def test_means_are_over_rows(task, members, steps):
         sums.add(step, step.loss.item())
     for step in made[steps // 2 :]:  # as on a device that is asked later
         sums.add(step, None)
-    assert sums.ask() == [(step, True) for step in made[steps // 2 :]]
+    assert sums.read_late() == [(step, True) for step in made[steps // 2 :]]
     assert len(sums.waiting) == steps % STEPS_TOGETHER
     rows = sum(step.rows for step in made)
     loss, metric = sums.means()
@@ -88,7 +88,7 @@ def test_more_than_ten_waiting_steps_keep_their_order():
         assert torch.equal(mine.logits, theirs.logits)
         assert torch.equal(mine.batch.row, theirs.batch.row)
         assert mine.batch.weight is None
-    again.ask(), sums.ask()
+    again.read_late(), sums.read_late()
     assert again.means() == sums.means()
 
 
@@ -100,7 +100,7 @@ def test_losses_that_are_not_finite_do_not_count(bad, known):
     for step in made:
         sums.add(step, step.loss.item() if known else None)
     finite = [(step, n not in (1, 3)) for n, step in enumerate(made)]
-    assert sums.ask() == ([] if known else finite)
+    assert sums.read_late() == ([] if known else finite)
     kept = [step for step in made if torch.isfinite(step.loss)]
     expected = sum(float(s.loss) * s.rows for s in kept) / sum(s.rows for s in kept)
     assert sums.means()[0] == pytest.approx(expected)

@@ -162,7 +162,7 @@ def test_each_step_draws_another_mask(species):
     training = train(species, network(species, dropout=0.5), epochs=1, learning_rate=0)
     masks = set()
     for number in range(6):
-        with training.randomness.at(number):
+        with training.state.randomness.at(number):
             hidden = training.network.train().hidden[0].dropout(torch.ones(4, 16))
         masks.add(tuple(hidden.flatten().tolist()))
     assert len(masks) == 6

@@ -22,14 +22,13 @@ class Batch(NamedTuple):
         categorical: int32 [B, C] codes: 0 missing, 1 unseen, 2.. known; C may be 0.
         target: [B], int64 class numbers, or float64 numbers in the target's own unit.
         weight: [B] or [B, M], or None when every row counts the same.
-        base: [B, K] starting logits that the task adds, or None.
         row: int64 [B], which rows of the table these are.
 
     Example:
         >>> import torch
         >>> from sightline.contracts import Batch
         >>> codes = torch.zeros(4, 0, dtype=torch.int32)
-        >>> batch = Batch(torch.randn(4, 2), codes, torch.zeros(4), None, None, torch.arange(4))
+        >>> batch = Batch(torch.randn(4, 2), codes, torch.zeros(4), None, torch.arange(4))
         >>> list(batch.numeric.shape), list(batch.categorical.shape)
         ([4, 2], [4, 0])
     """
@@ -38,7 +37,6 @@ class Batch(NamedTuple):
     categorical: torch.Tensor
     target: torch.Tensor
     weight: torch.Tensor | None
-    base: torch.Tensor | None
     row: torch.Tensor
 
 

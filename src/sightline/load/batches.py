@@ -33,7 +33,7 @@ class TensorSource:
         >>> from sightline.contracts import Batch
         >>> from sightline.load.batches import TensorSource
         >>> rows = Batch(torch.randn(10, 3), torch.zeros(10, 0, dtype=torch.int32),
-        ...              torch.zeros(10), None, None, torch.arange(10))
+        ...              torch.zeros(10), None, torch.arange(10))
         >>> [len(batch.row) for batch in TensorSource(rows, batch_size=4).batches(epoch=1)]
         [4, 4, 2]
     """
@@ -120,7 +120,7 @@ def cut(block: Batch, size: int) -> Iterator[Batch]:
         >>> import torch
         >>> from sightline.contracts import Batch
         >>> from sightline.load.batches import cut
-        >>> block = Batch(*[torch.zeros(5, 1)] * 3, None, None, torch.arange(5))
+        >>> block = Batch(*[torch.zeros(5, 1)] * 3, None, torch.arange(5))
         >>> [batch.row.tolist() for batch in cut(block, 2)]
         [[0, 1], [2, 3, 4]]
     """
@@ -151,7 +151,7 @@ def each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         >>> import torch
         >>> from sightline.contracts import Batch
         >>> from sightline.load.batches import each
-        >>> batch = Batch(*[torch.zeros(4, 1)] * 3, None, None, torch.arange(4))
+        >>> batch = Batch(*[torch.zeros(4, 1)] * 3, None, torch.arange(4))
         >>> each(batch, lambda x: x[:2]).row.tolist()
         [0, 1]
     """
@@ -160,7 +160,6 @@ def each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         change(batch.categorical),
         change(batch.target),
         None if batch.weight is None else change(batch.weight),
-        None if batch.base is None else change(batch.base),
         change(batch.row),
     )
 

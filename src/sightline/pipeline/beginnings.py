@@ -27,10 +27,10 @@ from sightline.pipeline.recipe import (
 from sightline.pipeline.runner import edits_left, edits_of
 from sightline.prepare.prepared import Prepared, check_scaling
 from sightline.trace.records import find
-from sightline.train.checkpoints import Saved, read_first, restore
+from sightline.train.checkpoints import Saved, read_first
 from sightline.train.optimizers import OptimizerMaker
 from sightline.train.plan import check_device, settle_batch_size
-from sightline.train.training import Training
+from sightline.train.training import Training, restore
 
 
 class Fresh:

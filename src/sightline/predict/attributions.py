@@ -60,7 +60,7 @@ def typical_row(train: Batch) -> dict[str, Tensor]:
         >>> from sightline.contracts import Batch
         >>> from sightline.predict.attributions import typical_row
         >>> numbers, codes = torch.tensor([[1.0], [5.0], [2.0]]), torch.tensor([[2], [3], [3]]).int()
-        >>> rows = Batch(numbers, codes, torch.zeros(3), None, None, torch.arange(3))
+        >>> rows = Batch(numbers, codes, torch.zeros(3), None, torch.arange(3))
         >>> typical_row(rows)["numeric"].tolist(), typical_row(rows)["categorical"].tolist()
         ([[2.0]], [[3]])
     """

@@ -58,11 +58,9 @@ class Task:
 
         Args:
             logits: [B, K], or [B, M, K] for M members, each of which is scored.
-            batch: Its target [B], weight and base count.
+            batch: Its target [B], and weight count.
             label_smoothing: Share of a class's target that is spread over all classes.
         """
-        if batch.base is not None:
-            logits = logits + (batch.base if logits.dim() == 2 else batch.base[:, None])
         if batch.weight is None and logits.dim() == 2:  # the usual case, without a detour
             if self.classification:
                 return F.cross_entropy(logits, batch.target, label_smoothing=label_smoothing)

@@ -248,7 +248,7 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
             unseen.update(encoded.unseen)
         values, row = torch.from_numpy(target[rows]), torch.from_numpy(rows)
         weight = None if weights is None else torch.from_numpy(weights[rows])
-        return Batch(numeric_ND, categorical_NC, values, weight, None, row)
+        return Batch(numeric_ND, categorical_NC, values, weight, row)
 
     parts = {"train": part(splits.train), "valid": part(splits.valid), "test": part(splits.test)}
     names = iter(distinct([*(feature.name for feature in numbers), *encoder.codes]))

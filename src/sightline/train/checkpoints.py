@@ -1,15 +1,14 @@
-"""Checkpoints: all of a training in one file, written atomically, read back to the last bit.
+"""Checkpoints: a training's whole state in one file, written atomically, restored bit for bit.
 
-What the loader draws is a function of (seed, epoch) and what dropout draws one of (seed, step), so
-a place in the epoch stands for both generators; gradients are complete at every step boundary.
-Everything else is in the file: weights, optimizer, schedule, averages, the best and the last good
-weights, the epoch's sums so far, the plan, the history, and a fingerprint of the data.
+`TrainingState.state_dict` gives what is in the file: weights, optimizer, schedule, averages, the
+best and the last good weights, the epoch's sums, the plan, the history. A fingerprint of the data is
+added. Random generators need no entry: the order of the rows is a function of (seed, epoch), and
+what dropout draws of (seed, step). Neither do gradients: a checkpoint is written between two steps.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import hashlib
 import json
 import time
@@ -35,23 +34,17 @@ from sightline.errors import (
 )
 from sightline.prepare.prepared import Prepared
 from sightline.train.edits import STRUCTURAL, restructure
-from sightline.train.observations import Layer
-from sightline.train.optimizers import (
-    OptimizerMaker,
-    group_options,
-    make_optimizer,
-    set_group_options,
-    set_state_by_name,
-    state_by_name,
-)
+from sightline.train.facade import TrainingFacade
+from sightline.train.optimizers import OptimizerMaker
 from sightline.train.progress import Progress
 from sightline.train.settings import Settings
-from sightline.train.training import Training, printed
-from sightline.train.weights import Kept
+from sightline.train.state import TrainingState, printed
+from sightline.train.weights import weights_of
 
 FOLDER = "checkpoints"
 KEEP = 3
 SECONDS = 30.0
+"""How often a checkpoint is written by default."""
 SUFFIX = ".checkpoint"
 FIRST = f"step-{0:012}{SUFFIX}"
 
@@ -59,19 +52,20 @@ FIRST = f"step-{0:012}{SUFFIX}"
 class Checkpoints:
     """Writes a training's checkpoints into RUN/checkpoints while a loop goes on.
 
-    Each file holds the best weights so far as well as those of now, so the best ones are kept
-    however few files are.
+    Each file holds the best weights so far as well as the current ones, so the best ones are never
+    lost, whatever `keep` is.
 
     Args:
-        training: Whose.
+        training: The `sl.Training` to save.
         run: The run folder.
-        seconds: How often, at the next step; None never by the clock.
-        epochs: After so many epochs; None never by their number.
-        keep: How many files stay, the newest.
-        more: Gives what else to keep in the file, as JSON values.
+        seconds: Write at the first step after so many seconds; None writes none by the clock.
+        epochs: Write after so many epochs; None writes none by their number.
+        keep: How many of the newest files are kept; the one of step 0 is kept besides.
+        more: Returns what else to keep in the file, as JSON values.
 
     Raises:
-        OptionError: A number that makes no sense, or a schedule whose state is no JSON.
+        OptionError: A number outside its range, a schedule whose state is not JSON, or a folder that
+            holds the checkpoints of another training.
 
     Example:
         >>> import sightline as sl
@@ -90,7 +84,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        training: Training,
+        training: TrainingFacade,
         run: str | Path,
         *,
         seconds: float | None = SECONDS,
@@ -101,51 +95,55 @@ class Checkpoints:
         check_rhythm(seconds, epochs)
         if keep < 1:
             raise OptionError(f"keep is {keep}.", "Keep one checkpoint or more.")
+        self._state, self.folder = training.state, Path(run) / FOLDER
+        learning_rate, progress = self._state.learning_rate, self._state.progress
         try:
-            json.dumps(training.learning_rate.to_json())
+            json.dumps(learning_rate.to_json())
         except TypeError as error:
             raise OptionError(
-                f"The state of {type(training.learning_rate.scheduler).__name__} cannot be written "
-                f"to a checkpoint: {error}.",
+                f"The state of {type(learning_rate.scheduler).__name__} cannot be written to a "
+                f"checkpoint: {error}.",
                 "Choose another schedule, or one by name.",
             ) from error
-        self.training, self.folder = training, Path(run) / FOLDER
         self.seconds, self.epochs, self.keep, self.more = seconds, epochs, keep, more
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not training.progress.steps and any(path.name != FIRST for path in _files(self.folder)):
+        if not progress.steps and any(path.name != FIRST for path in _files(self.folder)):
             raise OptionError(
                 f"{self.folder} holds the checkpoints of another training.",
-                "Choose another folder, remove it, or go on with that training: sl.Training.resume.",
+                "Choose another folder, remove this one, or continue that training with "
+                "sl.Training.resume.",
             )
-        for left in self.folder.glob(f".step-*{SUFFIX}.*.tmp"):  # of a process killed while saving
-            left.unlink(missing_ok=True)
-        self._data = data_fingerprint(training.prepared)
+        for partial in self.folder.glob(
+            f".step-*{SUFFIX}.*.tmp"
+        ):  # of a process killed while saving
+            partial.unlink(missing_ok=True)
+        self._data = data_fingerprint(self._state.prepared)
         self._last = time.monotonic()
-        self._epoch = training.progress.epoch
+        self._epoch = progress.epoch
 
     def after_step(self) -> Path | None:
         """Write a checkpoint if one is due, and return its file."""
-        progress = self.training.progress
-        late = self.seconds is not None and time.monotonic() - self._last >= self.seconds
-        done = self.epochs is not None and progress.epoch - self._epoch >= self.epochs
-        return self.save() if late or done else None
+        seconds, epochs = time.monotonic() - self._last, self._state.progress.epoch - self._epoch
+        by_clock = self.seconds is not None and seconds >= self.seconds
+        by_epochs = self.epochs is not None and epochs >= self.epochs
+        return self.save() if by_clock or by_epochs else None
 
     def save(self) -> Path | None:
         """Write a checkpoint now.
 
-        A disk that is full stops nothing: the older checkpoints stay, an event tells of it.
+        If the disk is full, training goes on: the older checkpoints stay, and an event says so.
 
         Returns:
             The file, or None where it could not be written.
         """
-        progress = self.training.progress
+        progress = self._state.progress
         path = self.folder / f"step-{progress.steps:012}{SUFFIX}"
         began = time.monotonic()
         self._epoch = progress.epoch
         try:
-            write(self.training, path, self._data, self.more() if self.more else {})
+            write(self._state, path, self._data, self.more() if self.more else {})
         except OSError as error:
-            self.training.tell(
+            self._state.tell(
                 "warning",
                 f"no checkpoint at step {progress.steps:,}: {error.strerror or error}; the ones before "
                 "are kept",
@@ -153,11 +151,11 @@ class Checkpoints:
             self._last = time.monotonic()
             return None
         files = _files(self.folder)
-        now = files.index(path)  # what lies before it in the list could not be read, or is undone
+        now = files.index(path)  # newer files in the list were unreadable, or their steps undone
         for old in files[:now] + files[now + self.keep :]:
-            if old.name != FIRST:  # replay starts from it
+            if old.name != FIRST:  # a replay starts from it
                 old.unlink(missing_ok=True)
-        # Saving that takes long is done less often: it never takes over a tenth of the time.
+        # A slow save is done less often: saving takes at most a tenth of the time.
         self._last = time.monotonic() + 9 * (time.monotonic() - began)
         return path
 
@@ -168,10 +166,10 @@ class Saved:
 
     Attributes:
         path: The file.
-        state: Its JSON: settings, plan, progress, network, optimizer groups.
+        state: The JSON values of `TrainingState.state_dict`, and the fingerprint of the data.
         more: What the writer added.
-        tensors: By member and name.
-        notes: Newer files that could not be used, and why.
+        tensors: The tensors of `TrainingState.state_dict`.
+        notes: Why newer files could not be used.
     """
 
     path: Path
@@ -182,10 +180,10 @@ class Saved:
 
 
 def check_rhythm(seconds: float | None, epochs: int | None) -> None:
-    """Refuse a rhythm of checkpoints that makes no sense.
+    """Check how often checkpoints are to be written.
 
     Raises:
-        OptionError: Saying so.
+        OptionError: A number outside its range.
     """
     if seconds is not None and not 0 <= seconds < float("inf"):
         raise OptionError(
@@ -197,45 +195,22 @@ def check_rhythm(seconds: float | None, epochs: int | None) -> None:
         raise OptionError(f"checkpoint_epochs is {epochs!r}.", "Give a whole number from 1 up.")
 
 
-def write(training: Training, path: Path, data: str, more: Mapping[str, Any]) -> None:
+def write(state: TrainingState, path: Path, data: str, more: Mapping[str, Any]) -> None:
     """Write a training's state into one file.
 
+    Args:
+        state: The training's state.
+        path: The file.
+        data: From `data_fingerprint`.
+        more: What else to keep, as JSON values.
+
     Raises:
-        OSError: The disk is full; the file is not there then.
+        OSError: The disk is full; no partial file is left behind.
     """
-    network = training.network
-    optimizer_tensors, optimizer_values = {}, {}
-    for name, state in state_by_name(training.optimizer, network).items():
-        for key, value in state.items():
-            if isinstance(value, Tensor):
-                optimizer_tensors[f"{name}/{key}"] = value
-            else:
-                optimizer_values[f"{name}/{key}"] = value
-    training.glasses  # noqa: B018 - brings progress.glasses up to date
-    state = {
-        "settings": training.settings.to_json(),
-        "plan": dataclasses.asdict(training.plan),
-        "progress": training.progress.to_json(),
-        "learning_rate": training.learning_rate.to_json(),
-        "groups": group_options(training.optimizer),
-        "optimizer": optimizer_values,
-        "network": training.first_network,
-        "printed": training.first_printed,
-        "gradient_norm": training.gradient_norm(),
-        "frozen": [name for name, p in network.named_parameters() if not p.requires_grad],
-        "queue": [edit.to_json() for edit in training._queue],
-        "layers": [layer.to_json() for layer in training._layers],
-        "data": data,
-    }
+    values, tensors = state.state_dict()
     archive.write(
-        path, "checkpoint", {"step": training.progress.steps, "torch": torch.__version__},
-        json_members={"state": state, "more": dict(more)},
-        tensors={
-            "network": _weights(network), "best": _weights(training.best.network),
-            "good": _weights(training.good.network), "optimizer": optimizer_tensors,
-            "average": {} if training.average is None else training.average.values,
-            "sums": training.sums.to_tensors(),
-        },
+        path, "checkpoint", {"step": state.progress.steps, "torch": torch.__version__},
+        json_members={"state": {**values, "data": data}, "more": dict(more)}, tensors=tensors,
         allow_nan=True,
     )  # fmt: skip
 
@@ -284,98 +259,83 @@ def read(path: Path, notes: tuple[str, ...] = ()) -> Saved:
     return Saved(path, found.json["state"], found.json["more"], found.tensors, notes)
 
 
-def restore(
+def restored_state(
     saved: Saved,
     prepared: Prepared,
     *,
-    sources: Path | None = None,
-    network: nn.Module | NetworkMaker | str | None = None,
-    optimizer: OptimizerMaker | None = None,
-    schedule: Any = None,
-) -> Training:
-    """Make the training that a checkpoint holds.
-
-    Raises:
-        DataError: The prepared rows are others than those it was trained on.
-        NetworkError: A network of your own is needed, or does not fit.
-        OptionError: An optimizer or schedule of your own is needed.
-        RunError: The checkpoint does not fit together.
-    """
-    state, tensors = saved.state, saved.tensors
-    if data_fingerprint(prepared) != state["data"]:
+    sources: Path | None,
+    network: nn.Module | NetworkMaker | str | None,
+    optimizer: OptimizerMaker | None,
+    schedule: Any,
+) -> TrainingState:
+    """Make the state that a checkpoint holds; see `sightline.train.training.restore`."""
+    values = saved.state
+    if data_fingerprint(prepared) != values["data"]:
         raise DataError(
-            f"The rows are others than those that {saved.path} was trained on.",
+            f"The prepared rows differ from those that {saved.path} was trained on.",
             "Give the same table, split and preparation; or fit again.",
         )
     try:
-        progress = Progress.from_json(state["progress"])
-        settings = Settings.from_json(state["settings"], optimizer=optimizer, schedule=schedule)
-        maker = network_maker(state["network"], network, sources)
-        with torch.random.fork_rng(devices=[]):  # what a network draws and keeps in no state
-            torch.manual_seed(settings.seed)
-            first = make_network(maker, prepared.spec)
-        if printed(first) != state["printed"]:
-            raise NetworkError(
-                f"The network is another than that of {saved.path}: {shorten(printed(first), 300)} in place "
-                f"of {shorten(state['printed'], 300)}.",
-                "Give the same network again: network=...",
-            )
-        training = Training(first, prepared, **settings.arguments(), plan=Plan(**state["plan"]))
-        training.sources, training.first_network = sources, state["network"]
-        training.first_printed = state["printed"]
-        training.last_gradient_norm = state["gradient_norm"]
-        training.progress = progress
-        device = training.device
-
+        settings = Settings.from_json(values["settings"], optimizer=optimizer, schedule=schedule)
+        first = _first_network(saved, prepared.spec, settings.seed, network, sources)
+        state = TrainingState(first, prepared, settings, Plan(**values["plan"]))
+        state.sources = sources
+        progress = Progress.from_json(values["progress"])
         edits = [edit_from_json(edit) for _, edit in progress.edits]
         now, best = _edited(first, edits, progress.best_edits, prepared.spec, sources)
-        now.to(device).load_state_dict(tensors["network"])
-        training.learning_rate.base = state["learning_rate"]["base"]
-        made = make_optimizer(
-            settings.optimizer, now, prepared.spec.outputs, settings.learning_rate, settings.weight_decay
-        )  # fmt: skip
-        training.take_network(now, made)
-        for name, p in now.named_parameters():
-            p.requires_grad_(name not in state["frozen"])
-        set_state_by_name(made, now, _optimizer_state(state["optimizer"], tensors["optimizer"]))
-        training.learning_rate.from_json(state["learning_rate"])
-        set_group_options(made, state["groups"])
-        if training.average is not None:
-            training.average.set(
-                {name: value.to(device) for name, value in tensors["average"].items()}
-            )
-        training.good.network.load_state_dict(tensors["good"])
-        structure = training.structure if best is None else -2
-        training.best = Kept(now if best is None else best.to(device), structure)
-        training.best.network.load_state_dict(tensors["best"])
-        training.sums.from_tensors(tensors["sums"], device)
-        training._queue.extend(edit_from_json(edit) for edit in state["queue"])
-        training._layers = [Layer(**layer) for layer in state["layers"]]
-    except UserError:  # some of them are ValueErrors as well
+        state.load_state_dict(values, saved.tensors, now, best)
+    except UserError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(
-            f"{saved.path} does not fit together: {type(error).__name__}: {error}.",
-            "Use the versions and the network that wrote it, or remove the file to use an older one.",
+            f"The parts of {saved.path} do not fit together: {type(error).__name__}: {error}.",
+            "Use the Sightline version and the network that wrote it, or remove the file to resume "
+            "from an older one.",
         ) from error
     for note in saved.notes:
-        training.tell("warning", note)
-    return training
+        state.tell("warning", note)
+    return state
+
+
+def _first_network(
+    saved: Saved, spec: Spec, seed: int, network: nn.Module | NetworkMaker | str | None,
+    sources: Path | None,
+) -> nn.Module:  # fmt: skip
+    """Build the network as it was before the first step.
+
+    Raises:
+        NetworkError: A network of your own is needed, or the one given is another.
+    """
+    maker = network_maker(saved.state["network"], network, sources)
+    with torch.random.fork_rng(devices=[]):  # for random numbers that are in no state_dict
+        torch.manual_seed(seed)
+        first = make_network(maker, spec)
+    given, kept = printed(first), saved.state["printed"]
+    if given != kept:
+        raise NetworkError(
+            f"The network differs from that of {saved.path}: it is {shorten(given, 300)}, and was "
+            f"{shorten(kept, 300)}.",
+            "Give the same network again: network=...",
+        )
+    return first
 
 
 def data_fingerprint(prepared: Prepared) -> str:
     """Hash the prepared training and validation rows."""
-    found = hashlib.sha256(json.dumps(prepared.spec.to_json()).encode())
+    digest = hashlib.sha256(json.dumps(prepared.spec.to_json()).encode())
     for batch in (prepared.train, prepared.valid):
         for tensor in batch:
             if tensor is not None:
-                found.update(str(tuple(tensor.shape)).encode())
-                found.update(tensor.contiguous().numpy().data)
-    return found.hexdigest()
+                digest.update(str(tuple(tensor.shape)).encode())
+                digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def weights_fingerprint(network: nn.Module) -> str:
-    """Hash a network's weights and their names: equal hashes are equal bits.
+    """Hash a network's parameters and buffers with their names: equal hashes mean equal bits.
+
+    Returns:
+        A sha256, as 64 hexadecimal digits.
 
     Example:
         >>> import torch
@@ -386,51 +346,30 @@ def weights_fingerprint(network: nn.Module) -> str:
         >>> weights_fingerprint(network) == before
         False
     """
-    found = hashlib.sha256()
-    for name, tensor in _weights(network).items():
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+    digest = hashlib.sha256()
+    for name, tensor in weights_of(network).items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 # ------------------------------------------------------------- helpers
 
 
 def _files(folder: Path) -> list[Path]:
-    """List a folder's checkpoints, the newest first; the name has the step."""
+    """List a folder's checkpoints, the newest first, by the step in their names."""
     return sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True)
-
-
-def _weights(network: nn.Module) -> dict[str, Tensor]:
-    state = network.state_dict()
-    for name, value in state.items():
-        if not isinstance(value, Tensor):
-            raise NetworkError(
-                f"{type(network).__name__} keeps {name!r} in its state, which is no tensor.",
-                "Keep tensors alone there: parameters and buffers.",
-            )
-    return dict(state)
 
 
 def _edited(
     first: nn.Module, edits: Sequence[Edit], best_edits: int, spec: Spec, sources: Path | None
 ) -> tuple[nn.Module, nn.Module | None]:
-    """Give a network the structure it had, and return that of the best epoch where it was another."""
+    """Repeat the edits of structure; return the network, and that of the best epoch if it differs."""
     network, best = first, None
-    with torch.random.fork_rng(devices=[]):  # fresh weights are overwritten
-        for place, edit in enumerate(edits):
+    with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten
+        for index, edit in enumerate(edits):
             if isinstance(edit, STRUCTURAL):
-                if place >= best_edits and best is None:
+                if index >= best_edits and best is None:
                     best = copy.deepcopy(network)
                 network = restructure(edit, network, spec, sources)
     return network, best
-
-
-def _optimizer_state(
-    values: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> dict[str, dict[str, Any]]:
-    state: dict[str, dict[str, Any]] = {}
-    for place, value in [*values.items(), *tensors.items()]:
-        name, _, key = place.rpartition("/")
-        state.setdefault(name, {})[key] = value
-    return state

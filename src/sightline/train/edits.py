@@ -1,7 +1,7 @@
-"""Apply edits to a training, and let optimizer state and averages follow each parameter.
+"""Apply edits to a training; optimizer state and averages follow each parameter.
 
-What lives on keeps everything; what grows is padded (weights with the new layer's own, state with
-zeros); what is new starts fresh. The table that says which is which is in the edit's record.
+A parameter that survives keeps its state. One that grows is padded: its values with those of the
+new layer, its state with zeros. A new one starts fresh. The edit's record lists which is which.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,67 +39,49 @@ from sightline.contracts import (
 )
 from sightline.errors import NetworkError, OptionError, shorten
 from sightline.load.batches import count_batches
-from sightline.train.optimizers import (
-    make_optimizer,
-    set_state_by_name,
-    state_by_name,
-)
+from sightline.train.optimizers import set_state_by_name, state_by_name
 from sightline.train.plan import check_whole
+from sightline.train.state import TrainingState
 
-if TYPE_CHECKING:
-    from sightline.train.training import Training
-
-LARGEST = 1e30
-"""Of a learning rate or weight decay: larger ones make infinities of float32 at once."""
+MAX_RATE = 1e30
+"""The largest learning rate or weight decay; larger ones overflow float32 in one step."""
 STRUCTURAL = (Widen, Deepen, Replace, Reload)
 EDIT_SALT = 1 << 40
-"""Keeps what an edit draws apart from what steps draw."""
+"""Added to the number of edits, as the seed of an edit's random numbers: no step has it."""
 
 
-class Turn:
-    """Keeps steps and edits from other threads apart: both draw from PyTorch's one generator.
+class Outcome(NamedTuple):
+    """What an edit did.
 
-    Whoever waits goes next; with a plain lock, a fast loop would have it again and again.
+    Attributes:
+        sentence: As a sentence.
+        details: As data, for the edit's record.
+        stop: Why training must end now; None while it goes on.
     """
 
-    def __init__(self) -> None:
-        self._door, self._room = threading.Lock(), threading.Lock()
-        self._owner: int | None = None
-        self._depth = 0
-
-    def __enter__(self) -> None:
-        me = threading.get_ident()
-        if self._owner != me:
-            with self._door:
-                self._room.acquire()
-            self._owner = me
-        self._depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        if not self._depth:
-            self._owner = None
-            self._room.release()
+    sentence: str
+    details: dict[str, Any]
+    stop: str | None = None
 
 
 def check_edit(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None) -> nn.Module:
-    """Try an edit on a copy, before it is queued.
+    """Try an edit on a copy of the network, before it is queued.
 
     Returns:
-        The network as it would be; itself where the edit leaves it alone.
+        The network after the edit; the network itself where the edit does not change it.
 
     Raises:
-        OptionError: A name or value that makes no sense.
-        NetworkError: The network cannot be changed so, or would not fit the table.
+        OptionError: An unknown name, or a value outside its range.
+        NetworkError: The network cannot be changed in this way, or would not fit the table.
     """
     if isinstance(edit, STRUCTURAL):
         if isinstance(edit, Widen):
-            _check_room(edit, network)
+            _check_memory(edit, network)
         try:
             with torch.random.fork_rng(devices=[]):
                 tried = restructure(edit, copy.deepcopy(network), spec, sources)
                 check_network(tried, spec)
-        except (RuntimeError, MemoryError) as error:  # torch has no room for such a network
+        except (RuntimeError, MemoryError) as error:  # PyTorch cannot allocate such a network
             raise NetworkError(
                 f"{type(edit).__name__} cannot be made: {error}", "Choose a smaller network."
             ) from error
@@ -114,7 +95,7 @@ def check_edit(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None)
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
-            or not 0 <= value <= LARGEST
+            or not 0 <= value <= MAX_RATE
         ):
             raise OptionError(f"{type(edit).__name__} has {value!r}.", "Give a number from 0 up.")
     elif isinstance(edit, SetBatchSize | SetEpochs | SetMicroBatch):
@@ -122,11 +103,11 @@ def check_edit(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None)
     return network
 
 
-def _check_room(edit: Widen, network: nn.Module) -> None:
-    """Refuse a width that memory cannot hold: on many systems trying it would end the process.
+def _check_memory(edit: Widen, network: nn.Module) -> None:
+    """Refuse a width that does not fit in memory: many systems would kill the process.
 
-    Tried on the meta device, whose tensors have shapes and no memory. Weights, gradients, the
-    optimizer's two moments and the kept copies make some eight numbers a parameter.
+    The edit is tried on the meta device, whose tensors have shapes but no data. Weights, gradients,
+    the optimizer's two moments and the kept copies take about eight numbers per parameter.
     """
     try:
         with torch.device("meta"):
@@ -148,7 +129,7 @@ def _check_room(edit: Widen, network: nn.Module) -> None:
 
 
 def _free_memory() -> int | None:
-    """Return the free bytes of memory; None where the system does not tell."""
+    """Return the free memory in bytes; None where the system does not report it."""
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
@@ -156,13 +137,13 @@ def _free_memory() -> int | None:
 
 
 def restructure(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None) -> nn.Module:
-    """Change a network's structure in place, or build it anew where a file was saved.
+    """Change a network's structure in place; `Reload` builds a new network from its file.
 
     Args:
         edit: A `Widen`, `Deepen`, `Replace` or `Reload`.
-        network: To change.
-        spec: Of the prepared table.
-        sources: The folder of kept sources; None where the file itself is still as it was.
+        network: The network to change.
+        spec: The spec of the prepared table.
+        sources: The folder that keeps source texts; None reads the file itself.
     """
     if isinstance(edit, Widen):
         surgery.widen(network, edit.name, edit.width)
@@ -175,15 +156,15 @@ def restructure(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None
             surgery.replace_module(network, edit.name, edit.module)
     elif isinstance(edit, Reload):
         device = next(network.parameters()).device
-        return make_network(load_class(place_of(edit, sources)), spec).to(device)
+        return make_network(load_class(source_of(edit, sources)), spec).to(device)
     return network
 
 
-def place_of(edit: Reload, sources: Path | None) -> str:
-    """Return "file.py:Class" of the very source that an edit names.
+def source_of(edit: Reload, sources: Path | None) -> str:
+    """Return "file.py:Class" of the source text that an edit names by its sha256.
 
     Raises:
-        NetworkError: The kept source is gone, or the file has another text by now.
+        NetworkError: The kept text is missing, and the file has changed since.
     """
     file, _, name = edit.network.rpartition(":")
     kept = None if sources is None else sources / f"{edit.sha256}.py"
@@ -196,132 +177,189 @@ def place_of(edit: Reload, sources: Path | None) -> str:
     return f"{path}:{name}"
 
 
-def apply(edit: Edit, training: Training) -> tuple[str, dict[str, Any]]:
+def apply(edit: Edit, state: TrainingState) -> Outcome:
     """Apply an edit between two steps.
 
-    Returns:
-        What happened, as a sentence and as data.
+    Raises:
+        OptionError, NetworkError: The edit does not fit the network.
     """
-    plan = training.plan
-    if isinstance(edit, SetLearningRate):
-        before = training.learning_rate.now
-        training.learning_rate.set(float(edit.value))
-        return f"learning rate {before:.3g} -> {edit.value:.3g}", {}
-    if isinstance(edit, SetWeightDecay):
-        before = training.progress.weight_decay
-        training.set_weight_decay(float(edit.value))
-        return f"weight decay {before:.3g} -> {edit.value:.3g}", {}
-    if isinstance(edit, SetBatchSize):
-        size = min(edit.value, training.source.rows)
-        training.source.batch_size = size
-        training.plan = replace(
-            plan, batch_size=size, micro_batch=min(size, plan.micro_batch) if plan.micro_batch < plan.batch_size else size,
-            steps_per_epoch=count_batches(training.source.rows, size),
-        )  # fmt: skip
-        return f"batch size {plan.batch_size:,} -> {size:,}", {}
-    if isinstance(edit, SetMicroBatch):
-        training.plan = replace(plan, micro_batch=min(edit.value, plan.batch_size))
-        return f"{plan.micro_batch:,} -> {edit.value:,} rows through the network at once", {}
-    if isinstance(edit, SetEpochs):
-        training.plan = replace(plan, epochs=edit.value)
-        training.learning_rate.stretch(training.epochs_done)
-        if not training.progress.rows and training.progress.epoch > edit.value:
-            training.stop(f"all {edit.value} epochs done")
-        return f"epochs {plan.epochs:,} -> {edit.value:,}", {}
-    if isinstance(edit, Stop):
-        training.stop(f"{edit.why} in epoch {training.progress.epoch}")
-        return edit.why, {}
-    if isinstance(edit, Freeze | Unfreeze):
-        names = _freeze(edit, training.network)
-        done = "frozen" if isinstance(edit, Freeze) else "learning again"
-        return f"{edit.name} {done} ({len(names)} parameters)", {"parameters": names}
-    return _restructure(edit, training)
+    match edit:
+        case SetLearningRate():
+            before = state.learning_rate.now
+            state.learning_rate.set(float(edit.value))
+            return Outcome(f"learning rate {before:.3g} -> {edit.value:.3g}", {})
+        case SetWeightDecay():
+            before = state.progress.weight_decay
+            state.set_weight_decay(float(edit.value))
+            return Outcome(f"weight decay {before:.3g} -> {edit.value:.3g}", {})
+        case SetBatchSize():
+            return _set_batch_size(edit, state)
+        case SetMicroBatch():
+            plan = state.plan
+            state.plan = replace(plan, micro_batch=min(edit.value, plan.batch_size))
+            return Outcome(f"{plan.micro_batch:,} -> {edit.value:,} rows through the network at once", {})  # fmt: skip
+        case SetEpochs():
+            return _set_epochs(edit, state)
+        case Stop():
+            return Outcome(edit.why, {}, stop=f"{edit.why} in epoch {state.progress.epoch}")
+        case Freeze() | Unfreeze():
+            names = _freeze(edit, state.network)
+            done = "frozen" if isinstance(edit, Freeze) else "learning again"
+            return Outcome(f"{edit.name} {done} ({len(names)} parameters)", {"parameters": names})
+    return _restructure(edit, state)
+
+
+def _set_batch_size(edit: SetBatchSize, state: TrainingState) -> Outcome:
+    plan, rows = state.plan, state.source.rows
+    size = min(edit.value, rows)
+    in_parts = plan.micro_batch < plan.batch_size
+    state.source.batch_size = size
+    state.plan = replace(
+        plan, batch_size=size, micro_batch=min(size, plan.micro_batch) if in_parts else size,
+        steps_per_epoch=count_batches(rows, size),
+    )  # fmt: skip
+    return Outcome(f"batch size {plan.batch_size:,} -> {size:,}", {})
+
+
+def _set_epochs(edit: SetEpochs, state: TrainingState) -> Outcome:
+    before, progress = state.plan.epochs, state.progress
+    state.plan = replace(state.plan, epochs=edit.value)
+    state.learning_rate.stretch(state.epochs_done)
+    over = not progress.rows and progress.epoch > edit.value
+    stop = f"all {edit.value} epochs done" if over else None
+    return Outcome(f"epochs {before:,} -> {edit.value:,}", {}, stop)
 
 
 def _freeze(edit: Freeze | Unfreeze, network: nn.Module) -> list[str]:
-    found = surgery.parameters_below(network, edit.name)
+    """Freeze or unfreeze the parameters below a name, and return their names."""
+    parameters = surgery.parameters_below(network, edit.name)
     learns = isinstance(edit, Unfreeze)
-    for _, p in found:
+    for _, p in parameters:
         p.requires_grad_(learns)
         p.grad = None
     if not any(p.requires_grad for p in network.parameters()):
-        for _, p in found:
+        for _, p in parameters:
             p.requires_grad_(True)
-        raise OptionError(f"Freezing {edit.name!r} leaves nothing to learn.", "Freeze less.")
-    return [name for name, _ in found]
+        raise OptionError(
+            f"Freezing {edit.name!r} would leave no parameter to train.",
+            "Freeze fewer layers, or unfreeze others first.",
+        )
+    return [name for name, _ in parameters]
 
 
-def _restructure(edit: Edit, training: Training) -> tuple[str, dict[str, Any]]:
-    """Change the structure, then carry values, optimizer state and averages over by name."""
-    old = dict(training.network.named_parameters())
-    state = {id(old[name]): kept for name, kept in state_by_name(training.optimizer, training.network).items()}  # fmt: skip
-    values = {
-        name: tensor.detach().clone() for name, tensor in training.network.state_dict().items()
-    }
-    averages = {} if training.average is None else {id(old[n]): v for n, v in training.average.values.items()}  # fmt: skip
-    frozen = {name for name, p in old.items() if not p.requires_grad}
-    salt = EDIT_SALT + len(training.progress.edits)
-    with training.randomness.at(salt, always=True):
-        network = restructure(edit, training.network, training.prepared.spec, training.sources)
-    check_network(network, training.prepared.spec)
+class _Before(NamedTuple):
+    """The network and its optimizer before a change of structure."""
 
-    ways: dict[str, str] = {}
+    parameters: dict[str, nn.Parameter]
+    values: dict[str, Tensor]
+    frozen: set[str]
+    optimizer: Optimizer
+    state: dict[int, dict[str, Any]]
+    averages: dict[int, Tensor]
+
+
+def _before(state: TrainingState) -> _Before:
+    """Note everything that surviving parameters take along; state and averages by identity."""
+    network, average = state.network, state.average
+    parameters = dict(network.named_parameters())
+    by_name = state_by_name(state.optimizer, network)
+    averages = {} if average is None else average.values
+    return _Before(
+        parameters=parameters,
+        values={name: tensor.detach().clone() for name, tensor in network.state_dict().items()},
+        frozen={name for name, p in parameters.items() if not p.requires_grad},
+        optimizer=state.optimizer,
+        state={id(parameters[name]): kept for name, kept in by_name.items()},
+        averages={id(parameters[name]): value for name, value in averages.items()},
+    )
+
+
+def _restructure(edit: Edit, state: TrainingState) -> Outcome:
+    """Change the structure, then carry values, optimizer state and averages over."""
+    before, spec = _before(state), state.prepared.spec
+    salt = EDIT_SALT + len(state.progress.edits)
+    with state.randomness.at(salt, always=True):
+        network = restructure(edit, state.network, spec, state.sources)
+    check_network(network, spec)
+    fates, origins = _match_parameters(before.parameters, network)
+    if isinstance(edit, Reload | Replace):
+        _carry_values(network, before.values)
+        for name in before.frozen & fates.keys():
+            network.get_parameter(name).requires_grad_(False)
+    optimizer = state.make_optimizer(network)
+    _carry_optimizer_state(before, origins, network, optimizer)
+    state.take_network(network, optimizer)
+    if state.average is not None:
+        for name, origin in origins.items():
+            if id(origin) in before.averages:
+                average = state.average.values[name]
+                average[surgery.corner(origin.shape)] = before.averages[id(origin)]
+    survivors = {id(p) for p in origins.values()}
+    gone = [
+        name for name, p in before.parameters.items()
+        if name not in fates and id(p) not in survivors
+    ]  # fmt: skip
+    details = {"parameters": fates, "gone": gone, "network": str(network)}
+    return Outcome(_sentence(edit, fates, gone), details)
+
+
+def _match_parameters(
+    old: Mapping[str, nn.Parameter], network: nn.Module
+) -> tuple[dict[str, str], dict[str, nn.Parameter]]:
+    """Decide for each parameter of the new network what it continues.
+
+    Returns:
+        Its fate by name ("kept", "grown from ... to ...", "fresh"), and the old parameter whose
+        optimizer state and average it takes over, where there is one.
+    """
+    fates: dict[str, str] = {}
     origins: dict[str, nn.Parameter] = {}
     same = {id(p) for p in old.values()}
-    living = {id(p) for p in network.parameters()}
+    alive = {id(p) for p in network.parameters()}
     for name, p in network.named_parameters():
         before = old.get(name)
         if id(p) in same:
-            ways[name], origins[name] = "kept", p
-        elif before is None or id(before) in living or not _fits(before, p):
-            ways[name] = "fresh"  # where the one of that name lives on, it has another name by now
+            fates[name], origins[name] = "kept", p
+        elif before is None or id(before) in alive or not _fits(before, p):
+            fates[name] = "fresh"  # the old one of that name is gone, or has another name now
         else:
             grown = f"grown from {list(before.shape)} to {list(p.shape)}"
-            ways[name] = "kept" if before.shape == p.shape else grown
+            fates[name] = "kept" if before.shape == p.shape else grown
             origins[name] = before
-    if isinstance(edit, Reload | Replace):
-        _carry_values(network, values)
-        for name in frozen & ways.keys():
-            network.get_parameter(name).requires_grad_(False)
+    return fates, origins
 
-    optimizer = make_optimizer(
-        training.settings.optimizer, network, training.prepared.spec.outputs,
-        training.settings.learning_rate, training.settings.weight_decay,
-    )  # fmt: skip
-    matrices, new_matrices = _matrices(training.optimizer), _matrices(optimizer)
-    named = dict(network.named_parameters())
+
+def _carry_optimizer_state(
+    before: _Before, origins: Mapping[str, nn.Parameter], network: nn.Module, optimizer: Optimizer
+) -> None:
+    """Give the new optimizer the state of each parameter that lives on, padded where it grew."""
+    old_muon, new_muon = _muon_parameters(before.optimizer), _muon_parameters(optimizer)
+    parameters = dict(network.named_parameters())
     set_state_by_name(
         optimizer, network,
         {
-            name: _padded_state(state[id(origin)], origin, named[name])
+            name: _padded_state(before.state[id(origin)], origin, parameters[name])
             for name, origin in origins.items()
-            if id(origin) in state
-            and (id(origin) in matrices) == (id(named[name]) in new_matrices)
+            if id(origin) in before.state
+            and (id(origin) in old_muon) == (id(parameters[name]) in new_muon)
         },
     )  # fmt: skip
-    training.take_network(network, optimizer)
-    if training.average is not None:
-        for name, origin in origins.items():
-            if id(origin) in averages:
-                values_now = training.average.values[name]
-                values_now[surgery.corner(origin.shape)] = averages[id(origin)]
-    gone = [name for name in old if name not in ways and not any(p is old[name] for p in origins.values())]  # fmt: skip
-    return _sentence(edit, ways, gone), {"parameters": ways, "gone": gone, "network": str(network)}
 
 
-def _sentence(edit: Edit, ways: Mapping[str, str], gone: list[str]) -> str:
-    counts = Counter(way.split(" ")[0] for way in ways.values())
-    told = ", ".join(f"{count} {way}" for way, count in counts.items())
+def _sentence(edit: Edit, fates: Mapping[str, str], gone: list[str]) -> str:
+    """Summarise a change of structure: the edit, counts of parameters, and those not simply kept."""
+    counts = Counter(fate.split(" ")[0] for fate in fates.values())
+    summary = ", ".join(f"{count} {fate}" for fate, count in counts.items())
     if gone:
-        told += f", {len(gone)} gone"
+        summary += f", {len(gone)} gone"
     what = {
         "Widen": lambda e: f"{e.name} widened to {e.width:,} units",
         "Deepen": lambda e: f"a layer inserted after {e.after}",
         "Replace": lambda e: f"{e.name} replaced by {e.module}",
         "Reload": lambda e: f"{e.network} loaded anew",
     }[type(edit).__name__](edit)
-    changed = "; ".join(f"{name} {way}" for name, way in ways.items() if way != "kept")
-    return f"{what}: parameters {told}" + (f" ({changed})" if changed else "")
+    changed = "; ".join(f"{name} {fate}" for name, fate in fates.items() if fate != "kept")
+    return f"{what}: parameters {summary}" + (f" ({changed})" if changed else "")
 
 
 def _fits(old: Tensor, new: Tensor) -> bool:
@@ -330,24 +368,24 @@ def _fits(old: Tensor, new: Tensor) -> bool:
 
 
 def _carry_values(network: nn.Module, values: Mapping[str, Tensor]) -> None:
-    """Give parameters and buffers what those of the same name had, as far as they reach."""
+    """Copy the old values into parameters and buffers of the same name, in the leading corner."""
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             if name in values and _fits(values[name], tensor):
                 tensor[surgery.corner(values[name].shape)] = values[name]
 
 
-def _matrices(optimizer: Optimizer) -> set[int]:
-    """Return which parameters Muon steps, whose state is another than AdamW's."""
+def _muon_parameters(optimizer: Optimizer) -> set[int]:
+    """Return the ids of the parameters that Muon steps; their state differs from AdamW's."""
     groups = optimizer.param_groups
     return {id(p) for group in groups if group.get("muon") for p in group["params"]}
 
 
 def _padded_state(state: Mapping[str, Any], old: Tensor, new: Tensor) -> dict[str, Any]:
-    """Pad what has a parameter's shape with zeros, to its new shape.
+    """Pad state that has the parameter's old shape with zeros, to its new shape.
 
-    State of other shapes, such as Adafactor's rows and columns, means nothing for a parameter that
-    has grown: that starts anew.
+    State of another shape, such as Adafactor's row and column means, cannot be padded: the
+    parameter then starts with empty state.
     """
     if old.shape == new.shape:
         return dict(state)

@@ -156,7 +156,7 @@ def hold_out(batch: Batch, folds: Tensor, members: int) -> Batch:
         >>> import torch
         >>> from sightline.contracts import Batch
         >>> from sightline.train.evaluation import hold_out
-        >>> rows = Batch(torch.zeros(3, 1), torch.zeros(3, 0).int(), torch.zeros(3), None, None,
+        >>> rows = Batch(torch.zeros(3, 1), torch.zeros(3, 0).int(), torch.zeros(3), None,
         ...              torch.arange(3))
         >>> hold_out(rows, torch.tensor([0, 1, 0]), members=2).weight.tolist()
         [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]

@@ -126,7 +126,7 @@ class Sums:
             if len(self.waiting) >= STEPS_TOGETHER:
                 self.fold()
 
-    def ask(self) -> list[tuple[Step, bool]]:
+    def read_late(self) -> list[tuple[Step, bool]]:
         """Ask for the losses of the late steps; tell which are finite numbers."""
         steps, self.late = self.late, []
         losses = torch.stack([step.loss for step in steps]).tolist() if steps else []
@@ -181,7 +181,7 @@ class Sums:
                 epoch=int(named[f"late.{place}.number"][1]),
                 rows=int(named[f"late.{place}.number"][2]),
                 loss=named[f"late.{place}.loss"],
-                batch=Batch(*(named.get(f"late.{place}.batch.{name}") for name in Batch._fields)),  # type: ignore[arg-type]
+                batch=Batch(**{name: named.get(f"late.{place}.batch.{name}") for name in Batch._fields}),  # type: ignore[arg-type]
                 logits=named[f"late.{place}.logits"],
             )
             for place in range(sum(name.endswith(".number") for name in named))

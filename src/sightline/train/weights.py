@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from sightline.errors import NetworkError
+
 
 class Average:
     """An exponential moving average of a network's parameters (Polyak and Juditsky 1992).
@@ -105,6 +107,28 @@ class Kept:
 
 def _tensors(network: nn.Module) -> list[Tensor]:
     return [*network.parameters(), *network.buffers()]
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return a network's state: parameters and buffers by name, not copied.
+
+    Raises:
+        NetworkError: The network keeps something else than tensors in its state.
+
+    Example:
+        >>> import torch
+        >>> from sightline.train.weights import weights_of
+        >>> list(weights_of(torch.nn.Linear(2, 1)))
+        ['weight', 'bias']
+    """
+    state = network.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise NetworkError(
+                f"{type(network).__name__} keeps {name!r} in its state_dict, which is not a tensor.",
+                "Keep only tensors there: parameters and buffers.",
+            )
+    return dict(state)
 
 
 def norm(tensors: Sequence[Tensor]) -> float:

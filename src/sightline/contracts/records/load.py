@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from sightline.contracts.schema import Kind, Role
+from sightline.contracts.kinds import Kind
+from sightline.contracts.schema import Role
 
 
 class Histogram(TypedDict):

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+from sightline.contracts.kinds import Kind
 from sightline.contracts.records.load import Histogram
-from sightline.contracts.schema import Kind, Label
+from sightline.contracts.schema import Label
 
 Cell = str | int | float | bool | None
 """One value of the table, as JSON."""

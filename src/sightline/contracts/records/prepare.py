@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from sightline.contracts.schema import Kind, Scaling
+from sightline.contracts.kinds import Kind
+from sightline.contracts.schema import Scaling
 
 
 class ColumnWay(TypedDict):

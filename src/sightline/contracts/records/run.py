@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, NotRequired, TypedDict
 
-from sightline.contracts.schema import Kind, Label, Scaling, TaskName
+from sightline.contracts.kinds import Kind
+from sightline.contracts.schema import Label, Scaling, TaskName
 
 
 class TargetBody(TypedDict):

@@ -1,0 +1,103 @@
+"""What a network is trained on and measured on; it stays the same for a whole training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from sightline.contracts import Batch
+from sightline.load.batches import each
+from sightline.metrics.scores import Score, check_eval_metric
+from sightline.predict.task import Task
+from sightline.prepare.prepared import Prepared
+from sightline.train.evaluation import (
+    count_members,
+    evaluate,
+    evaluate_folds,
+    hold_out,
+    with_class_weights,
+    yardstick,
+)
+from sightline.train.observations import Yardstick
+from sightline.train.settings import Settings
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The rows of a training on its device, and how a network is scored on them.
+
+    Attributes:
+        task: Loss, head and metric.
+        train: Training rows; with folds, their weights [N, M] hold each fold out from some members.
+        valid: Validation rows; with folds there are none.
+        folds: int64 [N], the fold of each training row; None without folds.
+        eval_metric: The metric that decides which epoch is best; None where the loss does.
+        yardstick: What the observations compare an epoch's numbers with.
+
+    Example:
+        >>> import sightline as sl
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> training = sl.Training(sl.MLP(prepared.spec), prepared)
+        >>> data = training.state.data
+        >>> len(data.train.row), len(data.valid.row), data.has_held_out_rows
+        (276, 34, True)
+    """
+
+    task: Task
+    train: Batch
+    valid: Batch
+    folds: Tensor | None
+    eval_metric: Score | None
+    yardstick: Yardstick
+
+    @classmethod
+    def of(
+        cls, network: nn.Module, prepared: Prepared, settings: Settings, device: torch.device
+    ) -> Self:
+        """Bring a prepared table to the device, weighted by class and by fold.
+
+        Raises:
+            OptionError: The class weights or the eval_metric do not fit the target.
+            NetworkError: The network has fewer members than there are folds.
+        """
+        target = prepared.spec.target
+        task = Task.fit(target, prepared.train.target)
+        name = settings.eval_metric
+        eval_metric = None if name is None else check_eval_metric(name, target)
+        train = with_class_weights(prepared.train, settings.class_weights, task)
+        folds: Tensor | None = None
+        if prepared.splits.folds is not None:
+            folds = torch.from_numpy(prepared.splits.folds)
+            train = hold_out(train, folds, count_members(network, prepared.train))
+            folds = folds.to(device)
+        return cls(
+            task=task, train=_on(device, train), valid=_on(device, prepared.valid), folds=folds,
+            eval_metric=eval_metric, yardstick=yardstick(task, prepared),
+        )  # fmt: skip
+
+    @property
+    def has_held_out_rows(self) -> bool:
+        """Whether there is a validation loss or an out-of-fold loss."""
+        return self.folds is not None or len(self.valid.row) > 0
+
+    def evaluate_held_out(self, network: nn.Module) -> tuple[float, float, Tensor, Batch]:
+        """Measure a network on rows that it did not learn from: validation or out-of-fold.
+
+        Returns:
+            The loss; accuracy or RMSE; the values of the task's head [N, K]; these N rows.
+        """
+        if self.folds is None:
+            return *evaluate(network, self.task, self.valid), self.valid
+        return *evaluate_folds(network, self.task, self.train, self.folds), self.train
+
+
+def _on(device: torch.device, batch: Batch) -> Batch:
+    def move(x: Tensor) -> Tensor:
+        if device.type == "mps" and x.dtype == torch.float64:
+            x = x.float()  # Apple's GPUs have no float64
+        return x.to(device)
+
+    return each(batch, move)

@@ -1,0 +1,57 @@
+"""A close look at the first step of an epoch: one step in full, and the doctor's numbers."""
+
+from __future__ import annotations
+
+from sightline.contracts import Step
+from sightline.train.doctor import STEPS_BETWEEN, Examination
+from sightline.train.glass import Glass
+from sightline.train.state import TrainingState
+
+
+class Inspection:
+    """Watches the first step of each epoch; the doctor leaves some epochs out where they are short.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.train.inspection import Inspection
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> training, inspection = sl.Training(sl.MLP(prepared.spec), prepared), Inspection()
+        >>> inspection.before_step(training.state)
+        >>> inspection.cancel()
+    """
+
+    def __init__(self) -> None:
+        self._glass: Glass | None = None
+        self._examination: Examination | None = None
+
+    def before_step(self, state: TrainingState) -> None:
+        """Begin to watch, if this is the first step of an epoch."""
+        progress = state.progress
+        if progress.rows:
+            return
+        self._glass = Glass.before(state.network, state.optimizer)
+        due = progress.doctor_at is None or progress.steps - progress.doctor_at >= STEPS_BETWEEN
+        if state.settings.doctor and due and self._examination is None:
+            self._examination = Examination(state.network)
+
+    def after_step(self, state: TrainingState, step: Step) -> None:
+        """Keep what was seen, if this step was watched."""
+        if self._glass is not None:
+            state.keep_glass(self._glass.after(state.network, state.optimizer), step)
+            self._glass = None
+        if self._examination is not None:
+            layers = self._examination.layers()
+            self._examination = None
+            state.progress.doctor_at = state.progress.steps
+            state.layers = layers
+            state.tell(
+                "layers", f"each layer in step {state.progress.steps:,}",
+                {"layers": [layer.to_json() for layer in layers]},
+            )  # fmt: skip
+
+    def cancel(self) -> None:
+        """Stop watching: the step failed and is made again."""
+        self._glass = None
+        if self._examination is not None:
+            self._examination.close()
+            self._examination = None

@@ -1,0 +1,325 @@
+"""What a training is at a moment: everything that a step, an edit or a checkpoint reads or changes.
+
+The loop (`training.py`), the edits, the recovery from bad losses (`health.py`), the ends of epochs
+(`epochs.py`) and the checkpoints all work on a `TrainingState`; none of them keeps state that a
+checkpoint would need.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sightline.build.networks import check_network, describe_network
+from sightline.contracts import BatchSource, Edit, Event, EventType, Plan, Step, edit_from_json
+from sightline.load.batches import TensorSource
+from sightline.prepare.prepared import Prepared
+from sightline.train.data import TrainingData
+from sightline.train.glass import Glass
+from sightline.train.observations import Layer
+from sightline.train.optimizers import (
+    group_options,
+    make_optimizer,
+    set_group_options,
+    set_state_by_name,
+    state_by_name,
+)
+from sightline.train.plan import Wishes, choose_device, make_plan
+from sightline.train.progress import Progress, Sums
+from sightline.train.randomness import Randomness
+from sightline.train.schedules import LearningRate
+from sightline.train.settings import Settings
+from sightline.train.weights import Average, Kept, norm, weights_of
+
+ANOTHER_STRUCTURE = -2
+"""The structure number of a kept network that has another structure than the network of now."""
+
+
+class TrainingState:
+    """All of a training but its loop.
+
+    Args:
+        network: The network to train, with its first weights; it is moved to the device.
+        prepared: The prepared table.
+        settings: What was asked for.
+        plan: The plan of another training, used in place of a new one.
+
+    Attributes:
+        settings, prepared: As given.
+        device: Where the network and the rows are.
+        data: The rows on the device, and how a network is scored on them.
+        plan: Batch size, epochs, threads, precision; edits change it.
+        source: Where the batches come from.
+        network, optimizer: What is trained, and by what.
+        learning_rate: The learning-rate schedule, and where it is.
+        average: The moving average of the weights; None without `ema`.
+        best: A copy of the network of the best epoch.
+        good: A copy of the network after the last epoch with a finite loss.
+        structure: How many structures the network has had; copies say by it whether they still fit.
+        randomness: What dropout draws in a step.
+        progress: Counts, history, events and edits so far.
+        sums: The training loss and metric of the epoch under way.
+        waiting: Edits that the next step applies.
+        layers: The doctor's numbers of the epoch under way.
+        validation_seconds: How long the last validation took.
+        first_network: The network as it began: its class, configuration and source.
+        first_printed: The same network as PyTorch prints it.
+        sources: The folder that keeps the source text of reloaded networks.
+        last_gradient_norm: Of the step before the checkpoint that this training goes on from.
+
+    Raises:
+        NetworkError: The network does not fit the spec or the folds.
+        OptionError: A setting that does not fit the table or the machine.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.train.settings import Settings
+        >>> from sightline.train.state import TrainingState
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> state = TrainingState(sl.MLP(prepared.spec), prepared, Settings(epochs=3))
+        >>> state.plan.epochs, state.epochs_done
+        (3, 0.0)
+    """
+
+    def __init__(
+        self, network: nn.Module, prepared: Prepared, settings: Settings, plan: Plan | None = None
+    ) -> None:
+        check_network(network, prepared.spec)
+        self.settings, self.prepared = settings, prepared
+        self.first_network, _ = describe_network(network)
+        self.first_printed = printed(network)
+        self.device = torch.device(choose_device(plan.device if plan else settings.device)[0])
+        self.network = network.to(self.device)
+        self.data = TrainingData.of(self.network, prepared, settings, self.device)
+        wishes = Wishes(
+            settings.device, settings.precision, settings.epochs, settings.batch_size,
+            settings.accumulate, settings.time_limit,
+        )  # fmt: skip
+        task, train = self.data.task, self.data.train
+        self.plan = plan or make_plan(wishes, self.network, task, train, self.data.valid)
+        self.source: BatchSource = TensorSource(train, self.plan.batch_size, settings.seed)
+        self.progress = Progress(weight_decay=settings.weight_decay)
+        self.sums = Sums(task)
+        self.structure = 0
+        self.average: Average | None = None
+        self.learning_rate = LearningRate(
+            settings.schedule, settings.warm_up, settings.learning_rate
+        )
+        self.take_network(self.network, self.make_optimizer(self.network))
+        self.best = Kept(self.network, self.structure)
+        self.waiting: deque[Edit] = deque()
+        self.layers: list[Layer] = []
+        self.validation_seconds = 0.0
+        self.sources: Path | None = None
+        self.last_gradient_norm = 0.0
+        self._unread_glasses: list[tuple[Glass, Step]] = []
+
+    # ------------------------------------------------------------- network and optimizer
+
+    def make_optimizer(self, network: nn.Module) -> Optimizer:
+        """Make the optimizer that the settings name, over all parameters of a network."""
+        settings, outputs = self.settings, self.prepared.spec.outputs
+        return make_optimizer(
+            settings.optimizer, network, outputs, settings.learning_rate, settings.weight_decay
+        )
+
+    def take_network(self, network: nn.Module, optimizer: Optimizer) -> None:
+        """Train another network from now on, or the same one with another structure."""
+        self.network, self.optimizer = network, optimizer
+        self.structure += 1
+        self.randomness = Randomness(network, self.settings.seed, self.device)
+        self.good = Kept(network, self.structure)
+        if self.settings.ema is not None:
+            self.average = Average(network, self.settings.ema)
+        self.set_weight_decay(self.progress.weight_decay)
+        self.learning_rate.follow(optimizer)
+
+    def set_weight_decay(self, value: float) -> None:
+        """Set the weight decay of all parameters but biases and norms."""
+        self.progress.weight_decay = value
+        for group in self.optimizer.param_groups:
+            if group.get("decays", True):
+                group["weight_decay"] = value
+
+    def forget_momentum(self) -> None:
+        """Clear the optimizer's state, and start the moving average from the weights of now."""
+        self.optimizer.state.clear()
+        self.optimizer.load_state_dict(self.optimizer.state_dict())
+        self.restart_average()
+
+    def restart_average(self) -> None:
+        """Start the moving average, if there is one, from the weights of now."""
+        if self.average is not None:
+            self.average.set({name: p.detach() for name, p in self.network.named_parameters()})
+
+    def validated_weights(self) -> AbstractContextManager[None]:
+        """Return the context in which the network has the weights that are validated and kept."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def gradient_norm(self) -> float:
+        """Return the norm of the last step's gradients, which a checkpoint does not keep."""
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        return norm(gradients) if gradients else self.last_gradient_norm
+
+    def weights_are_finite(self) -> bool:
+        """Tell whether every weight is a finite number."""
+        norms = torch._foreach_norm([p.detach() for p in self.network.parameters()])
+        return bool(torch.stack(norms).isfinite().all())
+
+    # ------------------------------------------------------------- progress
+
+    @property
+    def epochs_done(self) -> float:
+        """How many epochs are done; the one under way counts in part."""
+        return self.progress.epoch - 1 + self.progress.rows / self.source.rows
+
+    @property
+    def stopped(self) -> str | None:
+        """Why training ended; None while it can go on."""
+        return self.progress.stopped
+
+    def tell(
+        self, type_: EventType, sentence: str, details: Mapping[str, Any] | None = None
+    ) -> None:
+        """Add an event, at the step and epoch of now."""
+        progress = self.progress
+        progress.events.append(
+            Event(type_, progress.steps, progress.epoch, sentence, details or {})
+        )
+
+    @property
+    def glasses(self) -> dict[int, dict[str, Any]]:
+        """One step in full, of the first epoch and of the latest one, by epoch."""
+        kept = self.progress.glasses
+        for glass, step in self._unread_glasses:
+            for epoch in set(kept) - {min(kept, default=0)}:
+                del kept[epoch]
+            kept[step.epoch] = glass.seen(step)
+        self._unread_glasses = []
+        return kept
+
+    def keep_glass(self, glass: Glass, step: Step) -> None:
+        """Keep a step to be read from the device when somebody asks for `glasses`."""
+        self._unread_glasses[1:] = [(glass, step)]  # the first one, and the latest
+
+    # ------------------------------------------------------------- to and from a checkpoint
+
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+        """Return everything as JSON values, and as named tensors by group.
+
+        The tensors are those of the training itself, not copies. Numbers may be infinite or NaN.
+
+        Raises:
+            NetworkError: The network keeps something else than tensors in its own state.
+        """
+        network, average = self.network, self.average
+        optimizer_tensors, optimizer_values = _split_state(state_by_name(self.optimizer, network))
+        self.glasses  # noqa: B018 - brings progress.glasses up to date
+        values = {
+            "settings": self.settings.to_json(),
+            "plan": asdict(self.plan),
+            "progress": self.progress.to_json(),
+            "learning_rate": self.learning_rate.to_json(),
+            "groups": group_options(self.optimizer),
+            "optimizer": optimizer_values,
+            "network": self.first_network,
+            "printed": self.first_printed,
+            "gradient_norm": self.gradient_norm(),
+            "frozen": [name for name, p in network.named_parameters() if not p.requires_grad],
+            "queue": [edit.to_json() for edit in self.waiting],
+            "layers": [layer.to_json() for layer in self.layers],
+        }
+        tensors = {
+            "network": weights_of(network), "best": weights_of(self.best.network),
+            "good": weights_of(self.good.network), "optimizer": optimizer_tensors,
+            "average": {} if average is None else average.values, "sums": self.sums.to_tensors(),
+        }  # fmt: skip
+        return values, tensors
+
+    def load_state_dict(
+        self,
+        values: Mapping[str, Any],
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        network: nn.Module,
+        best: nn.Module | None,
+    ) -> None:
+        """Take the state of another training over, to the last bit.
+
+        The settings and the plan are those of the constructor.
+
+        Args:
+            values, tensors: From `state_dict`.
+            network: A network with the structure that it had; its weights are overwritten.
+            best: A network with the structure of the best epoch, where that was another one.
+        """
+        self.first_network, self.first_printed = values["network"], values["printed"]
+        self.last_gradient_norm = values["gradient_norm"]
+        self.progress = Progress.from_json(values["progress"])
+        network.to(self.device).load_state_dict(tensors["network"])
+        self.learning_rate.base = values["learning_rate"]["base"]
+        self.take_network(network, self.make_optimizer(network))
+        for name, p in network.named_parameters():
+            p.requires_grad_(name not in values["frozen"])
+        optimizer_state = _joined_state(values["optimizer"], tensors["optimizer"])
+        set_state_by_name(self.optimizer, network, optimizer_state)
+        self.learning_rate.from_json(values["learning_rate"])
+        set_group_options(self.optimizer, values["groups"])
+        if self.average is not None:
+            self.average.set(
+                {name: value.to(self.device) for name, value in tensors["average"].items()}
+            )
+        self.good.network.load_state_dict(tensors["good"])
+        if best is None:
+            self.best = Kept(network, self.structure)
+        else:
+            self.best = Kept(best.to(self.device), ANOTHER_STRUCTURE)
+        self.best.network.load_state_dict(tensors["best"])
+        self.sums.from_tensors(tensors["sums"], self.device)
+        self.waiting.extend(edit_from_json(edit) for edit in values["queue"])
+        self.layers = [Layer(**layer) for layer in values["layers"]]
+
+
+def printed(network: nn.Module) -> str:
+    """Return a network as PyTorch prints it, without memory addresses, to recognise it by.
+
+    Example:
+        >>> import torch
+        >>> from sightline.train.state import printed
+        >>> printed(torch.nn.Linear(2, 1))
+        'Linear(in_features=2, out_features=1, bias=True)'
+    """
+    return re.sub(r" at 0x[0-9a-f]+", "", str(network))
+
+
+def _split_state(
+    state: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Split the optimizer's state by parameter name into tensors and values, keyed "name/key"."""
+    tensors, values = {}, {}
+    for name, of_parameter in state.items():
+        for key, value in of_parameter.items():
+            if isinstance(value, Tensor):
+                tensors[f"{name}/{key}"] = value
+            else:
+                values[f"{name}/{key}"] = value
+    return tensors, values
+
+
+def _joined_state(
+    values: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> dict[str, dict[str, Any]]:
+    """Join again what `_split_state` split."""
+    state: dict[str, dict[str, Any]] = {}
+    for path, value in [*values.items(), *tensors.items()]:
+        name, _, key = path.rpartition("/")
+        state.setdefault(name, {})[key] = value
+    return state
