@@ -52,8 +52,7 @@ def test_a_better_model_is_worth_it():
 def test_no_difference_is_said():
     first = said()
     train, test = batch(600, 1), batch(400, 2)
-    X, Z = b._inputs(train), b._inputs(test)
-    values = b._linear(X, Z, train.target.numpy(), None, 3, (5, 5), True, 2, 0)
+    values = b._linear(b._Data.of(TWO, train, test, (5, 5), 0))
     random = np.random.default_rng(0)
     values = np.clip(values + random.normal(size=(400, 1)) * [[0.002, -0.002]], 1e-4, 1)
     values /= values.sum(axis=1, keepdims=True)
@@ -104,15 +103,15 @@ def test_rows_of_weight_zero_change_nothing():
 
 
 def test_too_much_is_left_out_and_said(monkeypatch):
-    monkeypatch.setattr(b, "MOST_COLUMNS", 4)
+    monkeypatch.setattr(b, "FITTED_COLUMNS", 4)
     found = said()
-    assert found["models"][2]["note"] == "left out: 5 columns would take it long"
+    assert found["models"][2]["note"] == "left out: 5 columns take too long (at most 4)"
     assert found["models"][2]["score"] is None
     assert len(found["differences"]) == 1
 
 
 def test_many_rows_are_sampled_and_said(monkeypatch):
-    monkeypatch.setattr(b, "ROWS", 100)
+    monkeypatch.setattr(b, "TRAINING_ROWS", 100)
     assert "on 100 training rows, drawn at random" in said()["models"][2]["note"]
 
 
@@ -135,7 +134,7 @@ def test_training_rows_of_one_class_leave_models_out(tmp_path):
                  report=False)  # fmt: skip
     models = run.find("predict", "baselines")[0].body["models"]
     assert [one["note"] for one in models[2:]] == [
-        "left out: the training rows have one class alone"
+        "left out: all training rows are of one class"
     ] * 2
     assert models[1]["score"] is not None
 

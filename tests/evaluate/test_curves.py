@@ -8,7 +8,7 @@ from sklearn.metrics import auc, precision_recall_curve, roc_auc_score, roc_curv
 
 import sightline as sl
 from sightline.contracts import Target
-from sightline.evaluate.curves import MOST_POINTS, calibration_error, measure_curves, thin
+from sightline.evaluate.curves import CURVE_POINTS, calibration_error, measure_curves, thin
 
 BINARY = Target("y", "classification", ("no", "yes"), "yes")
 NUMBER = Target("y", "regression")
@@ -37,7 +37,7 @@ def made(seed, rows, classes=2, sharp=1.0):
 
 def check_thin(x, y):
     kept = thin(x, y)
-    assert len(kept) <= MOST_POINTS
+    assert len(kept) <= CURVE_POINTS
     assert (kept[0], kept[-1]) == (0, len(x) - 1)
     assert (np.diff(kept) > 0).all()
     assert abs(auc(x[kept], y[kept]) - auc(x, y)) <= 0.005
@@ -113,7 +113,7 @@ def test_areas_are_those_of_all_points():
         assert roc["area"] == pytest.approx(
             roc_auc_score(truth == place, values[:, place]), abs=1e-5
         )
-        assert len(roc["x"]) <= MOST_POINTS
+        assert len(roc["x"]) <= CURVE_POINTS
         assert auc(roc["x"], roc["y"]) == pytest.approx(roc["area"], abs=0.005)
         assert auc(pr["x"], pr["y"]) == pytest.approx(pr["area"], abs=0.005)
     assert len(json.dumps(found, allow_nan=False)) < 20_000
@@ -195,18 +195,20 @@ def test_reliability_bins_by_hand():
 @pytest.mark.parametrize(
     ("claimed", "right", "verdict"),
     [
-        (0.9, 0.6, "it is too sure."),
-        (0.6, 0.9, "it could be surer."),
-        (0.8, 0.8, "nothing speaks against its probabilities."),
+        (0.9, 0.6, "the model is overconfident."),
+        (0.6, 0.9, "the model is underconfident."),
+        (0.8, 0.8, "no sign that the probabilities are miscalibrated."),
     ],
 )
 def test_what_is_said_of_the_probabilities(claimed, right, verdict):
     truth = (np.arange(1000) < 1000 * right).astype(int)
     found = measure_curves(BINARY, of_yes(np.full(1000, claimed)), truth)["reliability"]
     assert found["sentence"].endswith(verdict)
-    assert f"Over 1,000 rows the model is {100 * claimed:.1f} % sure" in found["sentence"]
+    assert (
+        f"On 1,000 rows the model's mean confidence is {100 * claimed:.1f} %" in found["sentence"]
+    )
     assert found["ece"] == pytest.approx(abs(claimed - right), abs=1e-4)
-    assert f"{100 * found['ece']:.1f} points" in found["sentence"]
+    assert f"{100 * found['ece']:.1f} percentage points" in found["sentence"]
 
 
 def test_a_few_rows_tell_nothing_of_the_probabilities():
@@ -220,7 +222,7 @@ def test_too_sure_here_and_not_sure_enough_there():
     yes = np.repeat([0.6, 0.95], 500)
     truth = np.concatenate([np.arange(500) < 450, np.arange(500) < 325]).astype(int)
     assert measure_curves(BINARY, of_yes(yes), truth)["reliability"]["sentence"].endswith(
-        "it is too sure of some answers and not sure enough of others."
+        "the model is overconfident in some answers and underconfident in others."
     )
 
 
@@ -242,7 +244,7 @@ def test_errors_of_numbers_by_hand():
     assert found["scatter"]["truth"] == truth.tolist()
     assert found["scatter"]["predicted"][10] == 11
     assert found["scatter"]["sentence"].startswith("All 101 rows")
-    assert "lie between 0.5 and 9.5; half of them are above 5." in found["residuals"]["sentence"]
+    assert "lie between 0.5 and 9.5; their median is 5." in found["residuals"]["sentence"]
 
 
 def test_a_sample_of_many_numbers():

@@ -106,7 +106,7 @@ def test_which_columns_and_rows():
     assert partial_dependence(model, model.read({n: v[:1] for n, v in table.items()}))["rows"] == 1
     with pytest.raises(OptionError, match="no column 'z'"):
         partial_dependence(model, rows, ["z"])
-    with pytest.raises(OptionError, match="No row can be predicted"):
+    with pytest.raises(OptionError, match="has no row that can be predicted"):
         partial_dependence(model, model.read({n: v[:0] for n, v in table.items()}))
 
 

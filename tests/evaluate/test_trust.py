@@ -13,10 +13,10 @@ def said(before=0.05, after=0.02, perfect=0.03, rows=900, **more):
 
 @pytest.mark.parametrize(
     ("numbers", "verdict"),
-    [({}, "nothing here speaks against believing them."),
-     ({"after": 0.04}, "believe them with care."),
-     ({"perfect": 0.2, "rows": 39}, "so few rows cannot tell whether to believe them."),
-     ({"perfect": 0.5, "after": 0.9, "rows": 1}, "so few rows cannot tell whether to believe them.")],
+    [({}, "no sign of miscalibration."),
+     ({"after": 0.04}, "so use them with care."),
+     ({"perfect": 0.2, "rows": 39}, "the rows are too few to tell whether the probabilities are calibrated."),
+     ({"perfect": 0.5, "after": 0.9, "rows": 1}, "the rows are too few to tell whether the probabilities are calibrated.")],
 )  # fmt: skip
 def test_what_rows_can_tell_of_the_probabilities(numbers, verdict):
     words = said(**numbers)
@@ -26,14 +26,19 @@ def test_what_rows_can_tell_of_the_probabilities(numbers, verdict):
 
 @pytest.mark.parametrize(
     ("temperature", "what"),
-    [(1.3, "softer"), (0.7, "sharper"), (1.001, "hardly other"), (0.99, "hardly other")],
+    [
+        (1.3, "makes the probabilities less extreme"),
+        (0.7, "makes the probabilities more extreme"),
+        (1.001, "leaves the probabilities almost as they were"),
+        (0.99, "leaves the probabilities almost as they were"),
+    ],
 )
 def test_what_the_temperature_does(temperature, what):
-    assert f"makes probabilities {what}" in said(temperature=temperature)
+    assert what in said(temperature=temperature)
 
 
 def test_parts_are_named_where_there_are_several():
     parts = [{"name": "network", "share": 0.6}, {"name": "trees", "share": 0.4}]
     assert said(parts=parts).startswith(
-        "Weighed on out-of-fold predictions of 900 training rows: network 60 %, trees 40 %. "
+        "Weights fitted on out-of-fold predictions of 900 training rows: network 60 %, trees 40 %. "
     )

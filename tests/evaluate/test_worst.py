@@ -32,16 +32,15 @@ def test_classes_the_least_probability_of_the_truth_first():
     assert (second["truth"], second["prediction"]) == ("b", "a")
     assert (last["truth"], last["prediction"], last["probability"]) == ("a", "a", 0.7)
     assert found["sentence"] == (
-        "The 4 rows whose true class got the least probability, the worst first: 2 of them got another "
-        "class."
+        "The 4 rows with the lowest probability of the true class: 2 of them are misclassified."
     )
 
 
 def test_all_right_even_so():
     found = worst_rows(THREE, np.eye(3) * 0.6 + 0.1, np.arange(3), rows_of(3), np.arange(3))
-    assert found["sentence"].endswith("all of them are right even so.")
+    assert found["sentence"].endswith(": none is misclassified.")
     one = worst_rows(THREE, np.array([[0.5, 0.3, 0.2]]), np.array([0]), rows_of(1), np.arange(1))
-    assert one["sentence"].startswith("The row whose true class")
+    assert one["sentence"].startswith("The row with the lowest probability of the true class")
 
 
 def test_numbers_the_largest_error_first_on_either_side():
@@ -52,8 +51,7 @@ def test_numbers_the_largest_error_first_on_either_side():
     ]  # fmt: skip
     assert {row["probability"] for row in found["rows"]} == {None}
     assert found["sentence"] == (
-        "The 3 rows whose predictions are farthest off, the worst first: by 3, where 1 is the middle of "
-        "all rows."
+        "The 3 rows with the largest errors: up to 3, where the median of all rows is 1."
     )
 
 

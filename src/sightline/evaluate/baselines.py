@@ -1,10 +1,14 @@
-"""Simple models on the same rows, so that everybody sees whether the network is worth it."""
+"""Simple models fitted on the same rows, to see whether the network is worth its cost.
+
+Letters: N rows, D numbers, C codes, K classes (1 column for regression), M models.
+"""
 
 from __future__ import annotations
 
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +16,18 @@ import numpy as np
 from sightline.contracts import Batch, Target
 from sightline.errors import counted, readable
 
-ROWS = 50_000
-"""Simple models learn from so many training rows at most, drawn with the seed."""
-MOST_CLASSES = 50
-MOST_COLUMNS = 2_000
-MOST_CODES = 255
-FEW_ROWS = 50
+TRAINING_ROWS = 50_000
+"""Simple models learn from at most this many training rows, drawn at random."""
+FITTED_CLASSES = 50
+"""With more classes only the majority class is compared with: the others would take too long."""
+FITTED_COLUMNS = 2_000
+"""With more prepared columns only the majority class or the mean is compared with."""
+BOOSTING_CODES = 255
+"""scikit-learn's boosting takes a column of at most this many codes as categorical."""
+FEWEST_ROWS = 50
+"""With fewer test rows the intervals cannot tell which model is better."""
+MULTINOMIAL_ROWS = 2_000
+"""Up to this many rows the bootstrap draws exactly N rows; above, Poisson counts (much faster)."""
 TINY = float(np.finfo(np.float32).tiny)
 OURS = "this model"
 
@@ -35,117 +45,138 @@ def score_baselines(
     draws: int = 1000,
     plain: Callable[[Batch, Batch], tuple[Batch, Batch]] | None = None,
 ) -> dict[str, Any]:
-    """Score a model beside simple ones, with bootstrap intervals (Efron 1979).
+    """Score a model beside simple ones, with 95 % bootstrap intervals (Efron 1979).
 
-    The training rows' class shares (or mean); a logistic (or ridge) regression on standardised
-    numbers and one-hot codes; scikit-learn's histogram gradient boosting with its defaults.
+    The simple models: the training rows' class shares (or their mean), a logistic (or ridge)
+    regression on standardised numbers and one-hot codes, and scikit-learn's histogram gradient
+    boosting with its default settings.
 
     Args:
         target: What is predicted.
         train: Prepared rows to learn from; rows of weight 0 are left out.
         test: Prepared rows to score on.
-        cardinalities: How many codes each category has.
-        values: What the model predicts for the test rows: probabilities [N, K], or numbers [N, 1].
-        truth: int64 class numbers [N], or numbers [N], of the test rows.
-        guessed: int64 class numbers [N] that the model gives them; None for the likeliest ones.
-        seed: Of the rows drawn, the bootstrap and the models.
-        draws: How often the test rows are drawn anew.
-        plain: Gives training and test rows with numbers as a linear model wants them: scaled by
-            ranks it looks worse than it is where the truth is linear. None where they are so.
+        cardinalities: How many codes each categorical column has, [C].
+        values: The model's predictions for the test rows: probabilities [N, K], or numbers [N, 1].
+        truth: Of the test rows, int64 class numbers [N], or numbers [N].
+        guessed: The class that the model decides for, int64 [N]; None takes the most probable one.
+        seed: Of the rows drawn, the bootstrap and the simple models.
+        draws: How many bootstrap samples.
+        plain: Takes training and test rows and returns them with their numbers scaled linearly. A
+            quantile scaling would hide a linear relation from the linear model. None leaves them
+            as they are.
 
     Returns:
-        `rows`, `metric` ("log_loss" or "rmse"), `models` (each `name`, `score`, its 95 % interval `low`
-        and `high`, `second` metric, `seconds` of fitting, `note`), `differences` (this model less
-        each other, `mean`, `low`, `high`) and a `verdict` in words.
+        `rows`, `metric` ("log_loss" or "rmse"), `models` (each `name`, `score`, the ends `low` and
+        `high` of its interval, a `second` metric, `seconds` of fitting, `note`), `differences` (this
+        model's score minus each other's: `name`, `mean`, `low`, `high`) and a `verdict` in words.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.evaluate.baselines import score_baselines
+        >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+        >>> truth = prepared.test.target.numpy()
+        >>> perfect = np.eye(3)[truth]
+        >>> body = score_baselines(prepared.spec.target, prepared.train, prepared.test,
+        ...                        prepared.spec.cardinalities, perfect, truth)
+        >>> body["metric"], [model["name"] for model in body["models"]][:2]
+        ('log_loss', ['this model', 'the majority class'])
     """
     classification = target.task == "classification"
-    rows = _some_rows(train, seed)
+    rows = _training_rows(train, seed)
     kept = Batch(*(None if part is None else part[rows] for part in train))  # type: ignore[arg-type]
-    y, weight = kept.target.numpy(), None if kept.weight is None else kept.weight.double().numpy()
-    cannot = _too_many(target, kept.numeric.shape[1] + kept.categorical.shape[1])
-    if classification and len(np.unique(y)) < 2:
-        cannot = "the training rows have one class alone"
-    if plain is not None and not cannot:
+    too_much = _why_not_fitted(target, kept)
+    if plain is not None and too_much is None:
         kept, test = plain(kept, test)
-    X, Z = _inputs(kept), _inputs(test)
-    numbers = kept.numeric.shape[1]
-    sampled = (
-        f"on {len(rows):,} training rows, drawn at random" if len(rows) < len(train.row) else None
-    )
+    data = _Data.of(target, kept, test, cardinalities, seed)
+    sampled = len(rows) < len(train.row)
+    note = f"on {len(rows):,} training rows, drawn at random" if sampled else None
 
-    def shares() -> np.ndarray:
-        counts = np.ones(len(y)) if weight is None else weight
-        if not classification:
-            return np.full((len(Z), 1), np.average(y, weights=counts))
-        found = np.bincount(y, counts, len(target.classes))
-        return np.tile(found / found.sum(), (len(Z), 1))
-
-    makers: list[tuple[str, Callable[[], np.ndarray]]] = [
-        ("the majority class" if classification else "the mean", shares),
-        ("logistic regression" if classification else "ridge regression",
-         lambda: _linear(X, Z, y, weight, numbers, cardinalities, classification, len(target.classes), seed)),
-        ("gradient boosting",
-         lambda: _boosted(X, Z, y, weight, numbers, cardinalities, classification, len(target.classes), seed)),
-    ]  # fmt: skip
+    second = _second_metric(values, truth, classification, guessed)
+    models: list[dict[str, Any]] = [{"name": OURS, "second": second, "seconds": None, "note": None}]
     losses = {OURS: _losses(values, truth, classification)}
-    told: list[dict[str, Any]] = [
-        {
-            "name": OURS,
-            "second": _second(values, truth, classification, guessed),
-            "seconds": None,
-            "note": None,
-        }
-    ]
-    for name, make in makers:
-        if cannot and make is not shares:
-            told.append(
-                {"name": name, "second": None, "seconds": None, "note": f"left out: {cannot}"}
-            )
+    for name, fit in _simple_models(classification):
+        if too_much is not None and fit is not _constant:
+            left_out = {"second": None, "seconds": None, "note": f"left out: {too_much}"}
+            models.append({"name": name, **left_out})
             continue
         began = time.perf_counter()
-        with warnings.catch_warnings(record=True) as noticed:
-            warnings.simplefilter("always")
-            found = make()
-        note = sampled if make is not shares else None
-        if any("converge" in str(one.message).lower() for one in noticed):
-            note = "; ".join(filter(None, [note, "stopped before it converged"]))
-        losses[name] = _losses(found, truth, classification)
-        told.append({
-            "name": name, "second": _second(found, truth, classification),
-            "seconds": time.perf_counter() - began, "note": note,
+        predicted, converged = _fitted(fit, data)
+        notes = [None if fit is _constant else note, None if converged else "stopped before it converged"]  # fmt: skip
+        losses[name] = _losses(predicted, truth, classification)
+        models.append({
+            "name": name, "second": _second_metric(predicted, truth, classification),
+            "seconds": time.perf_counter() - began, "note": "; ".join(filter(None, notes)) or None,
         })  # fmt: skip
-    drawn = _bootstrap(losses, draws, seed, classification)
-    for one in told:
-        here = losses.get(one["name"])
-        score = None if here is None else _score(here.mean(), classification)
-        low, high = (
-            (None, None)
-            if here is None
-            else np.quantile(drawn[one["name"]], (0.025, 0.975)).tolist()
-        )
-        one |= {"score": score, "low": low, "high": high}
-    differences = []
-    for name in losses:
-        if name == OURS:
-            continue
-        off = drawn[OURS] - drawn[name]
-        mean = _score(losses[OURS].mean(), classification) - _score(
-            losses[name].mean(), classification
-        )
-        low, high = np.quantile(off, (0.025, 0.975)).tolist()
-        differences.append({"name": name, "mean": mean, "low": low, "high": high})
+    scores = _bootstrap(losses, draws, seed, classification)
+    for model in models:
+        model |= _interval(model["name"], losses, scores, classification)
+    differences = [
+        _difference(name, losses, scores, classification) for name in losses if name != OURS
+    ]
     return {
-        "rows": len(truth), "metric": "log_loss" if classification else "rmse", "models": told,
-        "differences": differences, "verdict": _verdict(told, differences, len(truth)),
+        "rows": len(truth), "metric": "log_loss" if classification else "rmse", "models": models,
+        "differences": differences, "verdict": _verdict(models, differences, len(truth)),
     }  # fmt: skip
 
 
-def _some_rows(train: Batch, seed: int) -> np.ndarray:
+# ------------------------------------------------------------- the rows
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What the simple models learn from, and the rows that they predict.
+
+    Attributes:
+        train, test: float32 [N, D + C]: numbers first, then codes.
+        target: int64 class numbers [N], or numbers [N], of the training rows.
+        weight: float64 [N], or None.
+        numbers: D.
+        cardinalities: How many codes each categorical column has, [C].
+        classes: K; 0 for regression.
+        seed: Of the models that draw at random.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray | None
+    numbers: int
+    cardinalities: Sequence[int]
+    classes: int
+    seed: int
+
+    @classmethod
+    def of(
+        cls, target: Target, train: Batch, test: Batch, cardinalities: Sequence[int], seed: int
+    ) -> _Data:
+        """Take two batches of prepared rows."""
+        return cls(
+            train=_inputs(train), test=_inputs(test), target=train.target.numpy(),
+            weight=None if train.weight is None else train.weight.double().numpy(),
+            numbers=train.numeric.shape[1], cardinalities=cardinalities,
+            classes=len(target.classes), seed=seed,
+        )  # fmt: skip
+
+
+def _training_rows(train: Batch, seed: int) -> np.ndarray:
+    """Choose the rows to learn from: those with a weight, `TRAINING_ROWS` of them at most."""
     counts = np.ones(len(train.row), bool) if train.weight is None else train.weight.numpy() > 0
     rows = np.flatnonzero(counts)
-    if len(rows) > ROWS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, ROWS, replace=False))
+    if len(rows) > TRAINING_ROWS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, TRAINING_ROWS, replace=False))
     return rows
+
+
+def _why_not_fitted(target: Target, train: Batch) -> str | None:
+    """Say why no model with parameters is fitted, or None."""
+    columns = train.numeric.shape[1] + train.categorical.shape[1]
+    if target.task == "classification" and len(np.unique(train.target.numpy())) < 2:
+        return "all training rows are of one class"
+    if len(target.classes) > FITTED_CLASSES:
+        return f"{len(target.classes):,} classes take too long (at most {FITTED_CLASSES})"
+    if columns > FITTED_COLUMNS:
+        return f"{columns:,} columns take too long (at most {FITTED_COLUMNS:,})"
+    return None
 
 
 def _inputs(batch: Batch) -> np.ndarray:
@@ -155,124 +186,176 @@ def _inputs(batch: Batch) -> np.ndarray:
     )
 
 
-def _too_many(target: Target, columns: int) -> str | None:
-    if len(target.classes) > MOST_CLASSES:
-        return f"{len(target.classes):,} classes would take it long"
-    return f"{columns:,} columns would take it long" if columns > MOST_COLUMNS else None
+# ------------------------------------------------------------- the simple models
+
+Fit = Callable[[_Data], np.ndarray]
 
 
-def _linear(
-    X: np.ndarray, Z: np.ndarray, y: np.ndarray, weight: np.ndarray | None, numbers: int,
-    cardinalities: Sequence[int], classification: bool, classes: int, seed: int,
-) -> np.ndarray:  # fmt: skip
+def _simple_models(classification: bool) -> list[tuple[str, Fit]]:
+    """The models by name; each function fits one and returns its predictions, [N, K]."""
+    return [
+        ("the majority class" if classification else "the mean", _constant),
+        ("logistic regression" if classification else "ridge regression", _linear),
+        ("gradient boosting", _boosted),
+    ]
+
+
+def _fitted(fit: Fit, data: _Data) -> tuple[np.ndarray, bool]:
+    """Return a simple model's predictions, and whether its solver converged."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        predicted = fit(data)
+    return predicted, not any("converge" in str(one.message).lower() for one in caught)
+
+
+def _constant(data: _Data) -> np.ndarray:
+    """Predict the training rows' class shares, or their mean, for every row."""
+    weight = np.ones(len(data.target)) if data.weight is None else data.weight
+    if not data.classes:
+        return np.full((len(data.test), 1), np.average(data.target, weights=weight))
+    counts = np.bincount(data.target, weight, data.classes)
+    return np.tile(counts / counts.sum(), (len(data.test), 1))
+
+
+def _linear(data: _Data) -> np.ndarray:
+    """Fit a logistic or ridge regression on standardised numbers and one-hot codes."""
     from scipy import sparse
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    center, scale = X[:, :numbers].mean(axis=0), X[:, :numbers].std(axis=0)
+    numbers = data.train[:, : data.numbers]
+    center, scale = numbers.mean(axis=0), numbers.std(axis=0)
     scale[scale < 1e-6] = 1.0
 
-    def flat(rows: np.ndarray) -> Any:
-        parts: list[Any] = [sparse.csr_matrix((rows[:, :numbers] - center) / scale)]
-        for place, size in enumerate(cardinalities):
-            codes = rows[:, numbers + place].astype(np.int64)
+    def one_hot(rows: np.ndarray) -> Any:
+        parts: list[Any] = [sparse.csr_matrix((rows[:, : data.numbers] - center) / scale)]
+        for column, size in enumerate(data.cardinalities):
+            codes = rows[:, data.numbers + column].astype(np.int64)
             ones = (np.ones(len(rows), np.float32), (np.arange(len(rows)), codes))
             parts.append(sparse.csr_matrix(ones, shape=(len(rows), size)))
         return sparse.hstack(parts, format="csr")
 
-    if not classification:
-        model = Ridge(alpha=1.0, solver="lsqr").fit(flat(X), y, sample_weight=weight)
-        return np.asarray(model.predict(flat(Z)), np.float64)[:, None]
-    fitted = LogisticRegression(max_iter=100, tol=1e-3, random_state=seed)
-    fitted.fit(flat(X), y, sample_weight=weight)
-    return _all_classes(fitted.predict_proba(flat(Z)), fitted.classes_, classes)
+    X, y = one_hot(data.train), data.target
+    if not data.classes:
+        ridge = Ridge(alpha=1.0, solver="lsqr").fit(X, y, sample_weight=data.weight)
+        return np.asarray(ridge.predict(one_hot(data.test)), np.float64)[:, None]
+    logistic = LogisticRegression(max_iter=100, tol=1e-3, random_state=data.seed)
+    logistic.fit(X, y, sample_weight=data.weight)
+    return _all_classes(logistic.predict_proba(one_hot(data.test)), logistic.classes_, data.classes)
 
 
-def _boosted(
-    X: np.ndarray, Z: np.ndarray, y: np.ndarray, weight: np.ndarray | None, numbers: int,
-    cardinalities: Sequence[int], classification: bool, classes: int, seed: int,
-) -> np.ndarray:  # fmt: skip
+def _boosted(data: _Data) -> np.ndarray:
+    """Fit scikit-learn's histogram gradient boosting with its default settings."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
 
-    mask = np.array([False] * numbers + [size <= MOST_CODES for size in cardinalities])
-    made = HistGradientBoostingClassifier if classification else HistGradientBoostingRegressor
-    model = made(
-        random_state=seed, early_stopping=False, categorical_features=mask if mask.any() else None
+    categorical = np.array(
+        [False] * data.numbers + [size <= BOOSTING_CODES for size in data.cardinalities]
     )
+    estimator = HistGradientBoostingClassifier if data.classes else HistGradientBoostingRegressor
+    model = estimator(
+        random_state=data.seed, early_stopping=False,
+        categorical_features=categorical if categorical.any() else None,
+    )  # fmt: skip
     # Two threads that wait for each other are slower than one where another process runs too.
     with threadpool_limits(1, user_api="openmp"):
-        model.fit(X, y, sample_weight=weight)
-        if not classification:
-            return np.asarray(model.predict(Z), np.float64)[:, None]
-        return _all_classes(model.predict_proba(Z), model.classes_, classes)
+        model.fit(data.train, data.target, sample_weight=data.weight)
+        if not data.classes:
+            return np.asarray(model.predict(data.test), np.float64)[:, None]
+        return _all_classes(model.predict_proba(data.test), model.classes_, data.classes)
 
 
 def _all_classes(values: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:
     """Give classes without training rows a probability of 0."""
-    found = np.zeros((len(values), classes))
-    found[:, present] = values
-    return found
+    wide = np.zeros((len(values), classes))
+    wide[:, present] = values
+    return wide
+
+
+# ------------------------------------------------------------- scores and their intervals
 
 
 def _losses(values: np.ndarray, truth: np.ndarray, classification: bool) -> np.ndarray:
+    """Each row's loss, float64 [N]: -ln of the true class's probability, or the squared error."""
     wide = values.astype(np.float64)
-    found: np.ndarray = np.square(wide[:, 0] - truth)
+    losses: np.ndarray
     if classification:
-        found = -np.log(wide[np.arange(len(truth)), truth].clip(TINY))
-    return found
+        losses = -np.log(wide[np.arange(len(truth)), truth].clip(TINY))
+    else:
+        losses = np.square(wide[:, 0] - truth)
+    return losses
 
 
-def _score(loss: Any, classification: bool) -> Any:
-    return loss if classification else loss**0.5
+def _score(mean_loss: Any, classification: bool) -> Any:
+    """Turn a mean loss into the metric: the log loss, or the RMSE."""
+    return mean_loss if classification else mean_loss**0.5
 
 
-def _second(
+def _second_metric(
     values: np.ndarray,
     truth: np.ndarray,
     classification: bool,
     guessed: np.ndarray | None = None,
 ) -> dict[str, Any]:
+    """Measure the accuracy, or R squared (None where all true numbers are equal)."""
     if classification:
         guessed = values.argmax(axis=1) if guessed is None else guessed
         return {"name": "accuracy", "value": float((guessed == truth).mean())}
-    spread = float(np.square(truth - truth.mean()).mean())
-    off = float(np.square(values[:, 0] - truth).mean())
-    return {"name": "r2", "value": 1 - off / spread if spread else None}
+    variance = float(np.square(truth - truth.mean()).mean())
+    error = float(np.square(values[:, 0] - truth).mean())
+    return {"name": "r2", "value": 1 - error / variance if variance else None}
 
 
 def _bootstrap(
     losses: dict[str, np.ndarray], draws: int, seed: int, classification: bool
 ) -> dict[str, np.ndarray]:
-    """Score each model on the same drawn rows, [draws] each."""
+    """Score each model on the same bootstrap samples, [draws] each."""
     random = np.random.default_rng(seed)
     rows = len(losses[OURS])
-    together = np.stack(list(losses.values()))
+    losses_MN = np.stack(list(losses.values()))
     means = np.empty((len(losses), draws))
     for draw in range(draws):
         # How often each row is drawn: the same as drawing row numbers, and quicker to add up.
         counts = (
             random.multinomial(rows, np.full(rows, 1 / rows))
-            if rows <= 2000
+            if rows <= MULTINOMIAL_ROWS
             else random.poisson(1.0, rows)
         )
-        means[:, draw] = together @ counts / max(counts.sum(), 1)
-    found = _score(means, classification)
-    return dict(zip(losses, found, strict=True))
+        means[:, draw] = losses_MN @ counts / max(counts.sum(), 1)
+    return dict(zip(losses, _score(means, classification), strict=True))
+
+
+def _interval(
+    name: str, losses: dict[str, np.ndarray], scores: dict[str, np.ndarray], classification: bool
+) -> dict[str, Any]:
+    """A model's score and its 95 % interval; None for one that was left out."""
+    if name not in losses:
+        return {"score": None, "low": None, "high": None}
+    low, high = np.quantile(scores[name], (0.025, 0.975)).tolist()
+    return {"score": _score(losses[name].mean(), classification), "low": low, "high": high}
+
+
+def _difference(
+    name: str, losses: dict[str, np.ndarray], scores: dict[str, np.ndarray], classification: bool
+) -> dict[str, Any]:
+    """This model's score minus another's, with the 95 % interval of the paired samples."""
+    ours, theirs = (_score(losses[one].mean(), classification) for one in (OURS, name))
+    low, high = np.quantile(scores[OURS] - scores[name], (0.025, 0.975)).tolist()
+    return {"name": name, "mean": ours - theirs, "low": low, "high": high}
 
 
 def _verdict(
-    told: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]], rows: int
+    models: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]], rows: int
 ) -> str:
-    if rows < FEW_ROWS:
+    """Say in words whether this model beats the best simple one."""
+    if rows < FEWEST_ROWS:
         return (
-            f"{counted(rows, 'test row')}, fewer than {FEW_ROWS}: too few for such intervals to say which "
+            f"{counted(rows, 'test row')}, fewer than {FEWEST_ROWS}: too few to tell from such intervals which "
             "model is better."
         )
-    by_name = {one["name"]: one for one in told}
-    best = min(differences, key=lambda one: by_name[one["name"]]["score"])
-    theirs = by_name[best["name"]]["score"]
-    percent = 100 * abs(best["mean"]) / theirs if theirs else 0.0
-    seconds = by_name[best["name"]]["seconds"]
+    by_name = {model["name"]: model for model in models}
+    best = min(differences, key=lambda difference: by_name[difference["name"]]["score"])
+    score, seconds = (by_name[best["name"]][key] for key in ("score", "seconds"))
+    percent = 100 * abs(best["mean"]) / score if score else 0.0
     took = "" if seconds is None else f", which took {readable(seconds, 2)} s"
     if best["high"] < 0:
         return f"Worth it: {percent:.1f} % better than the best simple model, {best['name']}{took}."
@@ -280,6 +363,6 @@ def _verdict(
         return f"Not worth it here: {best['name']}{took}, is {percent:.1f} % better. Use that."
     side = "better" if best["mean"] < 0 else "worse"
     return (
-        f"No clear difference with {best['name']}{took}: {percent:.1f} % {side}, which so many rows "
-        f"({rows:,}) cannot tell from chance."
+        f"No clear difference with {best['name']}{took}: {percent:.1f} % {side}, which may be chance with "
+        f"only {counted(rows, 'row')}."
     )

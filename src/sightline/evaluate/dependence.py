@@ -1,4 +1,4 @@
-"""Partial dependence: what a model predicts on average when one column is set to a value."""
+"""Partial dependence: the mean prediction when one column is set to a value in every row."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from sightline.trace.records import rounded
 if TYPE_CHECKING:
     from sightline.predict.model import Model
 
-MOST_CATEGORIES = 12
-MOST_CLASSES = 12
+GRID_CATEGORIES = 12
+"""Points of a category's grid, at most: the most frequent values ("missing" comes on top)."""
+SHOWN_CLASSES = 12
+"""Classes whose probabilities are recorded, at most: the most probable ones."""
 MISSING = "missing"
 
 
@@ -35,33 +37,35 @@ def partial_dependence(
 ) -> dict[str, Any]:
     """Set a column to one value after the other in all rows, and average the predictions.
 
-    Partial dependence (Friedman 2001); the spread over rows is that of the individual curves
-    (Goldstein et al. 2015). Where columns hang together, some of these rows cannot exist.
+    Partial dependence (Friedman 2001); its spread over the rows is that of the individual conditional
+    expectation curves (Goldstein et al. 2015). If columns are correlated, some of the rows made in this
+    way cannot exist in reality. Texts have no grid and are left out.
 
     Args:
-        model: The model.
+        model: A trained model.
         table: Rows as `model.read` gives them.
-        columns: Which columns, the first `most` of them; None takes the table's own order.
-        rows: So many rows at most, drawn with the seed.
-        points: Of a number's or date's grid: its quantiles.
-        most: So many columns at most.
-        seed: Decides the rows.
+        columns: Which columns; the first `most` of them are taken. None takes the table's order.
+        rows: How many rows to average over at most, drawn at random.
+        points: How many grid points a number or a date has at most: quantiles of its values.
+        most: How many columns at most.
+        seed: Draws the rows.
 
     Returns:
-        `rows`, `outputs` (the 12 most frequent classes, or the target's name), `classes` (the same, None
-        for a number), `shown` (which output to show first) and `columns`: each `column`, `kind`, `grid`
-        (numbers, or labels), and for each of its points `share` (of the rows that lie up to it, from the
-        point before) and, for each output, `mean`, `low` and `high` (10th and 90th percentile over rows).
+        `rows` (how many were averaged over), `outputs` (the 12 most probable classes, or the target's
+        name), `classes` (the same; None for regression), `shown` (the index of the output to show
+        first) and `columns`: each `column`, `kind`, `grid` (numbers or labels) and for each grid point
+        `share` (of the rows between the previous point and this one) and, for each output, `mean`,
+        `low` and `high` (10th and 90th percentile over the rows).
 
     Raises:
-        OptionError: A column that the model does not use.
+        OptionError: A column that the model does not use, or no row that can be predicted.
 
     Example:
         >>> import sightline as sl
         >>> from sightline.evaluate.dependence import partial_dependence
         >>> run = sl.fit("examples/penguins.csv", target="species", epochs=5, quiet=True)
-        >>> found = partial_dependence(run.model, run.model.read("examples/penguins.csv"), ["island"])
-        >>> found["columns"][0]["grid"], found["outputs"]
+        >>> body = partial_dependence(run.model, run.model.read("examples/penguins.csv"), ["island"])
+        >>> body["columns"][0]["grid"], body["outputs"]
         (['Biscoe', 'Dream', 'Torgersen'], ['Adelie', 'Chinstrap', 'Gentoo'])
     """
     names = [way.column for way in model.encoder.ways if way.how != "words"]
@@ -69,35 +73,38 @@ def partial_dependence(
         if name not in [way.column for way in model.encoder.ways]:
             raise OptionError(f"The model has no column {name!r}.", did_you_mean(name, names))
     chosen = [name for name in columns or names if name in names][:most]
-    sample = np.arange(table.rows)
     bad = np.array([row for row, _ in table.bad], dtype=np.int64)
-    sample = np.setdiff1d(sample, bad)
+    sample = np.setdiff1d(np.arange(table.rows), bad)
     if len(sample) > rows:
         sample = np.sort(np.random.default_rng(seed).choice(sample, rows, replace=False))
     if not len(sample):
-        raise OptionError("No row can be predicted.", "Give rows to average over.")
-    encoded = model.encoder.open(table)(sample)
-    base = model.values_of(encoded)
-    if not model.task.classification:
-        outputs: list[Any] = [model.spec.target.name]
-        places, shown = np.zeros(1, int), 0
-    else:
-        places = np.sort(np.argsort(-base.mean(axis=0), kind="stable")[:MOST_CLASSES])
-        outputs = [model.classes[place] for place in places]
-        shown = int(base.mean(axis=0)[places].argmax())
-        if model.spec.target.positive is not None:
-            shown = outputs.index(model.spec.target.positive)
+        raise OptionError(
+            f"{table.name} has no row that can be predicted.", "Give rows to average over."
+        )
+    outputs, labels, shown = _outputs(model, table, sample)
     return {
-        "rows": len(sample), "outputs": outputs, "shown": shown,
-        "classes": outputs if model.task.classification else None,
-        "columns": [_column(model, table, name, sample, points, places) for name in chosen],
+        "rows": len(sample), "outputs": labels, "shown": shown,
+        "classes": labels if model.task.classification else None,
+        "columns": [_column(model, table, name, sample, points, outputs) for name in chosen],
     }  # fmt: skip
 
 
+def _outputs(model: Model, table: Table, sample: np.ndarray) -> tuple[np.ndarray, list[Any], int]:
+    """Choose the model's outputs to follow: their numbers, their names, and which to show first."""
+    if not model.task.classification:
+        return np.zeros(1, int), [model.spec.target.name], 0
+    mean_K = model.values_of(model.encoder.open(table)(sample)).mean(axis=0)
+    outputs = np.sort(np.argsort(-mean_K, kind="stable")[:SHOWN_CLASSES])
+    labels = [model.classes[output] for output in outputs]
+    positive = model.spec.target.positive
+    shown = int(mean_K[outputs].argmax()) if positive is None else labels.index(positive)
+    return outputs, labels, shown
+
+
 def _column(
-    model: Model, table: Table, name: str, sample: np.ndarray, points: int, places: np.ndarray
+    model: Model, table: Table, name: str, sample: np.ndarray, points: int, outputs: np.ndarray
 ) -> dict[str, Any]:
-    """Follow one column: rows that have a value lend it to all others."""
+    """Follow one column: at each grid point one row lends its value to all others."""
     kind = model.encoder.schema[name].kind
     traits = traits_of(kind)
     cells = [table.cells(name, int(row)) for row in sample]
@@ -113,38 +120,38 @@ def _column(
         numeric[:, numbers] = numeric_ND[lender, numbers]
         categorical[:, codes] = codes_NC[lender, codes]
         with evaluating(model.network):
-            values = model.outputs(numeric, categorical).cpu().numpy()[:, places]
+            values = model.outputs(numeric, categorical).cpu().numpy()[:, outputs]
         mean.append(values.mean(axis=0).tolist())
-        for ends, quantile in ((low, 0.1), (high, 0.9)):
-            ends.append(np.quantile(values, quantile, axis=0).tolist())
-    said: dict[str, Any] = rounded({"mean": mean, "low": low, "high": high, "share": share})
+        low.append(np.quantile(values, 0.1, axis=0).tolist())
+        high.append(np.quantile(values, 0.9, axis=0).tolist())
+    curves: dict[str, Any] = rounded({"mean": mean, "low": low, "high": high, "share": share})
     grid = [MISSING if cells[lender] is None else cells[lender] for lender in lenders]
-    plain = traits.storage == "numbers"
-    return {
-        "column": name,
-        "kind": kind,
-        "grid": grid if plain else [str(one) for one in grid],
-        **said,
-    }
+    if traits.storage != "numbers":
+        grid = [str(value) for value in grid]
+    return {"column": name, "kind": kind, "grid": grid, **curves}
 
 
 def _grid(cells: list[Any], ordered: bool, points: int) -> tuple[list[int], list[float]]:
-    """Choose rows whose values make the grid: places in `cells`, and the share of rows of each."""
-    known = [place for place, cell in enumerate(cells) if cell is not None]
+    """Choose a column's grid: quantiles of numbers and dates, else the most frequent values.
+
+    Returns:
+        For each grid point the index in `cells` of a row that has this value, and the share of rows.
+    """
+    known = [index for index, cell in enumerate(cells) if cell is not None]
     if ordered and known:
-        ranked = sorted(known, key=lambda place: cells[place])
-        at = np.unique(np.linspace(0, len(ranked) - 1, points).round().astype(int))
-        first = {cells[ranked[i]]: ranked[i] for i in at}
-        tops = np.array(list(first))
-        upto = np.searchsorted(tops, np.array([cells[place] for place in known]))
-        counts = np.bincount(upto, minlength=len(tops))
+        ranked = sorted(known, key=lambda index: cells[index])
+        ranks = np.unique(np.linspace(0, len(ranked) - 1, points).round().astype(int))
+        first = {cells[ranked[rank]]: ranked[rank] for rank in ranks}
+        upper = np.array(list(first))
+        point = np.searchsorted(upper, np.array([cells[index] for index in known]))
+        counts = np.bincount(point, minlength=len(upper))
         return list(first.values()), [float(count) / len(cells) for count in counts]
-    often = Counter(cells[place] for place in known)
-    top = sorted(often, key=lambda value: (-often[value], str(value)))[:MOST_CATEGORIES]
+    frequency = Counter(cells[index] for index in known)
+    top = sorted(frequency, key=lambda value: (-frequency[value], str(value)))[:GRID_CATEGORIES]
     lenders = [
-        next(place for place in known if cells[place] == value) for value in sorted(top, key=str)
+        next(index for index in known if cells[index] == value) for value in sorted(top, key=str)
     ]
     if len(known) < len(cells):
-        lenders.append(next(place for place, cell in enumerate(cells) if cell is None))
-    share = [often.get(cells[p], len(cells) - len(known)) / len(cells) for p in lenders]
+        lenders.append(next(index for index, cell in enumerate(cells) if cell is None))
+    share = [frequency.get(cells[i], len(cells) - len(known)) / len(cells) for i in lenders]
     return lenders, share

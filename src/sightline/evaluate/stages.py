@@ -88,7 +88,7 @@ def build_network(
         >>> network = sl.MLP(prepared.spec, hidden=[16])
         >>> body = build_network(network, prepared, 32, describe_network(network)[0], seed=0)
         >>> body["logits_shape"], [layer["shape"] for layer in body["layers"]][1:]
-        ([32, 3], [[32, 6], [32, 16], [32, 3]])
+        ([32, 3], [[32, 7], [32, 16], [32, 3]])
     """
     spec, train, device = prepared.spec, prepared.train, next(network.parameters()).device
     layers, logits = follow(

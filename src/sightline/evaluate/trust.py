@@ -1,4 +1,4 @@
-"""How far a model's probabilities can be trusted, as record bodies: calibration, sets, intervals."""
+"""How far a model's probabilities can be trusted: calibration, prediction sets and intervals."""
 
 from __future__ import annotations
 
@@ -16,25 +16,35 @@ if TYPE_CHECKING:
     from sightline.predict.model import Model
 
 ALPHA = 0.1
-"""Sets and intervals that are shown miss the truth in one row of ten."""
-HARDLY = 0.02
-"""A temperature that is so near to 1 (in its logarithm) changes nothing worth a reason."""
-TOO_FEW = 0.1
-"""The calibration error that a perfect model may show by chance, above which rows are too few to judge."""
+"""Sets and intervals that a run shows miss the true value in at most this share of the rows."""
+NO_CHANGE = 0.02
+"""A temperature whose logarithm is smaller than this changes the probabilities too little to explain."""
+TOO_NOISY = 0.1
+"""If a perfectly calibrated model may show a larger error by chance, the rows are too few to judge."""
 
 
 def measure_calibration(model: Model, values_NK: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    """Measure probabilities before and after calibration, on rows that it did not see.
+    """Measure probabilities before and after temperature scaling, on rows that it was not fitted on.
 
     Args:
-        model: A classification with a blend.
-        values_NK: What it predicts for some rows, calibrated.
-        truth: int64 [N], their classes.
+        model: A classifier with a blend.
+        values_NK: Its calibrated probabilities for some rows.
+        truth: int64 [N], the classes of these rows.
 
     Returns:
         `temperature`; `before` and `after`, each with `ece` (expected calibration error in 15 bins),
-        `log_loss` and the reliability `points`; `perfect_ece`: what 95 of 100 perfectly calibrated
-        models would stay below on so many rows.
+        `log_loss` and `points` of the reliability curve; `perfect_ece`, the error that a perfectly
+        calibrated model stays below on 95 of 100 samples of this many rows.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.evaluate.trust import measure_calibration
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+        >>> predictions = run.model.predictions("examples/penguins.csv")
+        >>> truth, _ = run.model.truth(predictions)
+        >>> body = measure_calibration(run.model, predictions.values, truth)
+        >>> 0 <= body["after"]["ece"] <= 1
+        True
     """
     assert model.blend is not None
     temperature = model.blend.temperature
@@ -42,49 +52,88 @@ def measure_calibration(model: Model, values_NK: np.ndarray, truth: np.ndarray) 
     logits -= logits.max(axis=1, keepdims=True)
     before = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
-    def told(values: np.ndarray) -> dict[str, Any]:
-        found = reliability(values, truth)
-        return {"ece": found["ece"], "log_loss": log_loss(values, truth), "points": found["bins"]}
+    def measured(values: np.ndarray) -> dict[str, Any]:
+        curve = reliability(values, truth)
+        return {"ece": curve["ece"], "log_loss": log_loss(values, truth), "points": curve["bins"]}
 
     return {
-        "temperature": temperature, "before": told(before), "after": told(values_NK),
+        "temperature": temperature, "before": measured(before), "after": measured(values_NK),
         "perfect_ece": perfect_ece(values_NK),
     }  # fmt: skip
 
 
-def calibration_sentence(said: Mapping[str, Any]) -> str:
-    """Say in words what a record of calibration shows."""
-    shares = [f"{part['name']} {round(100 * part['share'])} %" for part in said["parts"]]
-    words = f"Weighed on {said['source']}: {', '.join(shares)}. " if len(shares) > 1 else ""
-    if "temperature" not in said:
-        return words.strip() or f"Measured against {said['source']}."
-    before, after, perfect = said["before"]["ece"], said["after"]["ece"], said["perfect_ece"]
-    if abs(np.log(said["temperature"])) < HARDLY:
-        what = "hardly other than they were"
-    elif said["temperature"] > 1:
-        what = "softer, because they were too sure"
+def calibration_sentence(body: Mapping[str, Any]) -> str:
+    """Say in words what the body of a record `predict/calibration` shows.
+
+    Example:
+        >>> from sightline.evaluate.trust import calibration_sentence
+        >>> parts = [{"name": "network", "share": 0.6}, {"name": "trees", "share": 0.4}]
+        >>> calibration_sentence({"source": "900 validation rows", "parts": parts})
+        'Weights fitted on 900 validation rows: network 60 %, trees 40 %.'
+    """
+    source = body["source"]
+    shares = [f"{part['name']} {round(100 * part['share'])} %" for part in body["parts"]]
+    weights = f"Weights fitted on {source}: {', '.join(shares)}. " if len(shares) > 1 else ""
+    if "temperature" not in body:
+        return weights.strip() or f"Calibrated on {source}."
+    return f"{weights}{_temperature_sentence(body)} {_error_sentence(body)}"
+
+
+def _temperature_sentence(body: Mapping[str, Any]) -> str:
+    """Say what the temperature does to the probabilities."""
+    temperature = body["temperature"]
+    if abs(np.log(temperature)) < NO_CHANGE:
+        effect = "leaves the probabilities almost as they were"
+    elif temperature > 1:
+        effect = "makes the probabilities less extreme, because the model was overconfident"
     else:
-        what = "sharper, because they were not sure enough"
-    words += (
-        f"Temperature {said['temperature']:.3g} makes probabilities {what}. On {counted(said['rows'], said['part'] + ' row')} "
-        f"the expected calibration error is {readable(after, 2)} ({readable(before, 2)} before). "
-    )
+        effect = "makes the probabilities more extreme, because the model was underconfident"
+    return f"Temperature {temperature:.3g} {effect}."
+
+
+def _error_sentence(body: Mapping[str, Any]) -> str:
+    """Compare the calibration error with before, and with that of a perfectly calibrated model."""
+    before, after, perfect = body["before"]["ece"], body["after"]["ece"], body["perfect_ece"]
     limit = (
         f"A perfectly calibrated model stays below {readable(perfect, 2)} in 95 of 100 such samples"
     )
-    if perfect > TOO_FEW:
-        return words + f"{limit}, by chance: so few rows cannot tell whether to believe them."
-    if after <= perfect:
-        return words + f"{limit}: nothing here speaks against believing them."
-    return words + f"{limit}: believe them with care."
+    if perfect > TOO_NOISY:
+        verdict = "the rows are too few to tell whether the probabilities are calibrated"
+    elif after <= perfect:
+        verdict = "no sign of miscalibration"
+    else:
+        verdict = "the probabilities are miscalibrated, so use them with care"
+    return (
+        f"On {counted(body['rows'], body['part'] + ' row')} the expected calibration error is "
+        f"{readable(after, 2)} ({readable(before, 2)} before). {limit}: {verdict}."
+    )
 
 
-def conformal_output(model: Model, explained: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an explained row's set of classes, or its interval; empty where there is none."""
+def conformal_output(model: Model, explanation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the prediction set or interval of an explained row, for records of rows.
+
+    Args:
+        model: Any; one without conformal scores, or with too few for `ALPHA`, has neither.
+        explanation: Of one row, from `Explanation.to_json`.
+
+    Returns:
+        `set`, the labels; or `interval`, [low, high] in the target's unit; or nothing.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.evaluate.trust import conformal_output
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+        >>> row = {"island": "Dream", "bill_length_mm": 46.5, "bill_depth_mm": 17.9, "sex": None,
+        ...        "flipper_length_mm": 192, "body_mass_g": 3500, "year": 2007}
+        >>> list(conformal_output(run.model, run.model.explain(row).to_json()))
+        ['set']
+    """
     conformal = model.conformal
-    if conformal is None or explained["prediction"] is None or conformal.smallest_alpha > ALPHA:
+    if conformal is None or explanation["prediction"] is None or conformal.smallest_alpha > ALPHA:
         return {}
     if model.task.classification:
-        chosen = conformal.sets(np.array([explained["probabilities"]]), ALPHA)[0]
-        return {"set": [label for label, one in zip(model.classes, chosen, strict=True) if one]}
-    return {"interval": conformal.interval(np.array([explained["prediction"]]), ALPHA)[0].tolist()}
+        inside = conformal.sets(np.array([explanation["probabilities"]]), ALPHA)[0]
+        return {"set": [label for label, one in zip(model.classes, inside, strict=True) if one]}
+    return {
+        "interval": conformal.interval(np.array([explanation["prediction"]]), ALPHA)[0].tolist()
+    }

@@ -1,4 +1,4 @@
-"""A row that somebody typed, followed through a model, as the body of a `predict/asked` record."""
+"""A row that somebody typed into the page, explained by a model: the body of `predict/asked`."""
 
 from __future__ import annotations
 
@@ -13,44 +13,53 @@ from sightline.train.commands import Command
 if TYPE_CHECKING:
     from sightline.predict.model import Model
 
-LONGEST_ERROR = 600
+ERROR_CHARACTERS = 600
+"""A longer error message is shortened."""
 
 
 def answer(
-    model: Callable[[], Model], asked: Command, step: int | None, epoch: int | None, said: str
+    model: Callable[[], Model],
+    question: Command,
+    step: int | None,
+    epoch: int | None,
+    sentence: str,
 ) -> dict[str, Any]:
-    """Explain a row; whatever is wrong with it is said in `error`, never raised.
+    """Explain a row; an error becomes part of the answer and is never raised.
 
     Args:
-        model: Makes or loads the model; what it raises is an answer too.
-        asked: A command of the kind "explain".
-        step, epoch: Of the weights that answer; None where it is not known.
-        said: The same in a sentence.
+        model: Makes or loads the model; an exception that it raises is an answer too.
+        question: A command of the kind "explain".
+        step, epoch: When in training the answering weights were reached; None where it is unknown.
+        sentence: The same in words.
+
+    Returns:
+        `id` (the question's), `step`, `epoch`, `said`, `row`, `explanation` (None with an error),
+        `set` or `interval` where the model has them, and `error` in words (None without one).
 
     Example:
         >>> import sightline as sl
         >>> from sightline.evaluate.typed_row import answer
         >>> from sightline.train.commands import Command
         >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
-        >>> asked = Command("explain", id="1", row={"island": "Dream"})
-        >>> answer(lambda: run.model, asked, None, 2, "after the end")["error"]
+        >>> question = Command("explain", id="1", row={"island": "Dream"})
+        >>> answer(lambda: run.model, question, None, 2, "after the end")["error"]
         "a dict of columns has no column 'bill_length_mm', ..."
     """
     explanation, error = None, None
-    kept: dict[str, Any] = {}
+    conformal: dict[str, Any] = {}
     try:
         answering = model()
-        data = answering.explain(dict(asked.row)).to_json()
-        if (error := data["error"]) is None:
-            explanation, kept = (
-                {**rounded(data), "raw": data["raw"]},
-                conformal_output(answering, data),
-            )
-    except UserError as wrong:
-        error = str(wrong)
-    except Exception as wrong:  # noqa: BLE001 - a strange row must end neither training nor server
-        error = f"{type(wrong).__name__}: {wrong}"
+        exact = answering.explain(dict(question.row)).to_json()
+        error = exact["error"]
+        if error is None:
+            explanation = {**rounded(exact), "raw": exact["raw"]}
+            conformal = conformal_output(answering, exact)
+    except UserError as problem:
+        error = str(problem)
+    except Exception as problem:  # noqa: BLE001 - a strange row must end neither training nor server
+        error = f"{type(problem).__name__}: {problem}"
     return {
-        "id": asked.id, "step": step, "epoch": epoch, "said": said, "row": dict(asked.row),
-        "explanation": explanation, **kept, "error": None if error is None else shorten(error, LONGEST_ERROR),
+        "id": question.id, "step": step, "epoch": epoch, "said": sentence, "row": dict(question.row),
+        "explanation": explanation, **conformal,
+        "error": None if error is None else shorten(error, ERROR_CHARACTERS),
     }  # fmt: skip
