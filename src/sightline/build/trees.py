@@ -107,7 +107,7 @@ class Trees(nn.Module):
         def run(part: slice) -> Tensor:
             return self._sums(numeric_BD[part], categorical_BC[part])
 
-        sums = side_by_side(run, places, torch.get_num_threads())
+        sums = map_in_threads(run, places, torch.get_num_threads())
         found_FBM = (
             torch.cat(sums, dim=1) if sums else self.start.new_zeros(self.folds, 0, self.margins)
         )
@@ -243,34 +243,38 @@ def padded(cuts: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(found)
 
 
-def side_by_side(run: Callable[[slice], Tensor], places: list[slice], threads: int) -> list[Tensor]:
-    """Run parts in threads of Python's, each on one of PyTorch's; return what each gives, in order.
+def map_in_threads(
+    run: Callable[[slice], Tensor], slices: list[slice], threads: int
+) -> list[Tensor]:
+    """Call a function on each slice of some rows, in several threads; return the results in order.
+
+    Each of Python's threads has one of PyTorch's. A single thread runs where it is called.
 
     Args:
-        run: What to do with a part; it must keep nothing between two calls.
-        places: The parts.
-        threads: How many at most; one runs where it is called.
+        run: What to call; it must keep nothing between two calls.
+        slices: Its arguments.
+        threads: The largest number of threads.
 
     Example:
         >>> import torch
-        >>> from sightline.build.trees import side_by_side
+        >>> from sightline.build.trees import map_in_threads
         >>> x = torch.arange(4)
-        >>> [part.tolist() for part in side_by_side(lambda at: x[at] * 2, [slice(0, 3), slice(3, 4)], 2)]
+        >>> [part.tolist() for part in map_in_threads(lambda rows: x[rows] * 2, [slice(0, 3), slice(3, 4)], 2)]
         [[0, 2, 4], [6]]
     """
-    threads = min(threads, len(places))
+    threads = min(threads, len(slices))
     if threads < 2:
-        return [run(part) for part in places]
+        return [run(rows) for rows in slices]
 
-    def each(number: int) -> list[Tensor]:
-        torch.set_num_threads(1)  # of this thread of Python's
+    def work(number: int) -> list[Tensor]:
+        torch.set_num_threads(1)  # for this thread of Python's alone
         with torch.no_grad():
-            return [run(part) for part in places[number::threads]]
+            return [run(rows) for rows in slices[number::threads]]
 
     before = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads) as pool:
-            parts = list(pool.map(each, range(threads)))
+            results = list(pool.map(work, range(threads)))
     finally:
         torch.set_num_threads(before)
-    return [parts[number % threads][number // threads] for number in range(len(places))]
+    return [results[index % threads][index // threads] for index in range(len(slices))]

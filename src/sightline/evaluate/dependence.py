@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sightline.build.modes import evaluating
 from sightline.errors import OptionError, did_you_mean
 from sightline.load.table import Table
-from sightline.predict.attributions import input_columns
-from sightline.predict.path import evaluating
+from sightline.prepare.inputs import input_columns
 from sightline.trace.records import rounded
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _column(
     kind = model.encoder.schema[name].kind
     cells = [table.cells(name, int(row)) for row in sample]
     lenders, share = _grid(cells, kind, points)
-    names, number_at, code_at = input_columns(model)
+    names, number_at, code_at = input_columns(model.encoder, model.spec)
     numbers, codes = number_at == names.index(name), code_at == names.index(name)
     numeric_ND, codes_NC = model.inputs(model.encoder.open(table)(sample))
     mean: list[Any] = []
@@ -110,7 +110,7 @@ def _column(
         numeric, categorical = numeric_ND.clone(), codes_NC.clone()
         numeric[:, numbers] = numeric_ND[lender, numbers]
         categorical[:, codes] = codes_NC[lender, codes]
-        with evaluating(model.network):
+        with evaluating(*model.modules):
             values = model.outputs(numeric, categorical).cpu().numpy()[:, places]
         mean.append(values.mean(axis=0).tolist())
         for ends, quantile in ((low, 0.1), (high, 0.9)):

@@ -34,11 +34,11 @@ from sightline.lesson.terms import terms
 from sightline.load.batches import count_batches
 from sightline.load.split import Splits
 from sightline.load.table import Table
+from sightline.metrics.importance import importance
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.origin import subset
 from sightline.predict.attributions import rows_explained
 from sightline.predict.bundle import versions
-from sightline.predict.importance import importance
 from sightline.predict.model import Model, Predictions
 from sightline.predict.path import Explanation, follow, stops
 from sightline.predict.task import Task
@@ -346,7 +346,8 @@ class Story:
             "part": shown, "of": len(rows), "sentence": how, "rows": told,
         })  # fmt: skip
         repeats = 5 if len(model.encoder.ways) <= MANY_COLUMNS else 1
-        said = importance(model, found, part, repeats=repeats, seed=self.seed)
+        truth, usable = model.truth(found)
+        said = importance(model, found.table, truth, usable, part, repeats=repeats, seed=self.seed)
         self.trace.write("predict", "importance", said)
         columns = [column["column"] for column in said["columns"]]
         self.trace.write("predict", "dependence", {

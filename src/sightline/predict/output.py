@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from sightline.archive import atomic_file
 from sightline.errors import DataError, OptionError
-from sightline.predict.model import Model, Predictions, plain_column
+from sightline.predict.model import Model, Predictions
+from sightline.predict.reading import plain_column
 
 
 def prediction_table(
