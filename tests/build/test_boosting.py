@@ -9,6 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from sightline.build import boosting as t
 from sightline.build.boosting import coded, fit_trees
+from sightline.build.growth import Growth
 from sightline.errors import InternalError, OptionError
 from tests.build.grown import SMALL, grown, table
 
@@ -151,14 +152,14 @@ def test_constant_and_huge_columns():
 
 
 def test_a_scikit_learn_of_another_form_is_noticed(monkeypatch):
-    read = t.Growth._read
+    read = Growth._read
 
     def wrong(self, predictor):
         tree = read(self, predictor)
         tree.value[:] = tree.value[::-1]
         return tree
 
-    monkeypatch.setattr(t.Growth, "_read", wrong)
+    monkeypatch.setattr(Growth, "_read", wrong)
     with pytest.raises(InternalError, match=r"scikit-learn \d.* were read wrongly"):
         grown("binary")
 
@@ -183,7 +184,7 @@ def test_a_time_limit_grows_fewer_rounds():
 def test_one_ensemble_that_has_run_away_does_not_ship(monkeypatch):
     fitted, *_ = grown("binary", most_trees=1)
     assert fitted.trees.folds == 1
-    monkeypatch.setattr(t.Growth, "own_loss", lambda self: 27.0)
+    monkeypatch.setattr(Growth, "own_loss", lambda self: 27.0)
     fitted, *_ = grown("binary", most_trees=1)
     assert fitted.trees.folds == 3
 
@@ -191,13 +192,13 @@ def test_one_ensemble_that_has_run_away_does_not_ship(monkeypatch):
 @pytest.mark.parametrize("kind", ["binary", "number"])
 def test_its_loss_on_its_own_rows_is_below_that_of_others(kind, monkeypatch):
     losses = []
-    real = t.Growth.own_loss
+    real = Growth.own_loss
 
     def spy(self):
         losses.append(real(self))
         return losses[-1]
 
-    monkeypatch.setattr(t.Growth, "own_loss", spy)
+    monkeypatch.setattr(Growth, "own_loss", spy)
     fitted, *_ = grown(kind, most_trees=1)
     assert 0 < losses[0] < min(loss for _, loss in fitted.history)
 

@@ -13,7 +13,7 @@ from tests.build.grown import grown, table
 def test_chunks_change_nothing(monkeypatch):
     fitted, x, c, _ = grown("three")
     whole = fitted.trees(x, c)
-    monkeypatch.setattr(t, "LEAST_ROWS", 1)
+    monkeypatch.setattr(t, "FEWEST_CHUNK_ROWS", 1)
     for rows in (1, 7, 1000):
         monkeypatch.setattr(t, "CHUNK_VALUES", rows * len(fitted.trees.roots))
         assert torch.equal(fitted.trees(x, c), whole)
@@ -42,7 +42,7 @@ def test_a_bit_a_leaf(leaves, kind):
         x, np.zeros((600, 0), np.int32), y, np.arange(600) % 2, classification=False, outputs=1,
         iterations=5, leaves=leaves, min_rows=1,
     )  # fmt: skip
-    assert fitted.trees.reach.dtype == kind
+    assert fitted.trees.reachable.dtype == kind
     assert fitted.trees.describe(["a", "b"])["leaves"] == leaves
     found = fitted.trees.per_fold(
         torch.from_numpy(x), torch.zeros(600, 0, dtype=torch.int32)
@@ -60,8 +60,8 @@ def test_only_what_is_asked_for_is_laid_out():
         min_rows=5,
     )  # fmt: skip
     trees = fitted.trees
-    assert (trees.asked_codes.tolist(), trees.asked_numbers.tolist()) == ([0], [])
-    assert len(trees.reach) == int(trees.last_code[0, 0]) + 1 <= 6
+    assert (trees.used_codes.tolist(), trees.used_numbers.tolist()) == ([0], [])
+    assert len(trees.reachable) == int(trees.last_code[0, 0]) + 1 <= 6
     found = trees(torch.from_numpy(x), torch.from_numpy(c)).argmax(dim=1).numpy()
     np.testing.assert_array_equal(found, target)
 

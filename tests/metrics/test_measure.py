@@ -64,7 +64,7 @@ def test_a_class_that_no_row_is_given_is_named_with_what_finds_it():
     assert said.startswith(
         "No row is predicted as yes (2 rows): its probability is never large enough."
     )
-    assert "threshold='f1' (--threshold f1) moves the decision" in said
+    assert "threshold='f1' (--threshold f1) moves the decision threshold" in said
     (turned,) = notes(BINARY, values[:, ::-1], 1 - truth)
     assert "threshold='f1' (--threshold f1) with positive='no' (--positive) moves" in turned
     three = np.tile([0.5, 0.3, 0.2], (20, 1))
@@ -72,7 +72,7 @@ def test_a_class_that_no_row_is_given_is_named_with_what_finds_it():
     assert "as b (2 rows)" in many
     assert "threshold" not in many
     chosen = measure(BINARY, values, truth, np.array([0.9, 0.1]), 0 * truth, True)["notes"]
-    assert chosen[0].endswith("never large enough. The threshold may be another (--threshold).")
+    assert chosen[0].endswith("never large enough. Give another threshold (--threshold).")
     assert not notes(BINARY, values, truth, guessed=truth)
     assert not notes(BINARY, values[:19], truth[1:])
     assert not notes(BINARY, values, np.zeros(20, int))
@@ -88,7 +88,7 @@ def test_numbers_below_zero_where_there_are_none_are_told():
     target = Target("y", "regression")
     values, zero = np.array([[-1.0], [3.0]]), np.array([1.0])
     (said,) = measure(target, values, np.array([0.0, 2.0]), zero)["notes"]
-    assert said.startswith("1 of 2 predictions lie below 0, and no true number does")
+    assert said.startswith("1 of 2 predictions is below 0, and no true number is")
     assert not measure(target, values, np.array([-0.1, 2.0]), zero)["notes"]
     assert not measure(target, np.abs(values), np.array([0.0, 2.0]), zero)["notes"]
 

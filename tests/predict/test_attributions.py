@@ -12,6 +12,7 @@ import sightline as sl
 from sightline.contracts import Batch
 from sightline.predict import attributions
 from sightline.predict.attributions import missing_extra, permutations_for, typical_row
+from sightline.prepare.inputs import input_columns
 from tests.predict.networks import Members, Own
 from tests.predict.tables import ROWS, columns, row, train
 
@@ -137,7 +138,8 @@ def test_a_column_that_nothing_hears_pushes_nothing(four):
 
 def test_the_typical_row_itself_is_not_pushed(model):
     found = attributions.attribute(
-        model, model.typical["numeric"], model.typical["categorical"],
+        model, model.typical, input_columns(model.encoder, model.spec),
+        model.typical["numeric"], model.typical["categorical"],
         model.task.head(model.network(*model.typical.values())).detach().numpy(),
     )[0]  # fmt: skip
     assert found["base"] == found["value"]
@@ -156,7 +158,7 @@ def test_rows_are_pushed_alike_alone_and_together(every):
 def test_many_rows_go_through_in_parts(every, monkeypatch):
     table = every.read(DATA)
     whole = every.explain_rows(table, list(range(20)))
-    monkeypatch.setattr("sightline.predict.model.EXPLAINED_TOGETHER", 7)
+    monkeypatch.setattr("sightline.predict.explain.EXPLAINED_AT_ONCE", 7)
     monkeypatch.setattr(attributions, "VALUES_AT_ONCE", 1)
     parts = every.explain_rows(table, list(range(20)))
     for one, same in zip(whole, parts, strict=True):

@@ -207,6 +207,17 @@ def test_a_bundle_that_is_not_a_whole_model(every, tmp_path, parts):
         sl.Model.load(path)
 
 
+def test_a_bundle_that_weighs_a_part_that_is_not_there(every, tmp_path):
+    path = saved(every, tmp_path)
+    weights = {"network": 0.5, "forest": 0.5}
+    change(path, manifest=lambda manifest: manifest.update(blend={"weights": weights}))
+    with pytest.raises(
+        BundleError, match="weighs the parts network, forest, and this Sightline"
+    ) as caught:
+        sl.Model.load(path)
+    assert "Install a newer Sightline" in str(caught.value)
+
+
 def test_weights_of_another_shape(every, tmp_path):
     path = saved(every, tmp_path)
     change(path, tensors=lambda tensors: tensors.update(weights={"w": torch.zeros(2)}))

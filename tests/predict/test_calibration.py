@@ -110,8 +110,40 @@ def test_numbers_are_averaged():
     assert sum(blend.weights.values()) == pytest.approx(1)
     assert Blend.fit_values({"network": truth}, truth).weights == {"network": 1.0}
     assert Blend.fit_values({"network": truth, "trees": truth}, truth).weights["trees"] == 0.5
-    with pytest.raises(ValueError, match="one part or two"):
-        Blend.fit_values(dict.fromkeys("abc", truth), truth)
+
+
+def test_three_parts_of_numbers_get_the_weights_of_the_lowest_error():
+    random = np.random.default_rng(0)
+    truth = random.normal(size=3000) * 100
+    deviations = {"network": 10.0, "trees": 20.0, "forest": 40.0}
+    parts = {name: truth + size * random.normal(size=3000) for name, size in deviations.items()}
+    weights = Blend.fit_values(parts, truth).weights
+    inverse = {name: size**-2 for name, size in deviations.items()}
+    for name, own in inverse.items():  # the best weights go by the inverse variance
+        assert weights[name] == pytest.approx(own / sum(inverse.values()), abs=0.03)
+    assert sum(weights.values()) == pytest.approx(1)
+
+    def error(weights):
+        return np.square(sum(weights[name] * parts[name] for name in parts) - truth).mean()
+
+    for first in parts:
+        for second in parts:
+            moved = dict(weights)
+            moved[first] += 0.01
+            moved[second] -= 0.01
+            assert error(weights) <= error(moved) * (1 + 1e-9)
+
+
+def test_of_three_parts_the_useless_ones_weigh_nothing_and_row_weights_count():
+    random = np.random.default_rng(1)
+    truth = random.normal(size=400)
+    parts = {"a": truth, "b": truth + 50, "c": truth - random.normal(size=400) * 30}
+    assert Blend.fit_values(parts, truth).weights == pytest.approx({"a": 1, "b": 0, "c": 0})
+    half = np.arange(400) < 200
+    parts = {"a": np.where(half, truth, 0), "b": np.where(half, 0, truth), "c": truth * 0}
+    assert Blend.fit_values(parts, truth, half * 1.0).weights["a"] == pytest.approx(1)
+    perfect = Blend.fit_values(dict.fromkeys("abc", truth), truth).weights
+    assert sum(perfect.values()) == pytest.approx(1)
 
 
 def test_json():

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.errors import OptionError
-from sightline.predict.conformal import MOST_SCORES, Conformal
+from sightline.predict.conformal import KEPT_SCORES, Conformal
 
 
 def classes(rows, seed, sharpness=1.0):
@@ -73,7 +73,7 @@ def test_equal_scores():
 def test_many_rows_are_kept_as_quantiles():
     values, truth = classes(50_000, 0)
     conformal = Conformal.fit_classes(values, truth, source="all")
-    assert len(conformal.scores) == MOST_SCORES
+    assert len(conformal.scores) == KEPT_SCORES
     assert conformal.rows == 50_000
     few = classes(20_000, 1)
     assert conformal.coverage(*few, 0.1)["coverage"] == pytest.approx(0.9, abs=0.01)
@@ -118,7 +118,7 @@ def test_an_alpha_that_makes_no_sense(alpha):
 
 def test_too_few_rows_for_an_alpha():
     values, truth = classes(8, 0)
-    with pytest.raises(OptionError, match=r"promise 0\.11 at best"):
+    with pytest.raises(OptionError, match=r"allow no alpha below 0\.11"):
         Conformal.fit_classes(values, truth, source="all").sets(values, 0.1)
-    with pytest.raises(OptionError, match="at best"):
+    with pytest.raises(OptionError, match="allow no alpha below"):
         Conformal.fit_numbers(values[:, 0], values[:, 1], source="all").interval(values[:, 0], 0.2)

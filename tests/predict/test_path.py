@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import sightline as sl
-from sightline.predict.path import MOST_VALUES, evaluating, follow, one_scale, stops
+from sightline.predict.path import VALUES_SHOWN, follow, one_scale, stops
 from tests.predict.networks import Members, Own
 from tests.predict.tables import columns
 
@@ -47,7 +47,7 @@ def test_up_to_64_units_are_shown_evenly_spaced(size):
     path, _ = follow(Ramp(), torch.arange(float(size))[None], torch.zeros(1, 0))
     layer = path[1]
     assert layer.size == size
-    assert len(layer.values) == len(layer.places) == min(size, MOST_VALUES)
+    assert len(layer.values) == len(layer.places) == min(size, VALUES_SHOWN)
     assert layer.values == tuple(map(float, layer.places)), "each value is that of its unit"
     assert layer.scale == max(size - 1, 0)
     steps = {after - before for before, after in pairwise(layer.places)}
@@ -83,17 +83,6 @@ def test_a_row_without_a_prediction_has_no_say_in_the_scale(every):
     data["size"][1] = "large"
     found = every.explain_rows(every.read(data), [0, 1])
     assert found[0].layers == every.explain_rows(every.read(data), [0])[0].layers
-
-
-def test_evaluating_ends_as_it_began():
-    network = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
-    with evaluating(network):
-        assert not network.training
-        assert not torch.is_grad_enabled()
-    with pytest.raises(ZeroDivisionError), evaluating(network):
-        _ = 1 / 0
-    assert network.training
-    assert torch.is_grad_enabled()
 
 
 def test_the_input_layer_shows_numbers_then_codes(species):

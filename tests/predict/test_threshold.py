@@ -44,7 +44,7 @@ def test_of_equals_the_one_nearest_a_half():
 def test_one_given():
     found = find_threshold(*rows(), 0.3)
     assert (found.value, found.by) == (0.3, "given")
-    assert "0.3 on, as asked" in found.words(TARGET)
+    assert "at least 0.3, as asked" in found.words(TARGET)
     assert Threshold.from_json(found.to_json()) == found
 
 
@@ -52,15 +52,15 @@ def test_the_words_name_the_class_and_say_what_to_doubt():
     probability, positive = rows(1000)
     few = find_threshold(probability[:30], np.arange(30) == 3, "f1")
     frequent = find_threshold(1 - probability, ~positive, "f1").words(TARGET)
-    assert "A row is predicted as yes, the positive class, from" in frequent
-    assert frequent.endswith("which F1 flatters: for the other give positive='no' (--positive).")
+    assert "A row is predicted as yes, the positive class, if its probability is at" in frequent
+    assert frequent.endswith("to find the other class give positive='no' (--positive).")
     assert few.words(TARGET).endswith(
-        "Only 1 of them is yes: what is best for so few is mostly chance."
+        "Only 1 of them is yes: with so few the best threshold is mostly chance."
     )
     assert Threshold.from_json({**few.to_json(), "positives": None}).words(TARGET).endswith("rows.")
     rare = find_threshold(probability, positive, "f1").words(TARGET)
-    assert not any(word in rare for word in ("chance", "flatters"))
-    assert "flatters" not in find_threshold(1 - probability, ~positive, "accuracy").words(TARGET)
+    assert not any(word in rare for word in ("chance", "F1 is high"))
+    assert "F1 is high" not in find_threshold(1 - probability, ~positive, "accuracy").words(TARGET)
 
 
 @pytest.mark.parametrize("by", [0, 1, 1.5, -0.1, "f2", True, None])

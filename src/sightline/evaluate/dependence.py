@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sightline.build.modes import evaluating
 from sightline.contracts import traits_of
 from sightline.errors import OptionError, did_you_mean
 from sightline.load.table import Table
-from sightline.predict.attributions import input_columns
-from sightline.predict.path import evaluating
+from sightline.prepare.inputs import input_columns
 from sightline.trace.records import rounded
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _column(
     traits = traits_of(kind)
     cells = [table.cells(name, int(row)) for row in sample]
     lenders, share = _grid(cells, traits.ordered, points)
-    names, number_at, code_at = input_columns(model)
+    names, number_at, code_at = input_columns(model.encoder, model.spec)
     numbers, codes = number_at == names.index(name), code_at == names.index(name)
     numeric_ND, codes_NC = model.inputs(model.encoder.open(table)(sample))
     mean: list[Any] = []
@@ -119,7 +119,7 @@ def _column(
         numeric, categorical = numeric_ND.clone(), codes_NC.clone()
         numeric[:, numbers] = numeric_ND[lender, numbers]
         categorical[:, codes] = codes_NC[lender, codes]
-        with evaluating(model.network):
+        with evaluating(*model.modules):
             values = model.outputs(numeric, categorical).cpu().numpy()[:, outputs]
         mean.append(values.mean(axis=0).tolist())
         low.append(np.quantile(values, 0.1, axis=0).tolist())

@@ -16,7 +16,7 @@ from sightline.evaluate.rows import example_row, explained_rows, measured_rows
 from sightline.evaluate.trust import ALPHA, calibration_sentence, measure_calibration
 from sightline.evaluate.worst import worst_rows
 from sightline.load.table import subset
-from sightline.predict.importance import importance as measure_importance
+from sightline.metrics.importance import importance as measure_importance
 from sightline.prepare.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -224,9 +224,11 @@ class Evaluation:
         if not self.with_report:
             return None
         repeats = REPEATS if len(self.model.encoder.ways) <= MANY_COLUMNS else 1
+        truth, usable = self.model.truth(self.predictions)
         return measure_importance(
-            self.model, self.predictions, self.part, repeats=repeats, seed=self.seed
-        )
+            self.model, self.predictions.table, truth, usable, self.part, repeats=repeats,
+            seed=self.seed,
+        )  # fmt: skip
 
     @cached_property
     def dependence(self) -> dict[str, Any] | None:

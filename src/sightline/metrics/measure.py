@@ -1,4 +1,7 @@
-"""Test metrics, with the baseline that knows no features beside them."""
+"""Metrics of predictions, beside those of a baseline that uses no features.
+
+Letters: N rows, K classes.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ import numpy as np
 from sightline.contracts import Label, Target
 from sightline.errors import counted, listed, shorten
 
-LEAST_ROWS = 20
-"""Of fewer rows it is no news that a class is never predicted."""
+FEWEST_ROWS_FOR_NOTES = 20
+"""With fewer rows, a class that is never predicted is not worth a note."""
 
 
 def measure(
@@ -19,7 +22,7 @@ def measure(
     values: np.ndarray,
     truth: np.ndarray,
     baseline: np.ndarray,
-    guessed: np.ndarray | None = None,
+    predicted: np.ndarray | None = None,
     threshold: bool = False,
 ) -> dict[str, Any]:
     """Measure predictions against the truth.
@@ -29,39 +32,40 @@ def measure(
         values: Probabilities [N, K], or numbers [N, 1] in the target's unit.
         truth: int64 class numbers [N], or numbers [N].
         baseline: Training class shares [K], or the training mean [1].
-        guessed: int64 class numbers [N] that rows are given; None for the likeliest ones.
-        threshold: Whether a threshold gave them.
+        predicted: The predicted classes, int64 [N]; None for the likeliest ones.
+        threshold: Whether a decision threshold chose them.
 
     Returns:
-        For classification `rows`, `accuracy`, `log_loss`, `roc_auc` (None when one class alone
-        is there; the mean of one against the rest for three or more), `baseline`, `classes` (precision,
-        recall, F1, rows of each), `confusion` [truth][predicted] and `notes` in words; for regression `rows`,
-        `rmse`, `mae`, `r2` (None for fewer than 2 different values), `baseline` and `notes`.
+        For classification `rows`, `accuracy`, `log_loss`, `roc_auc` (None when all rows are of one
+        class; the mean of one class against the rest for three or more), `positive`, `baseline`,
+        `classes` (precision, recall, F1 and rows of each), `confusion` [truth][predicted] and `notes` in
+        words; for regression `rows`, `rmse`, `mae`, `r2` (None for fewer than 2 different values),
+        `baseline` and `notes`.
 
     Example:
         >>> import numpy as np
         >>> from sightline.contracts import Target
         >>> from sightline.metrics.measure import measure
         >>> target = Target("y", "regression")
-        >>> found = measure(target, np.array([[1.0], [3.0]]), np.array([1.0, 2.0]), np.array([0.0]))
-        >>> found["mae"], found["baseline"]["mae"]
+        >>> metrics = measure(target, np.array([[1.0], [3.0]]), np.array([1.0, 2.0]), np.array([0.0]))
+        >>> metrics["mae"], metrics["baseline"]["mae"]
         (0.5, 1.5)
     """
     if target.task == "regression":
         return _regression(values[:, 0], truth, baseline)
-    guessed = values.argmax(axis=1) if guessed is None else guessed
-    return _classification(target, values, truth, baseline, guessed, threshold)
+    predicted = values.argmax(axis=1) if predicted is None else predicted
+    return _classification(target, values, truth, baseline, predicted, threshold)
 
 
 def _regression(values: np.ndarray, truth: np.ndarray, baseline: np.ndarray) -> dict[str, Any]:
     from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
-    def numbers(predicted: np.ndarray) -> dict[str, Any]:
-        different = len(truth) > 1 and truth.min() != truth.max()
+    def errors(predicted: np.ndarray) -> dict[str, Any]:
+        several = len(truth) > 1 and truth.min() != truth.max()
         return {
             "rmse": float(mean_squared_error(truth, predicted) ** 0.5),
             "mae": float(mean_absolute_error(truth, predicted)),
-            "r2": float(r2_score(truth, predicted)) if different else None,
+            "r2": float(r2_score(truth, predicted)) if several else None,
         }
 
     constant = np.full(len(truth), float(baseline[0]))
@@ -69,12 +73,13 @@ def _regression(values: np.ndarray, truth: np.ndarray, baseline: np.ndarray) -> 
     notes = []
     if below and (truth >= 0).all():
         notes.append(
-            f"{below:,} of {counted(len(truth), 'prediction')} lie below 0, and no true number does: if "
-            "there can be none, another target, such as its logarithm, may serve you better."
+            f"{below:,} of {counted(len(truth), 'prediction')} "
+            f"{'is' if below == 1 else 'are'} below 0, and no true number is: if "
+            "the target cannot be negative, predict its logarithm instead."
         )
     return {
-        "rows": len(truth), **numbers(values), "notes": notes,
-        "baseline": {"what": "the training rows' mean for every row", **numbers(constant)},
+        "rows": len(truth), **errors(values), "notes": notes,
+        "baseline": {"what": "the training rows' mean for every row", **errors(constant)},
     }  # fmt: skip
 
 
@@ -83,28 +88,28 @@ def _classification(
     values: np.ndarray,
     truth: np.ndarray,
     baseline: np.ndarray,
-    guessed: np.ndarray,
+    predicted: np.ndarray,
     threshold: bool,
 ) -> dict[str, Any]:
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     numbers = list(range(len(target.classes)))
     precision, recall, f1, rows = precision_recall_fscore_support(
-        truth, guessed, labels=numbers, zero_division=0.0
+        truth, predicted, labels=numbers, zero_division=0.0
     )
     shares = np.tile(baseline, (len(truth), 1))
-    most = int(baseline.argmax())
+    majority = int(baseline.argmax())
     area = _auc(target, values, truth)
-    said: dict[str, Any] = {
+    return {
         "rows": len(truth),
-        "accuracy": float((guessed == truth).mean()),
+        "accuracy": float((predicted == truth).mean()),
         "log_loss": log_loss(values, truth),
         "roc_auc": area,
         "positive": target.positive,
         "baseline": {
-            "what": f"the training rows' majority class, {target.classes[most]}, for every row; its "
+            "what": f"the training rows' majority class, {target.classes[majority]}, for every row; its "
             "log loss and AUC with the training rows' class shares",
-            "accuracy": float((truth == most).mean()),
+            "accuracy": float((truth == majority).mean()),
             "log_loss": log_loss(shares, truth),
             "roc_auc": None if area is None else 0.5,
         },
@@ -115,40 +120,41 @@ def _classification(
             }
             for i, label in enumerate(target.classes)
         ],
-        "confusion": confusion_matrix(truth, guessed, labels=numbers).tolist(),
-        "notes": _never_predicted(target, rows.tolist(), set(guessed.tolist()), threshold),
+        "confusion": confusion_matrix(truth, predicted, labels=numbers).tolist(),
+        "notes": _never_predicted(target, rows.tolist(), set(predicted.tolist()), threshold),
     }  # fmt: skip
-    return said
 
 
 def _never_predicted(
-    target: Target, rows: list[int], guessed: set[int], threshold: bool
+    target: Target, rows: list[int], predicted: set[int], threshold: bool
 ) -> list[str]:
-    """Say which classes of these rows no row is given, and what finds them."""
+    """Return a note on classes that are there but never predicted, and what to do about them."""
     left: list[tuple[int, Label]] = [
         (count, label)
-        for place, (count, label) in enumerate(zip(rows, target.classes, strict=True))
-        if count and place not in guessed
+        for index, (count, label) in enumerate(zip(rows, target.classes, strict=True))
+        if count and index not in predicted
     ]
-    if not left or sum(rows) < LEAST_ROWS:
+    if not left or sum(rows) < FEWEST_ROWS_FOR_NOTES:
         return []
     names = listed(
         [f"{shorten(str(label), 40)} ({counted(count, 'row')})" for count, label in left], 3
     )
-    said = f"No row is predicted as {names}: its probability is never large enough."
+    note = f"No row is predicted as {names}: its probability is never large enough."
     if threshold:
-        return [f"{said} The threshold may be another (--threshold)."]
+        return [f"{note} Give another threshold (--threshold)."]
     if target.positive is None:
-        return [f"{said} class_weights='balanced' (--balanced) predicts rare classes more often."]
-    about = "" if left[0][1] == target.positive else f" with positive={left[0][1]!r} (--positive)"
+        return [f"{note} class_weights='balanced' (--balanced) predicts rare classes more often."]
+    positive = (
+        "" if left[0][1] == target.positive else f" with positive={left[0][1]!r} (--positive)"
+    )
     return [
-        f"{said} threshold='f1' (--threshold f1){about} moves the decision; class_weights='balanced' "
-        "(--balanced) learns as if both were as frequent."
+        f"{note} threshold='f1' (--threshold f1){positive} moves the decision threshold; class_weights='balanced' "
+        "(--balanced) trains as if both classes were equally frequent."
     ]
 
 
 def log_loss(values: np.ndarray, truth: np.ndarray) -> float:
-    """Return the mean of -ln of the probability given to the true class.
+    """Return the log loss: the mean of -ln of the probability of the true class.
 
     Args:
         values: Probabilities [N, K].
@@ -165,13 +171,13 @@ def log_loss(values: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _auc(target: Target, values: np.ndarray, truth: np.ndarray) -> float | None:
-    """Area under the ROC curve; over those classes alone that have rows of both kinds."""
+    """Return the area under the ROC curve, averaged over the classes that it is defined for."""
     from sklearn.exceptions import UndefinedMetricWarning
     from sklearn.metrics import roc_auc_score
 
     columns = range(len(target.classes))
     if target.positive is not None:
-        columns = range(place := target.classes.index(target.positive), place + 1)
+        columns = range(index := target.classes.index(target.positive), index + 1)
     areas = []
     for column in columns:
         is_class = truth == column

@@ -1,4 +1,7 @@
-"""Metrics by name, quick enough for each epoch: what stopping can go by besides the loss."""
+"""Metrics by name, fast enough for every epoch: what early stopping can watch in place of the loss.
+
+Letters: N rows, K classes.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +46,9 @@ class Score:
     measure: Measure
 
     def of(self, values: Tensor, batch: Batch, target: Target) -> float:
-        """Measure head values [N, K] against a batch's target; rows count by their weight."""
+        """Measure the output of `Task.head`, [N, K], against a batch's target and row weights."""
         weight = batch.weight
-        if weight is not None and weight.dim() == 2:  # members that hold a row out have none of it
+        if weight is not None and weight.dim() == 2:  # 0 for the members that hold a row out
             weight = weight.amax(dim=1)
         counts = np.ones(len(values)) if weight is None else weight.double().cpu().numpy()
         return self.measure(
@@ -53,15 +56,19 @@ class Score:
         )
 
     def as_loss(self, value: float) -> float:
-        """Turn the metric so that lower is better."""
+        """Return the metric with the sign that makes lower better."""
         return -value if self.greater_is_better else value
 
 
 def check_eval_metric(name: object, target: Target) -> Score:
     """Return the metric of a name.
 
+    Args:
+        name: Such as "roc_auc": a key of `SCORES`.
+        target: What is predicted.
+
     Raises:
-        OptionError: There is none, or it is of the other task.
+        OptionError: There is no such metric, or it is for the other task.
 
     Example:
         >>> from sightline.contracts import Target
@@ -69,14 +76,14 @@ def check_eval_metric(name: object, target: Target) -> Score:
         >>> check_eval_metric("mae", Target("price", "regression")).greater_is_better
         False
     """
-    found = SCORES.get(name) if isinstance(name, str) else None
-    fitting = [score.name for score in SCORES.values() if score.task == target.task]
-    if found is None or found.task != target.task:
-        why = f"eval_metric is {name!r}"
-        if found is not None:
-            why += f", a metric of {found.task}; the target {target.name!r} is {target.task}"
-        raise OptionError(f"{why}.", did_you_mean(str(name), fitting, "metrics"))
-    return found
+    score = SCORES.get(name) if isinstance(name, str) else None
+    if score is None or score.task != target.task:
+        problem = f"eval_metric is {name!r}"
+        if score is not None:
+            problem += f", a metric of {score.task}; the target {target.name!r} is {target.task}"
+        suitable = [other.name for other in SCORES.values() if other.task == target.task]
+        raise OptionError(f"{problem}.", did_you_mean(str(name), suitable, "metrics"))
+    return score
 
 
 def _mean(values: np.ndarray, weight: np.ndarray) -> float:
@@ -89,7 +96,10 @@ def _log_loss(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Targ
 
 
 def _brier(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Target) -> float:
-    """The mean squared difference to 0 and 1: of the positive class, or summed over all classes."""
+    """Return the Brier score: the mean squared error of probabilities.
+
+    For two classes that of one class; for more the sum over classes.
+    """
     off = values.copy()
     off[np.arange(len(truth)), truth] -= 1
     if len(target.classes) == 2:
@@ -104,26 +114,26 @@ def _accuracy(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Targ
 def _counts(
     values: np.ndarray, truth: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per class, the weight of its rows, of the rows given to it, and of those given rightly."""
+    """Return by class the weight of its rows, of rows predicted as it, and of those that are right."""
     classes = values.shape[1]
-    given = values.argmax(axis=1)
+    predicted = values.argmax(axis=1)
     return (
-        np.bincount(truth, weight, classes), np.bincount(given, weight, classes),
-        np.bincount(truth, weight * (given == truth), classes),
+        np.bincount(truth, weight, classes), np.bincount(predicted, weight, classes),
+        np.bincount(truth, weight * (predicted == truth), classes),
     )  # fmt: skip
 
 
 def _balanced(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Target) -> float:
-    there, _given, right = _counts(values, truth, weight)
-    return float((right[there > 0] / there[there > 0]).mean()) if there.any() else float("nan")
+    actual, _predicted, right = _counts(values, truth, weight)
+    return float((right[actual > 0] / actual[actual > 0]).mean()) if actual.any() else float("nan")
 
 
 def _f1(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Target) -> float:
-    """F1 of the positive class; for more than two classes the mean of each one's."""
-    there, given, right = _counts(values, truth, weight)
-    if not there.any():
+    """Return F1 of the positive class; for more than two classes the mean over classes."""
+    actual, predicted, right = _counts(values, truth, weight)
+    if not actual.any():
         return float("nan")
-    sums = there + given
+    sums = actual + predicted
     scores = np.divide(2 * right, sums, out=np.zeros_like(sums), where=sums > 0)
     if target.positive is not None:
         return float(scores[target.classes.index(target.positive)])
@@ -131,24 +141,24 @@ def _f1(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Targe
 
 
 def _auc(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Target) -> float:
-    """Area under the ROC curve; for more than two classes the mean of one against the rest."""
+    """Return the area under the ROC curve; for more classes the mean of one against the rest."""
     columns = range(values.shape[1])
     if target.positive is not None:
-        columns = range(place := target.classes.index(target.positive), place + 1)
+        columns = range(index := target.classes.index(target.positive), index + 1)
     areas = [_area(values[:, column], truth == column, weight) for column in columns]
     known = [area for area in areas if not np.isnan(area)]
     return float(np.mean(known)) if known else float("nan")
 
 
 def _area(score: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> float:
-    """The probability that a positive row scores above a negative one, ties counting half."""
-    different, places = np.unique(score, return_inverse=True)
-    ups = np.bincount(places, weight * positive, len(different))
-    downs = np.bincount(places, weight * ~positive, len(different))
-    if not ups.any() or not downs.any():
+    """Return the probability that a positive row scores above a negative one; ties count half."""
+    distinct, index = np.unique(score, return_inverse=True)
+    positives = np.bincount(index, weight * positive, len(distinct))
+    negatives = np.bincount(index, weight * ~positive, len(distinct))
+    if not positives.any() or not negatives.any():
         return float("nan")
-    below = np.cumsum(downs) - downs
-    return float((ups * (below + downs / 2)).sum() / (ups.sum() * downs.sum()))
+    below = np.cumsum(negatives) - negatives
+    return float((positives * (below + negatives / 2)).sum() / (positives.sum() * negatives.sum()))
 
 
 def _rmse(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Target) -> float:

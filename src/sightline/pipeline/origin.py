@@ -12,7 +12,7 @@ import torch
 from sightline.errors import DataError
 from sightline.load.split import Splits, split
 from sightline.load.table import Table, paths_again, read, subset
-from sightline.predict.importance import importance as measure_importance
+from sightline.metrics.importance import importance as measure_importance
 from sightline.predict.model import Model
 
 MOST_HASHES = 100_000
@@ -56,7 +56,8 @@ def importance(model: Model, *, repeats: int = 5, seed: int = 0) -> dict[str, An
     """
     splits, part, rows = _held_out(model)
     found = model.predictions(subset(splits.table, rows))
-    return measure_importance(model, found, part, repeats=repeats, seed=seed)
+    truth, usable = model.truth(found)
+    return measure_importance(model, found.table, truth, usable, part, repeats=repeats, seed=seed)
 
 
 def _held_out(model: Model) -> tuple[Splits, str, np.ndarray]:

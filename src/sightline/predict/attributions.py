@@ -1,11 +1,12 @@
-"""What pushed a prediction from a typical row's to this one's, column by column.
+"""Attributions: how far each column moved a prediction away from a typical row's.
 
 Shapley values (Strumbelj and Kononenko 2010, "An efficient explanation of individual
 classifications using game theory"; Castro, Gomez and Tejada 2009, "Polynomial calculation of the
-Shapley value based on sampling"): starting from a typical row, the columns take this row's values
-one after another, in many random orders; a column's push is how far the prediction moves when it
-is its turn, on average over the orders. Each order's moves add up to the whole way, so the pushes
-do too. Captum does the sampling; it is an extra, `sightline[explain]`.
+Shapley value based on sampling"). Starting from a typical row, the columns take this row's values
+one after another, in many random orders (permutations). A column's push is how far the prediction
+moves when its turn comes, on average over the orders. In each order the moves add up to the whole
+difference, so the pushes add up to it too. Captum does the sampling; it is an extra,
+`sightline[explain]`.
 
 Letters: B rows, D numbers, C codes, G columns of the table, K outputs.
 """
@@ -13,17 +14,16 @@ Letters: B rows, D numbers, C codes, G columns of the table, K outputs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sightline.build.modes import evaluating
 from sightline.contracts import Batch
-from sightline.predict.path import evaluating
-
-if TYPE_CHECKING:
-    from sightline.predict.model import Model
+from sightline.predict.predictor import Predictor
+from sightline.prepare.inputs import InputColumns
 
 BASE_SAID = (
     "a typical row: the median of each number (of the parts of dates and texts too), "
@@ -37,19 +37,20 @@ NO_TYPICAL_ROW = (
     "The model was saved by a Sightline that kept no typical row to compare with: fit it again."
 )
 NO_PREDICTION = "There is no prediction to explain."
-MOST_COLUMNS = 40
+LISTED_COLUMNS = 40
+"""The columns with the largest pushes are listed, at most this many; the rest are summed."""
 TYPICAL_ROWS = 100_000
-"""A typical row is that of so many training rows at most, evenly spaced."""
+"""The typical row is computed from at most this many training rows, evenly spaced."""
 PERMUTATIONS = (4, 50)
-"""The fewest and the most orders in which the columns take their turns."""
+"""The fewest and the most permutations, the orders in which the columns take their turns."""
 TURNS = 2_000
-"""So many turns of columns in all, unless that is fewer than the fewest orders take."""
+"""Turns in all (columns x permutations), unless the fewest permutations need more."""
 VALUES_AT_ONCE = 2**21
-"""So many numbers in the largest tensor: 8 MB."""
+"""The largest number of values in a tensor: 8 MB of float32."""
 
 
 def typical_row(train: Batch) -> dict[str, Tensor]:
-    """Make a typical row of the network's inputs from the training rows.
+    """Return a typical row of the network's inputs, computed from the training rows.
 
     Returns:
         `numeric` float32 [1, D]: each one's median; `categorical` int32 [1, C]: each one's most
@@ -71,31 +72,8 @@ def typical_row(train: Batch) -> dict[str, Tensor]:
     }
 
 
-def input_columns(model: Model) -> tuple[list[str], Tensor, Tensor]:
-    """Say which column of the table each input of the network is made of.
-
-    Returns:
-        The columns' names [G]; per number its column's place among them, int64 [D]; per code, [C].
-
-    Example:
-        >>> import sightline as sl
-        >>> from sightline.predict.attributions import input_columns
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
-        >>> names, number_at, code_at = input_columns(run.model)
-        >>> [names[place] for place in code_at]
-        ['island', 'sex']
-    """
-    names = [way.column for way in model.encoder.ways]
-    at = {name: place for place, name in enumerate(names)}
-    return (
-        names,
-        torch.tensor([at[feature.column] for feature in model.spec.numeric], dtype=torch.long),
-        torch.tensor([at[feature.column] for feature in model.spec.categorical], dtype=torch.long),
-    )
-
-
 def permutations_for(columns: int) -> int:
-    """Say in how many orders so many columns take their turns: an even number, fewer for many.
+    """Return the number of permutations for a table of so many columns: even, fewer for more columns.
 
     Example:
         >>> from sightline.predict.attributions import permutations_for
@@ -107,7 +85,7 @@ def permutations_for(columns: int) -> int:
 
 
 def rows_explained(columns: int) -> int:
-    """Say how many rows of a table of so many columns are explained where a sample is: 50, or fewer.
+    """Return how many rows of a sample are explained, for a table of so many columns: 50, or fewer.
 
     Example:
         >>> from sightline.predict.attributions import rows_explained
@@ -118,7 +96,7 @@ def rows_explained(columns: int) -> int:
 
 
 def missing_extra() -> str | None:
-    """Say what to install where Captum is not, else None.
+    """Return a sentence that says what to install where Captum is missing, else None.
 
     Example:
         >>> from sightline.predict.attributions import missing_extra
@@ -135,25 +113,33 @@ def missing_extra() -> str | None:
 
 
 def attribute(
-    model: Model, numeric_BD: Tensor, codes_BC: Tensor, values_BK: np.ndarray
+    predictor: Predictor,
+    typical: Mapping[str, Tensor],
+    columns: InputColumns,
+    numeric_BD: Tensor,
+    codes_BC: Tensor,
+    values_BK: np.ndarray,
 ) -> list[dict[str, Any]]:
-    """Find what pushed each row's prediction away from the typical row's.
+    """Compute how far each column pushed each row's prediction away from the typical row's.
 
-    All inputs of one column of the table (the number, its flag, its n-grams, its code) move
-    together. What is explained is the probability of the predicted class, or the number.
+    All inputs that were made from one column of the table (the number, its missing flag, its n-grams,
+    its code) take the row's values together. What is explained is the probability of the predicted
+    class, or the number.
 
     Args:
-        model: With a typical row.
-        numeric_BD, codes_BC: The rows as the network takes them, B > 0.
-        values_BK: What the model predicts for them: `model.outputs`.
+        predictor: What predicts.
+        typical: From `typical_row`: `numeric` [1, D] and `categorical` [1, C].
+        columns: The column of each input.
+        numeric_BD, codes_BC: The prepared rows, B > 0.
+        values_BK: Their predictions: `predictor.outputs`.
 
     Returns:
-        Per row `of` (the class, or the target's name), `unit`, `base` and `base_said`, `value`,
-        `permutations`, and `columns`: [column, push] pairs, largest push first, all that come
-        after the first 40 as one. `base` and all pushes add up to `value`, to float32's accuracy.
+        For each row `of` (the class, or the target's name), `unit`, `base` and `base_said`, `value`,
+        `permutations`, and `columns`: [column, push] pairs, the largest push first, all after the first
+        40 summed as one. `base` and all pushes add up to `value`, within float32's accuracy.
 
     Raises:
-        ModuleNotFoundError: Captum is not installed; ask `missing_extra` first.
+        ModuleNotFoundError: Captum is not installed; call `missing_extra` first.
 
     Example:
         >>> import sightline as sl
@@ -166,55 +152,54 @@ def attribute(
     """
     from captum.attr import ShapleyValueSampling
 
-    assert model.typical is not None
-    names, number_at, code_at = input_columns(model)
     device = numeric_BD.device
-    typical_1D = model.typical["numeric"].to(device)
-    typical_1C = model.typical["categorical"].to(device)
+    typical_1D = typical["numeric"].to(device)
+    typical_1C = typical["categorical"].to(device)
 
-    def value(own_BG: Tensor, numeric_BD: Tensor, codes_BC: Tensor, output_B: Tensor) -> Tensor:
-        """Predict rows of which some columns are their own, and the rest the typical row's."""
+    def predict(own_BG: Tensor, numeric_BD: Tensor, codes_BC: Tensor, output_B: Tensor) -> Tensor:
+        """Predict rows that have their own values in some columns, the typical row's in the others."""
         own_BG = own_BG.bool()
-        values_BK = model.outputs(
-            torch.where(own_BG[:, number_at], numeric_BD, typical_1D),
-            torch.where(own_BG[:, code_at], codes_BC, typical_1C),
+        values_BK = predictor.outputs(
+            torch.where(own_BG[:, columns.numeric], numeric_BD, typical_1D),
+            torch.where(own_BG[:, columns.categorical], codes_BC, typical_1C),
         )
         return values_BK.gather(1, output_B[:, None])[:, 0]
 
     output_B = torch.from_numpy(values_BK.argmax(axis=1)).to(device)
-    own_BG = torch.ones(len(numeric_BD), len(names), device=device)
-    sampler = ShapleyValueSampling(value)
+    count = len(columns.names)
+    own_BG = torch.ones(len(numeric_BD), count, device=device)
+    sampler = ShapleyValueSampling(predict)
     sampler.permutation_generator = _orders
-    permutations = permutations_for(len(names))
-    width = numeric_BD.shape[1] + codes_BC.shape[1] + len(names)
-    with evaluating(model.network):
-        bases_K = model.outputs(typical_1D, typical_1C)[0].tolist()
+    permutations = permutations_for(count)
+    width = numeric_BD.shape[1] + codes_BC.shape[1] + count
+    with evaluating(*predictor.modules):
+        bases_K = predictor.outputs(typical_1D, typical_1C)[0].tolist()
         pushes_BG = sampler.attribute(
             own_BG, baselines=0.0, n_samples=permutations,
             additional_forward_args=(numeric_BD, codes_BC, output_B),
             perturbations_per_eval=max(
-                1, min(len(names), VALUES_AT_ONCE // (len(numeric_BD) * width))
+                1, min(count, VALUES_AT_ONCE // (len(numeric_BD) * width))
             ),
         )  # fmt: skip
-    target = model.spec.target
+    target = predictor.spec.target
     return [
         {
             "of": target.classes[k] if target.classes else target.name,
             "unit": "probability" if target.classes else "target",
             "base": bases_K[k], "base_said": BASE_SAID, "value": float(values_K[k]),
-            "permutations": permutations, "columns": _listed(dict(zip(names, pushes, strict=True))),
+            "permutations": permutations, "columns": _ranked(dict(zip(columns.names, pushes, strict=True))),
         }
         for values_K, k, pushes in zip(values_BK, output_B.tolist(), pushes_BG.tolist(), strict=True)
     ]  # fmt: skip
 
 
 def _orders(columns: int, count: int) -> Iterator[list[int]]:
-    """Draw orders, always the same ones, each followed by its reverse.
+    """Draw permutations, always the same ones, each followed by its reverse.
 
-    A pair of the two gives exact Shapley values where columns act in pairs at most (Mitchell,
-    Cooper, Frank and Holmes 2022, "Sampling permutations for Shapley value estimation"). The
-    generator is their own: explaining a row while a network trains must not change what dropout
-    draws.
+    A pair of the two gives exact Shapley values where columns interact in pairs at most (Mitchell,
+    Cooper, Frank and Holmes 2022, "Sampling permutations for Shapley value estimation"). They come
+    from a generator of their own: explaining a row while a network trains must not change what
+    dropout draws.
     """
     generator = torch.Generator().manual_seed(0)
     for _ in range(count // 2):
@@ -223,10 +208,10 @@ def _orders(columns: int, count: int) -> Iterator[list[int]]:
         yield order[::-1]
 
 
-def _listed(pushes: Mapping[str, float]) -> list[list[Any]]:
-    """Sort pushes by size, the largest first, and sum those that are too many to list."""
+def _ranked(pushes: Mapping[str, float]) -> list[list[Any]]:
+    """Sort pushes by size, the largest first, and sum those after the first 40."""
     ranked = sorted(pushes.items(), key=lambda item: -abs(item[1]))
-    listed: list[list[Any]] = [[name, push] for name, push in ranked[:MOST_COLUMNS]]
-    if rest := ranked[MOST_COLUMNS:]:
+    listed: list[list[Any]] = [[name, push] for name, push in ranked[:LISTED_COLUMNS]]
+    if rest := ranked[LISTED_COLUMNS:]:
         listed.append(["other columns", sum(push for _, push in rest)])
     return listed

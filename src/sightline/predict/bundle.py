@@ -1,130 +1,162 @@
-"""The model file: what goes into it, and how it is read again without running any code."""
+"""The bundle: the file of a model, what it holds, and how it is read without running any code."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sightline import archive
-from sightline.build.networks import BUILT_IN, NetworkMaker, describe_network, make_network
-from sightline.build.trees import Trees
+from sightline.build.networks import NetworkMaker
 from sightline.contracts import Spec, traits_of
-from sightline.errors import BundleError
+from sightline.errors import BundleError, UserError
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
+from sightline.predict.parts import PARTS, LoadContext, NetworkPart, Part, SavedPart
 from sightline.predict.task import Task
 from sightline.predict.threshold import Threshold
 from sightline.prepare.encode import Encoder
 from sightline.prepare.transform import Transform
 
-if TYPE_CHECKING:
-    from sightline.predict.model import Model
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a bundle holds: everything that makes a `Model`, whose attributes these are.
+
+    Attributes:
+        parts: The network and what predicts beside it, in the registry's order.
+    """
+
+    spec: Spec
+    encoder: Encoder
+    transform: Transform
+    task: Task
+    baseline: np.ndarray
+    parts: tuple[Part, ...]
+    provenance: Mapping[str, Any]
+    rows: Mapping[str, Tensor]
+    typical: Mapping[str, Tensor] | None
+    blend: Blend | None
+    conformal: Conformal | None
+    threshold: Threshold | None
 
 
-def save(model: Model, path: str | Path) -> None:
+def save(contents: Contents, path: str | Path) -> None:
     """Write a model; see `Model.save`."""
-    network, source = describe_network(model.network)
-    files: dict[str, bytes] = {}
-    if source is not None:
-        network["source"] = f"sources/{network['source']}.py"
-        files[network["source"]] = source
-    prepare = {"encoder": model.encoder.to_json(), "transform": model.transform.config()}
+    saved = {part.name: part.save() for part in contents.parts}
+    network = saved.pop(NetworkPart.name)
     manifest: dict[str, Any] = {
-        "task": model.task.to_json(),
-        "baseline": model.baseline.tolist(),
-        "network": network,
+        "task": contents.task.to_json(),
+        "baseline": contents.baseline.tolist(),
+        NetworkPart.name: network.config,
         "versions": versions(),
-        "provenance": model.provenance,
+        "provenance": contents.provenance,
     }
-    extra = {} if model.typical is None else {"typical": model.typical}
-    if model.trees is not None:
-        manifest["trees"] = model.trees.config()
-        extra["trees"] = model.trees.state_dict()
-    if model.blend is not None:
-        manifest["blend"] = model.blend.to_json()
-    if model.conformal is not None:
-        manifest["conformal"] = model.conformal.to_json()
-        arrays = model.conformal.arrays()
-        extra["conformal"] = {name: torch.from_numpy(found) for name, found in arrays.items()}
-    if model.threshold is not None:
-        manifest["threshold"] = model.threshold.to_json()
+    tensors = {
+        NetworkPart.member: network.tensors,
+        "transform": contents.transform.state_dict(),
+        "rows": contents.rows,
+    }
+    files = dict(network.files)
+    if contents.typical is not None:
+        tensors["typical"] = contents.typical
+    for name, part in saved.items():
+        manifest[name] = part.config
+        tensors[PARTS[name].member] = part.tensors
+        files |= part.files
+    if contents.blend is not None:
+        manifest["blend"] = contents.blend.to_json()
+    if contents.conformal is not None:
+        manifest["conformal"] = contents.conformal.to_json()
+        tensors["conformal"] = {
+            name: torch.from_numpy(values) for name, values in contents.conformal.arrays().items()
+        }
+    if contents.threshold is not None:
+        manifest["threshold"] = contents.threshold.to_json()
+    prepare = {"encoder": contents.encoder.to_json(), "transform": contents.transform.config()}
     archive.write(
         path, "model", manifest,
-        json_members={"spec": model.spec.to_json(), "prepare": prepare},
-        tensors={
-            "weights": model.network.state_dict(),
-            "transform": model.transform.state_dict(),
-            "rows": model.rows,
-            **extra,
-        },
-        files=files,
+        json_members={"spec": contents.spec.to_json(), "prepare": prepare},
+        tensors=tensors, files=files,
     )  # fmt: skip
 
 
-def load(path: str | Path, network: nn.Module | NetworkMaker | str | None) -> dict[str, Any]:
-    """Read the arguments that make a model; see `Model.load`."""
-    found = archive.read(path, "model")
-    manifest = found.manifest
+def load(path: str | Path, network: nn.Module | NetworkMaker | str | None) -> Contents:
+    """Read what `save` wrote; see `Model.load`."""
+    opened = archive.read(path, "model")
     try:
-        spec = Spec.from_json(found.json["spec"])
-        encoder = Encoder.from_json(found.json["prepare"]["encoder"])
-        transform = Transform(**found.json["prepare"]["transform"])
-        transform.load_state_dict(dict(found.tensors["transform"]))
-        task = Task(spec.target, **manifest["task"])
-        module = _network(Path(path), manifest["network"], spec, network)
-        _set_weights(Path(path), found, module)
-        return {
-            "spec": spec, "encoder": encoder, "transform": transform, "network": module, "task": task,
-            "baseline": np.array(manifest["baseline"]), "provenance": manifest["provenance"],
-            "rows": found.tensors["rows"],
-            "typical": found.tensors.get("typical"),  # there is none in older bundles
-            **_beside(found),
-        }  # fmt: skip
+        return _contents(opened, Path(path), network)
+    except UserError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise _not_whole(path, error) from error
 
 
-def _beside(found: archive.Archive) -> dict[str, Any]:
-    """Read what predicts beside the network; bundles of format version 1 have none of it."""
-    manifest = found.manifest
-    read: dict[str, Any] = {}
-    if "trees" in manifest:
-        read["trees"] = Trees.from_config(manifest["trees"])
-        read["trees"].load_state_dict(dict(found.tensors["trees"]))
-    if "blend" in manifest:
-        read["blend"] = Blend.from_json(manifest["blend"])
+def _contents(
+    opened: archive.Archive, path: Path, network: nn.Module | NetworkMaker | str | None
+) -> Contents:
+    manifest = opened.manifest
+    spec = Spec.from_json(opened.json["spec"])
+    transform = Transform(**opened.json["prepare"]["transform"])
+    transform.load_state_dict(dict(opened.tensors["transform"]))
+    context = LoadContext(path, spec, network)
+    parts = tuple(
+        part.load(SavedPart(manifest[name], opened.tensors[part.member]), context)
+        for name, part in PARTS.items()
+        if name in manifest or part is NetworkPart
+    )
+    blend = Blend.from_json(manifest["blend"]) if "blend" in manifest else None
+    if blend is not None and set(blend.weights) != {part.name for part in parts}:
+        raise BundleError(
+            f"{path} weighs the parts {', '.join(blend.weights)}, and this Sightline finds "
+            f"{', '.join(part.name for part in parts)} in it.",
+            "Install a newer Sightline (pip install --upgrade sightline), or use another copy.",
+        )
+    conformal = None
     if "conformal" in manifest:
-        arrays = {name: found.numpy() for name, found in found.tensors["conformal"].items()}
-        read["conformal"] = Conformal.from_json(manifest["conformal"], arrays)
-    if "threshold" in manifest:
-        read["threshold"] = Threshold.from_json(manifest["threshold"])
-    return read
+        arrays = {name: values.numpy() for name, values in opened.tensors["conformal"].items()}
+        conformal = Conformal.from_json(manifest["conformal"], arrays)
+    threshold = Threshold.from_json(manifest["threshold"]) if "threshold" in manifest else None
+    return Contents(
+        spec=spec,
+        encoder=Encoder.from_json(opened.json["prepare"]["encoder"]),
+        transform=transform,
+        task=Task(spec.target, **manifest["task"]),
+        baseline=np.array(manifest["baseline"]),
+        parts=parts,
+        provenance=manifest["provenance"],
+        rows=opened.tensors["rows"],
+        typical=opened.tensors.get("typical"),  # older bundles have none
+        blend=blend,
+        conformal=conformal,
+        threshold=threshold,
+    )
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """Say what a bundle holds, without building its network.
+    """Return what a bundle holds, as JSON values and in words, without building its network.
 
     Raises:
         BundleError: The file is not there, damaged, foreign or newer than this version.
     """
-    found = archive.read(path, "model")
+    opened = archive.read(path, "model")
     try:
-        return _describe(path, found)
+        return _describe(path, opened)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise _not_whole(path, error) from error
 
 
-def _describe(path: str | Path, found: archive.Archive) -> dict[str, Any]:
-    manifest, spec, prepare = found.manifest, found.json["spec"], found.json["prepare"]
+def _describe(path: str | Path, opened: archive.Archive) -> dict[str, Any]:
+    manifest, spec, prepare = opened.manifest, opened.json["spec"], opened.json["prepare"]
     target = spec["targets"][0]
-    parameters = sum(tensor.numel() for tensor in found.tensors["weights"].values())
+    parameters = sum(tensor.numel() for tensor in opened.tensors[NetworkPart.member].values())
     schema = prepare["encoder"]["schema"]
     columns = []
     for column in schema["columns"]:
@@ -139,7 +171,7 @@ def _describe(path: str | Path, found: archive.Archive) -> dict[str, Any]:
     return {
         "format_version": manifest["format_version"],
         "target": target,
-        "network": manifest["network"],
+        "network": manifest[NetworkPart.name],
         "parameters": parameters,
         "scaling": prepare["transform"]["scaling"],
         "versions": manifest["versions"],
@@ -170,7 +202,7 @@ def _not_whole(path: str | Path, error: Exception) -> BundleError:
 
 
 def versions() -> dict[str, str]:
-    """Name the versions that made a model, for the record."""
+    """Return the versions of Sightline and of the libraries that a model is made with."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -181,37 +213,3 @@ def versions() -> dict[str, str]:
         "sightline": own, "torch": torch.__version__, "numpy": np.__version__,
         "pyarrow": pa.__version__, "python": platform.python_version(),
     }  # fmt: skip
-
-
-def _network(
-    path: Path, said: Mapping[str, Any], spec: Spec, given: nn.Module | NetworkMaker | str | None
-) -> nn.Module:
-    name = said["class"]
-    if said["built_in"] and given is None:
-        if name not in BUILT_IN:
-            raise BundleError(
-                f"{path} holds a {name}, which this Sightline does not know.",
-                "Install a newer Sightline (pip install --upgrade sightline).",
-            )
-        return BUILT_IN[name].from_config(spec, said["config"])
-    if given is None:
-        source = (
-            f"; its source, for the record, is the member {said['source']}"
-            if "source" in said
-            else ""
-        )
-        raise BundleError(
-            f"{path} holds a network of your own, {name}: a file must not bring code along{source}.",
-            f"Load it with network={name}, or with --network file.py:{name} on the command line.",
-        )
-    return make_network(given, spec)
-
-
-def _set_weights(path: Path, found: archive.Archive, network: nn.Module) -> None:
-    try:
-        network.load_state_dict(dict(found.tensors["weights"]))
-    except RuntimeError as error:
-        raise BundleError(
-            f"{path}'s weights do not fit {type(network).__name__}: {error}.",
-            "Give the class that the model was trained with.",
-        ) from error

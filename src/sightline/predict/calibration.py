@@ -1,4 +1,7 @@
-"""The weights of a model's parts, and with them the temperature: fitted on rows not learned from."""
+"""Calibration: the weights of a model's parts and the temperature, fitted on held-out rows.
+
+Letters: N rows, K classes, P parts.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,22 @@ from typing import Any, Self
 
 import numpy as np
 
-PRIOR = 30.0
-"""Rows that say that all parts count the same, and the probabilities are neither too sure nor too unsure."""
-TINY = 1e-12
-BINS = 15
+PRIOR_ROWS = 30.0
+"""The strength of the prior (equal weights that sum to 1), in rows."""
+LEAST_TOTAL = 1e-12
+"""The least sum of row weights to divide by."""
+CONFIDENCE_BINS = 15
+"""Bins of the expected calibration error."""
 
 
 @dataclass(frozen=True)
 class Blend:
-    """How much each part of a model counts.
+    """The weight of each part of a model.
 
-    The logits are the parts' log-probabilities, each times its weight; their softmax is the
-    probabilities. The weights need not sum to 1: one over their sum is the temperature (Guo, Pleiss,
-    Sun and Weinberger 2017), so that parts which are too sure together are softened together. For
-    numbers the weights do sum to 1, and the prediction is the weighted mean.
+    The logits are the sum of the parts' log-probabilities, each times its weight; their softmax is the
+    probabilities. The weights need not sum to 1: one over their sum is the temperature (temperature
+    scaling, Guo, Pleiss, Sun and Weinberger 2017), which softens overconfident parts together. For
+    numbers the weights sum to 1, and the prediction is the weighted mean.
 
     Attributes:
         weights: By part, such as "network" and "trees", from 0.
@@ -37,12 +42,12 @@ class Blend:
 
     @property
     def temperature(self) -> float:
-        """What the mean of the parts' logits is divided by: above 1 softens, below 1 sharpens."""
+        """What the parts' mean logits are divided by: above 1 softens, below 1 sharpens probabilities."""
         return 1 / sum(self.weights.values())
 
     @property
     def shares(self) -> dict[str, float]:
-        """Each part's share, 1 in all."""
+        """Each part's share of the weights; the shares sum to 1."""
         total = sum(self.weights.values())
         return {name: weight / total for name, weight in self.weights.items()}
 
@@ -50,20 +55,20 @@ class Blend:
     def fit(
         cls, parts: Mapping[str, np.ndarray], truth: np.ndarray, weight: np.ndarray | None = None
     ) -> Self:
-        """Find the weights of the lowest log loss.
+        """Fit the weights that minimise the log loss.
 
-        The problem is convex. A prior pulls to equal weights that sum to 1, which matters for few
-        rows alone; it was chosen by measurement (docs/decisions.md).
+        The problem is convex. A prior favours equal weights that sum to 1, which matters only with few
+        rows; its strength was chosen by measurement (docs/decisions.md).
 
         Args:
             parts: Log-probabilities [N, K] by part, of rows that the parts did not learn from.
-            truth: int64 [N], the rows' classes.
-            weight: [N], how much each row counts.
+            truth: The rows' classes, int64 [N].
+            weight: The weight of each row, [N]; None weighs all alike.
 
         Example:
             >>> import numpy as np
             >>> from sightline.predict.calibration import Blend
-            >>> sure = np.log(np.array([[0.99, 0.01]] * 9000))  # and right in three of four rows
+            >>> sure = np.log(np.array([[0.99, 0.01]] * 9000))  # but right in 3 of 4 rows only
             >>> blend = Blend.fit({"network": sure}, np.arange(9000) % 4 // 3)
             >>> float(np.round(blend.combine({"network": sure})["probabilities"][0, 0], 2))
             0.75
@@ -73,10 +78,10 @@ class Blend:
         logs_PNK = np.stack([np.asarray(part, np.float64) for part in parts.values()])
         rows = np.arange(len(truth))
         counts = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
-        counts = counts / max(counts.sum(), TINY)
+        counts = counts / max(counts.sum(), LEAST_TOTAL)
         given_PN = logs_PNK[:, rows, truth]
         equal = np.full(len(logs_PNK), 1 / len(logs_PNK))
-        pull = PRIOR / max(len(truth), 1)
+        prior = PRIOR_ROWS / max(len(truth), 1)
 
         def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
             logits_NK = np.tensordot(weights, logs_PNK, 1)
@@ -85,27 +90,27 @@ class Blend:
             sums_N = odds_NK.sum(axis=1)
             losses = np.log(sums_N) - logits_NK[rows, truth]
             expected_PN = np.einsum("pnk,nk->pn", logs_PNK, odds_NK / sums_N[:, None])
-            slope = ((expected_PN - given_PN) * counts).sum(axis=1)
+            gradient = ((expected_PN - given_PN) * counts).sum(axis=1)
             off = weights - equal
-            return float((losses * counts).sum() + pull * off @ off), slope + 2 * pull * off
+            return float((losses * counts).sum() + prior * off @ off), gradient + 2 * prior * off
 
-        found = minimize(
+        fitted = minimize(
             loss, equal, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(equal)
         ).x
-        if not found.sum() > 0.01:  # worse than knowing nothing: as flat as can be
-            found = equal * 0.01
-        return cls(dict(zip(parts, found.tolist(), strict=True)))
+        if not fitted.sum() > 0.01:  # parts worse than guessing: nearly uniform probabilities
+            fitted = equal * 0.01
+        return cls(dict(zip(parts, fitted.tolist(), strict=True)))
 
     @classmethod
     def fit_values(
         cls, parts: Mapping[str, np.ndarray], truth: np.ndarray, weight: np.ndarray | None = None
     ) -> Self:
-        """Find the weights, from 0 and 1 in all, of the lowest squared error.
+        """Fit the weights, from 0 and summing to 1, that minimise the squared error.
 
         Args:
-            parts: Numbers [N] by part.
-            truth: [N].
-            weight: [N], how much each row counts.
+            parts: Numbers [N] by part, of rows that the parts did not learn from.
+            truth: The rows' true numbers, [N].
+            weight: The weight of each row, [N]; None weighs all alike.
 
         Example:
             >>> import numpy as np
@@ -117,10 +122,13 @@ class Blend:
         names = list(parts)
         if len(names) == 1:
             return cls({names[0]: 1.0})
-        if len(names) != 2:
-            raise ValueError(f"one part or two, not {len(names)}")
-        first, second = (np.asarray(part, np.float64) for part in parts.values())
+        numbers = [np.asarray(part, np.float64) for part in parts.values()]
         counts = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
+        if len(names) > 2:
+            errors_NP = np.stack(numbers, axis=1) - truth[:, None]
+            fitted = _simplex_weights(errors_NP * np.sqrt(counts)[:, None])
+            return cls(dict(zip(names, fitted.tolist(), strict=True)))
+        first, second = numbers
         apart, off = first - second, truth - second
         size = float((counts * apart * apart).sum())
         share = float((counts * apart * off).sum()) / size if size else 0.5
@@ -128,14 +136,14 @@ class Blend:
         return cls({names[0]: share, names[1]: 1 - share})
 
     def combine(self, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Put log-probabilities together.
+        """Blend the parts' log-probabilities.
 
         Args:
-            parts: [N, K] by part.
+            parts: Log-probabilities [N, K] by part.
 
         Returns:
-            `shares` (each part's share of each logit, [N, K]; they add up to the logits), `logits`
-            and `probabilities` [N, K].
+            `shares` (by part, what it adds to each logit, [N, K]), `logits` and `probabilities`
+            [N, K].
         """
         shares = {
             name: self.weights[name] * np.asarray(part, np.float64) for name, part in parts.items()
@@ -156,19 +164,34 @@ class Blend:
         return cls(dict(data["weights"]))
 
 
+def _simplex_weights(errors_NP: np.ndarray) -> np.ndarray:
+    """Return the weights [P], from 0 and summing to 1, of the smallest squared weighted error.
+
+    For u from 0 with sum s, |E u|^2 + (s - 1)^2 is s^2 |E u/s|^2 + (s - 1)^2, whose minimum over u/s
+    does not depend on s: so non-negative least squares gives the weights up to their sum.
+    """
+    from scipy.optimize import nnls
+
+    scale = np.sqrt(np.square(errors_NP).sum(axis=0).max()) or 1.0
+    rows = np.vstack([errors_NP / scale, np.ones(errors_NP.shape[1])])
+    fitted, _ = nnls(rows, np.append(np.zeros(len(errors_NP)), 1.0))
+    weights: np.ndarray = fitted / fitted.sum()
+    return weights
+
+
 def perfect_ece(
     probabilities: np.ndarray, draws: int = 200, share: float = 0.95, seed: int = 0
 ) -> float:
-    """Say what expected calibration error perfectly calibrated probabilities stay below.
+    """Return a bound on the expected calibration error of perfectly calibrated probabilities.
 
-    Truths are drawn from the probabilities themselves; with few rows even those differ from the
-    shares that come true.
+    Classes are drawn from the probabilities themselves. With few rows, even their frequencies differ
+    from the probabilities by chance.
 
     Args:
         probabilities: [N, K].
-        draws: How often truths are drawn.
-        share: Of the draws that stay below.
-        seed: Decides them.
+        draws: How often classes are drawn.
+        share: The share of the draws whose error is below the returned bound.
+        seed: Decides the draws.
 
     Example:
         >>> import numpy as np
@@ -178,11 +201,11 @@ def perfect_ece(
         True
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
-    places = (np.ceil(confidence * BINS).astype(np.int64) - 1).clip(0, BINS - 1)
-    claimed = np.bincount(places, confidence, minlength=BINS)
+    bins = (np.ceil(confidence * CONFIDENCE_BINS).astype(np.int64) - 1).clip(0, CONFIDENCE_BINS - 1)
+    claimed = np.bincount(bins, confidence, minlength=CONFIDENCE_BINS)
     random = np.random.default_rng(seed)
     errors = np.empty(draws)
     for draw in range(draws):
         right = random.random(len(confidence)) < confidence
-        errors[draw] = np.abs(np.bincount(places, right, minlength=BINS) - claimed).sum()
+        errors[draw] = np.abs(np.bincount(bins, right, minlength=CONFIDENCE_BINS) - claimed).sum()
     return float(np.quantile(errors, share) / max(len(confidence), 1))

@@ -1,4 +1,7 @@
-"""Conformal prediction: sets and intervals that hold the truth as often as they promise."""
+"""Conformal prediction: sets and intervals that hold the truth with a guaranteed probability.
+
+Letters: N held-out rows, B rows, K classes, S scores that are kept.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,25 @@ import numpy as np
 
 from sightline.errors import OptionError, counted, readable
 
-MOST_SCORES = 10_000
+KEPT_SCORES = 10_000
+"""The most scores that are kept; of more rows, evenly spaced quantiles."""
 
 
 @dataclass(frozen=True)
 class Conformal:
-    """How strange the truth looked in rows that were not learned from.
+    """Nonconformity scores of the truth in held-out rows.
 
-    A class's strangeness is one minus its probability (LAC: Sadinle, Lei and Wasserman 2019, "Least
-    ambiguous set-valued classifiers"), a number's its distance from the prediction, with its sign.
-    What is no stranger than a share 1 - alpha of those rows' truths is in the set. On average over
-    rows drawn as those were, the truth is in it with at least that probability (Vovk, Gammerman and
-    Shafer 2005). A set may be empty: every class is stranger than it ought to be.
+    The score of a class is one minus its probability (LAC: Sadinle, Lei and Wasserman 2019, "Least
+    ambiguous set-valued classifiers"); that of a number is the truth minus the prediction. A set holds
+    the classes whose score is no higher than that of the truth in a share 1 - alpha of the held-out
+    rows. On average over rows from the same distribution, it holds the true class with at least that
+    probability (Vovk, Gammerman and Shafer 2005). A set is empty where every class scores higher.
 
     Attributes:
-        scores: Increasing, float64 [S]; of over 10,000 rows their quantiles.
-        shares: Which share of the rows (weighted) is no stranger, increasing to 1, [S].
-        rows: How many rows they come from.
-        source: Which rows, in words.
+        scores: Increasing, float64 [S]; of more than 10,000 rows their quantiles.
+        shares: The (weighted) share of the rows with no higher score, increasing to 1, [S].
+        rows: How many rows the scores come from.
+        source: Which rows these are, in words.
     """
 
     scores: np.ndarray
@@ -45,12 +49,12 @@ class Conformal:
         *,
         source: str,
     ) -> Self:
-        """Score rows with known classes.
+        """Compute the scores of held-out rows with known classes.
 
         Args:
             probabilities: [N, K], of models that did not learn from the rows.
-            truth: int64 [N].
-            weight: [N]; rows of weight 0 are left out.
+            truth: The rows' classes, int64 [N].
+            weight: The weight of each row, [N]; rows of weight 0 are left out.
             source: Which rows these are, in words.
 
         Example:
@@ -71,7 +75,13 @@ class Conformal:
     def fit_numbers(
         cls, values: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None, *, source: str
     ) -> Self:
-        """Score rows with known numbers: truth minus prediction; arguments as in `fit_classes`."""
+        """Compute the scores of held-out rows with known numbers.
+
+        Args:
+            values: Predictions [N], of models that did not learn from the rows.
+            truth: The rows' numbers, [N].
+            weight, source: As in `fit_classes`.
+        """
         return cls._of(np.asarray(truth, np.float64) - values, weight, source)
 
     @classmethod
@@ -81,14 +91,14 @@ class Conformal:
         order = np.argsort(scores, kind="stable")
         scores, shares = scores[order], np.cumsum(counts[order]) / max(counts.sum(), 1e-300)
         rows = len(scores)
-        if rows > MOST_SCORES:
-            kept = np.linspace(0, rows - 1, MOST_SCORES).round().astype(int)
+        if rows > KEPT_SCORES:
+            kept = np.linspace(0, rows - 1, KEPT_SCORES).round().astype(int)
             scores, shares = scores[kept], shares[kept]
         return cls(scores, shares, rows, source)
 
     @property
     def smallest_alpha(self) -> float:
-        """The smallest alpha that so few rows allow."""
+        """The smallest alpha that the number of rows allows."""
         return 1 / (self.rows + 1)
 
     def sets(self, probabilities: np.ndarray, alpha: float) -> np.ndarray:
@@ -96,14 +106,14 @@ class Conformal:
 
         Args:
             probabilities: [B, K].
-            alpha: The share of rows whose set may miss the true class.
+            alpha: The share of rows whose set may miss the true class, between 0 and 1.
 
         Raises:
-            OptionError: alpha is not between 0 and 1, or too small for so few rows.
+            OptionError: alpha is not between 0 and 1, or too small for the number of rows.
         """
         limit = self._quantile(1 - check_alpha(alpha, self.smallest_alpha))
-        found: np.ndarray = 1 - probabilities.astype(np.float64) <= limit + 1e-12
-        return found
+        sets: np.ndarray = 1 - probabilities.astype(np.float64) <= limit + 1e-12
+        return sets
 
     def interval(self, values: np.ndarray, alpha: float) -> np.ndarray:
         """Return each row's interval: float64 [B, 2].
@@ -113,7 +123,7 @@ class Conformal:
             alpha: The share of rows whose interval may miss the truth, half of it on each side.
 
         Raises:
-            OptionError: alpha is not between 0 and 1, or too small for so few rows.
+            OptionError: alpha is not between 0 and 1, or too small for the number of rows.
         """
         alpha = check_alpha(alpha, 2 * self.smallest_alpha)
         high = self._quantile(1 - alpha / 2)
@@ -124,13 +134,13 @@ class Conformal:
         return np.stack([values + low, values + high], axis=1)
 
     def _quantile(self, share: float) -> float:
-        """The score that ceil((n + 1) share) of n rows do not pass."""
+        """Return the score that ceil((n + 1) share) of the n rows do not exceed."""
         wanted = min(math.ceil((self.rows + 1) * share - 1e-9) / self.rows, 1.0)
-        place = int(np.searchsorted(self.shares, wanted - 1e-9))
-        return float(self.scores[min(place, len(self.scores) - 1)])
+        index = int(np.searchsorted(self.shares, wanted - 1e-9))
+        return float(self.scores[min(index, len(self.scores) - 1)])
 
     def coverage(self, values: np.ndarray, truth: np.ndarray, alpha: float) -> dict[str, Any]:
-        """Say how often sets or intervals hold the truth, and how large they are.
+        """Measure how often sets or intervals hold the truth, and how large they are.
 
         Args:
             values: Probabilities [N, K], or numbers [N, 1].
@@ -138,11 +148,12 @@ class Conformal:
             alpha: As in `sets`.
 
         Returns:
-            `alpha`, `rows`, `coverage`, `said`, and for classes `mean_size`, `empty` (share) and
-            `sizes` (rows by size), for numbers `mean_width` and `median_width`.
+            `alpha`, `rows`, `coverage` (the share of rows whose set holds the truth), `said` (the same
+            in words), and for classes `mean_size`, `empty` (share) and `sizes` (rows by size), for
+            numbers `mean_width` and `median_width`.
         """
         about = {"alpha": alpha, "rows": len(truth)}
-        promise = f"{100 * (1 - alpha):g} %"
+        level = f"{100 * (1 - alpha):g} %"
         if values.shape[1] == 1:
             low, high = self.interval(values[:, 0], alpha).T
             inside = float(((low <= truth) & (truth <= high)).mean())
@@ -150,7 +161,7 @@ class Conformal:
             return {
                 **about, "coverage": inside, "mean_width": float(width.mean()),
                 "median_width": float(np.median(width)),
-                "said": f"{promise} intervals hold the true number in {100 * inside:.1f} % of {len(truth):,} "
+                "said": f"{level} intervals hold the true number in {100 * inside:.1f} % of {len(truth):,} "
                 f"rows; they are {readable(float(width.mean()), 3)} wide.",
             }  # fmt: skip
         chosen = self.sets(values, alpha)
@@ -160,12 +171,12 @@ class Conformal:
         return {
             **about, "coverage": inside, "mean_size": mean, "empty": float(sizes[0] / len(truth)),
             "sizes": sizes.tolist(),
-            "said": f"{promise} sets hold the true class in {100 * inside:.1f} % of {counted(len(truth), 'row')}; "
+            "said": f"{level} sets hold the true class in {100 * inside:.1f} % of {counted(len(truth), 'row')}; "
             f"they have {mean:.2f} classes on average, {100 * sizes[0] / len(truth):.1f} % have none.",
         }  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is no array, as plain JSON values."""
+        """Return everything but the arrays, as plain JSON values."""
         return {"rows": self.rows, "source": self.source}
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -179,7 +190,7 @@ class Conformal:
 
 
 def check_alpha(alpha: float, smallest: float) -> float:
-    """Return alpha, or refuse it.
+    """Check alpha and return it as a float.
 
     Raises:
         OptionError: It is not a number between 0 and 1, or smaller than the held-out rows allow.
@@ -188,7 +199,7 @@ def check_alpha(alpha: float, smallest: float) -> float:
         raise OptionError(f"alpha is {alpha!r}.", "Give a share between 0 and 1, such as 0.1.")
     if alpha < smallest:
         raise OptionError(
-            f"alpha is {alpha:g}, and the held-out rows of this model promise {smallest:.2g} at best.",
-            "Give a larger one, or fit on more rows.",
+            f"alpha is {alpha:g}; the held-out rows of this model allow no alpha below {smallest:.2g}.",
+            "Give a larger alpha, or fit on more rows.",
         )
     return float(alpha)

@@ -1,4 +1,4 @@
-"""Predictions as a table of their own: for a file, one row for each row given."""
+"""Predictions as a table, one row for each row that was given, to be written to a file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,28 @@ import pyarrow.parquet as pq
 
 from sightline.archive import atomic_file
 from sightline.errors import DataError, OptionError
-from sightline.predict.model import Model, Predictions, plain_column
+from sightline.predict.model import Model, Predictions
+from sightline.predict.reading import plain_column
 
 
 def prediction_table(
-    model: Model, found: Predictions, keep: Sequence[str], alpha: float | None = None
+    model: Model, predictions: Predictions, keep: Sequence[str], alpha: float | None = None
 ) -> pa.Table:
-    """Lay predictions out as columns: kept ones, prediction, a probability per class, error.
+    """Return predictions as columns.
 
-    With `alpha` columns more: "set", its classes parted by |, and "set_size", which tells an empty
-    set from a row without a prediction; or "low" and "high" of an interval. They miss the truth in a
-    share `alpha` of the rows.
+    Args:
+        model: What predicted.
+        predictions: From `model.predictions`.
+        keep: Columns of the rows to copy.
+        alpha: The share of rows whose set or interval may miss the truth; None adds neither.
+
+    Returns:
+        The kept columns, "prediction", "probability_<class>" for each class, and "error" where a row
+        could not be read. With `alpha` also "set" (its classes separated by |) and "set_size" (0 for an
+        empty set, null for a row without a prediction), or "low" and "high" of an interval.
+
+    Raises:
+        OptionError: Two columns would have the same name; or as `Model.sets` and `Model.intervals`.
     """
     columns: dict[str, Any] = {}
 
@@ -35,16 +46,16 @@ def prediction_table(
         columns[name] = values
 
     for name in keep:
-        add(name, plain_column(found.table, name))
-    add("prediction", pa.array(found.labels, from_pandas=True))
+        add(name, plain_column(predictions.table, name))
+    add("prediction", pa.array(predictions.labels, from_pandas=True))
     if model.task.classification:
-        for place, label in enumerate(model.classes):
-            values = found.values[:, place]
+        for index, label in enumerate(model.classes):
+            values = predictions.values[:, index]
             add(f"probability_{label}", pa.array(values, mask=np.isnan(values)))
     if alpha is not None:
-        good = ~np.isnan(found.values).any(axis=1)
+        good = ~np.isnan(predictions.values).any(axis=1)
         if model.task.classification:
-            chosen = model.sets(found.values, alpha)
+            chosen = model.sets(predictions.values, alpha)
             sets = [
                 "|".join(str(label) for label, one in zip(model.classes, row, strict=True) if one)
                 for row in chosen.tolist()
@@ -53,31 +64,32 @@ def prediction_table(
             add("set_size", pa.array(chosen.sum(axis=1), pa.int64(), mask=~good))
         else:
             for end, ends in zip(
-                ("low", "high"), model.intervals(found.values, alpha).T, strict=True
+                ("low", "high"), model.intervals(predictions.values, alpha).T, strict=True
             ):
                 add(end, pa.array(ends, mask=~good))
-    if found.bad:
-        errors: list[str | None] = [None] * len(found.labels)
-        for row, error in found.bad:
+    if predictions.bad:
+        errors: list[str | None] = [None] * len(predictions.labels)
+        for row, error in predictions.bad:
             errors[row] = error
         add("error", pa.array(errors, pa.string()))
     return pa.table(columns)
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table as CSV or Parquet, by the path's ending, atomically.
+    """Write a table as CSV or Parquet, by the ending of the path, atomically.
 
     Raises:
         DataError: The folder does not exist.
-        OptionError: Another ending.
+        OptionError: The ending is neither .csv nor .parquet.
     """
     if not path.parent.is_dir():
         raise DataError(
-            f"The folder {path.parent} does not exist.", "Make it, or choose another place."
+            f"The folder {path.parent} does not exist.", "Create it, or give another path (-o)."
         )
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise OptionError(
-            f"{path} is neither .csv nor .parquet.", "Give one of these endings (-o)."
+            f"{path} ends in neither .csv nor .parquet.",
+            "Give a path with one of these endings (-o).",
         )
     with atomic_file(path) as file:
         if path.suffix.lower() == ".csv":

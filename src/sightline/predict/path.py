@@ -1,36 +1,39 @@
-"""Follow one row through the network: every layer's name, shape and values."""
+"""The path of one row through the network: every layer's name, shape and values."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sightline.build.modes import evaluating
 from sightline.contracts import Label
 from sightline.views import notebook
 
-SHOWN = 5
-MOST_VALUES = 64
+LARGEST_SHOWN = 5
+"""How many of the largest values of a layer are listed."""
+VALUES_SHOWN = 64
+"""How many values of a layer are drawn; of more, evenly spaced ones."""
 
 
 @dataclass(frozen=True)
 class LayerOutput:
-    """What one layer made of the row.
+    """The output of one layer for one row.
 
     Attributes:
-        name: As a teacher says it, or the module's path in a network of your own.
-        shape: Of the output, for one row.
-        size: How many values that is.
+        name: What the layer is, such as "Hidden layer 1: Linear + ReLU"; in a network of your own the
+            module's path and class.
+        shape: The shape of the output.
+        size: The number of values in it.
         active: How many of them are not zero.
-        largest: Up to five (place, value) pairs of the largest magnitude.
-        values: Up to 64 of the values, evenly spaced where there are more.
-        places: Which of the values these are.
-        scale: The largest magnitude of a value: of this row's, or of all rows explained together.
+        largest: Up to 5 (index, value) pairs of the largest magnitude.
+        values: Up to 64 of the values; where there are more, evenly spaced ones.
+        places: The indexes of these values.
+        scale: The largest magnitude of a value, of this row or of all rows explained together.
     """
 
     name: str
@@ -45,28 +48,28 @@ class LayerOutput:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One prediction, opened up.
+    """One prediction with everything that led to it.
 
     Attributes:
-        raw: The row's values as they came, per feature column.
-        encoded: Per network input, its number: scaled features, then category codes.
+        raw: The row's values as they came, by feature column.
+        encoded: The number of each network input, by its name: scaled features, then category codes.
         notes: What was missing, unseen or out of range, in words.
-        layers: The path, the input layer first.
-        logits: [K], of which the softmax is the probabilities: where the model has parts, their
-            shares' sum; else the network's own, the mean over members for an ensemble.
-        probabilities: Per class; empty for regression.
+        layers: The outputs of the layers, the input layer first.
+        logits: [K], whose softmax is the probabilities: the sum of the parts' shares where the model
+            has a blend; else the network's logits, the mean over members for an ensemble.
+        probabilities: Of each class; empty for regression.
         classes: The class of each probability.
-        prediction: The named class, or the number.
+        prediction: The predicted class, or the number.
         error: Why there is no prediction, or None.
-        pushes: What moved the prediction away from a typical row's, column by column, as
-            `sightline.predict.attributions.attribute` gives it; or None.
+        pushes: How far each column moved the prediction away from a typical row's, as
+            `sightline.predict.attributions.attribute` returns it; or None.
         pushes_note: Why there are no pushes, or None.
-        parts: What each part of the model says: `name`, `weight`, `values` (probabilities [K], or the
-            number) and `share` (of each logit, or of the number; they add up).
+        parts: The prediction of each part of the model: `name`, `weight`, `values` (probabilities [K],
+            or the number) and `share` (of each logit, or of the number; the shares add up).
         members: Of an ensemble: `mean` [K], `spread` [K] (standard deviation) and `values` [M][K],
             probabilities or numbers; or None.
-        temperature: What the logits were divided by; None where nothing was calibrated.
-        uncalibrated: The probabilities before that, or None.
+        temperature: What the logits were divided by; None without calibration.
+        uncalibrated: The probabilities without the temperature, or None.
     """
 
     raw: dict[str, Any]
@@ -96,25 +99,27 @@ class Explanation:
 def follow(
     network: nn.Module, numeric_1D: Tensor, categorical_1C: Tensor
 ) -> tuple[tuple[LayerOutput, ...], Tensor]:
-    """Run one row through a network, noting each layer's output.
+    """Run one row through a network and keep each layer's output.
 
-    A network with `layers()` names its own stops; any other is followed through its leaf
-    modules in the order they are called, under their module paths.
+    Args:
+        network: A network that has a method `layers()` names its own layers; of any other the leaf
+            modules are followed, in the order in which they are called, under their module paths.
+        numeric_1D, categorical_1C: The row, prepared.
 
     Returns:
-        The path and the logits [1, K] or [1, M, K].
+        The layers' outputs, and the logits [1, K] or [1, M, K].
     """
     width = numeric_1D.shape[1] + categorical_1C.shape[1]
-    together = torch.cat([numeric_1D, categorical_1C.to(numeric_1D.dtype)], dim=1)
-    path = [_output(f"Input layer: {width} features", together)]
+    inputs = torch.cat([numeric_1D, categorical_1C.to(numeric_1D.dtype)], dim=1)
+    path = [_output(f"Input layer: {width} features", inputs)]
     handles = []
     for name, module in stops(network):
 
-        def note(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
+        def keep(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
             if isinstance(output, Tensor):
                 path.append(_output(name, output))
 
-        handles.append(module.register_forward_hook(note))
+        handles.append(module.register_forward_hook(keep))
     try:
         with evaluating(network):
             logits = network(numeric_1D, categorical_1C)
@@ -124,36 +129,24 @@ def follow(
     return tuple(path), logits
 
 
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Keep a network from learning and dropping out for a while; then leave it as it was."""
-    training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        network.train(training)
-
-
 def one_scale(explained: Sequence[Explanation]) -> list[Explanation]:
-    """Give each layer the scale that holds for it in all rows, so that they can be compared."""
+    """Give each layer the largest scale it has in any of the rows, so that rows can be compared."""
     scales: dict[tuple[int, str], float] = {}
-    for one in explained:
-        for place, layer in enumerate(one.layers):
-            at = (place, layer.name)
-            scales[at] = max(scales.get(at, 0.0), layer.scale)
+    for explanation in explained:
+        for index, layer in enumerate(explanation.layers):
+            key = (index, layer.name)
+            scales[key] = max(scales.get(key, 0.0), layer.scale)
     return [
-        replace(one, layers=tuple(
-            replace(layer, scale=scales[place, layer.name])
-            for place, layer in enumerate(one.layers)
+        replace(explanation, layers=tuple(
+            replace(layer, scale=scales[index, layer.name])
+            for index, layer in enumerate(explanation.layers)
         ))
-        for one in explained
+        for explanation in explained
     ]  # fmt: skip
 
 
 def stops(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Name the modules a row stops at: a network's own `layers()`, or its leaf modules."""
+    """Return the layers to follow, with their names: the network's `layers()`, or its leaf modules."""
     own = getattr(network, "layers", None)
     if inspect.ismethod(own):  # a module kept as `self.layers` is callable too
         yield from own()
@@ -165,17 +158,17 @@ def stops(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _output(name: str, output: Tensor) -> LayerOutput:
     flat = output.detach().float().reshape(-1).cpu()
-    size = flat.abs()
-    top = size.topk(min(SHOWN, len(flat))).indices
-    places = [i * len(flat) // MOST_VALUES for i in range(MOST_VALUES)]
-    places = places if len(flat) > MOST_VALUES else list(range(len(flat)))
+    magnitude = flat.abs()
+    top = magnitude.topk(min(LARGEST_SHOWN, len(flat))).indices
+    indexes = [i * len(flat) // VALUES_SHOWN for i in range(VALUES_SHOWN)]
+    indexes = indexes if len(flat) > VALUES_SHOWN else list(range(len(flat)))
     return LayerOutput(
         name=name,
         shape=tuple(output.shape),
         size=len(flat),
         active=int((flat != 0).sum()),
         largest=tuple((int(i), float(flat[i])) for i in top),
-        values=tuple(flat[places].tolist()),
-        places=tuple(places),
-        scale=float(size.max()) if len(flat) else 0.0,
+        values=tuple(flat[indexes].tolist()),
+        places=tuple(indexes),
+        scale=float(magnitude.max()) if len(flat) else 0.0,
     )

@@ -1,6 +1,6 @@
-"""Classification and regression: loss, head, metrics and decoding in one object.
+"""The task, classification or regression: its loss, head, score and decoding.
 
-The task is here, not beside training, because a shipped model decodes without training.
+It is below training, because a model that ships decodes without training.
 Letters: B rows, M members of an ensemble, K outputs.
 """
 
@@ -16,15 +16,15 @@ from torch.nn import functional as F
 from sightline.contracts import Batch, Label, Target
 
 TINY = 1e-12
-"""The least sum of weights to divide by: a batch may hold none but rows of weight zero."""
+"""The least sum of weights to divide by: all rows of a batch may have weight zero."""
 
 
 class Task:
-    """What logits mean for one target.
+    """The meaning of logits for one target.
 
     Args:
         target: The target.
-        center: For regression, the training rows' mean, in the target's unit.
+        center: For regression, the mean of the training targets, in their unit.
         scale: For regression, their standard deviation.
 
     Example:
@@ -44,24 +44,24 @@ class Task:
 
     @classmethod
     def fit(cls, target: Target, values: Tensor) -> Task:
-        """Make the task for a target, scaled on its training values [N]."""
+        """Make the task for a target; a number is standardised by its training values [N]."""
         if target.task == "classification":
             return cls(target)
         wide = values.double()
         scale = float(wide.std(correction=0))
-        # float32 cannot divide by less than its smallest number.
+        # float32 cannot divide by less than its smallest normal number.
         least = torch.finfo(torch.float32).tiny
         return cls(target, float(wide.mean()), scale if scale > least else 1.0)
 
     def loss(self, logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
-        """Return the weighted mean loss, a scalar: log loss, or squared error when scaled.
+        """Return the weighted mean loss, a scalar: log loss, or the squared error of the scaled target.
 
         Args:
             logits: [B, K], or [B, M, K] for M members, each of which is scored.
-            batch: Its target [B], and weight count.
-            label_smoothing: Share of a class's target that is spread over all classes.
+            batch: Its target [B] and weight count.
+            label_smoothing: Share of the target probability that is spread over all classes.
         """
-        if batch.weight is None and logits.dim() == 2:  # the usual case, without a detour
+        if batch.weight is None and logits.dim() == 2:  # the usual case, kept fast
             if self.classification:
                 return F.cross_entropy(logits, batch.target, label_smoothing=label_smoothing)
             return F.mse_loss(logits[:, 0], self.scaled(batch.target))
@@ -87,43 +87,44 @@ class Task:
         return (logits[:, 0] - self.scaled(target)).square()
 
     def scaled(self, target: Tensor) -> Tensor:
-        """Bring a regression's target [B] to mean 0 and deviation 1, float32.
+        """Standardise a regression's target [B] to mean 0 and standard deviation 1, float32.
 
-        In float64 until then: a year's seconds differ less than their float32 rounding.
+        Computed in float64: large close numbers, such as times in seconds, differ by less than the
+        rounding of float32.
         """
         return ((target - self.center) / self.scale).float()
 
     def head(self, logits: Tensor) -> Tensor:
         """Turn logits into probabilities [B, K], or numbers [B, 1] in the target's unit.
 
-        Members are averaged after the softmax.
+        The members of an ensemble are averaged after the softmax.
         """
         values = self.member_values(logits)
         return values.mean(dim=1) if values.dim() == 3 else values
 
     def member_values(self, logits: Tensor) -> Tensor:
-        """Turn logits into probabilities or numbers as `head` does, each member's by itself."""
+        """Turn logits into probabilities or numbers like `head`, but keep the members apart."""
         if self.classification:
             return F.softmax(logits.float(), dim=-1)
         wide = logits.float() if logits.device.type == "mps" else logits.double()
         return wide * self.scale + self.center
 
     def value_losses(self, values: Tensor, target: Tensor) -> Tensor:
-        """Return each row's loss [B] of what `head` gave, [B, K]: the same loss as of logits."""
+        """Return each row's loss [B] from the output of `head`, [B, K]: the same loss as from logits."""
         if self.classification:
             given = values.gather(1, target[:, None])[:, 0]
             return -given.clamp(min=torch.finfo(torch.float32).tiny).log()
         return ((values[:, 0] - target) / self.scale).square()
 
     def score(self, values: Tensor, target: Tensor) -> Tensor:
-        """Return the sum over rows of what accuracy or RMSE is made of.
+        """Return the sum over rows that accuracy or RMSE is computed from.
 
         Args:
-            values: What `head` gives, [B, K].
+            values: The output of `head`, [B, K].
             target: [B].
 
         Returns:
-            Right answers, or squared errors in the target's unit, summed: a scalar.
+            The number of correct rows, or the sum of squared errors in the target's unit: a scalar.
         """
         if self.classification:
             return (values.argmax(dim=1) == target).sum()
@@ -131,30 +132,30 @@ class Task:
 
     @property
     def metric(self) -> str:
-        """The name of the metric that `mean_score` gives."""
+        """The name of the metric that `mean_score` returns."""
         return "accuracy" if self.classification else "rmse"
 
     def mean_score(self, total: float, rows: int) -> float:
-        """Turn a sum of scores into the metric."""
+        """Turn a sum from `score` over some rows into the metric."""
         mean = total / rows
         return mean if self.classification else float(mean**0.5)
 
     def decode(self, values: np.ndarray) -> np.ndarray:
-        """Turn what `head` gave, [B, K], into labels or numbers [B], in the target's own type."""
+        """Turn the output of `head`, [B, K], into labels or numbers [B], in the target's own type."""
         if not self.classification:
             return np.asarray(values[:, 0], np.float64)
         labels: np.ndarray = label_array(self.target.classes)[values.argmax(axis=1)]
         return labels
 
     def baseline(self, train: Tensor) -> np.ndarray:
-        """Return the prediction that knows no features: class shares [K], or the mean [1]."""
+        """Return the prediction that uses no features: class shares [K], or the mean [1]."""
         if not self.classification:
             return np.array([self.center])
         counts = torch.bincount(train, minlength=len(self.target.classes)).double()
         return (counts / counts.sum()).numpy()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the scaling as plain JSON values; the target is in the spec."""
+        """Return center and scale as plain JSON values; the target is in the spec."""
         return {"center": self.center, "scale": self.scale}
 
 
@@ -166,7 +167,7 @@ def label_array(classes: tuple[Label, ...]) -> np.ndarray:
         >>> label_array((False, True)).dtype, label_array(("a", "b")).dtype
         (dtype('bool'), dtype('O'))
     """
-    kinds = {type(label) for label in classes}
-    if kinds == {str}:
+    types = {type(label) for label in classes}
+    if types == {str}:
         return np.array(classes, object)
     return np.array(classes)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sightline.contracts import Batch
 from sightline.errors import NetworkError, OptionError, counted, did_you_mean
 from sightline.load.batches import each
-from sightline.predict.model import rows_at_once
+from sightline.predict.predictor import rows_at_once
 from sightline.predict.task import TINY, Task
 from sightline.prepare.prepared import Prepared
 from sightline.train.observations import Yardstick

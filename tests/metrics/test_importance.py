@@ -5,7 +5,7 @@ from torch import nn
 
 import sightline as sl
 from sightline.errors import DataError, OptionError
-from sightline.predict import importance as room
+from sightline.metrics import importance as room
 from tests.predict.networks import Members
 from tests.predict.tables import ROWS, columns, train
 
@@ -93,14 +93,14 @@ def test_where_no_column_counts_the_sentence_says_so(first):
 
 def test_of_many_rows_some_are_drawn(first, monkeypatch):
     model, data = first
-    monkeypatch.setattr(room, "MOST_ROWS", 50)
+    monkeypatch.setattr(room, "SAMPLED_ROWS", 50)
     found = model.importance(data, seed=1)
     assert found["rows"] == 50
     assert "On 50 of 300 rows, drawn at random" in found["sentence"]
     assert found == model.importance(data, seed=1)
     assert found["value"] != model.importance(data, seed=2)["value"], "other rows"
-    monkeypatch.setattr(room, "PREDICTED", 300)
-    monkeypatch.setattr(room, "FEWEST_ROWS", 20)
+    monkeypatch.setattr(room, "PREDICTION_BUDGET", 300)
+    monkeypatch.setattr(room, "FEWEST_SAMPLED_ROWS", 20)
     assert model.importance(data)["rows"] == 20
 
 

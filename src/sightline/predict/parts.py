@@ -1,0 +1,215 @@
+"""The parts of a model, network and boosted trees, and the registry that lists them.
+
+A part predicts by itself. The blend (`calibration.py`) weighs the parts' predictions. Adding a part
+takes an entry in `PARTS` below, which says how it predicts and how the bundle keeps it, and an entry of
+the same name in `pipeline/parts.py`, which says how a fit makes it.
+
+Letters: B rows, D numbers, C codes, K outputs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from sightline.build.ensemble import Ensemble
+from sightline.build.networks import BUILT_IN, NetworkMaker, describe_network, make_network
+from sightline.build.trees import Trees
+from sightline.contracts import Spec
+from sightline.errors import BundleError
+from sightline.predict.task import Task
+
+
+@dataclass(frozen=True)
+class SavedPart:
+    """A part as the bundle keeps it.
+
+    Attributes:
+        config: Plain JSON values under the part's name in the manifest.
+        tensors: The part's state, by tensor name.
+        files: More members of the archive, by name.
+    """
+
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadContext:
+    """What a part is told when it is loaded, besides its `SavedPart`.
+
+    Attributes:
+        path: The bundle, for error messages.
+        spec: The network's inputs and outputs.
+        network: The code of a network of your own, which a bundle does not bring along: its class, a
+            function of the spec, a module, or "file.py:Class"; None for a built-in network.
+    """
+
+    path: Path
+    spec: Spec
+    network: nn.Module | NetworkMaker | str | None = None
+
+
+class Part(ABC):
+    """One of the models whose predictions are blended.
+
+    Args:
+        module: What predicts; it is put into evaluation mode.
+
+    Attributes:
+        name: The part's name in `Blend.weights`, in the bundle's manifest, in `Explanation.parts` and
+            in the record that its fit writes.
+        member: The name of its tensors in the bundle.
+    """
+
+    name: ClassVar[str]
+    member: ClassVar[str]
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module.eval()
+
+    @property
+    @abstractmethod
+    def thread_safe(self) -> bool:
+        """Whether several threads may run the module at once: it keeps nothing between its layers."""
+
+    @abstractmethod
+    def values(self, task: Task, numeric_BD: Tensor, codes_BC: Tensor) -> Tensor:
+        """Return what is blended: log-probabilities [B, K], or numbers [B, 1] in the target's unit."""
+
+    @abstractmethod
+    def save(self) -> SavedPart:
+        """Return what the bundle keeps of the part."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, saved: SavedPart, context: LoadContext) -> Self:
+        """Make the part that `save` described.
+
+        Raises:
+            BundleError: The state does not fit, or code is needed that was not given.
+        """
+
+
+class NetworkPart(Part):
+    """The network: logits [B, K], or [B, M, K] of an ensemble, whose members' mean counts."""
+
+    name = "network"
+    member = "weights"
+
+    @property
+    def thread_safe(self) -> bool:
+        """A network of your own may keep values between its layers, so one thread alone runs it."""
+        return isinstance(self.module, Ensemble)
+
+    def values(self, task: Task, numeric_BD: Tensor, codes_BC: Tensor) -> Tensor:
+        """Return the log of the mean probabilities, or the mean number."""
+        return blend_values(task, task.head(self.module(numeric_BD, codes_BC)))
+
+    def save(self) -> SavedPart:
+        """Return the class and its arguments; of a network of your own the source, for the record."""
+        config, source = describe_network(self.module)
+        files: dict[str, bytes] = {}
+        if source is not None:
+            config["source"] = f"sources/{config['source']}.py"
+            files[config["source"]] = source
+        return SavedPart(config, self.module.state_dict(), files)
+
+    @classmethod
+    def load(cls, saved: SavedPart, context: LoadContext) -> Self:
+        """Build the network and give it its weights."""
+        network = _build_network(saved.config, context)
+        try:
+            network.load_state_dict(dict(saved.tensors))
+        except RuntimeError as error:
+            raise BundleError(
+                f"{context.path}'s weights do not fit {type(network).__name__}: {error}.",
+                "Give the class that the model was trained with.",
+            ) from error
+        return cls(network)
+
+
+class TreesPart(Part):
+    """Boosted trees, which give log-probabilities, or numbers on the scale of the training target."""
+
+    name = "trees"
+    member = "trees"
+    module: Trees
+
+    @property
+    def thread_safe(self) -> bool:
+        """Trees keep nothing between two calls."""
+        return True
+
+    def values(self, task: Task, numeric_BD: Tensor, codes_BC: Tensor) -> Tensor:
+        """Return the mean over the folds' ensembles."""
+        return self.in_unit(task, self.module(numeric_BD, codes_BC))
+
+    @staticmethod
+    def in_unit(task: Task, outputs: Tensor) -> Tensor:
+        """Bring what `Trees` gives to what is blended: numbers to the target's unit."""
+        return outputs if task.classification else task.head(outputs)
+
+    def save(self) -> SavedPart:
+        """Return the sizes of the trees and their tensors."""
+        return SavedPart(self.module.config(), self.module.state_dict())
+
+    @classmethod
+    def load(cls, saved: SavedPart, context: LoadContext) -> Self:
+        """Make trees of the saved sizes and fill them."""
+        trees = Trees.from_config(saved.config)
+        trees.load_state_dict(dict(saved.tensors))
+        return cls(trees)
+
+
+PARTS: dict[str, type[Part]] = {part.name: part for part in (NetworkPart, TreesPart)}
+"""Every kind of part by name, in the order in which they are fitted, blended and shown."""
+
+
+def blend_values(task: Task, values: Tensor) -> Tensor:
+    """Turn what `Task.head` gives, [B, K], into what is blended.
+
+    Probabilities become their logarithms; a probability of 0 counts as the smallest float32. Numbers
+    stay as they are.
+
+    Example:
+        >>> import torch
+        >>> from sightline.contracts import Target
+        >>> from sightline.predict.parts import blend_values
+        >>> from sightline.predict.task import Task
+        >>> task = Task(Target("y", "classification", ("no", "yes"), "yes"))
+        >>> [round(log, 4) for log in blend_values(task, torch.tensor([[0.5, 0.0]]))[0].tolist()]
+        [-0.6931, -87.3365]
+    """
+    if not task.classification:
+        return values
+    return values.clamp(min=torch.finfo(torch.float32).tiny).log()
+
+
+def _build_network(config: Mapping[str, Any], context: LoadContext) -> nn.Module:
+    path, name = context.path, config["class"]
+    if context.network is not None:
+        return make_network(context.network, context.spec)
+    if not config["built_in"]:
+        source = (
+            f"; its source, for the record, is the member {config['source']}"
+            if "source" in config
+            else ""
+        )
+        raise BundleError(
+            f"{path} holds a network of your own, {name}: a file must not bring code along{source}.",
+            f"Load it with network={name}, or with --network file.py:{name} on the command line.",
+        )
+    if name not in BUILT_IN:
+        raise BundleError(
+            f"{path} holds a {name}, which this Sightline does not know.",
+            "Install a newer Sightline (pip install --upgrade sightline).",
+        )
+    return BUILT_IN[name].from_config(context.spec, config["config"])

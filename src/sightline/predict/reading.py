@@ -1,0 +1,57 @@
+"""Rows to predict, read as the training table was read: from a file, a frame, a dict or a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sized
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from sightline.contracts import BadRow, Schema, traits_of
+from sightline.load.table import Table, read_like
+
+
+def read_rows(
+    data: Any, schema: Schema, *, keep: tuple[str, ...] = (), encoding: str | None = None
+) -> Table:
+    """Read rows with the column types of the training table.
+
+    Args:
+        data: Anything `sl.read` takes, or a dict with one value per column for one row.
+        schema: Of the training table.
+        keep: Further columns to carry along.
+        encoding: Of a text file that is not UTF-8.
+
+    Raises:
+        DataError: A column the model needs is missing, or the source cannot be read.
+    """
+    bad: dict[int, str] = {}
+    if isinstance(data, Table):
+        bad = dict(data.bad)  # their unreadable cells are missing values in the columns below
+        data = pa.table({name: plain_column(data, name) for name in data.columns})
+    if isinstance(data, Mapping) and not any(map(_has_many, data.values())):
+        data = {name: [value] for name, value in data.items()}
+    table = read_like(data, schema, keep=keep, encoding=encoding)
+    if not bad:
+        return table
+    rows = sorted({**dict(table.bad), **bad}.items())
+    return replace(table, bad=tuple(BadRow(row, error) for row, error in rows))
+
+
+def _has_many(value: Any) -> bool:
+    """Tell a column of values from one value; a text is one value."""
+    return isinstance(value, Sized) and not isinstance(value, str | bytes)
+
+
+def plain_column(table: Table, name: str) -> pa.ChunkedArray:
+    """Return a typed column as plain Arrow values again, dates as timestamps."""
+    data = table.columns[name]
+    if name in table.schema and traits_of(table.schema[name].kind).storage == "moments":
+        return data.cast(pa.timestamp("us"))
+    if pa.types.is_dictionary(data.type):
+        return data.cast(pa.string())
+    whole = name in table.schema and table.schema[name].values == "integer"
+    if whole and pa.types.is_floating(data.type):
+        return data.cast(pa.int64(), safe=False)
+    return data
