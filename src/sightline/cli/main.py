@@ -778,7 +778,7 @@ def _print_json(values: Mapping[str, Any]) -> None:
 
 
 def _safe(text: str) -> str:
-    from sightline.views.terminal import plain
+    from sightline.views.format import plain
 
     return plain(text, 4000)
 
