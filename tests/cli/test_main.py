@@ -198,7 +198,7 @@ def test_explain_shows_what_pushed_the_prediction(sightline, here):
     said = sightline("explain", "runs/a", "penguins.csv", "--row", "20")
     found = json.loads(sightline("explain", "runs/a", "penguins.csv", "--row", "20", "--json").out)
     pushes = found["pushes"]
-    assert f"What pushed the probability of {found['prediction']}" in said.out
+    assert f"Contribution of each column to the probability of {found['prediction']}" in said.out
     assert "Column | Value | Push" in " ".join(said.out.split())
     for column, push in pushes["columns"]:
         line = next(line for line in said.out.splitlines() if line.startswith(f"| {column} "))
@@ -218,7 +218,7 @@ def test_importance_on_the_test_rows(sightline, here):
     said = sightline("importance", "runs/a")
     assert said.code == 0
     assert said.err == ""
-    assert "test: what each column is good for" in said.out
+    assert "test: permutation importance of each column" in said.out
     assert "Log loss rises by" in said.out
     places = [said.out.index(f"| {one['column']} ") for one in found["columns"]]
     assert places == sorted(places), "the most important first"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.page import follow as module
-from sightline.page.follow import Follower, State
+from sightline.page.follow import Follower, RunState
 from sightline.trace.records import FILE, Trace, read_records
 
 
@@ -38,45 +38,45 @@ def seqs(found):
 
 def test_records_come_once_and_in_order(run):
     follower = Follower(run)
-    assert (follower.look().parsed, follower.look().end) == ((), 0)
+    assert (follower.read().parsed, follower.read().end) == ((), 0)
     add(run, line(0), line(1))
-    found = follower.look()
+    found = follower.read()
     assert seqs(found) == [0, 1]
     assert b"".join(text + b"\n" for text in found.records) == (run / FILE).read_bytes()
     assert found.end == (run / FILE).stat().st_size
-    assert follower.look().records == ()
+    assert follower.read().records == ()
     add(run, line(2))
-    assert seqs(follower.look()) == [2]
+    assert seqs(follower.read()) == [2]
 
 
 def test_a_folder_that_is_not_there_yet(tmp_path):
     follower = Follower(tmp_path / "later")
-    assert follower.look().records == ()
+    assert follower.read().records == ()
     (tmp_path / "later").mkdir()
     add(tmp_path / "later", line(0))
-    assert seqs(follower.look()) == [0]
+    assert seqs(follower.read()) == [0]
 
 
 def test_a_torn_last_line_waits_until_it_is_whole(run):
     follower, whole = Follower(run), line(1)
     add(run, line(0), whole[:20])
-    assert seqs(follower.look()) == [0]
-    assert follower.look().trouble == ()
+    assert seqs(follower.read()) == [0]
+    assert follower.read().problems == ()
     add(run, whole[20:])
-    assert seqs(follower.look()) == [1]
+    assert seqs(follower.read()) == [1]
 
 
-@pytest.mark.parametrize("place", [-1, 5, 10**6, 10**18])
-def test_a_place_that_is_no_beginning_of_a_line_means_the_start(run, place):
+@pytest.mark.parametrize("position", [-1, 5, 10**6, 10**18])
+def test_a_position_that_is_no_beginning_of_a_line_means_the_start(run, position):
     add(run, line(0), line(1))
-    assert seqs(Follower(run, place).look()) == [0, 1]
+    assert seqs(Follower(run, position).read()) == [0, 1]
 
 
-def test_another_place(run):
+def test_another_position(run):
     add(run, line(0), line(1))
     follower = Follower(run, len(line(0)))
-    assert seqs(follower.look()) == [1]
-    assert Follower(run, (run / FILE).stat().st_size).look().records == ()
+    assert seqs(follower.read()) == [1]
+    assert Follower(run, (run / FILE).stat().st_size).read().records == ()
 
 
 BAD = [b"{", b"[]", b"3", b"\xff\xfe", b"", b"[" * 50, line(9)[:-9], line(9, body=3).strip(),
@@ -87,34 +87,34 @@ BAD = [b"{", b"[]", b"3", b"\xff\xfe", b"", b"[" * 50, line(9)[:-9], line(9, bod
 @pytest.mark.parametrize("bad", BAD)
 def test_a_damaged_line_in_the_middle_is_told_of_and_left_out(run, bad):
     add(run, line(0), bad, b"\n", line(1))
-    found = Follower(run).look()
+    found = Follower(run).read()
     assert seqs(found) == [0, 1]
-    (sentence,) = found.trouble
+    (sentence,) = found.problems
     assert f"the line that ends at byte {len(line(0)) + len(bad) + 1}, is damaged" in sentence
-    assert "make the run again" in sentence
+    assert "repeat the run" in sentence
 
 
 def test_a_damaged_line_at_the_end_is_told_of_once_nobody_goes_on(run):
     follower = Follower(run)
     add(run, line(0), b"{\n")
-    found = follower.look()
+    found = follower.read()
     assert (seqs(found), found.end) == ([0], len(line(0)))  # who comes back hears of it again
-    said = [follower.look().trouble for _ in range(4)]
+    said = [follower.read().problems for _ in range(4)]
     assert [len(sentences) for sentences in said] == [0, 1, 0, 0]
 
 
 def test_the_torn_line_of_a_killed_process_is_no_damage(run):
     follower = Follower(run)
     add(run, line(0), line(1)[:30])
-    assert seqs(follower.look()) == [0]
+    assert seqs(follower.read()) == [0]
     add(run, b"\n", line(1, attempt=2))
-    found = follower.look()
-    assert (seqs(found), found.trouble) == ([1], ())
+    found = follower.read()
+    assert (seqs(found), found.problems) == ([1], ())
 
 
 def test_a_carriage_return_between_values_ends_no_event(run):
     add(run, line(0).replace(b'"v": 1,', b'"v": 1,\r'))
-    (text,) = Follower(run).look().records
+    (text,) = Follower(run).read().records
     assert b"\r" not in text
     assert json.loads(text)["v"] == 1
 
@@ -122,9 +122,9 @@ def test_a_carriage_return_between_values_ends_no_event(run):
 def test_a_file_that_was_made_anew_is_read_from_the_start(run):
     follower = Follower(run)
     add(run, line(0), line(1))
-    follower.look()
+    follower.read()
     (run / FILE).write_bytes(line(5))
-    assert seqs(follower.look()) == [5]
+    assert seqs(follower.read()) == [5]
 
 
 def test_a_line_longer_than_a_chunk(run, monkeypatch):
@@ -132,7 +132,7 @@ def test_a_line_longer_than_a_chunk(run, monkeypatch):
     add(run, line(0), line(1, body={"x": "y" * 10_000}), line(2))
     follower, found = Follower(run), []
     for _ in range(10):
-        found += seqs(follower.look())
+        found += seqs(follower.read())
     assert found == [0, 1, 2]
 
 
@@ -152,8 +152,8 @@ def test_however_it_is_cut_every_record_comes_once(tmp_path_factory, cuts, chunk
         for a, b in pairwise(places):
             add(run, whole[a:b])
             for _ in range(20):
-                look = follower.look()
-                assert look.trouble == ()
+                look = follower.read()
+                assert look.problems == ()
                 found += look.records
                 end = look.end
             if comes_back:  # a tab that reconnects with the id of what came last
@@ -168,7 +168,7 @@ def test_however_it_is_cut_every_record_comes_once(tmp_path_factory, cuts, chunk
 
 def test_state_of_a_run_that_is_waited_for_made_paused_and_over(tmp_path):
     run, trace = tmp_path / "r", Trace()
-    state = State(run)
+    state = RunState(run)
 
     def now():
         return {name for name, value in state.now(fresh=True).items() if value is True}
@@ -208,7 +208,7 @@ def test_an_answer_behind_the_end_makes_no_new_training_of_it(tmp_path):
     trace = Trace.go_on(tmp_path / "r", None)
     trace.write("predict", "asked", {"id": "1"})
     trace.close()
-    state = State(tmp_path / "r")
+    state = RunState(tmp_path / "r")
     state.now()
     assert state.trained == {"steps": 2}
     assert [record.seq for record in read_records(tmp_path / "r")[0]] == [0, 1]
@@ -217,7 +217,7 @@ def test_an_answer_behind_the_end_makes_no_new_training_of_it(tmp_path):
 def test_the_state_is_asked_for_only_now_and_then(tmp_path, monkeypatch):
     now, asked = [100.0], []
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    state = State(tmp_path)
+    state = RunState(tmp_path)
     monkeypatch.setattr(state, "_catch_up", lambda: asked.append(now[0]))
     (tmp_path / FILE).touch()
     for now[0] in (100.0, 100.1, 100.25, 100.3, 100.5):
@@ -231,7 +231,7 @@ def test_looking_does_not_keep_a_writer_out(tmp_path):
     trace.save_to(tmp_path / "r")
     trace.write("train", "plan", {})
     trace.close()
-    state, over = State(tmp_path / "r"), threading.Event()
+    state, over = RunState(tmp_path / "r"), threading.Event()
 
     def look():
         while not over.is_set():

@@ -106,8 +106,8 @@ def test_a_refused_fit_ends_its_page(here, pages):
     [
         (["-c", "print('Error: no way. Do this.')"], "Error: no way. Do this."),
         (["-c", "import sys; sys.exit('it broke')"], "it broke"),
-        (["-c", ""], "its server ended without a word"),
-        (["-c", "import time; time.sleep(60)"], "it did not start within 0.5 s"),
+        (["-c", ""], "the server ended without a message"),
+        (["-c", "import time; time.sleep(60)"], "the server did not start within 0.5 s"),
     ],
 )
 def test_a_fit_goes_on_without_a_page(here, pages, capsys, monkeypatch, command, said):
@@ -127,7 +127,7 @@ def test_a_fit_goes_on_where_no_process_can_be_started(here, capsys, monkeypatch
 
 def test_a_fit_does_not_wait_for_its_page_to_start(here, pages):
     page = launch.LivePage(here / "r", quiet=True)
-    page.tell(0)
-    assert not page._told  # it went on before there was anything to tell
+    page.announce(0)
+    assert not page._announced  # it went on before there was anything to tell
     page.close()
     until(lambda: not alive(pages[0].pid))

@@ -12,6 +12,7 @@ import pytest
 import sightline as sl
 from sightline.contracts import Record
 from sightline.page import report as made
+from sightline.page import sampling, single_file
 from sightline.trace.records import read_records
 
 from .conftest import NASTY, wide_table
@@ -128,30 +129,30 @@ def test_a_thousand_classes_fit_into_a_report(tmp_path):
 def test_what_cannot_be_made_smaller_says_so(monkeypatch):
     monkeypatch.setattr(made, "MOST_BYTES", 1000)
     record = Record(1, 0, 1, "", "lesson", "insight", {"title": "t", "text": "x"})
-    assert "nothing more to leave out" in embedded(made.report([record]))["notes"][-1]
+    assert "everything that can be left out" in embedded(made.report([record]))["notes"][-1]
 
 
 def test_sampling_keeps_the_first_and_the_last():
     lines = [{"stage": "train", "type": "epoch", "body": {"number": n}} for n in range(1001)]
-    kept, note = made._every(lines, "train", "epoch", 500, "epochs")
+    kept, note = sampling.every(lines, "train", "epoch", 500, "epochs")
     assert [line["body"]["number"] for line in kept][:: len(kept) - 1] == [0, 1000]
     assert len(kept) == 500
     assert note.startswith("Sampled: 500 of 1,001 epochs")
 
 
 def test_every_module_of_the_front_end_is_in_the_bundle():
-    names = {path.stem for path in made.STATIC.glob("*.js")} - {"uplot.min"}
-    assert {name for name in names if f"modules.{name} = (" in made._bundle()} == names
-    assert "\nimport " not in made._bundle()
-    assert "\nexport " not in made._bundle()
+    names = {path.stem for path in single_file.STATIC.glob("*.js")} - {"uplot.min"}
+    assert {name for name in names if f"modules.{name} = (" in single_file.bundle()} == names
+    assert "\nimport " not in single_file.bundle()
+    assert "\nexport " not in single_file.bundle()
 
 
 def test_the_front_end_is_small():
-    assert sum(path.stat().st_size for path in made.STATIC.iterdir()) < 200_000
+    assert sum(path.stat().st_size for path in single_file.STATIC.iterdir()) < 200_000
 
 
 def test_the_front_end_parses_no_html():
-    for path in made.STATIC.glob("*.js"):
+    for path in single_file.STATIC.glob("*.js"):
         if path.name != "uplot.min.js":
             text = path.read_text("utf-8")
             for way in (

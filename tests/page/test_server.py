@@ -15,8 +15,8 @@ import pytest
 
 import sightline as sl
 from sightline.page import server
+from sightline.page.address import Address, read_address, write_address
 from sightline.page.guard import HEADERS, Hosts
-from sightline.page.place import Place, read_place, write_place
 from sightline.trace.records import FILE, Trace, read_records
 from tests.page.serving import Site, Tab, alive, end, place_of, served, sightline, tab, until
 
@@ -189,8 +189,8 @@ def test_methods_that_are_not_allowed(site):
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [(b"", "no JSON"), (b"{", "no JSON"), (b"\xff", "no JSON"), (b"[" * 100_000, "no JSON"),
-     (b'{"pause": NaN}', "NaN is no number"), (b"[]", "is an object, not []"), (b"{}", "has nothing"),
+    [(b"", "not valid JSON"), (b"{", "not valid JSON"), (b"\xff", "not valid JSON"), (b"[" * 100_000, "not valid JSON"),
+     (b'{"pause": NaN}', "NaN is not a JSON number"), (b"[]", "is an object, not []"), (b"{}", "has nothing"),
      (b'{"pause": true, "continue": true}', "one key"), (b'{"paus": true}', '"paus"'),
      (b'{"pause": false}', "pause is false"), (b'{"pause": 1}', "pause is 1"),
      (b'{"edits": []}', "edits is []"), (b'{"edits": {}}', "edits is {}"), (b'{"edits": ["Stop"]}', '"Stop" is no edit'),
@@ -217,7 +217,7 @@ def test_a_command_may_be_one_megabyte_long(run):
         row["explain"]["row"]["a"] = "x" * ((1 << 20) - len(json.dumps(row)))
         assert site.command(row)[0] == 202
         row["explain"]["row"]["a"] += "x"
-        assert site.command(row) == (413, {"error": "The command is longer than 1 MB."})
+        assert site.command(row) == (413, {"error": "The command is larger than 1 MB."})
         # ... and one that does not say how long it is
         with socket.create_connection((site.host, site.port), timeout=20) as raw:
             raw.sendall(
@@ -266,18 +266,18 @@ def test_who_may_read_where_the_page_is(run):
 
 
 def test_a_place_that_others_could_read_is_not_taken_again(tmp_path):
-    write_place(tmp_path, Place("127.0.0.1", 8000, "a" * 22, 1))
-    assert read_place(tmp_path).port == 8000
+    write_address(tmp_path, Address("127.0.0.1", 8000, "a" * 22, 1))
+    assert read_address(tmp_path).port == 8000
     if os.name != "nt":
         (tmp_path / "live.json").chmod(0o644)
-        assert read_place(tmp_path) is None
+        assert read_address(tmp_path) is None
     for text in ("", "{", "[]", '{"host": "h", "port": 1, "token": "%s", "pid": -1}' % ("a" * 22), '{"port": 1}', '{"host": "h", "port": 0, "token": "%s", "pid": 1}' % ("a" * 22),
                  '{"host": "h", "port": 1, "token": "../x", "pid": 1}', '{"host": 3, "port": 1, "token": "%s", "pid": 1}' % ("a" * 22)):  # fmt: skip
         (tmp_path / "live.json").unlink()
         handle = os.open(tmp_path / "live.json", os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(handle, "w") as file:
             file.write(text)
-        assert read_place(tmp_path) is None, text
+        assert read_address(tmp_path) is None, text
 
 
 # ------------------------------------------------------------- what comes out
@@ -498,7 +498,7 @@ def test_a_run_is_paused_edited_asked_continued_and_stopped_from_its_page(fittin
         status, answer = fitting.command({"pause": True})
         assert (status, answer["error"]) == (
             409,
-            "Nobody trains this run now: it has ended, or was cut off.",
+            "This run is not training: it has ended, or was interrupted.",
         )
         assert fitting.command({"explain": {"id": "later", "row": ROW}}) == (
             202,

@@ -7,6 +7,7 @@ import pytest
 
 from sightline.contracts import Record
 from sightline.page import report as made
+from sightline.page import sampling
 
 from . import trusted
 from .conftest import until
@@ -287,9 +288,9 @@ def test_what_each_member_says_of_many_classes_is_left_out_first(run):
         {"stage": "predict", "type": "example", "body": few},
         {"stage": "predict", "type": "asked", "body": {"row": 1, "error": "no such column"}},
     ]
-    kept, note = made._without_members(lines)
+    kept, note = sampling.without_members(lines)
     assert all(row["explanation"]["members"] is None for row in kept[0]["body"]["rows"])
     assert kept[0]["body"]["rows"][0]["explanation"]["probabilities"] == many
     assert kept[1]["body"] == few
     assert note.startswith("Sampled: ")
-    assert made._without_members(lines[1:])[1] == ""
+    assert sampling.without_members(lines[1:])[1] == ""

@@ -62,7 +62,7 @@ def test_a_run(run):
     page = shown(run)
     assert page.text.startswith("How a network learns to predict species")
     for said in ("1. load", "5. predict", "276 rows x 7 features", "best epoch 12", "Accuracy",
-                 "Baseline", "Epoch 12: loss", "Measured on 34 test rows", "model.sightline"):  # fmt: skip
+                 "Baseline", "Epoch 12: loss", "Metrics on 34 test rows", "model.sightline"):  # fmt: skip
         assert said in page.text, said
     assert page.tags.count("polyline") == 2
 
@@ -71,8 +71,8 @@ def test_a_run_that_was_cut_off(run):
     kinds = [(record.stage, record.type) for record in run.records]
     for length in (0, 1, 3, kinds.index(("train", "epoch")) + 1, kinds.index(("train", "end"))):
         page = Page(of_run(run.records[:length]))
-        assert "Measured" not in page.text
-    assert "under way ..." in page.text
+        assert "Metrics on" not in page.text
+    assert "in progress ..." in page.text
     assert "Step 3 of 1,000." in Page(of_run(run.records[:length], (3, 1000))).text
 
 
@@ -130,14 +130,14 @@ def test_a_prepared_table(species):
 
 def test_a_training_so_far(species):
     training = sl.Training(sl.MLP(species.spec, hidden=[8]), species, epochs=4)
-    assert "not begun" in shown(training).text
+    assert "not started" in shown(training).text
     for epoch in training:
         if epoch.number == 2:
             training.edit(sl.Widen("hidden.0", 16))
         if epoch.number == 3:
             break
     page = shown(training)
-    for said in ("A training of MLP: it can go on", "4 epochs of 9 steps, batches of 32 rows", "27 steps done.",
+    for said in ("A training of MLP: it can continue", "4 epochs of 9 steps, batches of 32 rows", "27 steps done.",
                  "Epoch 3: loss", "Edit in epoch 3: ", "\u25b2"):  # fmt: skip
         assert said in page.text, said
     list(training)

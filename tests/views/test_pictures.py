@@ -13,7 +13,7 @@ import sightline as sl
 from sightline.errors import OptionError
 from sightline.trace.records import Trace
 from sightline.views.pictures import DRAWINGS, pictures
-from sightline.views.sheet import _room, label
+from sightline.views.sheet import character_width, label
 
 HOSTILE = ["</script><img src=x onerror=alert(1)>", "$x_{", "\u202eabc\u200f", "a\x00\ud800b\n",
            "m" * 1_000_000, "漢字 😀 ก", "\\frac{", "--><b>"]  # fmt: skip
@@ -64,11 +64,11 @@ def test_a_real_run_has_its_pictures(of_penguins):
     assert not {"scatter", "residuals"} & set(of_penguins)
     for words in of_penguins.values():
         assert "| a" in words  # the run's name, under the title
-    assert "Loss, epoch by epoch" in of_penguins["loss"]
+    assert "Loss of each epoch" in of_penguins["loss"]
     assert "log loss (nats)" in of_penguins["loss"]
     assert "best epoch: 12" in of_penguins["loss"]
     assert "accuracy (share of rows)" in of_penguins["metric"]
-    assert "Confusion on 34 test rows" in of_penguins["confusion"]
+    assert "Confusion matrix, 34 test rows" in of_penguins["confusion"]
     assert all(name in of_penguins["confusion"] for name in ("Adelie", "Chinstrap", "Gentoo"))
     assert "species (target)" in of_penguins["columns"]
     assert "bill_length_mm" in of_penguins["columns"]
@@ -243,8 +243,8 @@ def test_a_label_takes_little_room_and_has_letters_that_a_font_has(text, width):
     made = label(text, width)
     assert 0 < len(made) <= width or (made == text == "")
     assert made.isprintable()
-    assert all(map(_room, made))
-    assert sum(map(_room, made)) <= max(width * 0.64, _room("…"))
+    assert all(map(character_width, made))
+    assert sum(map(character_width, made)) <= max(width * 0.64, character_width("…"))
     if made != text and "□" not in made and text.isprintable():
         assert made.endswith("…")
         assert text.startswith(made[:-1])

@@ -1,11 +1,9 @@
 import io
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sightline.contracts import Record
-from sightline.views.terminal import TerminalView, brief, chart, plain
+from sightline.views.terminal import TerminalView
 
 
 class Terminal(io.StringIO):
@@ -207,57 +205,6 @@ def test_the_progress_bar_is_for_terminals_alone(monkeypatch):
     view.close()
     view.close()
     assert "1/2" in tty.getvalue()
-
-
-@given(st.text(max_size=200), st.integers(1, 100))
-def test_plain_is_one_printable_line(text, width):
-    said = plain(text, width)
-    assert said.isprintable()
-    if text.isprintable() and len(text) <= width:
-        assert said == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, "-"), (0, "0.000"), (0.0004, "4.0e-04"), (-0.25, "-0.250"), (999.9999, "1000.000"),
-     (1234.5, "1,234"), ("Infinity", "inf"), ("-Infinity", "-inf"), (True, "1.000")],
-)  # fmt: skip
-def test_brief(value, text):
-    assert brief(value) == text
-
-
-def marks(lines, mark):
-    return [
-        (x, y) for y, line in enumerate(lines[1:-2]) for x, c in enumerate(line[10:]) if c == mark
-    ]
-
-
-def test_the_chart_puts_marks_where_the_losses_are():
-    rows = [
-        {"number": i, "train_loss": t, "valid_loss": v}
-        for i, (t, v) in enumerate([(1.0, 1.0), (0.5, 0.75), (0.0, 0.25)])
-    ]
-    lines = chart(rows, height=5)
-    assert marks(lines, "*") == [(0, 0)]
-    assert marks(lines, "o") == [(1, 2), (2, 4)]
-    assert marks(lines, "x") == [(1, 1), (2, 3)]
-    assert lines[1].split()[0] == "1.000"
-    assert lines[5].split()[0] == "0.000"
-
-
-def test_the_chart_of_losses_that_are_no_numbers():
-    rows = [{"number": 0, "train_loss": "NaN", "valid_loss": None}]
-    assert chart(rows) == []
-    rows.append({"number": 1, "train_loss": 0.5, "valid_loss": "Infinity"})
-    assert marks(chart(rows), "o") == [(1, 7)]
-
-
-def test_the_chart_stays_narrow_and_ends_with_the_last_epoch():
-    rows = [{"number": i, "train_loss": 1 / (i + 1), "valid_loss": None} for i in range(1000)]
-    lines = chart(rows, width=60)
-    assert max(map(len, lines)) <= 10 + 62
-    assert lines[-1].endswith("epoch 999")
-    assert max(x for x, _ in marks(lines, "o")) == len(lines[-2]) - 11
 
 
 def test_the_calibration_error_is_one_line_and_checkpoints_are_none():

@@ -6,10 +6,11 @@ import pytest
 
 from sightline.trace.records import Trace
 from sightline.views import results
+from sightline.views.explained import conformal_sentence, explained_output, member_sentences
 from sightline.views.markup import curve
 from sightline.views.notebook import of_explanation, of_run, of_training
 from sightline.views.sheet import Sheet
-from sightline.views.terminal import TerminalView, beside, held_words, shown_output
+from sightline.views.terminal import TerminalView
 
 EVIL = "x\x1b[31m<b>red</b>\u202e"
 FOLDS = {
@@ -139,8 +140,8 @@ def test_the_parts_of_a_prediction_add_up():
             {"row": 1, "part": "a test row", "explanation": explained(), "set": ["yes"]},
         )
     )
-    for said in ("What each part says of yes", "-0.150", "-0.050", "-0.200", "Calibration, temperature 1.250",
-                 "yes 0.850 -> 0.800", "2 members of the network: 0.700 on average for yes", "truth: yes"):  # fmt: skip
+    for said in ("Prediction of each part for yes", "-0.150", "-0.050", "-0.200", "Calibration, temperature 1.250",
+                 "yes 0.850 -> 0.800", "2 members of the network: 0.700 on average for yes", "Prediction set: yes"):  # fmt: skip
         assert said in text
     text = shown(
         (
@@ -149,28 +150,28 @@ def test_the_parts_of_a_prediction_add_up():
             {"row": 1, "part": "a test row", "explanation": number(), "interval": [9.0, 15.5]},
         )
     )
-    for said in ("+5.000", "+7.000", "+12.000", "to hold the truth: 9.000 to 15.500"):
+    for said in ("+5.000", "+7.000", "+12.000", "Prediction interval: 9.000 to 15.500"):
         assert said in text
 
 
 def test_a_network_of_ones_own_has_no_parts():
     plain = explained(parts=[], members=None, temperature=None, uncalibrated=None)
-    assert beside(plain) == []
+    assert member_sentences(plain) == []
     assert "each part" not in of_explanation(plain)
     text = shown(("predict", "example", {"row": 1, "part": "a test row", "explanation": plain}))
     assert "each part" not in text
-    assert "hold the truth" not in text
+    assert "Prediction set" not in text
 
 
 def test_the_class_spoken_of_is_the_predicted_one():
     """With a threshold that need not be the likelier one."""
-    assert shown_output(explained(prediction="no")) == (0, "no")
-    assert shown_output(number()) == (0, "the number")
+    assert explained_output(explained(prediction="no")) == (0, "no")
+    assert explained_output(number()) == (0, "the number")
 
 
 def test_a_set_may_be_empty_or_long():
-    assert "none; no class is as probable as" in held_words({"set": []})
-    assert held_words({"set": list(range(30))}).endswith("and 20 more")
+    assert "empty, because no class is probable enough" in conformal_sentence({"set": []})
+    assert conformal_sentence({"set": list(range(30))}).endswith("and 20 more")
 
 
 def test_names_are_shown_not_obeyed():
@@ -198,7 +199,7 @@ def test_a_notebook_tells_it_too():
         assert said in page
     assert "alidation" not in page
     page = of_explanation(explained())
-    assert "What each part says of yes" in page
+    assert "Prediction of each part for yes" in page
     assert "standard deviation 0.050" in page
 
 

@@ -51,6 +51,6 @@ def print_json(values: Mapping[str, Any]) -> None:
 
 def safe(text: str) -> str:
     """Make control characters visible, so that no text of a table can steer the terminal."""
-    from sightline.views.terminal import plain
+    from sightline.views.format import plain
 
     return plain(text, 4000)

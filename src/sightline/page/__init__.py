@@ -1,1 +1,7 @@
-"""The page: a run as it happens, in a browser. The server is a process of its own that follows the trace."""
+"""The front end: a run in a browser, live while it trains or frozen into a report.
+
+report   `report` (records to one HTML file), `sampling` (what is left out), `single_file` (the HTML)
+live     `launch` (started by a fit), `server` (the process), `routes` (requests), `follow` (new
+         records), `guard` (who may connect), `address` (RUN/live.json)
+static/  the JavaScript and CSS of both; no build step
+"""

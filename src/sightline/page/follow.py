@@ -1,7 +1,7 @@
-"""Follow a trace that grows: whole lines from a place on, and what they say of the run's state.
+"""Follow a trace that is being written: its new lines, and the state of the run.
 
-A follower keeps a place in the file and nothing else, so that a reader who is slow, or comes back
-later, costs no memory.
+A follower keeps only a position in the file, so a slow reader, or one that reconnects later, costs
+no memory.
 """
 
 from __future__ import annotations
@@ -21,93 +21,91 @@ STATE_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Lines:
-    """What a look at a trace found.
+    """New lines of a trace.
 
     Attributes:
-        records: Each a line of JSON, without its line end.
-        parsed: The same, read.
-        end: The place in the file behind the last of them.
-        trouble: What was found damaged, a sentence each.
+        records: The JSON text of each record, without its line end.
+        parsed: The same records, parsed.
+        end: The position in the file after the last record, in bytes.
+        problems: A sentence for each damaged line.
     """
 
     records: tuple[bytes, ...]
     parsed: tuple[dict[str, Any], ...]
     end: int
-    trouble: tuple[str, ...]
+    problems: tuple[str, ...]
 
 
 class Follower:
-    """Reads a run's records as they are written, from a place on.
+    """Reads a run's records as they are written, from a position on.
 
-    A last line that is not whole yet waits. A damaged line is told of, unless a new attempt
-    follows it: then it is the torn one of a process that was killed.
+    A last line without a line end is incomplete and waits. A damaged line is reported, unless the
+    records of a new attempt follow it: then it is the incomplete line of a killed process.
 
     Args:
-        run: The run folder; it need not be there yet.
-        start: The place in bytes; one that is no beginning of a line means 0.
+        run: The run folder; it need not exist yet.
+        start: The position in bytes; if no line begins there, it is 0.
 
     Example:
         >>> from pathlib import Path
         >>> from sightline.page.follow import Follower
         >>> from sightline.trace.records import Trace
         >>> trace, follower = Trace(), Follower(Path("runs/f"))
-        >>> follower.look().end
+        >>> follower.read().end
         0
         >>> trace.save_to(Path("runs/f"))
         >>> _ = trace.write("train", "epoch", {"number": 0})
-        >>> [record["body"] for record in follower.look().parsed], follower.look().parsed
+        >>> [record["body"] for record in follower.read().parsed], follower.read().parsed
         ([{'number': 0}], ())
         >>> trace.close()
     """
 
     def __init__(self, run: Path, start: int = 0) -> None:
         self.path = run / FILE
-        self.place = start if self._is_boundary(start) else 0
-        self._end = self.place
+        self.position = start if self._is_line_start(start) else 0
+        self._end = self.position
         self._attempt = 0
-        self._bad: list[str] = []
-        self._quiet = False  # nothing came since the last bad line
+        self._damaged: list[str] = []
+        self._waited = False  # the last read since a damaged line brought no data
 
-    def look(self) -> Lines:
-        """Return the whole lines since the last look, up to some 512 KB of them."""
-        data = self._read()
+    def read(self) -> Lines:
+        """Return the complete lines since the last call, up to about 512 KB."""
+        data = self._read_bytes()
         records: list[bytes] = []
         parsed: list[dict[str, Any]] = []
-        trouble: list[str] = []
+        problems: list[str] = []
         for line in data.split(b"\n")[:-1]:
-            self.place += len(line) + 1
-            text = line.replace(
-                b"\r", b" "
-            )  # JSON has it between values alone; an event ends there
+            self.position += len(line) + 1
+            text = line.replace(b"\r", b" ")  # it ends an event; JSON has it only between values
             try:
                 record = _record(text)
             except ValueError as error:
-                self._bad.append(
-                    f"{self.path}, the line that ends at byte {self.place:,}, is damaged ({error}) and "
-                    "left out. Restore the file, or make the run again."
+                self._damaged.append(
+                    f"{self.path}, the line that ends at byte {self.position:,}, is damaged ({error}) and "
+                    "left out. Restore the file, or repeat the run."
                 )
-                self._quiet = False
+                self._waited = False
                 continue
             if record["attempt"] <= self._attempt:
-                trouble += self._bad
-            self._bad, self._end = [], self.place
+                problems += self._damaged
+            self._damaged, self._end = [], self.position
             self._attempt = max(self._attempt, record["attempt"])
             records.append(text)
             parsed.append(record)
-        if self._bad and not data:
-            if self._quiet:  # nobody goes on behind it
-                trouble += self._bad
-                self._bad = []
-            self._quiet = True
-        return Lines(tuple(records), tuple(parsed), self._end, tuple(trouble))
+        if self._damaged and not data:
+            if self._waited:  # no new attempt follows
+                problems += self._damaged
+                self._damaged = []
+            self._waited = True
+        return Lines(tuple(records), tuple(parsed), self._end, tuple(problems))
 
-    def _read(self) -> bytes:
-        """Read from the place on: a chunk, and on to the end of a line that is longer."""
+    def _read_bytes(self) -> bytes:
+        """Read one chunk from the position on, more if a line is longer."""
         try:
             with self.path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < self.place:  # another file than before
-                    self.place = self._end = self._attempt = 0
-                file.seek(self.place)
+                if os.fstat(file.fileno()).st_size < self.position:  # the file was replaced
+                    self.position = self._end = self._attempt = 0
+                file.seek(self.position)
                 data = file.read(CHUNK)
                 while b"\n" not in data and (more := file.read(len(data))):
                     data += more
@@ -115,14 +113,14 @@ class Follower:
             return b""
         return data
 
-    def _is_boundary(self, place: int) -> bool:
-        if place <= 0:
-            return place == 0
+    def _is_line_start(self, position: int) -> bool:
+        if position <= 0:
+            return position == 0
         try:
             with self.path.open("rb") as file:
-                if place > os.fstat(file.fileno()).st_size:
+                if position > os.fstat(file.fileno()).st_size:
                     return False
-                file.seek(place - 1)
+                file.seek(position - 1)
                 return file.read(1) == b"\n"
         except FileNotFoundError:
             return False
@@ -131,46 +129,54 @@ class Follower:
 def _record(text: bytes) -> dict[str, Any]:
     record = json.loads(text.decode(), parse_constant=_no_constant)
     if not isinstance(record, dict) or not isinstance(record.get("body"), dict):
-        raise ValueError("it is no record")
+        raise ValueError("it is not a record")
     if not all(type(record.get(name)) is int for name in ("v", "seq", "attempt")):
-        raise ValueError("v, seq and attempt are whole numbers")
+        raise ValueError("v, seq and attempt must be integers")
     if not all(isinstance(record.get(name), str) for name in ("time", "stage", "type")):
-        raise ValueError("time, stage and type are texts")
+        raise ValueError("time, stage and type must be texts")
     if record["v"] > VERSION:
-        raise ValueError(f"a newer Sightline wrote it, of version {record['v']}")
+        raise ValueError(f"it was written by a newer Sightline, record version {record['v']}")
     return record
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
-class State:
-    """What is known of a run at this moment, asked of the file when somebody wants to know.
+class RunState:
+    """The current state of a run, read from its trace when it is asked for.
+
+    Args:
+        run: The run folder; it need not exist yet.
+
+    Attributes:
+        trained: The body of `train/end`; None until training has ended.
+        ended: Whether the run has its last record.
+        writing_here: Whether this process is adding a record, so that the lock is its own.
 
     Example:
         >>> import sightline as sl
-        >>> from sightline.page.follow import State
+        >>> from sightline.page.follow import RunState
         >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
-        >>> state = State(run.folder).now()
+        >>> state = RunState(run.folder).now()
         >>> state["training"], state["paused"], state["waiting"]
         (False, False, False)
     """
 
     def __init__(self, run: Path) -> None:
         self.run = run
-        self.trained: dict[str, Any] | None = None  # the body of train/end
+        self.trained: dict[str, Any] | None = None
         self.ended = False
-        self.writing_here = False  # the server itself adds a record
+        self.writing_here = False
         self._follower = Follower(run)
         self._attempt = 0
         self._paused = False
         self._known: dict[str, Any] = {}
-        self._asked = -STATE_SECONDS
+        self._read_at = -STATE_SECONDS
 
     def now(self, fresh: bool = False) -> dict[str, Any]:
-        """Return `training`, `paused`, `waiting` and `run`; not older than some moments."""
-        if not fresh and time.monotonic() - self._asked < STATE_SECONDS:
+        """Return `training`, `paused`, `waiting` and `run`, at most 0.2 s old; `fresh` reads them now."""
+        if not fresh and time.monotonic() - self._read_at < STATE_SECONDS:
             return self._known
         waiting = not (self.run / FILE).is_file()
         if not waiting:
@@ -180,22 +186,22 @@ class State:
             "training": training, "paused": training and self._paused, "waiting": waiting,
             "run": self.run.name,
         }  # fmt: skip
-        self._asked = time.monotonic()
+        self._read_at = time.monotonic()
         return self._known
 
     def is_written(self) -> bool:
-        """Tell whether another process makes the run; without reading the file where locks tell."""
+        """Return whether another process is writing the run: by its lock, on Windows by the records."""
         if os.name == "nt":
             self._catch_up()
             return not self.writing_here and not self.ended
         try:
             return not self.writing_here and being_written(self.run)
-        except FileNotFoundError:  # somebody removes the folder
+        except FileNotFoundError:  # the folder was removed
             return False
 
     def _catch_up(self) -> None:
-        while (found := self._follower.look()).records:
-            for record in found.parsed:
+        while (lines := self._follower.read()).records:
+            for record in lines.parsed:
                 self._take(record)
 
     def _take(self, record: dict[str, Any]) -> None:

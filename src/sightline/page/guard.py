@@ -1,8 +1,9 @@
-"""The door of the page's server: who may come in, and what every answer says about itself.
+"""Access to the live page: which requests are refused, and the security headers of every answer.
 
-The page can change a training, so no other web page may reach it: the address holds a secret, the
-Host header must be the server's own (or a name that a foreign page points at this machine would do),
-commands must come from the page itself, and browsers are told to keep everything to the page.
+The page can change a training, so no other web page may reach it. The URL holds a secret token. The
+Host header must be the server's own, which stops DNS rebinding (a foreign name that points at this
+machine). Commands must have the page's own Origin, which stops cross-site requests. Headers tell
+browsers to load nothing else and not to show the page in a frame.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ _RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADE
 
 
 class Hosts:
-    """Which Host headers are this server's own.
+    """The Host headers that are accepted.
 
     Args:
-        host: What it listens at: a name or address.
-        port: And the port.
+        host: The name or address the server listens on.
+        port: The port it listens on.
 
     Example:
         >>> from sightline.page.guard import Hosts
@@ -50,24 +51,24 @@ class Hosts:
     def __init__(self, host: str, port: int) -> None:
         self.port = port
         self.names = {"127.0.0.1", "localhost", "[::1]", bracketed(host.lower())}
-        self.any_address = host in ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened at
+        self.any_address = host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
         if self.any_address:
             self.names.add(socket.gethostname().lower())
 
     def __contains__(self, header: str) -> bool:
-        name, port = _parted(header.lower())
+        name, port = _split(header.lower())
         if port != str(self.port) and not (port == "" and self.port == 80):
             return False
         return name in self.names or (self.any_address and _is_address(name))
 
 
 class Guard:
-    """Lets in only what knows the token and comes to this very server.
+    """Refuses requests without the token, with a foreign Host, and commands with a foreign Origin.
 
     Args:
-        app: What is behind the door; it sees paths without the token.
+        app: The application it protects; it gets paths without the token.
         token: The first part of every path.
-        hosts: The server's own names.
+        hosts: The Host headers that are accepted.
     """
 
     def __init__(self, app: ASGIApp, token: str, hosts: Hosts) -> None:
@@ -75,7 +76,7 @@ class Guard:
         self.token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or refuse it."""
+        """Pass one request on, or refuse it."""
         if scope["type"] != "http":
             return
 
@@ -96,17 +97,17 @@ class Guard:
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         hosts = _values(scope, b"host")
         if len(hosts) != 1 or hosts[0] not in self.hosts:
-            return PlainTextResponse("This address is not the server's own.", 403)
+            return PlainTextResponse("The Host header is not an address of this server.", 403)
         first = scope["path"].encode("utf-8", "surrogatepass").split(b"/", 2)
         if len(first) != 3 or not secrets.compare_digest(first[1], self.token):
             return PlainTextResponse("Not Found", 404)
         if scope["method"] == "POST" and _values(scope, b"origin") != [f"http://{hosts[0]}"]:
-            return PlainTextResponse("Commands are taken from the page itself alone.", 403)
+            return PlainTextResponse("Commands are accepted from the page itself only.", 403)
         return None
 
 
 def bracketed(host: str) -> str:
-    """Return a host as addresses of pages have it: IPv6 in brackets.
+    """Return a host as a URL writes it: IPv6 in brackets.
 
     Example:
         >>> from sightline.page.guard import bracketed
@@ -121,8 +122,8 @@ def _values(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in headers if key.lower() == name]
 
 
-def _parted(header: str) -> tuple[str, str]:
-    """Part a Host header into name and port."""
+def _split(header: str) -> tuple[str, str]:
+    """Split a Host header into name and port."""
     name, colon, port = header.rpartition(":")
     return (name, port) if colon and not header.endswith("]") else (header, "")
 

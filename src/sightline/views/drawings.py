@@ -1,4 +1,4 @@
-"""The pictures of the table, the network and its training; each is None without its record."""
+"""Pictures of the table, the network and its training; each is None without its record."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def loss(sheet: Sheet) -> Figure | None:
         return None
     what = {"classification": "log loss (nats)", "regression": "squared error of the scaled target"}
     unit = what.get(sheet.target.get("task", ""), "loss")
-    figure, axes = sheet.axes("Loss, epoch by epoch", "epoch", unit)
+    figure, axes = sheet.axes("Loss of each epoch", "epoch", unit)
     numbers = [epoch["number"] for epoch in epochs]
     drawn = _curves(axes, numbers, {
         "training": [epoch["train_loss"] for epoch in epochs],
@@ -56,29 +56,29 @@ def loss(sheet: Sheet) -> Figure | None:
         best = end["best_epoch"]
         axes.axvline(best, color=GREY, linestyle="--", linewidth=1, label=f"best epoch: {best}")
     edits = sheet.bodies("train", "edit")
-    for place, edit in enumerate(edits):
-        said = sheet.label(edit["said"], 36) if place < MOST_EDITS else None
-        said = f"and {len(edits) - MOST_EDITS} more edits" if place == MOST_EDITS else said
+    for index, edit in enumerate(edits):
+        label = sheet.label(edit["said"], 36) if index < MOST_EDITS else None
+        label = f"and {len(edits) - MOST_EDITS} more edits" if index == MOST_EDITS else label
         axes.plot(
-            [edit["epoch"]], [0.02], marker="^", linestyle="", color=colour(place + 2),
-            transform=axes.get_xaxis_transform(), label=said,
+            [edit["epoch"]], [0.02], marker="^", linestyle="", color=colour(index + 2),
+            transform=axes.get_xaxis_transform(), label=label,
         )  # fmt: skip
     legend(figure, axes)
     return figure
 
 
 def metric(sheet: Sheet) -> Figure | None:
-    """Draw accuracy or RMSE of all epochs."""
+    """Draw the accuracy or RMSE of all epochs."""
     epochs = sheet.bodies("train", "epoch")
     if not epochs:
         return None
     name = "accuracy" if "train_accuracy" in epochs[0]["metrics"] else "rmse"
     unit = "accuracy (share of rows)" if name == "accuracy" else f"RMSE ({sheet.unit})"
-    title = "Accuracy, epoch by epoch" if name == "accuracy" else "RMSE, epoch by epoch"
+    title = "Accuracy of each epoch" if name == "accuracy" else "RMSE of each epoch"
     figure, axes = sheet.axes(title, "epoch", unit)
     _curves(axes, [epoch["number"] for epoch in epochs], {
-        said: [epoch["metrics"].get(f"{part}_{name}") for epoch in epochs]
-        for said, part in (("training", "train"), (held_out(sheet.body("load", "split")), "valid"))
+        rows: [epoch["metrics"].get(f"{part}_{name}") for epoch in epochs]
+        for rows, part in (("training", "train"), (held_out(sheet.body("load", "split")), "valid"))
     })  # fmt: skip
     if name == "accuracy":
         axes.set_ylim(-0.02, 1.02)
@@ -87,14 +87,14 @@ def metric(sheet: Sheet) -> Figure | None:
 
 
 def _curves(axes: Axes, x: list[int], series: dict[str, list[Any]]) -> list[float]:
-    """Draw lines over epochs; a value that is no finite number is a cross at the top.
+    """Draw lines over epochs; a value that is not a finite number is a cross at the top.
 
     Returns:
         The values that were drawn.
     """
     drawn: list[float] = []
     broken: set[int] = set()
-    for place, (name, values) in enumerate(series.items()):
+    for index, (name, values) in enumerate(series.items()):
         if all(value is None for value in values):
             continue
         y = [drawable(value) for value in values]
@@ -103,7 +103,7 @@ def _curves(axes: Axes, x: list[int], series: dict[str, list[Any]]) -> list[floa
             if value is not None and math.isnan(number)
         }  # fmt: skip
         few = "o" if len(x) <= 30 else None
-        axes.plot(x, y, color=colour(place), linestyle=dash(place), marker=few, label=name)
+        axes.plot(x, y, color=colour(index), linestyle=dash(index), marker=few, label=name)
         drawn += [number for number in y if not math.isnan(number)]
     if broken:
         axes.plot(
@@ -115,14 +115,14 @@ def _curves(axes: Axes, x: list[int], series: dict[str, list[Any]]) -> list[floa
 
 
 def layers(sheet: Sheet) -> Figure | None:
-    """Draw each layer's gradient and update over the steps that the doctor saw."""
-    seen = sheet.bodies("train", "layers")
-    names = list(dict.fromkeys(layer["title"] for body in seen for layer in body["layers"]))
+    """Draw each layer's gradient and update over the steps at which they were recorded."""
+    looks = sheet.bodies("train", "layers")
+    names = list(dict.fromkeys(layer["title"] for body in looks for layer in body["layers"]))
     if not names:
         return None
     rows = -(-min(len(names), MOST_LAYERS) // 2)
     figure = sheet.figure(
-        f"Is every layer learning?{some_of(MOST_LAYERS, len(names), 'layers')}",
+        f"Gradient and update of each layer{some_of(MOST_LAYERS, len(names), 'layers')}",
         11,
         4.6 + 0.22 * rows,
     )
@@ -130,25 +130,25 @@ def layers(sheet: Sheet) -> Figure | None:
     for axes, key, what in zip(
         pair,
         ("gradient", "update"),
-        ("gradient (root mean square)", "update of a step (share of the weights)"),
+        ("gradient (root mean square)", "update of one step (share of the weights)"),
         strict=True,
     ):
-        some = False
-        for place, name in enumerate(names[:MOST_LAYERS]):
+        drawn = False
+        for index, name in enumerate(names[:MOST_LAYERS]):
             points = [
-                (body["step"], drawable(layer[key])) for body in seen for layer in body["layers"]
+                (body["step"], drawable(layer[key])) for body in looks for layer in body["layers"]
                 if layer["title"] == name
             ]  # fmt: skip
             y = [value if value > 0 else math.nan for _, value in points]
-            some = some or any(value > 0 for value in y)
+            drawn = drawn or any(value > 0 for value in y)
             axes.plot(
-                [step for step, _ in points], y, color=colour(place), linestyle=dash(place),
+                [step for step, _ in points], y, color=colour(index), linestyle=dash(index),
                 marker="o", markersize=4, label=sheet.label(name, 44),
             )  # fmt: skip
         axes.set_xlabel("step")
         axes.set_ylabel(what)
         axes.locator_params(axis="x", integer=True)
-        if some:
+        if drawn:
             log_scale(axes)
     figure.legend(
         *pair[0].get_legend_handles_labels(), loc="outside lower center",
@@ -161,7 +161,7 @@ def layers(sheet: Sheet) -> Figure | None:
 
 
 def columns(sheet: Sheet) -> Figure | None:
-    """Draw how each column's values are spread."""
+    """Draw the distribution of each column's values."""
     table = sheet.body("load", "table")
     spread = [column for column in table["columns"] if column.get("histogram")] if table else []
     if not spread:
@@ -171,9 +171,7 @@ def columns(sheet: Sheet) -> Figure | None:
     shown = [*rest[: MOST_PANELS - len(ends)], *ends]
     across = next(n for n in (3, 4, 6) if len(shown) <= n * 2 or n == 6)
     down = -(-len(shown) // across)
-    title = (
-        f"The columns: how many rows have which values{some_of(len(shown), len(spread), 'columns')}"
-    )
+    title = f"Distribution of each column (rows for each value){some_of(len(shown), len(spread), 'columns')}"
     figure = sheet.figure(title, max(9.0, across * 2.3), down * 1.9 + 1)
     panels = figure.subplots(down, across, squeeze=False).flat
     for axes, column in zip(panels, shown, strict=False):
@@ -195,8 +193,8 @@ def _histogram(sheet: Sheet, axes: Axes, column: Body) -> None:
         colours = [ORANGE if target else SKY] * len(spread["names"]) + ["#CCCCCC"]
         axes.barh(range(len(names)), counts, color=colours[: len(names)], height=0.9)
         size = 8 if len(names) <= 8 else 6.5
-        for place, name in enumerate(names):
-            axes.text(0, place, f" {sheet.label(name, 22)}", va="center", fontsize=size)
+        for y, name in enumerate(names):
+            axes.text(0, y, f" {sheet.label(name, 22)}", va="center", fontsize=size)
         axes.set_ylim(max(len(names), 3) - 0.4, -0.6)
         axes.set_yticks([])
         axes.set_xticks([0, max(counts)], ["0", f"{max(counts):,}"])
@@ -213,7 +211,7 @@ def _histogram(sheet: Sheet, axes: Axes, column: Body) -> None:
 
 
 def network(sheet: Sheet) -> Figure | None:
-    """Draw the layers as boxes, with shapes and parameters."""
+    """Draw the layers as boxes, with their output shapes and parameters."""
     built = sheet.body("build", "network")
     if built is None:
         return None
@@ -230,18 +228,18 @@ def network(sheet: Sheet) -> Figure | None:
     axes.set_ylim(len(boxes) - 0.5, -0.8)
     axes.text(0.72, -0.6, "output of one batch", ha="right", fontsize=10, color=GREY)
     axes.text(0.98, -0.6, "parameters", ha="right", fontsize=10, color=GREY)
-    for place, box in enumerate(boxes):
+    for y, box in enumerate(boxes):
         if isinstance(box, str):
-            axes.text(0.5, place, box, ha="center", va="center", color=GREY)
+            axes.text(0.5, y, box, ha="center", va="center", color=GREY)
         else:
             edge = GREEN if box["parameters"] else GREY
-            axes.barh(place, 1, height=0.62, color="#F4F8FB", edgecolor=edge, linewidth=1.5)
+            axes.barh(y, 1, height=0.62, color="#F4F8FB", edgecolor=edge, linewidth=1.5)
             shape = " x ".join(map(str, box["shape"]))
-            axes.text(0.02, place, sheet.label(box["name"], 46), va="center")
-            axes.text(0.72, place, sheet.label(shape, 18), ha="right", va="center")
+            axes.text(0.02, y, sheet.label(box["name"], 46), va="center")
+            axes.text(0.72, y, sheet.label(shape, 18), ha="right", va="center")
             if box["parameters"]:
-                axes.text(0.98, place, f"{box['parameters']:,}", ha="right", va="center")
-        if place:
+                axes.text(0.98, y, f"{box['parameters']:,}", ha="right", va="center")
+        if y:
             arrow = {"arrowstyle": "-|>", "color": GREY, "shrinkA": 0, "shrinkB": 0}
-            axes.annotate("", (0.5, place - 0.31), (0.5, place - 0.69), arrowprops=arrow)
+            axes.annotate("", (0.5, y - 0.31), (0.5, y - 0.69), arrowprops=arrow)
     return figure

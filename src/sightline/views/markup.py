@@ -1,7 +1,7 @@
-"""Pieces of static HTML for a notebook: no script, no style sheet, every text escaped.
+"""Elements of static HTML for a notebook: no script, no style sheet, every text escaped.
 
-Colours are those that show on white and on black, text takes the notebook's own. Where a viewer
-takes styles and drawings away, as GitHub does, tables and sentences are left that say the same.
+The colours are readable on white and on black; text has the notebook's own colour. Some viewers,
+such as GitHub, remove styles and drawings: the tables and sentences that remain say the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sightline.views.terminal import brief, plain
+from sightline.views.format import brief, plain
 
 Body = Mapping[str, Any]
 BLUE, ORANGE, GREY = "#2b8cc4", "#e0820f", "#8a8a8a"
@@ -22,7 +22,7 @@ TOO_LARGE = 1e30
 
 
 def text(value: Any, width: int = 300) -> str:
-    """Escape any value, cut to a width; control characters are shown, not obeyed.
+    """Escape any value, cut to a width; control characters are shown as escapes.
 
     Example:
         >>> from sightline.views.markup import text
@@ -33,7 +33,7 @@ def text(value: Any, width: int = 300) -> str:
 
 
 def card(title: str, *parts: str) -> str:
-    """Put parts under a title, which is escaped here; empty parts are left out.
+    """Put HTML parts under a title. The title is escaped here; empty parts are left out.
 
     Example:
         >>> from sightline.views.markup import card
@@ -70,7 +70,7 @@ def heading(value: str) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out cells that are HTML already; heads are escaped here. At most 40 rows are shown.
+    """Lay out cells that are HTML already; heads are escaped here. At most 40 rows are kept.
 
     Example:
         >>> from sightline.views.markup import table
@@ -92,7 +92,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def strip(stages: Iterable[tuple[str, str, str]]) -> str:
-    """Lay stages side by side: each a name, what came in and what came out.
+    """Lay out stages side by side: the name, input and output of each.
 
     Example:
         >>> from sightline.views.markup import strip
@@ -115,12 +115,12 @@ def strip(stages: Iterable[tuple[str, str, str]]) -> str:
 
 
 def bar(value: Any, largest: float, both: bool = False, width: int = 180) -> str:
-    """Draw a number as a bar; one below zero goes the other way, in the other colour.
+    """Draw a number as a bar; a negative one goes to the left, in the other colour.
 
     Args:
-        value: The number; nothing is drawn of one that is not finite.
-        largest: What a bar of full length stands for.
-        both: Whether zero is in the middle.
+        value: The number; if it is not finite, the bar is empty.
+        largest: The value of a bar of full length.
+        both: Whether zero is in the middle, for values of both signs.
         width: In pixels.
 
     Example:
@@ -139,13 +139,13 @@ def bar(value: Any, largest: float, both: bool = False, width: int = 180) -> str
     )
 
 
-def heat(values: Sequence[Any], places: Sequence[int], scale: Any) -> str:
-    """Draw values as cells: blue above zero, orange below, stronger where larger.
+def heat(values: Sequence[Any], units: Sequence[int], scale: Any) -> str:
+    """Draw values as cells: blue above zero, orange below; the larger, the stronger.
 
     Args:
         values: At most 64.
-        places: Which unit each is, for the reader who points at it.
-        scale: The size of the strongest colour.
+        units: The index of each value's unit, shown under the pointer.
+        scale: The magnitude that has the strongest colour.
 
     Example:
         >>> from sightline.views.markup import heat
@@ -154,15 +154,15 @@ def heat(values: Sequence[Any], places: Sequence[int], scale: Any) -> str:
     """
     size = 9 if len(values) > 32 else 14
     cells = []
-    for at, (value, place) in enumerate(zip(values, places, strict=True)):
+    for i, (value, unit) in enumerate(zip(values, units, strict=True)):
         number = float(value)
         strength = min(abs(number) / float(scale), 1.0) if float(scale) > 0 else 0.0
         strength = strength if math.isfinite(strength) else 0.0
         ink = ORANGE if number < 0 else BLUE
         cells.append(
-            f'<rect x="{at * size + 1}" y="1" width="{size - 1}" height="14" fill="{ink}" '
+            f'<rect x="{i * size + 1}" y="1" width="{size - 1}" height="14" fill="{ink}" '
             f'fill-opacity="{strength:.2f}" stroke="{GREY}" stroke-opacity="0.4">'
-            f"<title>[{place}] {brief(value)}</title></rect>"
+            f"<title>[{unit}] {brief(value)}</title></rect>"
         )
     return f'<svg width="{len(values) * size + 2}" height="16">{"".join(cells)}</svg>'
 
@@ -178,11 +178,11 @@ def curve(
     Args:
         epochs: Bodies of `train/epoch`.
         best: The best epoch, marked by a line.
-        edits: Bodies of `train/edit`: an epoch, and what is said.
-        held: What the rows of `valid_loss` are called.
+        edits: Bodies of `train/edit`; each is a mark at its epoch.
+        held: What the rows behind `valid_loss` are called, such as "out-of-fold".
 
     Returns:
-        An SVG; nothing where there are fewer than two epochs.
+        An SVG; empty with fewer than two epochs.
 
     Example:
         >>> from sightline.views.markup import curve
@@ -254,7 +254,7 @@ def _height(value: float, low: float, high: float) -> float:
 
 
 def _pieces(points: Iterable[tuple[int, float | None]]) -> list[list[tuple[int, float]]]:
-    """Cut a line where a value is missing; a point between two gaps is a line of its own."""
+    """Cut a line at missing values; a point between two gaps becomes a line of its own."""
     pieces: list[list[tuple[int, float]]] = [[]]
     for x, y in points:
         if y is not None:

@@ -1,4 +1,4 @@
-"""Pictures of a run as files, for slides and papers: PNG or SVG, one file a picture."""
+"""Pictures of a run as files, for slides and papers: PNG or SVG, one file for each picture."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ DRAWINGS: dict[str, Callable[[Sheet], Figure | None]] = {
 
 
 def pictures(records: Sequence[Record], folder: str | Path, form: Form = "png") -> list[Path]:
-    """Draw what a run's records hold: each picture whose record is there, into a file of its own.
+    """Draw a run's records: one file for each picture whose record exists.
 
-    The colours are those of Okabe and Ito (2008), which the colour-blind can tell apart. Names of
-    columns and classes are cut and never interpreted; a loss that is not a number leaves a gap and
-    a mark. The same records give the same SVG, byte for byte.
+    The colours are those of Okabe and Ito (2008), which are distinct for colour-blind readers.
+    Names of columns and classes are cut and never interpreted; a loss that is not a number leaves
+    a gap and a mark. The same records give the same SVG, byte for byte.
 
     Args:
         records: Of a run, such as `Run.records`.
-        folder: Where to write; it is made if need be, files of the same names are replaced.
-        form: "png" (200 dots an inch) or "svg" (text stays text).
+        folder: Where to write; it is created if it does not exist. Files of the same names are
+            replaced.
+        form: "png" (200 dots per inch) or "svg" (text stays text).
 
     Returns:
         The files, such as loss.png, metric.png, layers.png, columns.png, confusion.png,
         importance.png, network.png.
 
     Raises:
-        OptionError: Another form, or matplotlib is not installed.
-        OSError: The folder cannot be written.
+        OptionError: `form` is another text, or matplotlib is not installed.
+        OSError: The folder cannot be written to.
 
     Example:
         >>> import sightline as sl
@@ -55,27 +56,29 @@ def pictures(records: Sequence[Record], folder: str | Path, form: Form = "png") 
         ['loss.png', 'metric.png']
     """
     if form not in FORMS:
-        raise OptionError(f"Pictures cannot be {form!r}.", did_you_mean(str(form), FORMS, "forms"))
+        raise OptionError(
+            f"Pictures cannot be written as {form!r}.", did_you_mean(str(form), FORMS, "forms")
+        )
     if importlib.util.find_spec("matplotlib") is None:
         raise OptionError(
-            "Pictures are drawn by matplotlib, which is not installed.",
+            "Pictures are drawn with matplotlib, which is not installed.",
             'Install it: pip install "sightline[plot]"',
         )
     import matplotlib
 
     folder = Path(folder)
-    settings: Any = style()  # matplotlib's own type lists every name there is
+    settings: Any = style()  # matplotlib's own type lists every setting
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a reader's own matplotlibrc changes nothing
+        matplotlib.rcdefaults()  # the user's matplotlibrc changes nothing
         matplotlib.rcParams.update(settings)
         sheet = Sheet(records)
         for name, draw in DRAWINGS.items():
             figure = draw(sheet)
             if figure is not None:
                 path = folder / f"{name}.{form}"
-                nameless = {"Date": None} if form == "svg" else {"Software": None}
-                figure.savefig(path, format=form, metadata=nameless)
+                metadata = {"Date": None} if form == "svg" else {"Software": None}
+                figure.savefig(path, format=form, metadata=metadata)
                 written.append(path)
     return written

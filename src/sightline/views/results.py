@@ -1,4 +1,4 @@
-"""The pictures of what a model predicts; each is None without its record."""
+"""Pictures of what a model predicts; each is None without its record."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import counted
+from sightline.views.format import brief
 from sightline.views.sheet import (
     BLACK,
     BLUE,
@@ -20,18 +21,17 @@ from sightline.views.sheet import (
     some_of,
     tick,
 )
-from sightline.views.terminal import brief
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_BARS = 20
-METRIC_NAMES = {"log_loss": "log loss (nats)", "rmse": "RMSE"}
+AXIS_NAMES = {"log_loss": "log loss (nats)", "rmse": "RMSE"}
 
 
 def confusion(sheet: Sheet) -> Figure | None:
-    """Draw the confusion matrix: truth downwards, prediction across, darker where more."""
+    """Draw the confusion matrix: true classes down, predicted classes across, darker for more rows."""
     metrics = sheet.body("predict", "metrics")
     if metrics is None or "confusion" not in metrics:
         return None
@@ -41,7 +41,7 @@ def confusion(sheet: Sheet) -> Figure | None:
     names = [sheet.label(one["class"], 16) for one in metrics["classes"]]
     side = min(11.0, max(6.0, 3 + 0.36 * len(names)))
     figure, axes = sheet.axes(
-        f"Confusion on {counted(metrics['rows'], metrics['part'] + ' row')}", "predicted class", "true class",
+        f"Confusion matrix, {counted(metrics['rows'], metrics['part'] + ' row')}", "predicted class", "true class",
         side + 0.6, side,
     )  # fmt: skip
     most = max(map(max, counts)) or 1
@@ -50,11 +50,11 @@ def confusion(sheet: Sheet) -> Figure | None:
         image, ax=axes, label="rows", shrink=0.8, ticks=MaxNLocator(integer=True), format=tick
     )
     every = -(-len(names) // 40)
-    places = range(0, len(names), every)
+    ticks = range(0, len(names), every)
     size = 11 if len(names) <= 12 else 8
     turn = 0 if max(map(len, names)) * len(names) <= 40 else 90
-    axes.set_xticks(places, names[::every], rotation=turn, fontsize=size)
-    axes.set_yticks(places, names[::every], fontsize=size)
+    axes.set_xticks(ticks, names[::every], rotation=turn, fontsize=size)
+    axes.set_yticks(ticks, names[::every], fontsize=size)
     if len(names) <= 30:
         for i, row in enumerate(counts):
             for j, count in enumerate(row):
@@ -66,17 +66,17 @@ def confusion(sheet: Sheet) -> Figure | None:
 
 
 def reliability(sheet: Sheet) -> Figure | None:
-    """Draw how often the model is right where it is how sure."""
-    found = sheet.body("predict", "curves")
-    if found is None or "reliability" not in found:
+    """Draw the reliability diagram: accuracy against the mean probability of the predicted class."""
+    body = sheet.body("predict", "curves")
+    if body is None or "reliability" not in body:
         return None
-    bins = found["reliability"]["bins"]
+    bins = body["reliability"]["bins"]
     figure, axes = sheet.axes(
-        f"Do the probabilities hold? {counted(found['rows'], found['part'] + ' row')}",
+        f"Reliability diagram, {counted(body['rows'], body['part'] + ' row')}",
         "mean probability of the predicted class", "accuracy (share of rows)", 7, 6.4,
     )  # fmt: skip
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="as sure as right")
-    error = f"this model: expected calibration error {brief(found['reliability']['ece'])}"
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect calibration")
+    error = f"this model: expected calibration error {brief(body['reliability']['ece'])}"
     x = [drawable(one["confidence"]) for one in bins]
     y = [drawable(one["accuracy"]) for one in bins]
     axes.plot(x, y, color=BLUE, marker="o", markersize=8, label=error)
@@ -86,94 +86,94 @@ def reliability(sheet: Sheet) -> Figure | None:
             f"{one['rows']:,}", (at, height), xytext=where, textcoords="offset points", ha=side,
             fontsize=9, color=GREY,
         )  # fmt: skip
-    weighed = sheet.body("predict", "calibration")
-    if weighed is not None and "before" in weighed and weighed["part"] == found["part"]:
-        points = weighed["before"]["points"]
+    calibration = sheet.body("predict", "calibration")
+    if calibration and "before" in calibration and calibration["part"] == body["part"]:
+        points = calibration["before"]["points"]
         axes.plot(
             [drawable(one["confidence"]) for one in points],
             [drawable(one["accuracy"]) for one in points],
             color=VERMILLION, linestyle=":", marker="x",
-            label=f"before calibration: {brief(weighed['before']['ece'])}",
+            label=f"before calibration: {brief(calibration['before']['ece'])}",
         )  # fmt: skip
-    axes.plot([], [], " ", label="small numbers: rows")
-    _shares(axes)
+    axes.plot([], [], " ", label="small numbers: rows of the bin")
+    _unit_square(axes)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", fontsize=10)
     return figure
 
 
 def roc(sheet: Sheet) -> Figure | None:
-    """Draw the receiver operating characteristic of each class."""
+    """Draw the ROC curve (receiver operating characteristic) of each class."""
     return _class_curves(
-        sheet, "roc", "ROC: hits against false alarms",
-        "false positive rate (share of the other rows)", "true positive rate (share of the class)",
+        sheet, "roc", "ROC curve: true against false positives",
+        "false positive rate (share of the rows of other classes)", "true positive rate (share of the class)",
     )  # fmt: skip
 
 
 def precision_recall(sheet: Sheet) -> Figure | None:
-    """Draw precision against recall of each class."""
+    """Draw the precision-recall curve of each class."""
     return _class_curves(
-        sheet, "pr", "Precision and recall", "recall (share of the class found)",
-        "precision (share of the found that are right)",
+        sheet, "pr", "Precision-recall curve", "recall (share of the class that is body)",
+        "precision (share of these predictions that are right)",
     )  # fmt: skip
 
 
 def _class_curves(sheet: Sheet, key: str, title: str, x: str, y: str) -> Figure | None:
-    found = sheet.body("predict", "curves")
-    if found is None or not found.get(key):
+    body = sheet.body("predict", "curves")
+    if body is None or not body.get(key):
         return None
-    curves = found[key]
-    title = f"{title}, {counted(found['rows'], found['part'] + ' row')}"
+    curves = body[key]
+    title = f"{title}, {counted(body['rows'], body['part'] + ' row')}"
     figure, axes = sheet.axes(title, x, y, 7.5 if len(curves) < 5 else 9.5, 6)
     if key == "roc":
         axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
-    for place, curve in enumerate(curves):
+    for index, curve in enumerate(curves):
         axes.plot(
             [drawable(value) for value in curve["x"]], [drawable(value) for value in curve["y"]],
-            color=colour(place), linestyle=dash(place),
+            color=colour(index), linestyle=dash(index),
             label=f"{sheet.label(curve['class'], 16)}: area {brief(curve['area'])}",
         )  # fmt: skip
-    _shares(axes)
+    _unit_square(axes)
     legend(figure, axes)
     return figure
 
 
 def scatter(sheet: Sheet) -> Figure | None:
-    """Draw predicted against true numbers."""
-    found = sheet.body("predict", "curves")
-    if found is None or "scatter" not in found:
+    """Draw predicted against true values."""
+    body = sheet.body("predict", "curves")
+    if body is None or "scatter" not in body:
         return None
-    truth = [drawable(value) for value in found["scatter"]["truth"]]
-    guess = [drawable(value) for value in found["scatter"]["predicted"]]
+    truth = [drawable(value) for value in body["scatter"]["truth"]]
+    predicted = [drawable(value) for value in body["scatter"]["predicted"]]
     figure, axes = sheet.axes(
-        f"Predicted and true, {counted(len(truth), found['part'] + ' row')}",
+        f"Predicted and true values, {counted(len(truth), body['part'] + ' row')}",
         f"true ({sheet.unit})", f"predicted ({sheet.unit})", 7, 6.4,
     )  # fmt: skip
-    known = [value for value in truth + guess if not math.isnan(value)]
+    known = [value for value in truth + predicted if not math.isnan(value)]
     if known:
         ends = [min(known), max(known)]
         axes.plot(ends, ends, color=GREY, linestyle="--", label="predicted = true")
-    axes.plot(truth, guess, "o", color=BLUE, alpha=0.5, markersize=5, label="a row")
+    axes.plot(truth, predicted, "o", color=BLUE, alpha=0.5, markersize=5, label="one row")
     _turn_long_numbers(axes, known)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
 def residuals(sheet: Sheet) -> Figure | None:
-    """Draw how far predictions lie from the truth."""
-    found = sheet.body("predict", "curves")
-    if found is None or "residuals" not in found:
+    """Draw the distribution of the errors, predicted minus true."""
+    body = sheet.body("predict", "curves")
+    if body is None or "residuals" not in body:
         return None
-    spread = found["residuals"]
-    low, high = drawable(spread["low"]), drawable(spread["high"])
+    histogram = body["residuals"]
+    low, high = drawable(histogram["low"]), drawable(histogram["high"])
     if math.isnan(low) or math.isnan(high):
         return None
     figure, axes = sheet.axes(
-        f"Errors on {counted(found['rows'], found['part'] + ' row')}",
+        f"Errors on {counted(body['rows'], body['part'] + ' row')}",
         f"predicted minus true ({sheet.unit})", "rows",
     )  # fmt: skip
-    width = (high - low) / len(spread["counts"]) or 1
-    edges = [low + width * place for place in range(len(spread["counts"]))]
-    axes.bar(edges, spread["counts"], width=width * 0.94, align="edge", color=BLUE)
+    width = (high - low) / len(histogram["counts"]) or 1
+    edges = [low + width * i for i in range(len(histogram["counts"]))]
+    axes.bar(edges, histogram["counts"], width=width * 0.94, align="edge", color=BLUE)
     axes.axvline(0, color=VERMILLION, linewidth=1.5, label="no error")
     axes.locator_params(axis="y", integer=True)
     legend(figure, axes)
@@ -181,22 +181,20 @@ def residuals(sheet: Sheet) -> Figure | None:
 
 
 def baselines(sheet: Sheet) -> Figure | None:
-    """Draw the scores of simple models beside this one's, with their intervals."""
-    found = sheet.body("predict", "baselines")
-    if found is None:
+    """Draw the scores of this model and of simple models, with their intervals."""
+    body = sheet.body("predict", "baselines")
+    if body is None:
         return None
-    models = [one for one in found["models"] if one["score"] is not None]
-    what = METRIC_NAMES.get(found["metric"], found["metric"])
+    models = [one for one in body["models"] if one["score"] is not None]
+    what = AXIS_NAMES.get(body["metric"], body["metric"])
     figure, axes = sheet.axes(
-        f"Is it worth it? {counted(found['rows'], found['part'] + ' row')}", "", "", 9, 0.5 * len(models) + 2.4
+        f"This model and simple models, {counted(body['rows'], body['part'] + ' row')}", "", "", 9, 0.5 * len(models) + 2.4
     )  # fmt: skip
-    figure.supxlabel(f"{what}, less is better\nlines: 95 % intervals", fontsize=12)
-    for place, one in enumerate(models):
-        ink, score = BLUE if place == 0 else GREY, drawable(one["score"])
-        axes.plot(
-            [drawable(one["low"]), drawable(one["high"])], [place, place], color=ink, linewidth=3
-        )
-        axes.plot([score], [place], "o", color=ink, markersize=10)
+    figure.supxlabel(f"{what}, lower is better\nlines: 95 % intervals", fontsize=12)
+    for y, one in enumerate(models):
+        ink, score = BLUE if y == 0 else GREY, drawable(one["score"])
+        axes.plot([drawable(one["low"]), drawable(one["high"])], [y, y], color=ink, linewidth=3)
+        axes.plot([score], [y], "o", color=ink, markersize=10)
     axes.set_yticks(
         range(len(models)), [sheet.label(one["name"], 28) for one in models], fontsize=11
     )
@@ -205,22 +203,22 @@ def baselines(sheet: Sheet) -> Figure | None:
 
 
 def importance(sheet: Sheet) -> Figure | None:
-    """Draw how much worse the model is when a column is shuffled."""
-    found = sheet.body("predict", "importance")
-    if found is None or not found["columns"]:
+    """Draw permutation importance: how much worse the model is when a column is shuffled."""
+    body = sheet.body("predict", "importance")
+    if body is None or not body["columns"]:
         return None
-    what = METRIC_NAMES.get(found["metric"], found["metric"])
-    shown = some_of(MOST_BARS, len(found["columns"]), "columns")
+    what = AXIS_NAMES.get(body["metric"], body["metric"])
+    shown = some_of(MOST_BARS, len(body["columns"]), "columns")
     return _bars(
-        sheet, f"Which columns matter{shown}", f"rise of the {what} when a column is shuffled",
-        [(sheet.label(one["column"], 28), one["mean"], one["deviation"]) for one in found["columns"]],
-        f"bars: mean of {found['repeats']} shuffles of {counted(found['rows'], found['part'] + ' row')}, "
-        "lines: deviation",
+        sheet, f"Permutation importance of each column{shown}", f"rise of the {what} when a column is shuffled",
+        [(sheet.label(one["column"], 28), one["mean"], one["deviation"]) for one in body["columns"]],
+        f"bars: mean of {body['repeats']} shuffles of {counted(body['rows'], body['part'] + ' row')}, "
+        "lines: standard deviation",
     )  # fmt: skip
 
 
 def row(sheet: Sheet) -> Figure | None:
-    """Draw what pushed one prediction where it is, column by column."""
+    """Draw the contribution (Shapley value) of each column to one prediction."""
     example = sheet.body("predict", "example")
     pushes = example["explanation"].get("pushes") if example else None
     if example is None or not pushes:
@@ -233,7 +231,7 @@ def row(sheet: Sheet) -> Figure | None:
     what = f"probability of {of}" if pushes["unit"] == "probability" else of
     shown = some_of(MOST_BARS, len(names), "columns")
     return _bars(
-        sheet, f"Row {example['row']:,}: what pushed the {what}{shown}", f"push on the {what}",
+        sheet, f"Row {example['row']:,}: contribution of each column{shown}", f"contribution to the {what} (Shapley value)",
         [(name, push, None) for name, (_, push) in zip(names, pushes["columns"], strict=True)],
         f"from {brief(pushes['base'])} for a typical row to {brief(pushes['value'])} for this one",
     )  # fmt: skip
@@ -242,7 +240,7 @@ def row(sheet: Sheet) -> Figure | None:
 def _bars(
     sheet: Sheet, title: str, x: str, bars: Sequence[tuple[str, Any, Any]], note: str
 ) -> Figure:
-    """Draw named bars to both sides of zero, the first at the top."""
+    """Draw named bars on both sides of zero, the first at the top."""
     shown = bars[:MOST_BARS]
     figure, axes = sheet.axes(title, "", "", 9, 0.34 * len(shown) + 2.4)
     figure.supxlabel(f"{x}\n{note}", fontsize=12)
@@ -259,7 +257,7 @@ def _bars(
     return figure
 
 
-def _shares(axes: Axes) -> None:
+def _unit_square(axes: Axes) -> None:
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
 

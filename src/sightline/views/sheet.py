@@ -1,4 +1,4 @@
-"""What every picture shares: the records to draw, a figure, colours, and labels that a font has."""
+"""What all pictures share: the records to draw, figures, colours, and labels the fonts can draw."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.contracts import Record
 from sightline.trace.records import find
-from sightline.views.terminal import plain
+from sightline.views.format import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
 
 Body = Mapping[str, Any]
-# Okabe and Ito 2008, which the colour-blind tell apart; a grey for its yellow, which white swallows.
+# Okabe and Ito 2008: distinct for colour-blind readers. Grey replaces yellow, which is faint on white.
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#7F7F7F"
 COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK, GREY)
 DASHES = ("-", "--", ":")
 TOO_LARGE = 1e30
 SPREAD = 50
-"""A loss that falls to less than a fiftieth is drawn on a log scale."""
-# Asked in turn for letters that matplotlib's own font lacks, where they are installed.
+"""The ratio of largest to smallest loss above which the y axis is logarithmic."""
+# Fallbacks, if installed, for letters that matplotlib's own font lacks.
 MORE_FONTS = (
     "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP",
     "Microsoft YaHei", "Yu Gothic", "Hiragino Sans", "PingFang SC", "Noto Sans Thai",
     "Noto Sans Devanagari", "Arial Unicode MS", "WenQuanYi Zen Hei",
 )  # fmt: skip
 MISSING = "\u25a1"
-USUAL_ROOM = 0.64
-"""The width of a usual character, in heights of the font."""
-SIZE = 100
+USUAL_WIDTH = 0.64
+"""The width of a usual character, in units of the font's height."""
+FONT_SIZE = 100
 
 
 class Sheet:
-    """Hands a drawing the bodies it draws, and figures to draw them on.
+    """Gives a drawing its record bodies, and figures to draw them on.
 
     Example:
         >>> from sightline.trace.records import Trace
@@ -60,7 +60,7 @@ class Sheet:
 
     @property
     def unit(self) -> str:
-        """What a regression's numbers are in, in words."""
+        """The unit of a regression's numbers, in words."""
         return f"in the unit of {self.label(self.target.get('name', 'the target'), 30)}"
 
     def bodies(self, stage: str, type_: str) -> list[Body]:
@@ -69,11 +69,11 @@ class Sheet:
 
     def body(self, stage: str, type_: str) -> Body | None:
         """Return the body of the last record of a type, or None."""
-        found = self.bodies(stage, type_)
-        return found[-1] if found else None
+        bodies = self.bodies(stage, type_)
+        return bodies[-1] if bodies else None
 
     def figure(self, title: str, width: float = 9, height: float = 5) -> Figure:
-        """Begin a figure of a size in inches, under a title and the run's name."""
+        """Begin a figure with a title and the run's name; width and height in inches."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -83,7 +83,7 @@ class Sheet:
     def axes(
         self, title: str, x: str, y: str, width: float = 9, height: float = 5
     ) -> tuple[Figure, Axes]:
-        """Begin a figure of one set of axes, with their names."""
+        """Begin a figure with one set of axes and their labels."""
         figure = self.figure(title, width, height)
         axes = figure.add_subplot()
         axes.set_xlabel(x)
@@ -93,14 +93,14 @@ class Sheet:
         return figure, axes
 
     def label(self, value: Any, width: int) -> str:
-        """Make any value a label: cut, control characters shown, letters that no font has replaced."""
+        """Make any value a label; see `label`."""
         return label(value, width)
 
 
 def label(value: Any, width: int) -> str:
-    """Make any value a label that takes the room of so many usual characters at most.
+    """Make any value a label, at most as wide as `width` usual characters.
 
-    Control characters are shown, not obeyed; a character that no font has becomes a small box.
+    Control characters are shown as escapes; a character that no font has becomes a small box.
 
     Example:
         >>> from sightline.views.sheet import label
@@ -108,13 +108,13 @@ def label(value: Any, width: int) -> str:
         ('$x_{\\\\x00', 'aaa…')
     """
     text = plain(str(value)[: width + 1], width + 1)
-    text = "".join(c if _room(c) else MISSING for c in text)
-    room = width * USUAL_ROOM
-    if len(text) <= width and sum(map(_room, text)) <= room:
+    text = "".join(c if character_width(c) else MISSING for c in text)
+    room = width * USUAL_WIDTH
+    if len(text) <= width and sum(map(character_width, text)) <= room:
         return text
-    kept, room = "", room - _room("…")
+    kept, room = "", room - character_width("…")
     for c in text[: width - 1]:
-        room -= _room(c)
+        room -= character_width(c)
         if room < 0:
             break
         kept += c
@@ -122,7 +122,7 @@ def label(value: Any, width: int) -> str:
 
 
 def drawable(value: Any) -> float:
-    """Read a number of a record; NaN, which leaves a gap, where it cannot be drawn.
+    """Read a record's number for a drawing; one that cannot be drawn is NaN, which leaves a gap.
 
     Example:
         >>> from sightline.views.sheet import drawable
@@ -134,7 +134,7 @@ def drawable(value: Any) -> float:
 
 
 def tick(value: float, _: float = 0) -> str:
-    """Write a number at an axis: matplotlib's own ones lack the commas.
+    """Format a number of an axis with thousands separators, which matplotlib lacks.
 
     Example:
         >>> from sightline.views.sheet import tick
@@ -144,18 +144,18 @@ def tick(value: float, _: float = 0) -> str:
     return f"{value:,.10g}" if 1e-4 <= abs(value) < 1e10 or not value else f"{value:g}"
 
 
-def colour(place: int) -> str:
-    """Return the colour of a line by its place; they come again with other dashes."""
-    return COLOURS[place % len(COLOURS)]
+def colour(index: int) -> str:
+    """Return the colour of the line of this index; after the last colour they repeat, dashed."""
+    return COLOURS[index % len(COLOURS)]
 
 
-def dash(place: int) -> str:
-    """Return the dashes of a line by its place."""
-    return DASHES[place // len(COLOURS) % len(DASHES)]
+def dash(index: int) -> str:
+    """Return the dash pattern of the line of this index."""
+    return DASHES[index // len(COLOURS) % len(DASHES)]
 
 
 def log_scale(axes: Axes) -> None:
-    """Make the y axis logarithmic, its numbers plain: matplotlib's own are mathematical text."""
+    """Make the y axis logarithmic with plain numbers: matplotlib's own are mathematical text."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     shown = "23456789" if high < 10 * low else "25" if high < 1000 * low else ""
@@ -166,7 +166,7 @@ def log_scale(axes: Axes) -> None:
 
 
 def legend(figure: Figure, axes: Axes) -> None:
-    """Tell the lines apart: inside while they are few, else beside the axes."""
+    """Add a legend: inside the axes if it is short, else beside them."""
     _, labels = axes.get_legend_handles_labels()
     if len(labels) > 4 or max(map(len, labels), default=0) > 30:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=10)
@@ -175,7 +175,7 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 
 def some_of(most: int, count: int, what: str) -> str:
-    """Say in a title that not all are shown.
+    """Return the end of a title that says that not all are shown; "" if all are.
 
     Example:
         >>> from sightline.views.sheet import some_of
@@ -188,9 +188,9 @@ def some_of(most: int, count: int, what: str) -> str:
 def style() -> dict[str, Any]:
     """Return matplotlib's settings for all pictures.
 
-    Text is never mathematical: a column may be named "$x_{". In SVG it stays text, which can be
-    searched, read aloud and edited; a fixed salt makes the file's ids, and so its bytes, the same
-    each time.
+    Text is never parsed as mathematics: a column may be named "$x_{". In SVG text stays text, so
+    that it can be searched, read aloud and edited; a fixed salt makes the ids, and so the bytes of
+    the file, the same each time.
     """
     return {
         "font.family": ["DejaVu Sans", *_more_fonts()],
@@ -222,18 +222,23 @@ def _fonts() -> list[FT2Font]:
 
     fonts = [FT2Font(findfont(name)) for name in ["DejaVu Sans", *_more_fonts()]]
     for font in fonts:
-        font.set_size(SIZE, 72)
+        font.set_size(FONT_SIZE, 72)
     return fonts
 
 
 @cache
-def _room(letter: str) -> float:
-    """Return how wide a character is, in heights of the font.
+def character_width(letter: str) -> float:
+    """Return the width of a character, in units of the font's height.
 
-    0 where no font has it: matplotlib would warn of it. One that goes on top of another has a
-    little.
+    It is 0 if no font has the character: matplotlib would warn about it. A combining character,
+    which has no width of its own, counts 0.01.
+
+    Example:
+        >>> from sightline.views.sheet import character_width
+        >>> 0.3 < character_width("a") < 1.0
+        True
     """
     for font in _fonts():
         if font.get_char_index(ord(letter)):
-            return max(font.load_char(ord(letter)).linearHoriAdvance / 65536 / SIZE, 0.01)
+            return max(font.load_char(ord(letter)).linearHoriAdvance / 65536 / FONT_SIZE, 0.01)
     return 0.0

@@ -1,0 +1,229 @@
+"""Results as tables on the terminal: what a fit prints and what the commands print on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from sightline.errors import counted
+from sightline.lesson.facts import duration
+from sightline.views.explained import contribution_title, explained_output, member_sentences
+from sightline.views.format import METRIC_NAMES, brief, interval, metric_name, plain, signed
+from sightline.views.printer import MOST_COLUMNS, Printer
+
+Body = Mapping[str, Any]
+MOST_LISTED_CLASSES = 10
+MOST_CONFUSED_CLASSES = 8
+"""With more classes the confusion matrix is too wide for a terminal."""
+MOST_VALUES = 30
+
+
+class TablePrinter(Printer):
+    """Prints the bodies of records as tables; each method takes one body.
+
+    Example:
+        >>> import sys
+        >>> from sightline.views.tables import TablePrinter
+        >>> TablePrinter(sys.stdout).question(1, {"question": "Which?", "answers": {"A": "This."}})
+        1. Which?
+           A) This.
+    """
+
+    def question(self, number: int, question: Body) -> None:
+        """Print a question of the quiz and its answers."""
+        self.say(f"{number}. {question['question']}")
+        for letter, answer in question["answers"].items():
+            self.show(Text(f"   {letter}) {plain(answer, 300)}"))
+
+    def columns(self, columns: Sequence[Body], notes: Sequence[str] = ()) -> None:
+        """Print the kind and the role of each column, with the reason, and the table's notes."""
+        table = self.new_table("Column", "Kind", "Role", "Missing", "Values", "Why")
+        for column in columns[:MOST_COLUMNS]:
+            table.add_row(
+                Text(plain(column["name"], 30)), column["kind"], column["role"],
+                f"{column['missing']:,}" if column["missing"] else "", Text(plain(column["values"], 60)),
+                Text(plain(column["reason"], 200)),
+            )  # fmt: skip
+        self.show(table)
+        self.more_columns(len(columns))
+        for note in notes:
+            self.say(note)
+
+    # ------------------------------------------------------------- one row
+
+    def explanation(self, explained: Body, title: str) -> None:
+        """Print one prediction step by step: raw values, layers, probabilities, contributions."""
+        self.heading(title, "bold")
+        raw = ", ".join(
+            f"{plain(k, 30)}={plain(v, 30)}"
+            for k, v in list(explained["raw"].items())[:MOST_VALUES]
+        )
+        self.say(f"Raw values: {raw}{_rest(explained['raw'])}")
+        if explained["error"]:
+            self.say(f"No prediction: {explained['error']}")
+            return
+        for note in explained["notes"]:
+            self.say(f"Note: {note}")
+        encoded = list(explained["encoded"].items())
+        numbers = ", ".join(f"{plain(k, 30)} {brief(v)}" for k, v in encoded[:MOST_VALUES])
+        self.say(f"Encoded tensor: {numbers}{_rest(encoded)}")
+        table = self.new_table("Layer", "Output", "Largest values")
+        for layer in explained["layers"]:
+            largest = ", ".join(f"[{unit}] {brief(value)}" for unit, value in layer["largest"])
+            shape = " x ".join(map(str, layer["shape"]))
+            table.add_row(Text(plain(layer["name"], 60)), shape, largest)
+        self.show(table)
+        if explained["probabilities"]:
+            self._classes(explained)
+        self._parts(explained)
+        self._contributions(explained)
+        self.heading(f"Prediction: {plain(explained['prediction'], 200)}", "bold")
+
+    def _classes(self, explained: Body) -> None:
+        table = self.new_table("Class", "Logit", "Probability")
+        order = sorted(
+            range(len(explained["classes"])), key=lambda i: -float(explained["probabilities"][i])
+        )
+        for i in order[:MOST_LISTED_CLASSES]:
+            table.add_row(
+                Text(plain(explained["classes"][i], 40)), brief(explained["logits"][i]),
+                brief(explained["probabilities"][i]),
+            )  # fmt: skip
+        self.show(table)
+        if len(order) > MOST_LISTED_CLASSES:
+            self.say(f"and {len(order) - MOST_LISTED_CLASSES} more classes")
+
+    def _parts(self, explained: Body) -> None:
+        """Print the prediction of each part, of the members, and the effect of calibration."""
+        index, output = explained_output(explained)
+        parts = explained.get("parts") or ()  # a model of one's own network has one part
+        if len(parts) > 1:
+            unit = "Probability" if explained["probabilities"] else "Value"
+            share = "Share of the logit" if explained["probabilities"] else "Share"
+            title = f"Prediction of each part for {output}"
+            table = self.new_table("Part", "Weight", unit, share, title=title)
+            for part in parts:
+                table.add_row(
+                    Text(plain(part["name"], 40)), brief(part["weight"]),
+                    brief(part["values"][index]), signed(part["share"][index]),
+                )  # fmt: skip
+            total = sum(float(part["share"][index]) for part in parts)
+            table.add_row("sum", "", "", signed(total))
+            self.show(table)
+        for sentence in member_sentences(explained):
+            self.say(sentence)
+
+    def _contributions(self, explained: Body) -> None:
+        """Print the Shapley value of each column, from a typical row's prediction to this row's."""
+        pushes = explained.get("pushes")  # runs of an older Sightline have none
+        if pushes is None:
+            if explained.get("pushes_note"):
+                self.say(f"Note: {explained['pushes_note']}")
+            return
+        table = self.new_table("Column", "Value", "Contribution", title=contribution_title(pushes))
+        table.add_row("", Text(plain(pushes["base_said"], 200)), brief(pushes["base"]))
+        for column, push in pushes["columns"]:
+            value = explained["raw"].get(column, "")
+            table.add_row(Text(plain(column, 40)), Text(plain(value, 40)), signed(push))
+        table.add_row("", "this row", brief(pushes["value"]))
+        self.show(table)
+        self.say(f"Shapley values, from {pushes['permutations']} orders of the columns.")
+
+    # ------------------------------------------------------------- many rows
+
+    def metrics(self, body: Body) -> None:
+        """Print metrics beside those of the baseline."""
+        base = body["baseline"]
+        table = self.new_table(
+            "Metric", "Model", "Baseline", title=f"{body['part']}: {counted(body['rows'], 'row')}"
+        )
+        for name in METRIC_NAMES:
+            if name in body:
+                table.add_row(METRIC_NAMES[name], brief(body[name]), brief(base[name]))
+        self.show(table)
+        self.say(f"Baseline: {base['what']}.")
+        if body.get("positive") is not None:
+            self.say(f"AUC is for the positive class, {body['positive']}.")
+        if "classes" in body:
+            self._per_class(body)
+        for note in body.get("notes", ()):
+            self.say(note)
+        if body["left_out"]:
+            left_out = counted(body["left_out"], "row")
+            self.say(f"Left out: {left_out} without a usable target or features.")
+
+    def _per_class(self, body: Body) -> None:
+        confusion = len(body["classes"]) <= MOST_CONFUSED_CLASSES
+        predicted = [f"as {plain(c['class'], 12)}" for c in body["classes"]] if confusion else []
+        table = self.new_table("Class", "Precision", "Recall", "F1", "Rows", *predicted)
+        for i, one in enumerate(body["classes"][:MOST_COLUMNS]):
+            counts = [f"{n:,}" for n in body["confusion"][i]] if confusion else []
+            table.add_row(
+                Text(plain(one["class"], 40)), brief(one["precision"]), brief(one["recall"]),
+                brief(one["f1"]), f"{one['rows']:,}", *counts,
+            )  # fmt: skip
+        self.show(table)
+
+    def importance(self, body: Body, most: int = MOST_COLUMNS) -> None:
+        """Print the permutation importance of each column: how much the metric rises without it."""
+        table = self.new_table(
+            "Column", f"{metric_name(body['metric'])} rises by", "Deviation",
+            title=f"{body['part']}: permutation importance of each column",
+        )  # fmt: skip
+        for column in body["columns"][:most]:
+            table.add_row(
+                Text(plain(column["column"], 40)), signed(column["mean"]), brief(column["deviation"])
+            )  # fmt: skip
+        self.show(table)
+        self.more_columns(len(body["columns"]), most)
+        self.say(body["sentence"])
+
+    def baselines(self, body: Body) -> None:
+        """Print the scores of simple models beside this model's, and the verdict."""
+        other = next((one["second"]["name"] for one in body["models"] if one["second"]), "")
+        table = self.new_table(
+            "Model", metric_name(body["metric"]), "95 % interval", metric_name(other), "Time",
+            title=f"{body['part']}: this model and simple models, {counted(body['rows'], 'row')}",
+        )  # fmt: skip
+        for one in body["models"]:
+            table.add_row(
+                Text(plain(one["name"], 60)), brief(one["score"]), interval(one["low"], one["high"]),
+                brief(one["second"]["value"]) if one["second"] else "-",
+                "-" if one["seconds"] is None else duration(float(one["seconds"])),
+            )  # fmt: skip
+        self.show(table)
+        for one in body["models"]:
+            if one["note"]:
+                self.say(f"{one['name']}: {one['note']}")
+        self.say(body["verdict"])
+
+    def compared(self, comparison: Body) -> None:
+        """Print the result of `compare`: settings that differ and metrics, a column for each run."""
+        names = [Text(plain(run, 40)) for run in comparison["runs"]]
+        for title, rows in (
+            ("Settings that differ", comparison["settings"]),
+            ("Metrics", comparison["metrics"]),
+        ):
+            if not rows:
+                self.say(f"{title}: none.")
+                continue
+            table = self.new_table(title, *(name.plain for name in names))
+            for name, values in rows.items():
+                shown = [
+                    brief(v) if isinstance(v, float) else "-" if v is None else _listed(v)
+                    for v in values
+                ]
+                table.add_row(Text(plain(name, 40)), *(Text(plain(v, 200)) for v in shown))
+            self.show(table)
+        self.say(f"{comparison['same']} settings are the same.")
+
+
+def _listed(value: Any) -> str:
+    sentences = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return "; ".join(value) or "-" if sentences else str(value)
+
+
+def _rest(values: Any) -> str:
+    return f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
