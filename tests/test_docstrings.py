@@ -30,9 +30,9 @@ def test_the_modules_are_found():
 
 
 SHOWN = ["sightline.contracts.schema", "sightline.contracts.batch", "sightline.contracts.options", "sightline.contracts.request", "sightline.contracts.rules", "sightline.contracts.plan",
-    "sightline.contracts.edits", "sightline.contracts.records", "sightline.predict.task", "sightline.lesson.lesson"] + [
+    "sightline.contracts.edits", "sightline.contracts.records.record", "sightline.predict.task", "sightline.lesson.lesson"] + [
     f"sightline.train.{name}"
-    for name in ("plan", "settings", "optimizers", "schedules", "doctor", "observations",
+    for name in ("plan", "optimizers", "schedules", "doctor", "observations",
                  "evaluation", "health")
 ]  # fmt: skip
 

@@ -90,7 +90,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match=r"cannot be made: Not a directory. Choose another"):
+    with pytest.raises(RunError, match=r"cannot be created: Not a directory. Choose another"):
         Trace().save_to(tmp_path / "file" / "run")
 
 
@@ -121,7 +121,9 @@ def test_a_torn_last_line_is_left_out_and_reported(tmp_path):
     path.write_bytes(path.read_bytes()[:-7])
     records, notes = read_records(tmp_path / "run")
     assert [record.body["n"] for record in records] == [0]
-    assert notes == [f"{path} ends in a torn line, which is left out: the run was cut off."]
+    assert notes == [
+        f"{path} ends with an incomplete line, which is ignored: the run was interrupted."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_records_are_plain(tmp_path):
     assert record.time.endswith("+00:00")
 
 
-# ------------------------------------------------------------- going on, torn lines
+# ------------------------------------------------------------- a new attempt, incomplete lines
 
 
 def go_on(folder, seq, *bodies):
@@ -230,7 +232,9 @@ def test_a_torn_last_line_is_closed_off_by_the_next_attempt(tmp_path, left):
     if left == 1:  # all of it but the line's end: the record is whole
         assert notes == []
     else:
-        assert notes == [f"{path}, line 3 is torn and left out: the run was cut off there."]
+        assert notes == [
+            f"{path}, line 3 is incomplete and ignored: the run was interrupted there."
+        ]
 
 
 def test_torn_lines_one_after_the_other(tmp_path):

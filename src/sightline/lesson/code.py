@@ -57,11 +57,11 @@ def load(start: Body, source: str | None, task: str | None) -> Blocks:
         first = literal(source)
     lines += call("table = sl.read", [first, *named(changed(origin["read"], READ))])
     options = {**SPLIT, **origin["split"]}
-    asked: dict[str, Any] = {} if task is None else {"task": task}
+    given: dict[str, Any] = {} if task is None else {"task": task}
     if target["positive"] is not None and target["positive"] != target["classes"][-1]:
-        asked["positive"] = target["positive"]
-    asked |= changed(options, SPLIT)
-    arguments = {"target": target["name"], **asked, "seed": start["seed"]}
+        given["positive"] = target["positive"]
+    given |= changed(options, SPLIT)
+    arguments = {"target": target["name"], **given, "seed": start["seed"]}
     lines += call("splits = sl.split", ["table", *named(arguments)])
     return [_block(OURS, lines)]
 
@@ -74,8 +74,8 @@ def prepare(start: Body) -> Blocks:
         >>> code.prepare({"numeric": "minmax"})[0]["code"]
         "prepared = sl.prepare(splits, numeric='minmax')"
     """
-    asked = {} if start["numeric"] is None else {"numeric": start["numeric"]}
-    lines = call("prepared = sl.prepare", ["splits", *named(asked)])
+    given = {} if start["numeric"] is None else {"numeric": start["numeric"]}
+    lines = call("prepared = sl.prepare", ["splits", *named(given)])
     if recipe := _recipe(start):
         lines += [
             "", "from sightline.pipeline.finish import finish", "from sightline.pipeline.recipe import Recipe, set_apart", "", *recipe,
@@ -121,19 +121,19 @@ def train(settings: Body, network: Body, seed: int, how: Body) -> Blocks:
         >>> print(ours["code"].splitlines()[0])
         training = sl.Training(network, prepared, epochs=1, seed=0)
     """
-    asked = {name: value for name, value in settings.items() if name != "seed"}
-    if isinstance(asked.get("class_weights"), list):
-        asked["class_weights"] = dict(asked["class_weights"])
-    own = [name for name in ("optimizer", "schedule") if is_own(asked.get(name))]
+    given = {name: value for name, value in settings.items() if name != "seed"}
+    if isinstance(given.get("class_weights"), list):
+        given["class_weights"] = dict(given["class_weights"])
+    own = [name for name in ("optimizer", "schedule") if is_own(given.get(name))]
     lines = [f"{name} = ...  # your own" for name in own]
-    arguments = [*named({k: v for k, v in asked.items() if k not in own}),
+    arguments = [*named({k: v for k, v in given.items() if k not in own}),
                  *(f"{name}={name}" for name in own), f"seed={seed}"]  # fmt: skip
     lines += call("training = sl.Training", ["network", "prepared", *arguments])
     lines += [
         "for epoch in training:  # an ordinary loop: after a break, a new loop continues the training",
         "    print(epoch.number, epoch.train_loss, epoch.valid_loss, epoch.observation)",
     ]
-    if "time_limit" in asked:
+    if "time_limit" in given:
         lines.insert(0, f"# In that run the time limit allowed {how['plan']['epochs']} epochs.")
     return [_block(OURS, lines), _block(PLAIN, plain_step(network, seed, how))]
 
@@ -172,12 +172,12 @@ def predict(part: str, row: int, edits: int, start: Body | None = None) -> Block
         lines.append(f"# {edits} {were} made during training: sl.replay makes them again.")
     if start is not None and _recipe(start):
         limit = start.get("trees_limit")
-        asked = ["training", "recipe", "apart", *([] if limit is None else [literal(limit)])]
-        made = f"model = finish({', '.join(asked)}).model  # the best epoch's weights, the trees, calibration"
+        arguments = ["training", "recipe", "apart", *([] if limit is None else [literal(limit)])]
+        model = f"model = finish({', '.join(arguments)}).model  # the best epoch's weights, the trees, calibration"
     else:
-        made = "model = training.model()  # the weights of the best epoch"
+        model = "model = training.model()  # the weights of the best epoch"
     lines += [
-        made,
+        model,
         f"metrics = measure_rows(model, splits, splits.{rows})",
         f"explanation = model.explain_rows(splits.table, [{row}])[0]",
         f"model.save({literal('model.sightline')})",

@@ -213,46 +213,20 @@ def train_stage(
         >>> run.find("lesson", "stage")[3].body["came_in"]  # what this gave
         'batches of 32 rows, 9 an epoch'
     """
-    first, last, best = epochs[0], epochs[-1], epochs[end["best_epoch"]]
-    name = "accuracy" if target["task"] == "classification" else "rmse"
     done = (
         f"For each batch the network made predictions, the loss measured how wrong they were, automatic "
         f"differentiation computed a gradient for each weight, and the optimizer changed every weight a "
         f"little: {counted(end['steps'], 'update')} in "
-        f"{counted(last['number'], 'epoch')}, on {plan['device']} ({plan['device_reason']})."
+        f"{counted(epochs[-1]['number'], 'epoch')}, on {plan['device']} ({plan['device_reason']})."
     )
     if seen is not None:
-        done += (
-            f" In step {seen['step']:,}, for example, {seen['weight']} was "
-            f"{float(seen['weight_before']):.5f}, its gradient {float(seen['gradient']):.5f}, and it "
-            f"became {float(seen['weight_after']):.5f}."
-        )
-        if float(seen["update"]) * float(seen["gradient"]) > 0:
-            done += (
-                " (It moved with its gradient, not against it: the optimizer also uses the gradients of earlier "
-                "steps, which had the other sign.)"
-            )
-    shown = f"valid_{name}" if f"valid_{name}" in best["metrics"] else f"train_{name}"
-    part = held_out(split) if shown.startswith("valid") else "training"
-    measure = f"{part} {'accuracy' if name == 'accuracy' else 'RMSE'}"
-    caption = (
-        f"Training loss went from {short(first['train_loss'])} before training to "
-        f"{short(last['train_loss'])} in epoch {last['number']}, "
-    )
-    if best is first:
-        caption += f"but no epoch was better than the {measure} {short(best['metrics'][shown])} "
-        caption += "before training, whose weights were kept."
-    else:
-        caption += (
-            f"{measure} from {short(first['metrics'][shown])} to {short(best['metrics'][shown])} in "
-            f"epoch {best['number']}, whose weights were kept."
-        )
+        done += f" {_one_weight(seen)}"
     return _stage(
         "train",
         came_in=f"batches of {plan['batch_size']} rows, {plan['steps_per_epoch']:,} an epoch",
         done=done,
         came_out=f"{end['parameters']:,} trained parameters ({end['stopped']})",
-        caption=caption,
+        caption=_progress(epochs, end, target, split),
     )  # fmt: skip
 
 
@@ -329,6 +303,43 @@ def insight() -> dict[str, Any]:
 
 def _stage(name: str, **texts: str) -> dict[str, Any]:
     return {**begin(name), **texts}
+
+
+def _one_weight(seen: Body) -> str:
+    """Say how one weight changed in a step."""
+    sentence = (
+        f"In step {seen['step']:,}, for example, {seen['weight']} was "
+        f"{float(seen['weight_before']):.5f}, its gradient {float(seen['gradient']):.5f}, and it "
+        f"became {float(seen['weight_after']):.5f}."
+    )
+    if float(seen["update"]) * float(seen["gradient"]) > 0:
+        sentence += (
+            " (It moved with its gradient, not against it: the optimizer also uses the gradients of earlier "
+            "steps, which had the other sign.)"
+        )
+    return sentence
+
+
+def _progress(epochs: Sequence[Body], end: Body, target: Body, split: Body | None) -> str:
+    """Say how loss and metric changed from the untrained network to the best epoch."""
+    first, last, best = epochs[0], epochs[-1], epochs[end["best_epoch"]]
+    name = "accuracy" if target["task"] == "classification" else "rmse"
+    shown = f"valid_{name}" if f"valid_{name}" in best["metrics"] else f"train_{name}"
+    part = held_out(split) if shown.startswith("valid") else "training"
+    measure = f"{part} {'accuracy' if name == 'accuracy' else 'RMSE'}"
+    sentence = (
+        f"Training loss went from {short(first['train_loss'])} before training to "
+        f"{short(last['train_loss'])} in epoch {last['number']}, "
+    )
+    if best is first:
+        return sentence + (
+            f"but no epoch was better than the {measure} {short(best['metrics'][shown])} "
+            "before training, whose weights were kept."
+        )
+    return sentence + (
+        f"{measure} from {short(first['metrics'][shown])} to {short(best['metrics'][shown])} in "
+        f"epoch {best['number']}, whose weights were kept."
+    )
 
 
 def _beside(example: Body) -> str:

@@ -88,11 +88,11 @@ def _number(number: Body | None, scaling: str, where: str) -> list[dict[str, str
     name = shorten(number["feature"], 40)
     value = float(number["fill"] if number["missing"] else number["value"])
     title = f"{name} becomes a feature"
-    said = f"{name} of {where}."
+    sentence = f"{name} of {where}."
     if number["missing"]:
-        said = f"{where.capitalize()} has no {name}, so {value:.5g} from the training rows replaces it."
+        sentence = f"{where.capitalize()} has no {name}, so {value:.5g} from the training rows replaces it."
     if scaling == "quantile":
-        return [_by_rank(number, value, title, said)]
+        return [_by_rank(number, value, title, sentence)]
     center, scale, result = (float(number[key]) for key in ("center", "scale", "result"))
     low, wide = {
         "minmax": ("min", "(max − min)"), "standard": ("mean", "standard deviation"),
@@ -102,7 +102,7 @@ def _number(number: Body | None, scaling: str, where: str) -> list[dict[str, str
     done = settle(lambda x, c, s: (x - c) / s, [value, center, scale], linear)
     first = done and equation(
         title, f"z = (x − {low}) / {wide}", "({} − {}) / {}".format(*done[0]), done[1],
-        f"{said} The statistics are those of the training rows.",
+        f"{sentence} The statistics are those of the training rows.",
     )  # fmt: skip
     if scaling != "robust":
         return [first]
@@ -114,7 +114,7 @@ def _number(number: Body | None, scaling: str, where: str) -> list[dict[str, str
     return [first, second]
 
 
-def _by_rank(number: Body, value: float, title: str, said: str) -> dict[str, str] | None:
+def _by_rank(number: Body, value: float, title: str, sentence: str) -> dict[str, str] | None:
     (low, high), (under, over) = number["knots"], number["scores"]
     result = float(number["result"])
     if number["outside"] or low == high:
@@ -126,7 +126,7 @@ def _by_rank(number: Body, value: float, title: str, said: str) -> dict[str, str
         )
         return done and equation(
             title, "z = score of the nearest end", done[0][0], done[1],
-            f"{said} {value:.5g} lies {why}.",
+            f"{sentence} {value:.5g} lies {why}.",
         )  # fmt: skip
 
     def line(x: float, a: float, b: float, s: float, t: float) -> float:
@@ -136,7 +136,7 @@ def _by_rank(number: Body, value: float, title: str, said: str) -> dict[str, str
     return done and equation(
         title, "z = s₀ + (x − x₀) / (x₁ − x₀) × (s₁ − s₀)",
         "{3} + ({0} − {1}) / ({2} − {1}) × ({4} − {3})".format(*done[0]), done[1],
-        f"{said} x₀ and x₁ are the training quantiles around it, s₀ and s₁ the normal scores of their ranks.",
+        f"{sentence} x₀ and x₁ are the training quantiles around it, s₀ and s₁ the normal scores of their ranks.",
     )  # fmt: skip
 
 
@@ -262,7 +262,7 @@ def _cross_entropy(seen: Body, classes: Sequence[Any]) -> dict[str, str] | None:
     own, total, loss = (float(row[key]) for key in ("logit", "log_sum", "loss"))
     named = shorten(str(classes[int(row["target"])]), 40)
     which = " (first member)" if len(seen["logits_shape"]) == 3 else ""
-    said = (
+    sentence = (
         f"Row {row['row']:,}, the first of the batch of step {seen['step']:,}{which}, is {named}: the "
         f"network gave that class a probability of {float(row['probability']):.5g}."
     )
@@ -273,7 +273,9 @@ def _cross_entropy(seen: Body, classes: Sequence[Any]) -> dict[str, str] | None:
         return None
     numbers, result = done
     title = "Cross entropy of one row"
-    return equation(title, "loss = −ln p(true class) = −ln(e^z / Σ e^zⱼ)", numbers, result, said)
+    return equation(
+        title, "loss = −ln p(true class) = −ln(e^z / Σ e^zⱼ)", numbers, result, sentence
+    )
 
 
 def _squared_error(seen: Body, scaling: Body) -> dict[str, str] | None:

@@ -37,8 +37,8 @@ def plain_step(network: Body, seed: int, how: Body) -> list[str]:
         lines.append(f"network.to({literal(device)})")
     lines += _optimizer(settings, device, network["class"])
     if scheduled:
-        asked = [literal(settings["schedule"]), f"warm_up={literal(settings['warm_up'])}"]
-        lines += call("factor = make_schedule", asked)
+        arguments = [literal(settings["schedule"]), f"warm_up={literal(settings['warm_up'])}"]
+        lines += call("factor = make_schedule", arguments)
     size = f"batch_size={plan['batch_size']}, seed={seed}"
     draws = bool(network.get("config", {}).get("dropout"))
     lines += [
@@ -58,18 +58,18 @@ def plain_step(network: Body, seed: int, how: Body) -> list[str]:
     return [*lines, *(f"        {line}" for line in _body(how, scheduled))]
 
 
-def _class_weights(asked: Any, classes: Sequence[Any]) -> list[str]:
+def _class_weights(weights: Any, classes: Sequence[Any]) -> list[str]:
     """Write the tensor of class weights."""
-    if asked is None:
+    if weights is None:
         return []
-    if asked == "balanced":
+    if weights == "balanced":
         return [
             f"counts = torch.bincount(prepared.train.target, minlength={len(classes)}).double()",
             f"class_weight = (counts.sum() / ({len(classes)} * counts.clamp(min=1))).float()",
         ]
-    given = {str(label): weight for label, weight in asked}
-    weights = [float(given.get(str(label), 1.0)) for label in classes]
-    return call("class_weight = torch.tensor", [literal(weights)])
+    given = {str(label): weight for label, weight in weights}
+    by_class = [float(given.get(str(label), 1.0)) for label in classes]
+    return call("class_weight = torch.tensor", [literal(by_class)])
 
 
 def _source(how: Body, size: str) -> list[str]:
@@ -174,17 +174,17 @@ def _loss(how: Body) -> list[str]:
     if how["scale"] is None:
         if settings["label_smoothing"]:
             more += f", label_smoothing={literal(settings['label_smoothing'])}"
-        said, truth = "logits", "batch.target"
+        predicted, truth = "logits", "batch.target"
         if members:  # the loss is that of each member, not of their mean
-            said, truth = "logits.flatten(0, 1)", f"batch.target.repeat_interleave({members})"
-        loss = f"F.cross_entropy({said}, {truth}{more})"
+            predicted, truth = "logits.flatten(0, 1)", f"batch.target.repeat_interleave({members})"
+        loss = f"F.cross_entropy({predicted}, {truth}{more})"
     else:
         center, scale = literal(how["center"]), literal(how["scale"])
         lines.append(f"scaled = ((batch.target - {center}) / {scale}).float()")
-        said, truth = "logits[:, 0]", "scaled"
+        predicted, truth = "logits[:, 0]", "scaled"
         if members:
-            said, truth = "logits.flatten()", f"scaled.repeat_interleave({members})"
-        loss = f"F.mse_loss({said}, {truth}{more})"
+            predicted, truth = "logits.flatten()", f"scaled.repeat_interleave({members})"
+        loss = f"F.mse_loss({predicted}, {truth}{more})"
     if not weighted:
         return [*lines, f"loss = {loss}"]
     weight = "batch.weight" if how["weighted"] or folds else "own"

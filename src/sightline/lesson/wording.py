@@ -42,6 +42,6 @@ def names(values: Sequence[Any], most: int = 6) -> str:
     Example:
         >>> from sightline.lesson.wording import names
         >>> names(["a", "b", "c"], most=2)
-        'a, b, ...'
+        'a, b and 1 more'
     """
     return listed([shorten(str(value), 30) for value in values], most)

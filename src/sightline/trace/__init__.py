@@ -1,1 +1,1 @@
-"""The record of a run: append-only JSON lines, their reader, and how two runs differ."""
+"""The records of a run: writing, reading and comparing them."""

@@ -1,4 +1,4 @@
-"""Compare runs: the settings that differ, and how well each did, from their records alone."""
+"""Compare runs by their records: settings that differ, and metrics."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ PLANNED = ("device", "precision", "threads", "epochs", "batch_size", "micro_batc
 
 
 def compare(*runs: str | Path) -> dict[str, Any]:
-    """Say in what runs differ, and what came of it.
+    """Compare the settings and metrics of runs.
 
     Args:
-        runs: Run folders, two or more make sense.
+        runs: Run folders, usually two or more.
 
     Returns:
-        `runs`: their folders. `settings`: per setting that differs, a value per run; None where
-        a run has none. `same`: how many settings are equal. `metrics`: per metric, a value per run:
-        those of the last stage, then `valid_loss` and `epoch` of the best epoch, `epochs`, `edits`,
-        `parameters` and `seconds` of training.
+        `runs`: the folders. `settings`: for each setting that differs, its value in each run, or None
+        where a run does not have it. `same`: number of settings that are equal. `metrics`: for each
+        metric, its value in each run: the metrics of stage 5, then `valid_loss` of the best epoch,
+        `best_epoch`, `epochs`, `steps`, `edits`, `parameters` and `seconds` of training.
 
     Raises:
         RunError: A folder is no run, or its records are damaged.
@@ -37,22 +37,22 @@ def compare(*runs: str | Path) -> dict[str, Any]:
         {'learning_rate': [0.002, 0.01]}
     """
     records = [read_records(Path(run))[0] for run in runs]
-    asked = [_settings(found) for found in records]
-    names = dict.fromkeys(name for settings in asked for name in settings)
-    rows = {name: [settings.get(name) for settings in asked] for name in names}
+    settings = [_settings(one) for one in records]
+    names = dict.fromkeys(name for one in settings for name in one)
+    rows = {name: [one.get(name) for one in settings] for name in names}
     differ = {name: row for name, row in rows.items() if any(value != row[0] for value in row)}
-    measured = [_metrics(found) for found in records]
-    known = dict.fromkeys(name for metrics in measured for name in metrics)
+    metrics = [_metrics(one) for one in records]
+    known = dict.fromkeys(name for one in metrics for name in one)
     return {
         "runs": [str(run) for run in runs],
         "settings": differ,
         "same": len(rows) - len(differ),
-        "metrics": {name: [metrics.get(name) for metrics in measured] for name in known},
+        "metrics": {name: [one.get(name) for one in metrics] for name in known},
     }
 
 
 def _settings(records: Sequence[Record]) -> dict[str, Any]:
-    """Return everything that was asked for or decided, by name."""
+    """Return everything that was asked for or decided: name to value."""
     start = _body(records, "run", "start")
     split = {f"split.{name}": value for name, value in start.get("split", {}).items()}
     read = {f"read.{name}": value for name, value in start.get("read", {}).items()}
@@ -75,13 +75,13 @@ def _settings(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _metrics(records: Sequence[Record]) -> dict[str, Any]:
-    found = _body(records, "predict", "metrics")
+    metrics = _body(records, "predict", "metrics")
     end = _body(records, "train", "end")
     epochs = [record.body for record in find(records, "train", "epoch")]
     best = next((e for e in epochs if e["number"] == end.get("best_epoch")), {})
     return {
-        **{name: found[name] for name in METRICS if name in found},
-        "part": found.get("part"),
+        **{name: metrics[name] for name in METRICS if name in metrics},
+        "part": metrics.get("part"),
         "valid_loss": best.get("valid_loss"),
         "best_epoch": end.get("best_epoch"),
         "epochs": epochs[-1]["number"] if epochs else None,
@@ -93,6 +93,6 @@ def _metrics(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _body(records: Sequence[Record], stage: str, type_: str) -> Mapping[str, Any]:
-    """Return the last record of a type, or nothing for a run that did not get so far."""
-    found = find(records, stage, type_)
-    return found[-1].body if found else {}
+    """Return the body of the last record of a type; empty for a run that was interrupted before it."""
+    matching = find(records, stage, type_)
+    return matching[-1].body if matching else {}

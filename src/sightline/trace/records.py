@@ -1,4 +1,4 @@
-"""Write and read `trace.jsonl`: one record a line, only ever added to."""
+"""Write and read `trace.jsonl`: one record per line; lines are only ever added."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from sightline.errors import RunError
 
 VERSION = 1
 FILE = "trace.jsonl"
-ASKED_SECONDS = 0.25  # `being_written` holds the lock for a moment to ask
+LOCK_SECONDS = 0.25  # how long to wait for the lock, which `being_written` holds for a moment
 View = Callable[[Record], None]
 Body = TypeVar("Body")
 
 
 class Trace:
-    """The one writer of a run's records.
+    """The writer of a run's records; a run has one at a time.
 
-    Records go to the views at once and, from `save_to` on, to the file. Until then they are
-    kept, so that a run refused before training leaves no folder behind.
+    Each record goes to the views at once. It goes to the file at once too after `save_to`, which also
+    writes the records before it. So a run that is refused before training leaves no folder.
 
     Args:
-        views: Called with each record.
+        views: Functions that are called with each record.
 
     Example:
         >>> from pathlib import Path
@@ -53,22 +53,25 @@ class Trace:
 
     @classmethod
     def go_on(cls, folder: Path, seq: int | None, views: Iterable[View] = ()) -> Trace:
-        """Go on with a run's records from a number on: a new attempt, which takes over from there.
+        """Continue a run's records, as a new attempt.
 
-        Without a number nothing is taken over: the records are added behind the last.
+        If a killed process left a last line without a line end, the first new record ends that line.
 
-        A torn last line, of a process that was killed while writing, is closed off by the first
-        record.
+        Args:
+            folder: The run folder.
+            seq: Number of the first new record: it replaces the records from there on. None adds new
+                records after the last.
+            views: As in `Trace`.
 
         Raises:
-            RunError: There is no run, its records are damaged, or another process writes them.
+            RunError: The folder has no records, they are damaged, or another process is writing them.
         """
         trace = cls(views)
-        read_records(folder)  # refuses what is no run before a file is made
+        read_records(folder)  # raises before a file is made, if this is no run
         trace._file = FileIO(folder / FILE, "a")
         try:
             _lock(trace._file, folder)
-            records, _ = read_records(folder)  # as the process that held it until now left them
+            records, _ = read_records(folder)  # again: another process may have written until now
             trace._torn = (folder / FILE).read_bytes()[-1:] not in (b"\n", b"")
             trace.records = records[:seq]
             trace.attempt = max((record.attempt for record in records), default=0) + 1
@@ -78,9 +81,14 @@ class Trace:
         return trace
 
     def write(self, stage: str, type_: str, body: Mapping[str, Any]) -> Record:
-        """Add a record."""
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        record = Record(VERSION, len(self.records), self.attempt, time, stage, type_, finite(body))
+        """Add a record.
+
+        Args:
+            stage, type_: Which record it is; `docs/trace.md` lists them.
+            body: Its contents; numbers that JSON lacks are written as `finite` does.
+        """
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        record = Record(VERSION, len(self.records), self.attempt, now, stage, type_, finite(body))
         self.records.append(record)
         if self._file is not None:
             self._put(record)
@@ -104,7 +112,7 @@ class Trace:
             >>> write({"batch_size": 32, "batches": 9, "features": 7, "sentence": "32 rows"}).type
             'batch'
         """
-        from sightline.contracts.records.bodies import TYPES  # readers do without them
+        from sightline.contracts.records.bodies import TYPES  # reading needs no types
 
         stage, type_ = TYPES[body]
 
@@ -115,10 +123,10 @@ class Trace:
         return write
 
     def save_to(self, folder: Path) -> None:
-        """Make the run folder, and write the records so far and all to come into it.
+        """Create the run folder, write the records so far into it, and from now on each new one.
 
         Raises:
-            RunError: The folder exists already or cannot be made.
+            RunError: The folder exists already, or cannot be created.
         """
         try:
             folder.mkdir(parents=True)
@@ -126,7 +134,7 @@ class Trace:
             raise taken(folder) from None
         except OSError as error:
             raise RunError(
-                f"The run folder {folder} cannot be made: {error.strerror}.",
+                f"The run folder {folder} cannot be created: {error.strerror}.",
                 "Choose another with --run.",
             ) from error
         self._file = FileIO(folder / FILE, "x")
@@ -142,7 +150,7 @@ class Trace:
         """Close the file.
 
         Raises:
-            OSError: The disk is full: the last records are not written.
+            OSError: The disk is full, so the last records are not written.
         """
         if self._file is not None:
             try:
@@ -157,10 +165,10 @@ class Trace:
             self._flush()
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise  # a full disk stops no training: the records wait for room, or for close()
+                raise  # a full disk does not stop training: records wait for the next one, or for close()
 
     def _flush(self) -> None:
-        """Write the records that wait, each in one write: a reader sees it whole, or torn."""
+        """Write the waiting records, each in one write: a reader sees a whole line or one without an end."""
         assert self._file is not None
         while self._waiting:
             line = json.dumps(vars(self._waiting[0]), ensure_ascii=False, allow_nan=False) + "\n"
@@ -168,7 +176,7 @@ class Trace:
             try:
                 self._write(b"\n" * self._torn + line.encode())
             except OSError:
-                self._file.truncate(self._file.seek(size))  # no half line stays
+                self._file.truncate(self._file.seek(size))  # remove the part that was written
                 raise
             self._torn = False
             self._waiting.pop(0)
@@ -192,7 +200,7 @@ def busy(folder: Path) -> RunError:
 
 
 def finite(value: Any) -> Any:
-    """Turn numbers that JSON lacks into the strings "NaN", "Infinity" and "-Infinity".
+    """Replace numbers that JSON lacks by the texts "NaN", "Infinity" and "-Infinity".
 
     Example:
         >>> from sightline.trace.records import finite
@@ -211,7 +219,7 @@ def finite(value: Any) -> Any:
 
 
 def rounded(value: Any, digits: int = 5) -> Any:
-    """Round floats, in lists and mappings too, to so many significant digits, to keep records small.
+    """Round floats to some significant digits, in lists and mappings too, to keep records small.
 
     Example:
         >>> from sightline.trace.records import rounded
@@ -239,13 +247,15 @@ def number(value: Any) -> float:
 
 
 def read_records(folder: Path) -> tuple[list[Record], list[str]]:
-    """Read a run's records; of a resumed run, those of the last attempt.
+    """Read a run's records.
+
+    In a resumed run, each attempt replaces the earlier attempts' records from its first `seq` on.
 
     Returns:
-        The records by `seq`, and what was found amiss (a torn last line), in words.
+        The records in the order of `seq`, and notes in words, such as on a last line that was cut off.
 
     Raises:
-        RunError: There is no run, a line is damaged, or a newer Sightline wrote it.
+        RunError: The folder has no records, a line is damaged, or a newer Sightline wrote it.
     """
     path = folder / FILE
     if not path.is_file():
@@ -255,25 +265,27 @@ def read_records(folder: Path) -> tuple[list[Record], list[str]]:
     lines = path.read_bytes().split(b"\n")
     notes: list[str] = []
     if tail := lines.pop():  # what follows the last line end
-        notes.append(f"{path} ends in a torn line, which is left out: the run was cut off.")
+        notes.append(
+            f"{path} ends with an incomplete line, which is ignored: the run was interrupted."
+        )
     kept: dict[int, Record] = {}
     attempt = 0
     torn: list[tuple[int, RunError]] = []
-    for place, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=1):
         try:
-            record = _read_line(path, place, line)
+            record = _read_line(path, number, line)
         except RunError as error:
-            torn.append((place, error))  # of killed processes, if a new attempt goes on here
+            torn.append((number, error))  # left by a killed process, if a new attempt follows
             continue
         if torn and record.attempt <= attempt:
             raise torn[0][1]
-        notes += [f"{path}, line {n:,} is torn and left out: the run was cut off there." for n, _ in torn]  # fmt: skip
+        notes += [f"{path}, line {n:,} is incomplete and ignored: the run was interrupted there." for n, _ in torn]  # fmt: skip
         torn = []
-        if record.attempt > attempt:  # a resumed run takes over from its first record's seq
+        if record.attempt > attempt:  # it replaces older records from its first seq on
             attempt = record.attempt
             kept = {seq: old for seq, old in kept.items() if seq < record.seq}
         kept[record.seq] = record
-    if torn and not tail:  # else a new attempt went on here, and was killed in its first record
+    if torn and not tail:  # with a tail, a new attempt followed and was killed in its first record
         raise torn[0][1]
     return [kept[seq] for seq in sorted(kept)], notes
 
@@ -291,20 +303,20 @@ def find(records: Sequence[Record], stage: str, type_: str) -> list[Record]:
     return [record for record in records if (record.stage, record.type) == (stage, type_)]
 
 
-def _read_line(path: Path, place: int, line: bytes) -> Record:
+def _read_line(path: Path, number: int, line: bytes) -> Record:
     try:
         fields = json.loads(line)
         version = fields["v"]
         if version <= VERSION:
             record = Record(**fields)
             if not all(isinstance(n, int) for n in (record.seq, record.attempt)):
-                raise TypeError("seq and attempt are whole numbers")
+                raise TypeError("seq and attempt must be whole numbers")
             if not isinstance(record.body, dict):
-                raise TypeError("body is an object")
+                raise TypeError("body must be an object")
             return record
     except (ValueError, TypeError, KeyError) as error:
         raise RunError(
-            f"{path}, line {place:,} is damaged ({error}).",
+            f"{path}, line {number:,} is damaged ({error}).",
             "Restore the file, or make the run again.",
         ) from error
     raise RunError(
@@ -314,7 +326,9 @@ def _read_line(path: Path, place: int, line: bytes) -> Record:
 
 
 def being_written(folder: Path) -> bool:
-    """Tell whether a process is writing a run's records, which is to say, making the run.
+    """Tell whether a process is writing a run's records: the run is not complete, and not interrupted.
+
+    True on systems without file locks (Windows), where that cannot be told.
 
     Example:
         >>> from pathlib import Path
@@ -329,7 +343,7 @@ def being_written(folder: Path) -> bool:
     """
     try:
         import fcntl
-    except ImportError:  # Windows has no such lock to ask
+    except ImportError:  # Windows
         return True
     with (folder / FILE).open("rb") as file:
         try:
@@ -340,12 +354,16 @@ def being_written(folder: Path) -> bool:
 
 
 def _lock(file: FileIO, folder: Path) -> None:
-    """Hold the file for this process alone, until it is closed."""
+    """Lock the file for this process until it is closed.
+
+    Raises:
+        RunError: Another process holds the lock.
+    """
     try:
         import fcntl
-    except ImportError:  # Windows: a file made with "x" and kept open is protection enough
+    except ImportError:  # Windows: a file that is open cannot be created again
         return
-    deadline = time.monotonic() + ASKED_SECONDS
+    deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
