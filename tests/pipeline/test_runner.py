@@ -696,7 +696,7 @@ def test_a_network_that_a_function_made_is_asked_for_again(here):
         fit(view=View(_14=cut), checkpoint_epochs=1, network=lambda spec: kind(spec, dropout=0.5))
     with pytest.raises(NetworkError, match="Give it again"):
         sl.resume("r", quiet=True)
-    with pytest.raises(NetworkError, match="another than that of"):
+    with pytest.raises(NetworkError, match="The network differs from that of"):
         sl.resume("r", quiet=True, network=kind)  # dropout 0.0: the weights would fit
     fit("whole", network=lambda spec: kind(spec, dropout=0.5))
     sl.resume("r", quiet=True, network=lambda spec: kind(spec, dropout=0.5))

@@ -90,8 +90,14 @@ BAD = [
     ('{"edits": [{"name": "hidden.0", "width": 20}]}', "no edit None; the edits are"),
     ('{"edits": [{"edit": "Wider", "name": "hidden.0", "width": 20}]}', "no edit 'Wider'"),
     ('{"edits": [{"edit": ["Widen"]}]}', "is no edit"),
-    ('{"edits": [{"edit": "Widen", "name": "hidden.0"}]}', "Widen: .*missing"),
-    ('{"edits": [{"edit": "Widen", "name": "hidden.0", "width": 20, "more": 1}]}', "more"),
+    (
+        '{"edits": [{"edit": "Widen", "name": "hidden.0"}]}',
+        "Widen has the fields name, width: width is missing",
+    ),
+    (
+        '{"edits": [{"edit": "Widen", "name": "hidden.0", "width": 20, "more": 1}]}',
+        "'more' is unknown",
+    ),
     ('{"edits": [{"edit": "Widen", "name": 3, "width": 20}]}', ""),
     ('{"edits": [{"edit": "Widen", "name": "hidden.0", "width": "20"}]}', "cannot be widened"),
     ('{"edits": [{"edit": "Widen", "name": "hiden.0", "width": 20}]}', "Did you mean 'hidden.0'"),
@@ -178,7 +184,7 @@ def test_other_commands_are_refused_where_nobody_follows_them(made, text, kind):
     drop(folder, text)
     commands.read()
     (event,) = events(training, "refused")
-    assert f"Nobody here follows {kind!r}" in event.said
+    assert f"takes edits only, not the command {kind!r}" in event.said
 
 
 @pytest.mark.parametrize(("text", "kind"), CONTROLS)
@@ -194,7 +200,7 @@ def test_what_was_asked_of_an_attempt_that_is_gone(made, text, kind):
     Commands(training, folder, obeyed.append).read()
     assert obeyed == []
     (event,) = events(training, "refused")
-    assert "was sent before the run was gone on with" in event.said
+    assert "was sent before this run was resumed" in event.said
     assert [type(edit).__name__ for edit in training.waiting] == ["SetBatchSize"]
 
 

@@ -85,7 +85,7 @@ def test_a_device_that_cannot_compute_is_refused(device):
     with pytest.raises(OptionError, match="cannot be used") as caught:
         choose_device(device)
     assert repr(device) in caught.value.problem
-    assert caught.value.fix == "Use 'auto', 'cpu' or 'cuda'."
+    assert caught.value.fix == "Use 'auto', 'cpu', 'cuda' or 'mps'."
     with pytest.raises(OptionError, match="cannot be used"):
         check_device(device)
 
@@ -208,7 +208,7 @@ def test_work_is_counted_by_matrices(monkeypatch):
 
 def test_one_thread_given_is_one_thread(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert planned().threads_reason == "PyTorch was given one"
+    assert planned().threads_reason == "PyTorch has one"
 
 
 def test_training_runs_on_the_plans_threads(species, two_threads):

@@ -45,9 +45,9 @@ BAD = [
     ("seed", -1, "Give a whole number from 0 up."),
     ("seed", 2**32, "Give one below 4,294,967,296."),
     ("seed", None, "Give a whole number from 0 up."),
-    ("device", "gpu", "Use 'auto', 'cpu' or 'cuda'."),
-    ("device", None, "Use 'auto', 'cpu' or 'cuda'."),
-    ("device", torch.device("cpu"), "Use 'auto', 'cpu' or 'cuda'."),
+    ("device", "gpu", "Use 'auto', 'cpu', 'cuda' or 'mps'."),
+    ("device", None, "Use 'auto', 'cpu', 'cuda' or 'mps'."),
+    ("device", torch.device("cpu"), "Use 'auto', 'cpu', 'cuda' or 'mps'."),
 ]
 
 

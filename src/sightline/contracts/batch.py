@@ -1,4 +1,4 @@
-"""What training is fed with, and what it yields.
+"""What training consumes, batches, and what it yields, steps.
 
 Shapes use these letters: B rows of a batch, D numeric features, C categorical features,
 M members of an ensemble, K outputs (classes, or 1 for regression).
@@ -20,9 +20,9 @@ class Batch(NamedTuple):
     Attributes:
         numeric: float32 [B, D]; D may be 0.
         categorical: int32 [B, C] codes: 0 missing, 1 unseen, 2.. known; C may be 0.
-        target: [B], int64 class numbers, or float64 numbers in the target's own unit.
-        weight: [B] or [B, M], or None when every row counts the same.
-        row: int64 [B], which rows of the table these are.
+        target: [B], int64 class indices, or float64 numbers in the target's own unit.
+        weight: [B] or [B, M] weights in the loss; None when every row counts the same.
+        row: int64 [B], row numbers in the table.
 
     Example:
         >>> import torch
@@ -41,10 +41,10 @@ class Batch(NamedTuple):
 
 
 class BatchSource(Protocol):
-    """Where batches come from; all that training knows of data.
+    """Where batches come from; training needs no more of the data than this.
 
-    Rows are handed over in blocks of some whole batches, because what a loader does for each
-    thing that it hands over costs more than cutting a block into batches.
+    Rows come in blocks of several whole batches: a `DataLoader` spends more time on each item than
+    cutting a block into batches takes.
 
     Example:
         >>> import sightline as sl
@@ -58,22 +58,22 @@ class BatchSource(Protocol):
     batch_size: int
 
     def blocks(self, epoch: int, start_row: int = 0) -> Iterator[Batch]:
-        """Yield one epoch's rows, in an order fixed by (seed, epoch), from a row on."""
+        """Yield one epoch's rows from `start_row` on, in an order fixed by (seed, epoch)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One weight update. Tensors stay on the device until somebody asks for them.
+    """One weight update. Tensors stay on the device until they are read.
 
     Attributes:
         number: Counts from 1 over the whole training.
         epoch: Counts from 1; epoch 0 is the untrained network.
-        rows: How many rows the batch held.
-        loss: Scalar tensor, the batch's mean loss before the update; where it is not a finite
+        rows: The number of rows in the batch.
+        loss: Scalar tensor, the batch's mean loss before the update; if it is not a finite
             number, there was no update.
-        batch: The batch itself.
-        logits: [B, K] or [B, M, K], what the network said before the update.
+        batch: The batch.
+        logits: [B, K] or [B, M, K], the network's logits before the update.
 
     Example:
         >>> import sightline as sl

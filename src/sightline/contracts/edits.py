@@ -1,9 +1,9 @@
-"""Changes to a training while it runs, as data."""
+"""Edits: changes to a training while it runs, as data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 
@@ -24,7 +24,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class SetLearningRate(Edit):
-    """Set the learning rate of now; what is left of a schedule is rescaled with it.
+    """Set the current learning rate; the rest of the schedule is rescaled with it.
 
     Example:
         >>> from sightline.contracts import SetLearningRate
@@ -37,7 +37,7 @@ class SetLearningRate(Edit):
 
 @dataclass(frozen=True)
 class SetWeightDecay(Edit):
-    """Set the weight decay of the parameters that have one.
+    """Set the weight decay of all parameters but biases and norms.
 
     Example:
         >>> from sightline.contracts import SetWeightDecay
@@ -50,7 +50,7 @@ class SetWeightDecay(Edit):
 
 @dataclass(frozen=True)
 class SetBatchSize(Edit):
-    """Set the rows of a weight update.
+    """Set the batch size: the number of rows of a weight update.
 
     Example:
         >>> from sightline.contracts import SetBatchSize
@@ -63,7 +63,9 @@ class SetBatchSize(Edit):
 
 @dataclass(frozen=True)
 class SetMicroBatch(Edit):
-    """Set the rows that go through the network at once; a weight update keeps its rows.
+    """Set how many rows go through the network at once; the batch size stays.
+
+    Gradients of the parts of a batch are summed, so that less memory is needed.
 
     Example:
         >>> from sightline.contracts import SetMicroBatch
@@ -76,7 +78,7 @@ class SetMicroBatch(Edit):
 
 @dataclass(frozen=True)
 class SetEpochs(Edit):
-    """Set the last epoch; what is left of a schedule is stretched to it.
+    """Set the last epoch; the rest of the learning-rate schedule is stretched to it.
 
     Example:
         >>> from sightline.contracts import SetEpochs
@@ -89,7 +91,9 @@ class SetEpochs(Edit):
 
 @dataclass(frozen=True)
 class Freeze(Edit):
-    """Keep parameters as they are: one, or all below a name such as "hidden.0" or "embeddings".
+    """Freeze parameters: one, or all below a name such as "hidden.0" or "embeddings".
+
+    They have no gradient, and no step changes them.
 
     Example:
         >>> import sightline as sl
@@ -102,7 +106,7 @@ class Freeze(Edit):
 
 @dataclass(frozen=True)
 class Unfreeze(Edit):
-    """Let parameters learn again: one, or all below a name.
+    """Unfreeze parameters, so that they learn again: one, or all below a name.
 
     Example:
         >>> import sightline as sl
@@ -117,7 +121,7 @@ class Unfreeze(Edit):
 class Widen(Edit):
     """Give a hidden layer more units; the network's outputs stay what they were.
 
-    The new units' incoming weights are fresh, their outgoing ones zero (after Net2Net, Chen,
+    The new units have fresh incoming weights and outgoing weights of zero (after Net2Net, Chen,
     Goodfellow and Shlens 2016, with zeros in place of copies).
 
     Example:
@@ -147,10 +151,10 @@ class Deepen(Edit):
 
 @dataclass(frozen=True)
 class Replace(Edit):
-    """Put another module in the place of one.
+    """Replace a module by another one.
 
-    `module` is a PyTorch layer as text such as "GELU()" or "Linear(64, 3)" (a layer itself is
-    taken by its text). Weights that match by name carry over.
+    `module` is a PyTorch layer as text, such as "GELU()" or "Linear(64, 3)"; a layer itself is
+    converted to its text. Weights that match by name carry over.
 
     Example:
         >>> import sightline as sl, torch
@@ -167,9 +171,9 @@ class Replace(Edit):
 
 @dataclass(frozen=True)
 class Reload(Edit):
-    """Build the network anew from "file.py:Class"; weights that match by name carry over.
+    """Build the network again from "file.py:Class"; weights that match by name carry over.
 
-    `sha256` names the very text of the file, kept as RUN/sources/SHA256.py.
+    `sha256` is that of the file's text, which is kept as RUN/sources/SHA256.py.
 
     Example:
         >>> from sightline.contracts import Reload
@@ -183,7 +187,7 @@ class Reload(Edit):
 
 @dataclass(frozen=True)
 class Stop(Edit):
-    """End the training here, with the epoch as far as it has come.
+    """End the training now; the epoch under way is recorded as far as it has come.
 
     Example:
         >>> from sightline.contracts import Stop
@@ -201,18 +205,24 @@ def edit_from_json(data: Mapping[str, Any]) -> Edit:
     """Read what `Edit.to_json` wrote.
 
     Raises:
-        ValueError: There is no such edit, or its fields are others.
+        ValueError: There is no such edit, or its fields do not fit.
 
     Example:
         >>> from sightline.contracts import edit_from_json
         >>> edit_from_json({"edit": "Freeze", "name": "embeddings"})
         Freeze(name='embeddings')
     """
-    fields = dict(data)
-    kind = fields.pop("edit", None)
+    values = dict(data)
+    kind = values.pop("edit", None)
     if kind not in EDITS:
-        raise ValueError(f"no edit {kind!r}; the edits are {', '.join(EDITS)}")
-    try:
-        return EDITS[kind](**fields)
-    except TypeError as error:
-        raise ValueError(f"{kind}: {error}") from error
+        raise ValueError(f"There is no edit {kind!r}; the edits are {', '.join(EDITS)}")
+    names = [field.name for field in fields(EDITS[kind])]
+    missing = [field.name for field in fields(EDITS[kind])
+               if field.name not in values and field.default is MISSING]  # fmt: skip
+    unknown = [name for name in values if name not in names]
+    if missing or unknown:
+        wrong = [f"{name} is missing" for name in missing] + [
+            f"{name!r} is unknown" for name in unknown
+        ]
+        raise ValueError(f"{kind} has the fields {', '.join(names)}: {', '.join(wrong)}")
+    return EDITS[kind](**values)

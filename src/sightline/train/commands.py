@@ -1,7 +1,7 @@
-"""What other processes ask of a training: files of JSON dropped into RUN/commands, read between two steps.
+"""Commands from other processes: JSON files in RUN/commands, read between two training steps.
 
-A file holds one object with one of these keys: `edits`, a list of edits; `pause`, `continue` or
-`one_epoch`, true; `explain`, a row to follow through the network of now.
+A file holds one object with one key: `edits` with a list of edits; `pause`, `continue` or
+`one_epoch` with true; `explain` with a row that the current network explains.
 """
 
 from __future__ import annotations
@@ -24,22 +24,24 @@ if TYPE_CHECKING:
 
 FOLDER = "commands"
 SECONDS = 0.2
+"""How often the folder is read, at most."""
 CONTROLS = ("pause", "continue", "one_epoch")
 KINDS = ("edits", *CONTROLS, "explain")
 LONGEST_ID = 64
-CLOCKS_DIFFER = 1.0  # seconds, between the time of a file and the processor's
+CLOCK_TOLERANCE = 1.0
+"""Seconds by which the clock of the file system may be behind that of the process."""
 _COUNT = itertools.count()
 
 
 @dataclass(frozen=True)
 class Command:
-    """One thing asked of a training.
+    """One command to a training.
 
     Attributes:
         kind: One of `KINDS`.
-        edits: To make, in order.
-        id: By which the asker knows the answer.
-        row: To explain: column name to value.
+        edits: The edits to apply, in order.
+        id: Chosen by the sender, who finds the answer by it.
+        row: The row to explain: column name to value.
 
     Example:
         >>> from sightline.train.commands import command_from_json
@@ -56,10 +58,10 @@ class Command:
 
 
 def command_from_json(data: Any) -> Command:
-    """Read a command, checking its form; whether the training can follow it is seen there.
+    """Read a command and check its form; the training checks whether it can follow it.
 
     Raises:
-        OptionError: It is none, or its parts are of another kind.
+        OptionError: It is not a command, or a part of it has the wrong type.
 
     Example:
         >>> from sightline.train.commands import command_from_json
@@ -69,7 +71,7 @@ def command_from_json(data: Any) -> Command:
     known = f"Give one of {', '.join(KINDS)}."
     try:
         json.dumps(data, ensure_ascii=False).encode()
-    except (UnicodeEncodeError, RecursionError) as error:  # what no record could hold
+    except (UnicodeEncodeError, RecursionError) as error:  # no record could hold it
         raise OptionError(
             "The command is nested too deeply, or holds half of a Unicode character.", known
         ) from error
@@ -77,12 +79,12 @@ def command_from_json(data: Any) -> Command:
         raise OptionError(f"A command is an object, not {_brief(data)}.", known)
     if len(data) != 1 or next(iter(data)) not in KINDS:
         names = ", ".join(_brief(name) for name in list(data)[:5]) or "nothing"
-        raise OptionError(f"A command has one key, of those known; this one has {names}.", known)
+        raise OptionError(f"A command has one key out of those known; this one has {names}.", known)
     ((kind, value),) = data.items()
     if kind == "edits":
         return Command(kind, edits=_edits(value))
     if kind == "explain":
-        return _question(value)
+        return _explain(value)
     if value is not True:
         raise OptionError(f"{kind} is {_brief(value)}.", f'Send {{"{kind}": true}}.')
     return Command(kind)
@@ -90,35 +92,37 @@ def command_from_json(data: Any) -> Command:
 
 def _edits(value: Any) -> tuple[Edit, ...]:
     if not isinstance(value, list) or not value:
-        raise OptionError(f"edits is {_brief(value)}.", "Give a list of edits, one or more.")
-    made = []
+        raise OptionError(f"edits is {_brief(value)}.", "Give a list of one edit or more.")
+    edits = []
     for edit in value:
         if not isinstance(edit, Mapping) or not isinstance(edit.get("edit"), str | None):
             raise OptionError(
                 f"{_brief(edit)} is no edit.", 'Write {"edit": "Freeze", "name": "hidden.0"}.'
             )
         try:
-            made.append(edit_from_json(edit))
+            edits.append(edit_from_json(edit))
         except ValueError as error:
-            raise OptionError(f"There is {error}.", "Correct the edit.") from error
-    return tuple(made)
+            raise OptionError(f"{error}.", "Correct the edit and send it again.") from error
+    return tuple(edits)
 
 
-def _question(value: Any) -> Command:
+def _explain(value: Any) -> Command:
     form = 'Write {"explain": {"id": "1", "row": {"column": value, ...}}}.'
     if not isinstance(value, Mapping) or set(value) != {"id", "row"}:
-        raise OptionError(f"explain is {_brief(value)}: it has an id and a row.", form)
+        raise OptionError(f"explain is {_brief(value)}; it needs an id and a row.", form)
     id_, row = value["id"], value["row"]
     if not isinstance(id_, str) or not 1 <= len(id_) <= LONGEST_ID:
         raise OptionError(
-            f"The id is {_brief(id_)}: it is a text of 1 to {LONGEST_ID} characters.", form
+            f"The id is {_brief(id_)}; it must be a string of 1 to {LONGEST_ID} characters.", form
         )
     if not isinstance(row, Mapping) or not row:
-        raise OptionError(f"The row is {_brief(row)}: it has a value for each column.", form)
+        raise OptionError(
+            f"The row is {_brief(row)}; it must be an object with a value per column.", form
+        )
     for name, cell in row.items():
         if not isinstance(cell, str | int | float | bool | None):
             raise OptionError(
-                f"{_brief(name)} is {_brief(cell)}: a value is a text, a number, true, false or null.",
+                f"{_brief(name)} is {_brief(cell)}; a value is a string, a number, true, false or null.",
                 form,
             )
     return Command("explain", id=id_, row=dict(row))
@@ -132,9 +136,9 @@ class Commands:
     """Reads a run's commands while it trains.
 
     Args:
-        training: What edits are for.
+        training: The training that edits change.
         run: The run folder.
-        obey: Called with every command that is no list of edits; without it they are refused.
+        obey: Called with each command other than `edits`; None refuses them.
 
     Example:
         >>> import sightline as sl
@@ -159,14 +163,14 @@ class Commands:
         self._unusable: set[str] = set()
 
     def after_step(self) -> None:
-        """Look for commands, if the last look is not just over."""
+        """Read the commands, if the last time is at least `SECONDS` ago."""
         now = time.monotonic()
         if now >= self._next:
             self.read()
             self._next = now + SECONDS
 
     def read(self) -> None:
-        """Follow the commands of every file there is; tell of those that cannot be used."""
+        """Follow the command in each file; add an event for each that cannot be used."""
         for path in sorted(filter(Path.is_file, self.folder.glob("*.json"))):
             if path.name in self._unusable:
                 continue
@@ -174,12 +178,14 @@ class Commands:
                 sent = path.stat().st_mtime
                 text = path.read_text("utf-8", errors="replace")
                 path.unlink()
-            except FileNotFoundError:  # taken back by who sent it
+            except FileNotFoundError:  # the sender has withdrawn it
                 continue
             except OSError as error:
                 self._unusable.add(path.name)
                 self.training.tell(
-                    "refused", f"{path} cannot be taken: {error}", {"file": path.name}
+                    "refused",
+                    f"the command file {path} cannot be read or removed: {error}",
+                    {"file": path.name},
                 )
                 continue
             try:
@@ -192,22 +198,24 @@ class Commands:
     def _follow(self, command: Command, sent: float) -> None:
         if command.kind == "edits":
             self.training.edit(*command.edits)
-        elif sent < self._began - CLOCKS_DIFFER:
+        elif sent < self._began - CLOCK_TOLERANCE:
             raise OptionError(
-                f"{command.kind!r} was sent before the run was gone on with.", "Send it again."
+                f"The command {command.kind!r} was sent before this run was resumed, so it is ignored.",
+                "Send it again.",
             )
         elif command.kind in CONTROLS and self.training.stopped is not None:
             raise OptionError(f"Training has ended ({self.training.stopped}).", "Train again.")
         elif self.obey is None:
             raise OptionError(
-                f"Nobody here follows {command.kind!r}.", "Send it to a run of `sightline fit`."
+                f"This training takes edits only, not the command {command.kind!r}.",
+                "Send it to a run that `sl.fit` or `sightline fit` started.",
             )
         else:
             self.obey(command)
 
 
 def send(run: Path, edits: Sequence[Edit]) -> str:
-    """Drop edits into a run's folder, all in one file.
+    """Send edits to a run: write them into its folder of commands, in one file.
 
     Returns:
         The file's name.
@@ -216,10 +224,14 @@ def send(run: Path, edits: Sequence[Edit]) -> str:
 
 
 def drop(run: Path, command: Mapping[str, Any]) -> str:
-    """Drop a command, as `command_from_json` reads it, into a run's folder.
+    """Send a command to a run: write it as JSON into the run's folder of commands.
+
+    Args:
+        run: The run folder.
+        command: In the form that `command_from_json` reads.
 
     Returns:
-        The file's name: by it the commands are in the order in which they were sent.
+        The file's name; names sort in the order in which the commands were sent.
     """
     folder = run / FOLDER
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the machine and the clock decide, settled once before training."""
+"""The plan of a training: device, threads, precision, batch size, epochs; made once before it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,33 @@ from sightline.errors import OptionError
 from sightline.load.batches import count_batches, each
 from sightline.predict.task import Task
 
-LARGEST = 2**63 - 1
+LARGEST_INTEGER = 2**63 - 1
+USABLE_DEVICES = "Use 'auto', 'cpu', 'cuda' or 'mps'."
 PRECISIONS = ("float32", "bfloat16")
 SMALL_WORK = 5e6
-"""Operations of a step below which one thread in float32 is taken without trying."""
+"""Floating-point operations of a step below which one thread and float32 are chosen untimed."""
 LARGE_WORK = 1e9
-"""Operations of a step above which all threads are taken without trying."""
+"""Floating-point operations of a step above which all threads are chosen untimed."""
 TRIAL_STEPS = 6
 LEAST_GAIN = 1.2
+"""How many times faster bfloat16 must be to be chosen."""
 LARGEST_DIFFERENCE = 0.01
+"""By how much its loss may differ from that in float32, as a share."""
 SHARE_OF_LIMIT = 0.9
-"""How much of a time limit is planned for; the rest is for what was not foreseen."""
+"""The share of a time limit that is planned for; the rest is a reserve."""
 
 
 def choose_device(device: str = "auto") -> tuple[str, str]:
-    """Choose where to compute, and say why.
+    """Choose the device to compute on, and say why.
+
+    Args:
+        device: "cpu", "cuda" or "mps"; "auto" takes a GPU where there is one.
+
+    Returns:
+        The device and the reason.
 
     Raises:
-        OptionError: The device does not exist here.
+        OptionError: The device cannot be used on this machine.
 
     Example:
         >>> from sightline.train.plan import choose_device
@@ -42,7 +51,7 @@ def choose_device(device: str = "auto") -> tuple[str, str]:
         ('cpu', 'as asked')
     """
     if not isinstance(device, str):  # a Plan is JSON
-        raise OptionError(f"device is {device!r}.", "Use 'auto', 'cpu' or 'cuda'.")
+        raise OptionError(f"device is {device!r}.", USABLE_DEVICES)
     if device == "auto":
         if torch.cuda.is_available():
             return "cuda", f"a CUDA device is here: {torch.cuda.get_device_name()}"
@@ -50,17 +59,17 @@ def choose_device(device: str = "auto") -> tuple[str, str]:
             return "mps", "an Apple GPU is here"
         return "cpu", "no GPU is here"
     try:
-        torch.empty(1, device=device).cpu()  # there, and able to give numbers back
+        torch.empty(1, device=device).cpu()  # it exists, and its tensors can be read
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         why = str(error).splitlines()[0].rstrip(".")
         raise OptionError(
-            f"The device {device!r} cannot be used: {why}.", "Use 'auto', 'cpu' or 'cuda'."
+            f"The device {device!r} cannot be used: {why}.", USABLE_DEVICES
         ) from error
     return device, "as asked"
 
 
 def choose_batch_size(rows: int) -> int:
-    """Choose a batch size that gives a small table enough steps and a large one speed.
+    """Choose a batch size by the number of rows: many steps for a small table, speed for a large one.
 
     Example:
         >>> from sightline.train.plan import choose_batch_size
@@ -74,10 +83,10 @@ def choose_batch_size(rows: int) -> int:
 
 
 def check_whole(name: str, value: object, least: int = 1) -> None:
-    """Refuse a setting that is no whole number, or too small a one.
+    """Check that a setting is a whole number of at least `least`.
 
     Raises:
-        OptionError: Saying so.
+        OptionError: It is not.
 
     Example:
         >>> from sightline.train.plan import check_whole
@@ -85,17 +94,17 @@ def check_whole(name: str, value: object, least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise OptionError(f"{name} is {value!r}.", f"Give a whole number from {least} up.")
-    if value > LARGEST:
+    if value > LARGEST_INTEGER:
         raise OptionError(
             f"{name} has {value.bit_length():,} binary digits.", "Give a number below 2 ** 63."
         )
 
 
 def check_seed(seed: object) -> None:
-    """Refuse a seed that one of the generators (split, weights, batches) would not take.
+    """Check that every generator (split, weights, batches) accepts a seed: from 0 to 2**32 - 1.
 
     Raises:
-        OptionError: Saying so.
+        OptionError: It is not a whole number in that range.
 
     Example:
         >>> from sightline.train.plan import check_seed
@@ -107,10 +116,10 @@ def check_seed(seed: object) -> None:
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that is not here.
+    """Check that a device can be used on this machine.
 
     Raises:
-        OptionError: Saying so.
+        OptionError: It cannot.
 
     Example:
         >>> from sightline.train.plan import check_device
@@ -120,7 +129,7 @@ def check_device(device: str) -> None:
 
 
 def settle_batch_size(batch_size: int | None, rows: int) -> int:
-    """Return the batch size asked for, or chosen by the number of rows; never more than those.
+    """Return the requested batch size, or one chosen by the number of rows; at most that number.
 
     Example:
         >>> from sightline.train.plan import settle_batch_size
@@ -132,7 +141,7 @@ def settle_batch_size(batch_size: int | None, rows: int) -> int:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is asked of a plan.
+    """What was requested, from which `make_plan` makes a plan; see `sl.Training`.
 
     Example:
         >>> from sightline.train.plan import Wishes
@@ -149,21 +158,22 @@ class Wishes:
 
 
 def make_plan(wishes: Wishes, network: nn.Module, task: Task, train: Batch, valid: Batch) -> Plan:
-    """Settle the plan of a training, measuring where a measurement decides.
+    """Make the plan of a training; where a rule does not decide, a few steps are timed.
 
-    Threads: a small network runs faster on one thread than on several, which wait for each other;
-    a large one on all. Between the two, a few steps of a copy decide. Precision: bfloat16 where a
-    few steps of it are faster by a fifth and its loss is within 1 % of float32's.
+    Threads: a small network runs faster on one thread, because several wait for each other; a large
+    one runs faster on all. Between the two, a few steps of a copy are timed. Precision: bfloat16 is
+    chosen if a few steps are at least 1.2 times as fast in it, and its loss differs from float32's
+    by at most 1 %.
 
     Args:
         wishes: From the settings.
-        network: Of which a copy is tried; on the device already.
+        network: The network, on the device; a copy of it is timed.
         task: Its loss.
         train: Training rows, on the device.
         valid: Validation rows, on the device.
 
     Raises:
-        OptionError: The device does not exist here.
+        OptionError: The device cannot be used on this machine.
 
     Example:
         >>> import sightline as sl
@@ -201,7 +211,7 @@ def make_plan(wishes: Wishes, network: nn.Module, task: Task, train: Batch, vali
 
 
 class Trial:
-    """A few steps of a copy of a network, timed; the network itself is left as it was.
+    """Times a few steps of a copy of a network; the network itself is not changed.
 
     Example:
         >>> import sightline as sl, torch
@@ -217,35 +227,35 @@ class Trial:
     def __init__(self, network: nn.Module, task: Task, batch: Batch, device: torch.device) -> None:
         self.network, self.task, self.batch, self.device = network, task, batch, device
         self.work = 6 * len(batch.row) * sum(p.numel() for p in network.parameters() if p.dim() > 1)
-        """Floating-point operations of a step, about: 2 a weight forward and 4 backward."""
+        """Approximate floating-point operations of a step: per row and weight 2 forward, 4 backward."""
 
     def seconds(self, precision: str) -> float:
-        """Return the shortest time of a step out of a few."""
+        """Return the shortest time of a few steps, in seconds."""
         with torch.random.fork_rng(devices=[]):
-            copied = copy.deepcopy(self.network).train()
+            network = copy.deepcopy(self.network).train()
             times = []
             for _ in range(TRIAL_STEPS):
                 began = time.perf_counter()
-                self._loss(copied, precision).backward()  # type: ignore[no-untyped-call]
+                self._loss(network, precision).backward()  # type: ignore[no-untyped-call]
                 self._wait()
                 times.append(time.perf_counter() - began)
             return min(times[1:])
 
     def evaluation_seconds(self) -> float:
-        """Return the time of a forward pass without gradients."""
-        copied = copy.deepcopy(self.network).eval()
+        """Return the time of a forward pass without gradients, in seconds."""
+        network = copy.deepcopy(self.network).eval()
         with torch.no_grad():
-            self._loss(copied, "float32")
+            self._loss(network, "float32")
             began = time.perf_counter()
-            self._loss(copied, "float32")
+            self._loss(network, "float32")
             self._wait()
         return time.perf_counter() - began
 
     def loss(self, precision: str) -> float:
         """Return the loss of the batch, without dropout."""
-        copied = copy.deepcopy(self.network).eval()
+        network = copy.deepcopy(self.network).eval()
         with torch.no_grad():
-            return float(self._loss(copied, precision))
+            return float(self._loss(network, precision))
 
     def _loss(self, network: nn.Module, precision: str) -> Tensor:
         with autocast(self.device, precision):
@@ -260,7 +270,7 @@ class Trial:
 def _threads(trial: Trial, device: str) -> tuple[int, str]:
     most = torch.get_num_threads()
     if most == 1:
-        return 1, "PyTorch was given one"
+        return 1, "PyTorch has one"
     if device != "cpu":
         return most, "all that PyTorch has"
     if trial.work < SMALL_WORK:
@@ -270,8 +280,8 @@ def _threads(trial: Trial, device: str) -> tuple[int, str]:
     with threads_set(1):
         one = trial.seconds("float32")
     several = trial.seconds("float32")
-    said = f"a step took {one * 1e3:.2f} ms on one thread, {several * 1e3:.2f} ms on {most}"
-    return (1 if one <= several else most), said
+    reason = f"a step took {one * 1e3:.2f} ms on one thread, {several * 1e3:.2f} ms on {most}"
+    return (1 if one <= several else most), reason
 
 
 def choose_precision(trial: Trial, device: str) -> tuple[str, str]:
@@ -292,23 +302,26 @@ def choose_precision(trial: Trial, device: str) -> tuple[str, str]:
         True
     """
     if device not in ("cpu", "cuda"):
-        return "float32", "bfloat16 is tried on processors and CUDA devices"
+        return "float32", "bfloat16 is only tried on CPUs and CUDA devices"
     if trial.work < SMALL_WORK:
         return "float32", "the matrices are too small for bfloat16 to gain"
     if not has_bfloat16(device):
         return "float32", "the hardware has no bfloat16 matrix products"
     exact, rounded = trial.seconds("float32"), trial.seconds("bfloat16")
-    said = f"a step took {exact * 1e3:.2f} ms in float32, {rounded * 1e3:.2f} ms in bfloat16"
+    reason = f"a step took {exact * 1e3:.2f} ms in float32, {rounded * 1e3:.2f} ms in bfloat16"
     if rounded > exact / LEAST_GAIN:
-        return "float32", said
-    whole, short = trial.loss("float32"), trial.loss("bfloat16")
-    if not abs(short - whole) <= LARGEST_DIFFERENCE * max(abs(whole), 1e-3):
-        return "float32", f"the losses differ: {whole:.5g} in float32, {short:.5g} in bfloat16"
-    return "bfloat16", said
+        return "float32", reason
+    loss, rounded_loss = trial.loss("float32"), trial.loss("bfloat16")
+    if not abs(rounded_loss - loss) <= LARGEST_DIFFERENCE * max(abs(loss), 1e-3):
+        return (
+            "float32",
+            f"the losses differ: {loss:.5g} in float32, {rounded_loss:.5g} in bfloat16",
+        )
+    return "bfloat16", reason
 
 
 def has_bfloat16(device: str) -> bool:
-    """Tell whether the hardware multiplies bfloat16 matrices; without, it is slower than float32.
+    """Return whether the hardware has bfloat16 matrix products; emulated ones are slower than float32.
 
     Example:
         >>> from sightline.train.plan import has_bfloat16
@@ -321,7 +334,7 @@ def has_bfloat16(device: str) -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """Return the context in which a network's matrix products run in a precision.
+    """Return the context in which a network's matrix products use a precision.
 
     Example:
         >>> import torch
@@ -337,7 +350,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
 
 @contextmanager
 def threads_set(count: int) -> Iterator[None]:
-    """Let PyTorch use so many threads while this lasts.
+    """Let PyTorch use `count` threads inside the context.
 
     Example:
         >>> import torch

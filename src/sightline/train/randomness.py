@@ -1,8 +1,8 @@
-"""What dropout draws: a function of the seed and the step alone.
+"""The random numbers of a training step, such as dropout's: a function of the seed and the step.
 
-PyTorch's layers draw from its global generator, which anybody may draw from as well. Each step
-therefore starts that generator from (seed, step) and puts it back as it was afterwards: nothing
-has to be kept in a checkpoint, and a program around the loop neither disturbs it nor is disturbed.
+PyTorch's layers draw from its global generator, which other code may use too. Each step therefore
+seeds that generator from (seed, step) and restores its state afterwards. So a checkpoint keeps no
+generator, and code around the loop neither changes what a step draws nor notices it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ QUIET = (
     MLP, Flat, HiddenLayer, CategoryEmbeddings, *ACTIVATIONS.values(), nn.Linear, nn.Embedding,
     nn.ModuleList, nn.Sequential, nn.Identity, nn.LayerNorm, nn.RMSNorm, nn.BatchNorm1d,
 )  # fmt: skip
-"""Modules known to draw nothing; any other may."""
+"""Modules that draw no random numbers; any other module may."""
 MASK = 2**64 - 1
 
 
 class Randomness:
-    """Starts PyTorch's generator for a step, and puts it back.
+    """Seeds PyTorch's generator for a step, and restores it afterwards.
+
+    Args:
+        network: If all of its modules are known to draw nothing, the generator is left alone.
+        seed: The training's seed.
+        device: Where the network is.
 
     Example:
         >>> import torch
@@ -42,15 +47,15 @@ class Randomness:
         self.used = any(type(m) not in QUIET for m in network.modules() if not _idle(m))
         if device.type == "cuda":
             torch.cuda.init()  # type: ignore[no-untyped-call]
-            place = device.index if device.index is not None else torch.cuda.current_device()
-            self._generators = [torch.cuda.default_generators[place], torch.default_generator]
+            index = device.index if device.index is not None else torch.cuda.current_device()
+            self._generators = [torch.cuda.default_generators[index], torch.default_generator]
         else:
             self._generators = [torch.default_generator]
         self._outer: list[torch.Tensor] = []
         self._number, self._on = 0, False
 
     def at(self, number: int, always: bool = False) -> Randomness:
-        """Return the context of a step; `always` even for a network that draws nothing."""
+        """Return the context of a step; with `always` even if the network draws nothing."""
         self._number, self._on = number, self.used or always
         return self
 
@@ -73,9 +78,9 @@ class Randomness:
 
 
 def mixed(seed: int, number: int) -> int:
-    """Mix two numbers into 32 bits (SplitMix64, Steele, Lea and Flood 2014).
+    """Mix a seed and a step into a seed of 32 bits (SplitMix64, Steele, Lea and Flood 2014).
 
-    PyTorch's processor generator takes 32 bits of a seed: neighbours must differ there.
+    PyTorch's CPU generator uses only 32 bits of a seed, so consecutive steps must differ in those.
 
     Example:
         >>> from sightline.train.randomness import mixed

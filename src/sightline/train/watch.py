@@ -1,4 +1,4 @@
-"""Hot reload: a network's file, saved while it trains, is swapped in at the next step."""
+"""Hot reload: when a network's file is saved during training, the next step uses the new source."""
 
 from __future__ import annotations
 
@@ -14,74 +14,75 @@ if TYPE_CHECKING:
     from sightline.train.training import Training
 
 SECONDS = 0.2
+"""How often the file is looked at, at most."""
 
 
 class Watch:
-    """Looks at a file while it trains, and queues a `Reload` when it was saved.
+    """Watches a network's source file during training, and queues a `Reload` when it changes.
 
-    A file that cannot be used, for its syntax or its shapes, is told of; training goes on with
-    the network it has, and the next saved text is tried.
+    If the new source cannot be used (a syntax error, other shapes), an event says why, training goes
+    on with the network it has, and the next version that is saved is tried.
 
     Args:
-        training: Whose network it is.
+        training: The training whose network it is.
         network: "file.py:Class".
-        sources: The folder in which every text that was used is kept, by its sha256.
+        sources: The folder that keeps every source text that was used, named by its sha256.
 
     Raises:
-        OptionError: It is not of that form.
+        OptionError: `network` is not of the form "file.py:Class", or the file does not exist.
     """
 
     def __init__(self, training: Training, network: str, sources: Path) -> None:
         path, _, name = network.rpartition(":")
         if not path or not Path(path).is_file():
             raise OptionError(
-                f"{network!r} cannot be watched.",
-                "Give the network as a file: --network net.py:Net.",
+                f"The network {network!r} cannot be watched: it is not a class in a file.",
+                "Give the network as file.py:Class, such as --network net.py:Net.",
             )
         self.training, self.network, self.path, self.name = training, network, Path(path), name
         self.sources = sources
         sources.mkdir(parents=True, exist_ok=True)
         training.sources = sources
-        self._seen = self._stamp()
-        self._text = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        self._stamp = self._read_stamp()
+        self._sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
         self._next = 0.0
 
     def after_step(self) -> None:
-        """Look at the file, if the last look is not just over."""
+        """Look at the file, if the last look is at least `SECONDS` ago."""
         now = time.monotonic()
         if now >= self._next:
             self.look()
             self._next = now + SECONDS
 
     def look(self) -> None:
-        """Queue the file's network if its text is another than before."""
-        stamp = self._stamp()
-        if stamp is None or stamp == self._seen:
+        """Queue a `Reload` if the file's text has changed."""
+        stamp = self._read_stamp()
+        if stamp is None or stamp == self._stamp:
             return
         try:
             text = self.path.read_bytes()
-        except OSError:  # taken away since, to be put back by an editor
+        except OSError:  # an editor is replacing the file at this moment
             return
         digest = hashlib.sha256(text).hexdigest()
-        self._seen = stamp
-        if digest == self._text:  # touched, or put back to what is in use
+        self._stamp = stamp
+        if digest == self._sha256:  # saved without a change, or changed back
             return
         kept = self.sources / f"{digest}.py"
         edit = Reload(self.network, digest)
         try:
             kept.write_bytes(text)
             self.training.edit(edit)
-            self._text = digest
+            self._sha256 = digest
         except (UserError, OSError) as error:
-            said = str(error).replace(str(kept), str(self.path)).replace(kept.name, self.path.name)
+            why = str(error).replace(str(kept), str(self.path)).replace(kept.name, self.path.name)
             self.training.tell(
-                "refused", f"{self.network} is not used: {said}", {"edit": edit.to_json()}
+                "refused", f"{self.network} is not used: {why}", {"edit": edit.to_json()}
             )
 
-    def _stamp(self) -> tuple[int, int] | None:
-        """When the file was saved, and its size; None while an editor has it away."""
+    def _read_stamp(self) -> tuple[int, int] | None:
+        """Return the file's time and size; None while an editor is replacing it."""
         try:
-            found = self.path.stat()
+            status = self.path.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size
+        return status.st_mtime_ns, status.st_size

@@ -1,4 +1,4 @@
-"""Copies of a network's weights: a moving average, the best epoch's, the last good ones."""
+"""Copies of a network's weights: their moving average, those of the best epoch, the last good ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Average:
     """An exponential moving average of a network's parameters (Polyak and Juditsky 1992).
 
     Args:
-        network: Whose parameters; averaging starts from them.
-        decay: Of what was, at each step; early steps use (1 + step) / (10 + step) where that is
-            less, so that the first weights are soon forgotten.
+        network: The network whose parameters are averaged; the average starts from them.
+        decay: The share of the old average that is kept at each step, such as 0.999. Early steps
+            use (1 + step) / (10 + step) if that is less, so that the first weights soon fade.
 
     Example:
         >>> import torch
@@ -38,25 +38,25 @@ class Average:
         self.follow(network)
 
     def follow(self, network: nn.Module) -> None:
-        """Average a network's parameters from now on; `values` has one for each of them."""
+        """Average the parameters of this network from now on; `values` must have all their names."""
         self.network = network
         named = dict(network.named_parameters())
         self._parameters: list[Tensor] = [p.detach() for p in named.values()]
         self._averages = [self.values[name] for name in named]
 
     def update(self, step: int) -> None:
-        """Take the parameters after a step, counted from 1, into the average."""
+        """Update the average after a step; steps count from 1."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._averages, self._parameters, weight)
 
     def set(self, values: Mapping[str, Tensor]) -> None:
-        """Set the averages, such as those of a checkpoint."""
+        """Set the averages, such as to those of a checkpoint."""
         for name, value in values.items():
             self.values[name].copy_(value)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Let the network have the averages for its parameters while this lasts."""
+        """Swap the averages into the network's parameters inside the context."""
         parameters = list(self.network.parameters())
         kept = [p.data for p in parameters]
         for p, value in zip(parameters, self._averages, strict=True):
@@ -69,7 +69,11 @@ class Average:
 
 
 class Kept:
-    """A copy of a network as it was at one moment, its structure included.
+    """A copy of a network at one moment, structure and weights.
+
+    Args:
+        network: The network to copy.
+        structure: The number of its structure; a change of structure gets a new number.
 
     Example:
         >>> import torch
@@ -87,7 +91,7 @@ class Kept:
         self.keep(network, structure)
 
     def keep(self, network: nn.Module, structure: int) -> None:
-        """Copy a network; `structure` counts its edits, and says whether the old copy still fits."""
+        """Copy the network's weights; a new structure number means that the structure is copied too."""
         if structure != self.structure:
             self.network = copy.deepcopy(network)
             for p in self.network.parameters():
@@ -99,7 +103,7 @@ class Kept:
             torch._foreach_copy_(self._own, self._theirs)
 
     def put_back(self, network: nn.Module) -> None:
-        """Give a network of the same structure these weights again."""
+        """Copy the kept weights back into a network of the same structure."""
         with torch.no_grad():
             for own, kept in zip(_tensors(network), self._own, strict=True):
                 own.copy_(kept)
@@ -132,7 +136,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def norm(tensors: Sequence[Tensor]) -> float:
-    """Return the Euclidean norm of all elements of some tensors together; 0 without any.
+    """Return the Euclidean norm of all elements of all tensors together; 0 without tensors.
 
     Example:
         >>> import torch
