@@ -9,8 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from sightline.build import boosting as t
 from sightline.build.boosting import coded, fit_trees
-from sightline.build.growth import Growth
-from sightline.errors import InternalError, OptionError
+from sightline.errors import OptionError
 from tests.build.grown import SMALL, grown, table
 
 
@@ -151,19 +150,6 @@ def test_constant_and_huge_columns():
     assert np.isfinite(fitted.held_out).all()
 
 
-def test_a_scikit_learn_of_another_form_is_noticed(monkeypatch):
-    read = Growth._read
-
-    def wrong(self, predictor):
-        tree = read(self, predictor)
-        tree.value[:] = tree.value[::-1]
-        return tree
-
-    monkeypatch.setattr(Growth, "_read", wrong)
-    with pytest.raises(InternalError, match=r"scikit-learn \d.* were read wrongly"):
-        grown("binary")
-
-
 def test_a_time_limit_grows_fewer_rounds():
     random = np.random.default_rng(0)
     x = random.normal(size=(2000, 10)).astype(np.float32)
@@ -179,28 +165,6 @@ def test_a_time_limit_grows_fewer_rounds():
     free = fit_trees(x, codes, y, folds, **asked)
     assert long.iterations == free.iterations
     assert torch.equal(long.trees.value, free.trees.value)
-
-
-def test_one_ensemble_that_has_run_away_does_not_ship(monkeypatch):
-    fitted, *_ = grown("binary", most_trees=1)
-    assert fitted.trees.folds == 1
-    monkeypatch.setattr(Growth, "own_loss", lambda self: 27.0)
-    fitted, *_ = grown("binary", most_trees=1)
-    assert fitted.trees.folds == 3
-
-
-@pytest.mark.parametrize("kind", ["binary", "number"])
-def test_its_loss_on_its_own_rows_is_below_that_of_others(kind, monkeypatch):
-    losses = []
-    real = Growth.own_loss
-
-    def spy(self):
-        losses.append(real(self))
-        return losses[-1]
-
-    monkeypatch.setattr(Growth, "own_loss", spy)
-    fitted, *_ = grown(kind, most_trees=1)
-    assert 0 < losses[0] < min(loss for _, loss in fitted.history)
 
 
 def test_columns_are_drawn_for_each_split():

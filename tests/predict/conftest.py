@@ -1,9 +1,12 @@
 """Models shared by the tests of stage 5, trained for a moment."""
 
+import numpy as np
 import pytest
 import torch
 
 import sightline as sl
+from sightline.build.boosting import fit_trees
+from sightline.predict.parts import PARTS, NetworkPart, TreesPart
 from tests.predict.tables import columns, train
 
 
@@ -29,3 +32,32 @@ def number(weight):
 def every():
     """A model of a table with columns of every kind."""
     return train(columns())
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A prepared table of two classes."""
+    random = np.random.default_rng(0)
+    data = {"x": random.normal(size=60), "c": [f"c{i % 3}" for i in range(60)]}
+    data["y"] = np.where(data["x"] > 0, "yes", "no")
+    kinds = {"x": "numeric", "c": "categorical"}
+    return sl.prepare(sl.split(sl.read(data, kinds=kinds), target="y", valid=0))
+
+
+def parts_of(prepared):
+    """One part of each kind, by name."""
+    torch.manual_seed(0)
+    rows = prepared.train
+    fitted = fit_trees(
+        rows.numeric.numpy(), rows.categorical.numpy(), rows.target.numpy(),
+        np.arange(len(rows.row)) % 2, classification=True, outputs=2, iterations=5,
+    )  # fmt: skip
+    return {"network": NetworkPart(sl.MLP(prepared.spec, hidden=[4])), "trees": TreesPart(fitted.trees)}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def parts(small):
+    """One part of each kind, by name."""
+    made = parts_of(small)
+    assert list(made) == list(PARTS), "a part without a test"
+    return made

@@ -103,7 +103,6 @@ class Growth:
         else:
             self.start[present] = 0.0
         self.is_done = not len(self.target) or (classification and len(present) < 2)
-        # Without categories scikit-learn refuses an all-false mask.
         mask = np.arange(codes_NV.shape[1]) < categories
         estimator = (
             HistGradientBoostingClassifier if classification else HistGradientBoostingRegressor

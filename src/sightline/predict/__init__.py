@@ -1,5 +1,6 @@
-"""Stage 5, predict: raw rows become labels and probabilities, and the path is shown.
+"""Stage 5, predict: raw rows become labels and probabilities.
 
-`task` gives logits their meaning, `model` carries everything a prediction needs, `path` follows
-one row through the layers.
+`task` gives logits their meaning, `parts` lists the network and the boosted trees, `calibration` weighs
+them. `predictor` takes prepared tensors, `model` takes tables; `explain` follows single rows; `bundle`
+is the file.
 """

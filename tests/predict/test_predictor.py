@@ -1,0 +1,44 @@
+"""The predictor of tensors: how the parts' predictions become one."""
+
+import numpy as np
+import torch
+
+from sightline.predict.calibration import Blend
+from sightline.predict.predictor import Predictor, rows_at_once
+from sightline.predict.task import Task
+
+
+def predictor(prepared, parts, **options):
+    return Predictor(
+        spec=prepared.spec, transform=prepared.transform, task=Task(prepared.spec.target),
+        parts=parts.values(), **options,
+    )  # fmt: skip
+
+
+def test_the_blend_weighs_every_part(small, parts):
+    weights = {"network": 0.3, "trees": 0.9}
+    one, rows = predictor(small, parts, blend=Blend(weights)), small.train
+    with torch.no_grad():
+        values = one.outputs(rows.numeric, rows.categorical)
+        own = {
+            name: value.numpy() for name, value in one.parts(rows.numeric, rows.categorical).items()
+        }
+    assert list(own) == ["network", "trees"]
+    np.testing.assert_allclose(values, Blend(weights).combine(own)["probabilities"], rtol=1e-5)
+
+
+def test_without_a_blend_the_network_predicts_alone(small, parts):
+    rows = small.train
+    both, alone = predictor(small, parts), predictor(small, {"n": parts["network"]})
+    with torch.no_grad():
+        first, second = (one.outputs(rows.numeric, rows.categorical) for one in (both, alone))
+    assert torch.equal(first, second)
+    assert both.trees is parts["trees"].module
+    assert alone.trees is None
+    assert both.modules == [parts["network"].module, parts["trees"].module]
+
+
+def test_many_rows_go_through_in_blocks_that_fit_the_cache():
+    assert rows_at_once(torch.zeros(5000, 3)) == 1024
+    assert rows_at_once(torch.zeros(5000, 3, device="meta")) == 5000
+    assert rows_at_once(torch.zeros(0, 3, device="meta")) == 1
