@@ -49,7 +49,9 @@ def test_options_are_checked(options: dict, said: str) -> None:
 
 
 def test_no_row_left(tmp_path) -> None:
-    with pytest.raises(DataError, match="Every row of .* has a value that does not fit its column's kind"):
+    with pytest.raises(
+        DataError, match=r"Every row of .* has a value that does not fit its column's kind"
+    ):
         sl.read({"a": ["x", "y"]}, kinds={"a": "numeric"}, on_bad_rows="skip")
 
 
@@ -93,7 +95,7 @@ def test_a_column_of_lists_is_unsupported_and_not_missing(tmp_path):
     assert (told["values"], told["histogram"]) == ("(lists)", None)
     assert "holds lists" in told["reason"]
     assert "turn them into columns of numbers or text" in told["reason"]
-    with pytest.raises(DataError, match="holds lists .*cannot be read as numeric.*drop it"):
+    with pytest.raises(DataError, match=r"holds lists .*cannot be read as numeric.*drop it"):
         sl.read(path, kinds={"v": "numeric"})
     for role in ({"target": "v"}, {"target": "y", "group": "v"}, {"target": "y", "weight": "v"}):
         with pytest.raises(DataError, match=r"'v' cannot be the \w+: it holds lists"):

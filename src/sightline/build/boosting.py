@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sightline.build.trees import CODES, MOST_LEAVES, Trees, padded
 from sightline.errors import InternalError, OptionError
-from sightline.prepare.prepared import bin_edges
+from sightline.prepare.binning import bin_edges
 
 FIRST_ROUNDS = 40
 """Boosting rounds before the first look at the held-out loss; twice as many before each next one."""
