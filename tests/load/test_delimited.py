@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import sightline as sl
 from sightline.errors import DataError
-from sightline.load.delimited import Delimited, unique_names
+from sightline.load.delimited import Delimited
+from sightline.load.names import unique_names
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)
 
@@ -117,8 +118,8 @@ BAD_FILES = [
     ("latin.csv", "a,b\nblå,1\n".encode("latin-1"), ["not utf-8 text", "0xe5", "encoding='cp1252'"]),
     ("late.csv", b"a,b\n" + b"1,x\n" * 60_000 + b"2,\xff\n", ["not utf-8", "near line", "0xff"]),
     ("late_ragged.csv", "a,b\n" + "1,x\n" * 60_000 + "2\n", ["late_ragged.csv, line 60,002"]),
-    ("no.csv.gz", b"a,b\n1,2\n", ["no.csv.gz cannot be unpacked", "whole gzip file"]),
-    ("cut.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 9999)[:40], ["cut.csv.gz cannot be unpacked"]),
+    ("no.csv.gz", b"a,b\n1,2\n", ["no.csv.gz cannot be decompressed", "complete gzip file"]),
+    ("cut.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 9999)[:40], ["cut.csv.gz cannot be decompressed"]),
     ("list.json", '[{"a": 1}]', ["list.json", ".jsonl"]),
 ]  # fmt: skip
 

@@ -130,8 +130,8 @@ def test_faults_in_the_second_file_are_placed_there(tmp_path: Path) -> None:
 
 def test_faults_in_json_lines(tmp_path: Path) -> None:
     for bad, *said in [
-        ('{"a":\n', "line 3: no valid JSON", "skip"),
-        ("[1]\n", "line 3: a JSON list where an object is due"),
+        ('{"a":\n', "line 3: not valid JSON", "skip"),
+        ("[1]\n", "line 3: a JSON list instead of an object"),
         ('{"a": "\\ud800"}\n', "line 3", "surrogates"),
         ('{"a": Infinity}\n', "line 3, column 'a': 'inf'"),
     ]:
@@ -139,7 +139,7 @@ def test_faults_in_json_lines(tmp_path: Path) -> None:
         refused(tmp_path, "p0.jsonl", *said)
         table = sl.read(tmp_path, on_bad_rows="skip")
         assert (table.numbers("a").tolist(), table.skipped) == ([1, 2], 1)
-    for content, said_ in [("", "holds no rows"), ("{}\n", "holds no names")]:
+    for content, said_ in [("", "holds no rows"), ("{}\n", "holds only empty objects")]:
         parts(tmp_path, content, end=".jsonl")
         refused(tmp_path, said_)
     (tmp_path / "p0.jsonl").write_bytes('{"a": "å", "b": 1}\n'.encode("latin-1"))
@@ -161,7 +161,7 @@ def test_what_is_no_table(tmp_path: Path) -> None:
     refused(tmp_path / "flower.csv", "flower.csv does not exist", "Did you mean", "flowers.csv")
     refused(tmp_path / "zzz" / "x.csv", "does not exist", "Check the path")
     refused(tmp_path / ("n" * 5000), "does not exist")
-    refused(tmp_path / "dangling.csv", "a link to a file that does not exist", "Mend the link")
+    refused(tmp_path / "dangling.csv", "a link to a file that does not exist", "Correct the link")
     refused(tmp_path / "empty", "a folder with no CSV", "Give a file")
     refused(str(tmp_path / "*.parquet"), "No file matches", "Check the pattern")
     for end in (".parquet", ".arrow"):
@@ -236,10 +236,10 @@ def test_keys_written_alike_stay_two_columns() -> None:
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path = save(FRAME, tmp_path / "t.csv")
     path.chmod(0)
-    refused(path, "may not be read", "permissions")
+    refused(path, "no permission to read", "permissions")
 
 
 def test_a_cut_gzip_of_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl.gz").write_bytes(gzip.compress(b'{"a": 1}\n' * 9999)[:50])
-    with pytest.raises(DataError, match="cannot be unpacked"):
+    with pytest.raises(DataError, match="cannot be decompressed"):
         sl.read(tmp_path / "t.jsonl.gz")

@@ -168,13 +168,17 @@ def test_what_cannot_be_split(options: dict, said: str) -> None:
 
 
 def test_targets_that_cannot_be_learned() -> None:
-    refused(table_of(["a"] * 40), "'y' has one class alone, 'a'")
+    refused(table_of(["a"] * 40), "'y' has only one class, 'a'")
     refused(table_of([None] * 40), "missing in every row")
     refused(table_of([f"u{i}" for i in range(40)]), "has 40 classes in 40 rows")
     refused(table_of(["2020-01-01", "2020-01-02"] * 9), "'y' holds dates")
     refused(table_of([3.5] * 40), "'y' is 3.5 in every row", task="regression")
     refused(table_of([1.5, 2.5] * 20), "no positive class", task="regression", positive=1)
-    refused(table_of(["a", "b", "c"] * 9), "3 classes; a positive class is for two", positive="a")
+    refused(
+        table_of(["a", "b", "c"] * 9),
+        "3 classes; only a target with two classes has a positive class",
+        positive="a",
+    )
     refused(sl.read({"y": ["a", "b"] * 9}), "no feature beside the target")
     refused(table_of(["a", "b"] * 9, t=[None, *range(17)]), "missing in 1 row", time="t")
 

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sightline.load import values as v
-from sightline.load.delimited import _tolerant
+from sightline.load.delimited import parse_numbers
 
 NUMBERISH = st.text("0123456789.eE+-_naNif ", min_size=1, max_size=12)
 
@@ -40,7 +40,7 @@ def by_arrow(text: str) -> float:
 @example(" 1 ")
 def test_all_readers_agree_on_what_a_number_is(text: str) -> None:
     python = v.parse_number(text, ())
-    arrow, tolerant = by_arrow(text), _tolerant(pa.chunked_array([[text]]), ())[0]
+    arrow, tolerant = by_arrow(text), parse_numbers(pa.chunked_array([[text]]), ())[0]
     if text.strip():  # Arrow refuses a blank cell, which sends the column to the tolerant reader
         assert np.array_equal(python, arrow, equal_nan=True), text
     tolerant = v.BAD if np.isinf(tolerant) else tolerant

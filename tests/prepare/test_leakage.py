@@ -25,7 +25,7 @@ def test_a_column_that_is_the_answer_is_named(kind):
               "flag": [one == "yes" for one in y]}[kind]  # fmt: skip
     said = leaks(prepared({"refund": column})[0])
     assert len(said) == 1
-    assert said[0].startswith("refund alone tells y in 100.0 % of")
+    assert said[0].startswith("refund alone predicts y in 100.0 % of")
     assert "--drop" in said[0]
 
 
@@ -81,6 +81,6 @@ def test_a_fit_says_so_and_counts_rows_that_are_there_twice(tmp_path):
     run = sl.fit({"x": x.astype(float), "y": y}, "y", network="MLP", epochs=1, run=tmp_path / "r",
                  quiet=True, report=False, baselines=False)  # fmt: skip
     notes = run.find("prepare", "columns")[0].body["notes"]
-    assert any(note.startswith("x alone tells y") for note in notes)
+    assert any(note.startswith("x alone predicts y") for note in notes)
     loaded = run.find("load", "table")[0].body["notes"]
     assert any(note.startswith("40 held-out rows are equal to a training row") for note in loaded)

@@ -202,13 +202,13 @@ def test_text_without_a_repeated_word_is_left_out_and_said():
     assert "note" not in {f.column for f in prepared.spec.numeric}
     way = next(one["way"] for one in prepared.describe() if one["column"] == "note")
     assert way.startswith("left out: ")
-    assert way.endswith("no word comes twice in the training rows")
+    assert way.endswith("no word occurs in two training rows")
 
 
 def test_nothing_but_such_text_is_refused_by_name():
     texts = [" ".join(f"w{i}x{j}" for j in range(5)) for i in range(ROWS)]
     table = sl.read({"note": texts, "y": TARGET}, kinds={"note": "text"})
-    with pytest.raises(DataError, match=r"no word comes twice \('note'\).*--kind"):
+    with pytest.raises(DataError, match=r"no word occurs in two rows \('note'\).*--kind"):
         sl.prepare(sl.split(table, target="y"))
 
 

@@ -19,8 +19,8 @@ CASES: list[tuple[list[str], list[str]]] = [
     (["inspect", "good.csv", "--kind", "x=numbr"], ["'numbr'", "Did you mean 'numeric'"]),
     (["fit", "header.csv", "--target", "b", "--run", "r"], ["header but no rows"]),
     (["fit", "good.csv", "--target", "why", "--run", "r"], ["no column 'why'", "columns are"]),
-    (["fit", "one.csv", "--target", "y", "--run", "r"], ["one class alone", "Choose another"]),
-    (["fit", "good.csv", "--target", "y", "--valid", "200", "--run", "r"], ["held out", "rows"]),
+    (["fit", "one.csv", "--target", "y", "--run", "r"], ["only one class", "Choose another"]),
+    (["fit", "good.csv", "--target", "y", "--valid", "200", "--run", "r"], ["leaves none to train on", "rows"]),
     (["fit", "good.csv", "--target", "y", "--run", "taken"], ["taken", "another"]),
 ]  # fmt: skip
 

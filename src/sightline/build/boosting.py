@@ -24,7 +24,7 @@ from sightline.build.growth import Growth
 from sightline.build.packing import pack
 from sightline.build.trees import CODES, LEAVES_OF_A_TREE, Trees, padded
 from sightline.errors import OptionError
-from sightline.prepare.prepared import bin_edges
+from sightline.prepare.binning import bin_edges
 
 FIRST_ROUNDS = 40
 """Boosting rounds before the held-out loss is first looked at; they double before each next look."""

@@ -1,9 +1,9 @@
-"""CSV and TSV files to raw columns: Arrow at full speed, Python's reader to find the fault.
+"""CSV and TSV files to raw columns: Arrow for speed, Python's reader to locate errors.
 
-The fast path reads each column once, as numbers where the first rows say so and as text otherwise;
-a cell that is no number makes it read those columns again as text and look. Arrow refuses a file
-with one row of the wrong shape without saying enough, so a refusal sends the file through the
-careful path, which knows the physical line of every row.
+The fast path reads each column once, as numbers if the first rows look like numbers and as text
+otherwise; if a cell is no number, it reads those columns again as text. Arrow rejects a file with one
+row of the wrong length and does not say enough about it, so such a file is read again by the careful
+path, which knows the line of every row.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,14 +24,25 @@ import pyarrow.compute as pa_compute
 import pyarrow.csv as pc
 
 from sightline.contracts import BadRow
-from sightline.errors import DataError, shorten
+from sightline.errors import DataError
+from sightline.load.names import unique_names
 from sightline.load.parallel import each_column
+from sightline.load.text_files import (
+    CODECS,
+    CountingQuotes,
+    Transcoded,
+    bytes_of,
+    is_utf8,
+    readable,
+    refuse_binary,
+    text_of,
+    unlimited_fields,
+)
 from sightline.load.values import BAD, NUMBER, from_floats, is_code, parse_number
 
 OnBadRows = Literal["error", "skip", "keep"]
 SAMPLE_ROWS = 500
 BLOCK_BYTES = 1 << 22
-CODECS = {".gz": "gzip", ".zst": "zstd"}
 
 
 @dataclass(frozen=True)
@@ -42,9 +52,9 @@ class RawFile:
     Attributes:
         columns: By unique name: float64 numbers (`BAD` where the text is no number) or text
             categories.
-        notes: Per renamed column, why.
-        bad: Rows that have no usable shape; their cells are null (kept) or left out (skipped).
-        skipped: How many rows were left out.
+        notes: By renamed column, the reason.
+        bad: Rows with the wrong number of cells: kept with null cells, or left out.
+        skipped: The number of rows left out.
     """
 
     columns: pa.Table
@@ -55,15 +65,15 @@ class RawFile:
 
 @dataclass(frozen=True)
 class Delimited:
-    """A CSV or TSV file, its header read.
+    """A CSV or TSV file whose header has been read.
 
     Attributes:
         path: The file.
         encoding: Its encoding, by Python's name.
-        delimiter: Whichever of , ; tab | the header line has most of.
+        delimiter: The most frequent one of , ; tab | in the header; tab in a .tsv file.
         names: Unique column names in file order.
-        notes: Per renamed column, why.
-        blank: How many blank lines come before the header.
+        notes: By renamed column, the reason.
+        blank: The number of blank lines before the header.
     """
 
     path: Path
@@ -78,7 +88,8 @@ class Delimited:
         """Read the header line.
 
         Raises:
-            DataError: The file is empty, binary, not text in this encoding, or compressed badly.
+            DataError: The file is empty, binary, not text in this encoding, or its compression is
+                damaged.
         """
         refuse_binary(path, encoding)
         with text_of(path, encoding or "utf-8") as lines:
@@ -97,7 +108,7 @@ class Delimited:
             raise DataError(f"{path} is empty.", "Give a file with a header line and rows.")
         if path.suffix.lower() == ".json":
             raise DataError(
-                f"{path} is no delimited text.",
+                f"{path} is a .json file, not delimited text.",
                 "Write one JSON object a line, and give the file a name that ends in .jsonl.",
             )
         if path.name.removesuffix(path.suffix if path.suffix in CODECS else "").endswith(".tsv"):
@@ -127,13 +138,13 @@ class Delimited:
         """Read the rows.
 
         Args:
-            text: Columns to read as text whatever they look like.
+            text: Columns to read as text even if they look like numbers.
             missing: Texts that mean missing in a column of numbers.
-            on_bad_rows: What to do with a row of the wrong shape: "error", "skip" or "keep".
-            wanted: Read these columns alone.
+            on_bad_rows: What to do with a row of the wrong length: "error", "skip" or "keep".
+            wanted: Read only these columns; None reads all.
 
         Raises:
-            DataError: No rows, or a bad row with `on_bad_rows="error"`.
+            DataError: There is a bad row and `on_bad_rows` is "error".
         """
         keep = [i for i, name in enumerate(self.names) if wanted is None or name in wanted]
         table = self._fast(keep, text, missing)
@@ -144,7 +155,7 @@ class Delimited:
     def _fast(
         self, keep: list[int], text: frozenset[str], missing: Sequence[str]
     ) -> pa.Table | None:
-        """Read with Arrow; None when it refuses the file, for a row of the wrong shape say."""
+        """Read with Arrow; None if it rejects the file, for example for a row of the wrong length."""
         numbers = self._find_numbers(keep, missing) - {i for i in keep if self.names[i] in text}
         try:
             columns = self._arrow(keep, dict.fromkeys(numbers, pa.float64()), missing)
@@ -157,11 +168,11 @@ class Delimited:
             return None
 
         def finish(i: int) -> pa.ChunkedArray:
-            column = columns.pop(i)  # its first form is let go, column by column
+            column = columns.pop(i)  # frees the parsed column once it is converted
             if i not in numbers:
                 return column
             text = pa.types.is_string(column.type)
-            return from_floats(_tolerant(column, missing) if text else column.to_numpy())
+            return from_floats(parse_numbers(column, missing) if text else column.to_numpy())
 
         rows = len(next(iter(columns.values())))
         numbers -= self._find_codes(keep, numbers, columns)
@@ -176,8 +187,8 @@ class Delimited:
         words = pa.dictionary(pa.int32(), pa.string())
         with ExitStack() as stack:
             plain: Any = stack.enter_context(bytes_of(self.path))
-            stream = _Counted(
-                plain if is_utf8(self.encoding) else _Transcoded(plain, self.encoding)
+            stream = CountingQuotes(
+                plain if is_utf8(self.encoding) else Transcoded(plain, self.encoding)
             )
             table = pc.read_csv(
                 stream,
@@ -192,12 +203,12 @@ class Delimited:
                 pc.ConvertOptions(
                     column_types={names[i]: types.get(i, words) for i in keep},
                     include_columns=[names[i] for i in keep] or names[:1],
-                    # Numbers alone: in text the empty string becomes missing later, "NA" never.
+                    # Only in numbers: an empty text becomes missing later, a text "NA" does not.
                     null_values=["", *missing], strings_can_be_null=False,
                 ),
                 memory_pool=_pool(),
             )  # fmt: skip
-        if stream.quotes % 2:  # Arrow takes a quote that never closes for the end of the last cell
+        if stream.quotes % 2:  # Arrow accepts a last cell whose quote never closes
             raise pa.ArrowInvalid("an odd number of quotes")
         return dict(zip(keep or [0], table.columns, strict=True))
 
@@ -206,7 +217,7 @@ class Delimited:
     ) -> set[int]:
         """Find whole numbers written with leading zeros, and put their text into `columns`.
 
-        The first rows may not show them: every column that could hold some is looked at as text.
+        They may come after the first rows, so every column that could hold some is read as text.
         """
         texts = {i: columns[i] for i in numbers if pa.types.is_string(columns[i].type)}
         codes = {i for i, column in texts.items() if any(map(_has_codes, column.chunks))}
@@ -220,43 +231,43 @@ class Delimited:
         return codes
 
     def _find_numbers(self, keep: list[int], missing: Sequence[str]) -> set[int]:
-        """Guess from the first rows which columns hold numbers; all rows decide later."""
+        """Guess from the first rows which columns hold numbers; later all rows decide."""
         rows = [cells for _, cells, _ in islice(self.records(), SAMPLE_ROWS) if cells]
         return {i for i in keep if _looks_numeric([cells[i] for cells in rows], missing)}
 
     # ------------------------------------------------------------- the careful path
 
     def records(self) -> Iterator[tuple[int, list[str] | None, str]]:
-        """Yield (physical line, cells or None, fault) for each data row, in file order."""
+        """Yield (line, cells, error) for each row after the header; cells are None if it is bad."""
         with text_of(self.path, self.encoding) as lines, unlimited_fields():
-            memory = _Memory(lines)
-            reader = csv.reader(memory, delimiter=self.delimiter)
+            kept = _KeptLines(lines)
+            reader = csv.reader(kept, delimiter=self.delimiter)
             header_seen = False
             while True:
                 line = reader.line_num + 1
-                memory.forget()
+                kept.forget()
                 with readable(self.path, self.encoding, line):
                     cells: list[str] | None = next(reader, None)
                 if cells is None:
                     return
-                if memory.ended and self._open_quote(memory.text):
+                if kept.ended and self._open_quote(kept.text):
                     raise DataError(
                         f'{self.path}, line {line:,}: a quote (") opens and never closes.',
                         "Close the quote, or double it if it is part of the text.",
                     )
-                fault = ""
+                error = ""
                 if cells == [] and (len(self.names) > 1 or not header_seen):
                     continue  # a blank line
                 if not header_seen:
                     header_seen = True
                     continue
                 if len(cells) != len(self.names) and cells != []:
-                    fault = f"{len(cells)} cells where the header has {len(self.names)}"
+                    error = f"{len(cells)} cells where the header has {len(self.names)}"
                     cells = None
-                yield line, cells, fault
+                yield line, cells, error
 
     def _open_quote(self, text: str) -> bool:
-        """Tell whether a file's last record ends within quotes."""
+        """Tell whether a file's last row ends inside quotes."""
         try:
             list(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, strict=True))
         except csv.Error as error:
@@ -267,15 +278,15 @@ class Delimited:
         columns: list[list[str | None]] = [[] for _ in keep]
         bad: list[BadRow] = []
         skipped = 0
-        for row, (line, cells, fault) in enumerate(self.records()):
+        for row, (line, cells, error) in enumerate(self.records()):
             if cells is None:
                 if on_bad_rows == "error":
                     raise DataError(
-                        f"{self.path}, line {line:,}: {fault}.",
-                        "Mend the row, or leave such rows out with on_bad_rows='skip' "
+                        f"{self.path}, line {line:,}: {error}.",
+                        "Correct the row, or leave such rows out with on_bad_rows='skip' "
                         "(--on-bad-rows skip).",
                     )
-                bad.append(BadRow(row, f"{self.path.name}, line {line:,}: {fault}"))
+                bad.append(BadRow(row, f"{self.path.name}, line {line:,}: {error}"))
                 if on_bad_rows == "skip":
                     skipped += 1
                     continue
@@ -286,105 +297,27 @@ class Delimited:
         return RawFile(table, self.notes, bad, skipped)
 
     def locate(self, row: int, column: str) -> tuple[int, str]:
-        """Find a data row's physical line and a cell's text, by reading up to it."""
+        """Find a row's line in the file and a cell's text, by reading the file up to it."""
         for number, (line, cells, _) in enumerate(self.records()):
             if number == row:
-                place = self.names.index(column)
-                return line, cells[place] if cells and place < len(cells) else ""
-        raise IndexError(row)  # pragma: no cover - the row came from this very file
+                index = self.names.index(column)
+                return line, cells[index] if cells and index < len(cells) else ""
+        raise IndexError(row)  # pragma: no cover - the row comes from this file
 
 
 # ------------------------------------------------------------- helpers
 
 
-def unique_names(header: Sequence[str | None]) -> tuple[list[str], dict[str, str]]:
-    """Make column names unique and non-empty, and say what was done.
-
-    Example:
-        >>> from sightline.load.delimited import unique_names
-        >>> unique_names(["a", "", "a"])[0]
-        ['a', 'column_2', 'a_2']
-    """
-    names: list[str] = []
-    notes: dict[str, str] = {}
-    taken = {name for name in header if name}
-    for number, given in enumerate(header, start=1):
-        name = given or ""
-        if not name.strip():
-            name = _free(f"column_{number}", set(names) | taken)
-            notes[name] = f"column {number} has no name in the header"
-        elif name in names:
-            name = _free(name, set(names) | taken, start=2)
-            notes[name] = f"the header has {shorten(given or '')!r} more than once"
-        names.append(name)
-    return names, notes
-
-
-def _free(stem: str, taken: set[str], start: int = 1) -> str:
-    name, number = (stem, 2) if start == 1 else (f"{stem}_{start}", start + 1)
-    while name in taken:
-        name, number = f"{stem}_{number}", number + 1
-    return name
-
-
 def _pool() -> pa.MemoryPool:
-    """Arrow's jemalloc where it is built in: it gives a parsed block's memory back to the next."""
+    """Return Arrow's jemalloc pool if there is one: it reuses the memory of parsed blocks."""
     try:
         return pa.jemalloc_memory_pool()
     except NotImplementedError:
         return pa.default_memory_pool()
 
 
-def is_utf8(encoding: str) -> bool:
-    """Tell whether a file in this encoding is UTF-8 as it stands.
-
-    Example:
-        >>> from sightline.load.delimited import is_utf8
-        >>> is_utf8("UTF_8"), is_utf8("cp1252")
-        (True, False)
-    """
-    return encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii", "us-ascii", "utf-8-sig"}
-
-
-class _Counted(io.RawIOBase):
-    """A file on its way to Arrow, its quotes counted."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self.quotes = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data: bytes = self._stream.read(size)
-        self.quotes += data.count(b'"')
-        return data
-
-
-class _Transcoded(io.RawIOBase):
-    """A file in any encoding that Python knows, as the UTF-8 that Arrow reads."""
-
-    def __init__(self, stream: IO[bytes], encoding: str) -> None:
-        self._text = io.TextIOWrapper(stream, encoding, newline="")
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        while size < 0 or len(self._rest) < size:
-            more = self._text.read(1 << 20)
-            if not more:
-                break
-            self._rest += more.encode()
-        size = len(self._rest) if size < 0 else size
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data
-
-
-class _Memory:
-    """Lines on their way to a reader, with those of the current record kept."""
+class _KeptLines:
+    """An iterator of lines that keeps those of the current row."""
 
     def __init__(self, lines: IO[str]) -> None:
         self._lines = lines
@@ -405,109 +338,22 @@ class _Memory:
         return "".join(self._kept)
 
 
-def refuse_binary(path: Path, encoding: str | None) -> None:
-    """Raise if a file's first bytes are not those of a text."""
-    with path.open("rb") as file:
-        head = file.read(4)
-    known = {
-        b"PK\x03\x04": ("a zip archive or an Excel workbook", "Save the sheet as CSV or Parquet."),
-        b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "Save the sheet as CSV or Parquet."),
-        b"%PDF": ("a PDF document", "Give the table itself, as CSV or Parquet."),
-        b"PAR1": ("a Parquet file", "Give it a name that ends in .parquet."),
-        b"ARRO": ("an Arrow file", "Give it a name that ends in .arrow."),
-        b"SQLi": ("an SQLite database", "Export the table as CSV or Parquet."),
-    }
-    if head in known:
-        what, fix = known[head]
-        raise DataError(f"{path} is {what}, not a text file.", fix)
-    if encoding is not None:
-        return
-    with bytes_of(path) as stream:
-        start = stream.read(8192)
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(
-            f"{path} is written in UTF-16.", "Read it with encoding='utf-16' (--encoding utf-16)."
-        )
-    if b"\x00" in start:
-        raise DataError(
-            f"{path} is a binary file, not text: it holds zero bytes.",
-            "Give a CSV, TSV, Parquet, JSON lines or Arrow file.",
-        )
-
-
-@contextmanager
-def bytes_of(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading, unpacking .gz and .zst."""
-    codec = CODECS.get(path.suffix.lower())
-    try:
-        with pa.input_stream(str(path), compression=codec) as stream:
-            yield stream
-    except OSError as error:
-        if codec is None:
-            raise
-        raise DataError(
-            f"{path} cannot be unpacked: {error}.", f"Check that it is a whole {codec} file."
-        ) from error
-
-
-@contextmanager
-def text_of(path: Path, encoding: str) -> Iterator[IO[str]]:
-    """Open a file for reading as text, line ends untouched, a byte order mark left out."""
-    plain = encoding.lower().replace("_", "-") in {"utf-8", "utf8"}
-    with ExitStack() as stack:
-        stream = stack.enter_context(bytes_of(path))
-        try:
-            wrapper = io.TextIOWrapper(stream, "utf-8-sig" if plain else encoding, newline="")
-        except LookupError:
-            raise DataError(
-                f"There is no encoding called {encoding!r}.",
-                "Use one of Python's names, such as 'latin-1', 'cp1252' or 'utf-16'.",
-            ) from None
-        yield stack.enter_context(wrapper)
-
-
-@contextmanager
-def readable(path: Path, encoding: str, line: int | None = None) -> Iterator[None]:
-    """Turn bytes that are no text in this encoding into an error for the user."""
-    try:
-        yield
-    except UnicodeError as error:
-        near = f" near line {line:,}" if line else ""
-        value = ""
-        if isinstance(error, UnicodeDecodeError):
-            value = f": the byte 0x{error.object[error.start]:02x} does not belong there"
-        raise DataError(
-            f"{path} is not {encoding} text{near}{value}.",
-            "Say how it is written, for example encoding='cp1252' or 'latin-1' (--encoding cp1252).",
-        ) from None
-
-
-@contextmanager
-def unlimited_fields() -> Iterator[None]:
-    """Let Python's reader take cells of any size for a while."""
-    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
-def _tolerant(texts: pa.ChunkedArray, missing: Sequence[str]) -> np.ndarray:
-    """Turn text into numbers: NaN where missing, `BAD` where it is no number."""
+def parse_numbers(texts: pa.ChunkedArray, missing: Sequence[str]) -> np.ndarray:
+    """Parse texts as float64 numbers: NaN where missing, `BAD` where a text is no number."""
     trimmed = pa_compute.utf8_trim_whitespace(texts)
     number = pa_compute.match_substring_regex(trimmed, f"^({NUMBER})$")
-    gone = pa_compute.is_in(trimmed, value_set=pa.array(["", *missing], pa.string()))
+    absent = pa_compute.is_in(trimmed, value_set=pa.array(["", *missing], pa.string()))
     numbers = pa_compute.if_else(number, trimmed, pa.scalar(None, pa.string())).cast(pa.float64())
     floats = numbers.to_numpy()
     is_number = number.to_numpy()
-    is_missing = gone.to_numpy()
+    is_missing = absent.to_numpy()
     return np.where(is_missing, np.nan, np.where(is_number, floats, BAD))
 
 
 def _may_be_codes(column: pa.ChunkedArray) -> bool:
-    """Whole numbers of two digits and more, none below zero?"""
+    """Tell whether numbers could be codes: whole, none negative, some of two digits or more."""
     if not pa.types.is_floating(column.type):
-        return False  # text already, because some cell is no number
+        return False  # it is text already, because some cell is no number
     span = pa_compute.min_max(column).as_py()
     if span["min"] is None or span["min"] < 0 or span["max"] < 10:
         return False
@@ -519,8 +365,8 @@ def _may_be_codes(column: pa.ChunkedArray) -> bool:
 
 
 def _has_codes(words: pa.Array) -> bool:
-    found = pa_compute.match_substring_regex(words, r"^\s*0[0-9]+\s*$")
-    return bool(pa_compute.any(found, min_count=0).as_py())
+    matches = pa_compute.match_substring_regex(words, r"^\s*0[0-9]+\s*$")
+    return bool(pa_compute.any(matches, min_count=0).as_py())
 
 
 def _looks_numeric(texts: list[str | None], missing: Sequence[str]) -> bool:
@@ -532,5 +378,5 @@ def _looks_numeric(texts: list[str | None], missing: Sequence[str]) -> bool:
 
 
 def count_bad(numbers: np.ndarray) -> int:
-    """How many of a column's numbers are `BAD` (either infinity)."""
+    """Count the numbers that are `BAD` (infinite)."""
     return int(np.isinf(numbers).sum())

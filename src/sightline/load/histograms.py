@@ -1,9 +1,9 @@
-"""How a column's values are spread: twenty bins, or its most frequent names."""
+"""How a column's values are distributed: a histogram of 20 bins, or the most frequent names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -16,51 +16,56 @@ BINS = 20
 MOST_NAMES = 10
 MOST_CHARACTERS = 60
 MOST_ROWS = 100_000
-"""Of so many rows at most numbers are put into bins; more would look the same."""
+"""A larger column is sampled: its histogram would look the same."""
 _DAY = 86_400_000_000
 _LONG = 10**12
 
 
 def histogram(column: Column, data: pa.ChunkedArray) -> dict[str, Any] | None:
-    """Count how a column's values are spread, missing ones and infinities left out.
+    """Count how a column's values are distributed; missing values and infinities are left out.
 
     Args:
-        column: What the column is.
+        column: The column's description.
         data: Its typed values [rows], as `Table.columns` holds them.
 
     Returns:
-        None for a column without values. Numbers and dates: `kind` "bins", `low` and `high` (the
-        least and the greatest value, readable) and `counts` of 20 bins of equal width between
-        them; texts: the same of their lengths in characters, `kind` "lengths". Categories and
-        truth values: `kind` "names", the 10 most frequent `names` (cut to 60 characters), their
-        `counts`, and `rest`, the rows with any other. `sampled` is there where not all rows were
-        put into bins: how many were, evenly spaced. All values equal: all in the first bin.
+        None for a column without values. For numbers and dates: `kind` "bins", `low` and `high`
+        (the smallest and the largest value, as text) and the `counts` of 20 bins of equal width
+        between them; equal values are all in the first bin. For text: the same for its length in
+        characters, `kind` "lengths". For categories and truth values: `kind` "names", the 10 most
+        frequent `names` (cut to 60 characters), their `counts`, and `rest`, the number of rows with
+        another value. `sampled` is present if not all rows were counted: the number of evenly
+        spaced rows that were.
 
     Example:
         >>> import pyarrow as pa
         >>> from sightline.contracts import Column
         >>> from sightline.load.histograms import histogram
         >>> column = Column("age", "numeric", "feature", "", "integer")
-        >>> found = histogram(column, pa.chunked_array([[1, 2, 21]]))
-        >>> found["low"], found["high"], found["counts"][:3], sum(found["counts"])
+        >>> result = histogram(column, pa.chunked_array([[1, 2, 21]]))
+        >>> result["low"], result["high"], result["counts"][:3], sum(result["counts"])
         ('1', '21', [1, 1, 0], 3)
     """
     if data.null_count == len(data):
         return None
-    if column.kind == "boolean":
-        yes = pc.sum(data).as_py()
-        counts = np.array([yes, len(data) - data.null_count - yes])
-        return _names(pa.array(["true", "false"]), counts)
-    if column.kind == "categorical":
-        words = data.chunk(0)
-        return _names(words.dictionary, word_counts(words))
-    if column.kind == "text":
-        words = data.chunk(0)
-        lengths = map_codes(words.indices, pc.utf8_length(words.dictionary).to_numpy(), -1)
-        return bins(pa.chunked_array([pa.array(lengths, mask=lengths < 0)]), "lengths")
-    if column.kind == "datetime":
-        return bins(data.cast(pa.int64()), readable=_date)
-    return bins(data, readable=_whole if column.values == "integer" else _number)
+    match column.kind:
+        case "numeric":
+            return bins(data, readable=_whole if column.values == "integer" else _number)
+        case "boolean":
+            true = pc.sum(data).as_py()
+            counts = np.array([true, len(data) - data.null_count - true])
+            return _names(pa.array(["true", "false"]), counts)
+        case "categorical":
+            words = data.chunk(0)
+            return _names(words.dictionary, word_counts(words))
+        case "text":
+            words = data.chunk(0)
+            lengths = map_codes(words.indices, pc.utf8_length(words.dictionary).to_numpy(), -1)
+            return bins(pa.chunked_array([pa.array(lengths, mask=lengths < 0)]), "lengths")
+        case "datetime":
+            return bins(data.cast(pa.int64()), readable=_date)
+        case _:
+            assert_never(column.kind)
 
 
 def bins(
@@ -68,21 +73,22 @@ def bins(
     kind: str = "bins",
     readable: Callable[[Any, Any], str] | None = None,
 ) -> dict[str, Any] | None:
-    """Count numbers of any type in 20 bins of equal width from the least to the greatest.
+    """Count numbers of any type in 20 bins of equal width from the smallest to the largest.
 
     Args:
         data: Numbers [rows]; those that are null or not finite are left out.
-        kind: What to call it.
-        readable: Writes an end of the scale, given it and the other one; None for plain numbers.
+        kind: The `kind` of the result.
+        readable: Writes one end of the scale, given that end and the other one; None writes it as a
+            number.
 
     Returns:
-        As in `histogram`; None where no number is left.
+        As in `histogram`; None if no number is left.
 
     Example:
         >>> import pyarrow as pa
         >>> from sightline.load.histograms import bins
-        >>> found = bins(pa.chunked_array([[0.5, 2.5, None]]))
-        >>> found["low"], found["high"], found["counts"][0], found["counts"][-1]
+        >>> result = bins(pa.chunked_array([[0.5, 2.5, None]]))
+        >>> result["low"], result["high"], result["counts"][0], result["counts"][-1]
         ('0.5', '2.5', 1, 1)
     """
     if data.null_count == len(data):
@@ -92,14 +98,14 @@ def bins(
         finite = pc.if_else(pc.is_finite(data), data, pa.scalar(None, data.type))
         return bins(finite, kind, readable)
     write = readable or _number
-    said: dict[str, Any] = {"kind": kind, "low": write(low, high), "high": write(high, low)}
+    result: dict[str, Any] = {"kind": kind, "low": write(low, high), "high": write(high, low)}
     rows = len(data)
     if rows > MOST_ROWS:
         data = data.take(pa.array(np.arange(MOST_ROWS) * rows // MOST_ROWS))
-        said["sampled"] = MOST_ROWS
+        result["sampled"] = MOST_ROWS
     shares = _shares(data.drop_null().to_numpy(), low, high)
-    places = np.minimum((shares * BINS).astype(np.int64), BINS - 1)
-    return {**said, "counts": np.bincount(places, minlength=BINS).tolist()}
+    bin_of = np.minimum((shares * BINS).astype(np.int64), BINS - 1)
+    return {**result, "counts": np.bincount(bin_of, minlength=BINS).tolist()}
 
 
 def word_counts(words: pa.DictionaryArray) -> np.ndarray:
@@ -108,7 +114,7 @@ def word_counts(words: pa.DictionaryArray) -> np.ndarray:
 
 
 def most_frequent(counts: np.ndarray, most: int) -> np.ndarray:
-    """Return the places of the largest counts, the largest first; none of a count of 0.
+    """Return the indices of the largest counts, the largest first; none of a count of 0.
 
     Example:
         >>> import numpy as np
@@ -117,15 +123,15 @@ def most_frequent(counts: np.ndarray, most: int) -> np.ndarray:
         [2, 0]
     """
     least = 1
-    if len(counts) > most:  # sorting half a million names to show ten would take longer than these
+    if len(counts) > most:  # faster than sorting half a million counts to show ten
         least = max(1, int(np.partition(counts, len(counts) - most)[len(counts) - most]))
-    places = np.flatnonzero(counts >= least)
-    largest: np.ndarray = places[np.argsort(-counts[places], kind="stable")][:most]
+    indices = np.flatnonzero(counts >= least)
+    largest: np.ndarray = indices[np.argsort(-counts[indices], kind="stable")][:most]
     return largest
 
 
 def span(data: pa.ChunkedArray) -> tuple[Any, Any]:
-    """Return the least and the greatest of a column's numbers, at least one of which is there.
+    """Return the smallest and the largest number of a column that has at least one.
 
     Example:
         >>> import pyarrow as pa
@@ -133,11 +139,11 @@ def span(data: pa.ChunkedArray) -> tuple[Any, Any]:
         >>> span(pa.chunked_array([[3, None, -1]]))
         (-1, 3)
     """
-    if pa.types.is_float64(data.type):  # many times as fast as Arrow's own
+    if pa.types.is_float64(data.type):  # many times faster than Arrow's min_max
         floats = to_floats(data)
         return float(np.fmin.reduce(floats)), float(np.fmax.reduce(floats))
-    found = pc.min_max(data).as_py()
-    return found["min"], found["max"]
+    ends = pc.min_max(data).as_py()
+    return ends["min"], ends["max"]
 
 
 # ------------------------------------------------------------- helpers
@@ -145,7 +151,7 @@ def span(data: pa.ChunkedArray) -> tuple[Any, Any]:
 
 def _names(texts: pa.Array, counts: np.ndarray) -> dict[str, Any]:
     top = most_frequent(counts, MOST_NAMES)
-    names = [texts[int(place)].as_py() for place in top]
+    names = [texts[int(index)].as_py() for index in top]
     return {
         "kind": "names",
         "names": [
@@ -158,21 +164,21 @@ def _names(texts: pa.Array, counts: np.ndarray) -> dict[str, Any]:
 
 
 def _shares(numbers: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Say where numbers lie between the least and the greatest: 0 to 1."""
+    """Scale numbers to 0..1 between the smallest and the largest."""
     if low == high:
         return np.zeros(len(numbers))
-    if numbers.dtype.kind in "iu":  # exact, however large: 64 bits hold any difference
+    if numbers.dtype.kind in "iu":  # exact for any size: 64 bits hold any difference
         wide = numbers if numbers.dtype == np.uint64 else numbers.astype(np.int64).view(np.uint64)
         offsets = wide - np.array(low, np.int64 if low < 0 else np.uint64).astype(np.uint64)
         return offsets / float(high - low)
     numbers = numbers.astype(np.float64, copy=False)
-    if not np.isfinite(high - low):  # a span that no float64 holds
+    if not np.isfinite(high - low):  # the difference overflows float64
         numbers, low, high = numbers / 2, low / 2, high / 2
     return (numbers - low) / (high - low)
 
 
 def _number(value: float, _: float) -> str:
-    """Write an end of the scale."""
+    """Write one end of the scale."""
     if isinstance(value, int) and abs(value) < _LONG:
         return f"{value:,}"
     return f"{value:,.6g}" if abs(value) < _LONG else f"{value:.6g}"
@@ -183,7 +189,7 @@ def _whole(value: float, other: float) -> str:
 
 
 def _date(value: int, other: int) -> str:
-    """Write microseconds as a date; with the time of day where that tells more."""
+    """Write microseconds as a date, with the time of day if the scale is short."""
     days = value % _DAY == other % _DAY == 0 or abs(value - other) > BINS * _DAY
     return str(np.datetime64(value, "us").astype(f"datetime64[{'D' if days else 's'}]")).replace(
         "T", " "

@@ -17,7 +17,8 @@ from sightline.load.delimited import OnBadRows
 from sightline.load.hashes import row_hashes
 from sightline.load.kinds import check_kinds, type_column
 from sightline.load.parallel import each_column
-from sightline.load.sources import Place, Raw, open_source
+from sightline.load.raw import Locate, Raw
+from sightline.load.sources import open_source
 from sightline.load.summary import summarise
 from sightline.load.typed import Typed
 from sightline.load.values import as_dictionary, date_text, to_flags, to_floats, to_microseconds
@@ -38,6 +39,8 @@ class Table:
         bad: Rows kept although they could not be read; only rows to predict are kept.
         extra: Columns that the model does not use; only tables to predict leave some out.
         options: The arguments of `read`, as JSON, so that it can be read again.
+        locate: (row, column) -> where that cell is in the source, in words, and its text if it is only
+            in the file.
 
     Example:
         >>> import sightline as sl
@@ -55,7 +58,7 @@ class Table:
     bad: tuple[BadRow, ...] = ()
     extra: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    place: Place | None = None
+    locate: Locate | None = None
 
     def __len__(self) -> int:
         return self.rows
@@ -216,7 +219,7 @@ def read(
             "kinds": kinds, "drop": list(drop), "missing": None if tokens is None else list(tokens),
             "encoding": encoding, "on_bad_rows": on_bad_rows,
         },
-        place=raw.place,
+        locate=raw.locate,
     )  # fmt: skip
 
 
@@ -288,7 +291,7 @@ def read_like(
         paths=raw.paths,
         bad=tuple(BadRow(row, "; ".join(texts)) for row, texts in sorted(errors.items())),
         extra=tuple(name for name in names if name not in columns),
-        place=raw.place,
+        locate=raw.locate,
     )
 
 
@@ -349,7 +352,7 @@ def paths_again(paths: Sequence[str]) -> list[str]:
 def _bad_cell(raw: Raw, row: int, column: str, text: str) -> str:
     """Return a bad cell's text, from the file if the column was read as numbers."""
     if text in ("inf", "-inf") and raw.paths:
-        _, cell = raw.place(row, column)
+        _, cell = raw.locate(row, column)
         return cell if cell is not None else text
     return text
 
@@ -358,7 +361,7 @@ def _bad_value(raw: Raw, typed: Sequence[Typed], bad: Sequence[int]) -> DataErro
     row = bad[0]
     column = next(one for one in typed if row in one.bad)
     name, kind = column.column.name, column.column.kind
-    where, cell = raw.place(row, name)
+    where, cell = raw.locate(row, name)
     value = shorten(cell if cell is not None else column.bad[row])
     more = f" {counted(len(bad) - 1, 'more row')} cannot be read." if len(bad) > 1 else ""
     return DataError(

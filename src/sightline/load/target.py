@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 import numpy as np
 
-from sightline.contracts import Column, Label, Target, TaskName
+from sightline.contracts import Column, Label, Target, TaskName, traits_of
 from sightline.errors import DataError, OptionError, did_you_mean, shorten
 from sightline.load.table import Table
 from sightline.load.values import map_codes, to_text
@@ -20,24 +21,31 @@ def find_task(
 ) -> tuple[Target, str]:
     """Decide between classification and regression, and list the classes.
 
+    Args:
+        table: The table, its rows without a target left out.
+        name: The target's column.
+        task: "classification" or "regression"; None infers it.
+        positive: The class that binary metrics are about; None takes the last of two.
+
+    Returns:
+        The target, and why it is classification or regression.
+
     Raises:
-        DataError: One class, text where numbers are due, or dates.
-        OptionError: A positive class that does not exist.
+        DataError: The target has one class or too many, is text in a regression, or holds dates.
+        OptionError: An unknown task, or a positive class that does not exist.
     """
     column = table.schema[name]
     if task not in (None, "classification", "regression"):
         raise OptionError(f"task is {task!r}.", "Use 'classification' or 'regression'.")
     if column.kind == "datetime":
-        raise DataError(
-            f"The target {name!r} holds dates.", "Turn it into a number, such as days until then."
-        )
+        raise _no_dates(name)
     labels = class_labels(table, name) if task != "regression" else []
     if task is None:
         task, reason = _infer_task(column, labels, table.rows)
     else:
         reason = f"{task}, as asked"
     if task == "regression":
-        if column.kind not in ("numeric", "boolean"):
+        if traits_of(column.kind).storage not in ("numbers", "flags"):
             raise DataError(
                 f"The target {name!r} is {column.kind}, which regression cannot predict ({column.reason}).",
                 "Write its values as numbers, or use task='classification' (--task classification).",
@@ -54,7 +62,7 @@ def find_task(
     if len(labels) < 2:
         only = shorten(repr(labels[0]))
         raise DataError(
-            f"The target {name!r} has one class alone, {only}: there is nothing to tell apart.",
+            f"The target {name!r} has only one class, {only}: there is nothing to predict.",
             "Choose another target, or give rows of another class.",
         )
     if len(labels) > 0.5 * table.rows and table.rows >= 20:
@@ -68,51 +76,75 @@ def find_task(
 def class_labels(table: Table, name: str) -> list[Label]:
     """Return the target's different values, sorted, in the type they came in."""
     column = table.schema[name]
-    if column.kind == "boolean":
-        found = {bool(flag) for flag in np.unique(table.flags(name)) if flag >= 0}
-        return sorted(found)
-    if column.kind == "numeric":
-        unique = np.unique(table.numbers(name))
-        return [int(x) if column.values != "float" else float(x) for x in unique[~np.isnan(unique)]]
-    words = table.words(name)
-    used = np.unique(words.indices.drop_null().to_numpy())
-    texts = [words.dictionary[int(code)].as_py() for code in used]
-    if column.values == "integer":
-        return sorted(int(text) for text in texts)
-    if column.values == "float":
-        return sorted(float(text) for text in texts)
-    return sorted(texts)
+    match column.kind:
+        case "boolean":
+            return sorted({bool(flag) for flag in np.unique(table.flags(name)) if flag >= 0})
+        case "numeric":
+            unique = np.unique(table.numbers(name))
+            known = unique[~np.isnan(unique)]
+            return [float(x) if column.values == "float" else int(x) for x in known]
+        case "categorical" | "text":
+            words = table.words(name)
+            used = np.unique(words.indices.drop_null().to_numpy())
+            texts = [words.dictionary[int(code)].as_py() for code in used]
+            if column.values == "integer":
+                return sorted(int(text) for text in texts)
+            if column.values == "float":
+                return sorted(float(text) for text in texts)
+            return sorted(texts)
+        case "datetime":
+            raise _no_dates(name)
+        case _:
+            assert_never(column.kind)
 
 
 def target_values(table: Table, target: Target) -> np.ndarray:
-    """Return the target as int64 class numbers (-1 unknown) or float64 numbers (NaN unknown)."""
-    column = table.schema[target.name]
-    if target.task == "regression":
-        if column.kind == "boolean":
-            flags = table.flags(target.name).astype(np.float64)
-            return np.where(flags < 0, np.nan, flags)
-        return table.numbers(target.name)
-    if column.kind == "boolean":
-        place = {bool(label): number for number, label in enumerate(target.classes)}
-        lookup = np.array([place.get(False, -1), place.get(True, -1), -1], np.int64)
-        places: np.ndarray = lookup[table.flags(target.name)]
-        return places
-    if column.kind == "numeric":
-        known = np.array(target.classes, np.float64)
-        values = table.numbers(target.name)
-        place_ = np.searchsorted(known, values).clip(max=len(known) - 1)
-        return np.where(known[place_] == values, place_, -1)
-    numbers = {to_text(label): number for number, label in enumerate(target.classes)}
-    words = table.words(target.name)
-    codes = [numbers.get(word, -1) for word in words.dictionary.to_pylist()]
-    return map_codes(words.indices, np.array(codes, np.int64), -1)
+    """Return the target's values.
+
+    Returns:
+        [rows]: int64 class numbers, -1 where missing or not among the classes; for regression
+        float64 numbers, NaN where missing.
+    """
+    name, column = target.name, table.schema[target.name]
+    match column.kind:
+        case "boolean":
+            flags = table.flags(name)
+            if target.task == "regression":
+                return np.where(flags < 0, np.nan, flags.astype(np.float64))
+            numbers = {bool(label): number for number, label in enumerate(target.classes)}
+            lookup = np.array([numbers.get(False, -1), numbers.get(True, -1), -1], np.int64)
+            labels: np.ndarray = lookup[flags]
+            return labels
+        case "numeric":
+            values = table.numbers(name)
+            if target.task == "regression":
+                return values
+            known = np.array(target.classes, np.float64)
+            nearest = np.searchsorted(known, values).clip(max=len(known) - 1)
+            return np.where(known[nearest] == values, nearest, -1)
+        case "categorical" | "text":
+            number_of = {to_text(label): number for number, label in enumerate(target.classes)}
+            words = table.words(name)
+            codes = [number_of.get(word, -1) for word in words.dictionary.to_pylist()]
+            return map_codes(words.indices, np.array(codes, np.int64), -1)
+        case "datetime":
+            raise _no_dates(name)
+        case _:
+            assert_never(column.kind)
 
 
 # ------------------------------------------------------------- helpers
 
 
+def _no_dates(name: str) -> DataError:
+    return DataError(
+        f"The target {name!r} holds dates, which cannot be predicted.",
+        "Turn it into a number, such as the days until then.",
+    )
+
+
 def _infer_task(column: Column, labels: Sequence[Label], rows: int) -> tuple[TaskName, str]:
-    if column.kind != "numeric":
+    if traits_of(column.kind).storage != "numbers":
         return "classification", f"classification, because the values are {column.kind}"
     if len(labels) <= 2:
         return "classification", f"classification, because there are {len(labels)} different values"
@@ -133,7 +165,7 @@ def _positive(name: str, labels: Sequence[Label], positive: Label | None) -> Lab
         return labels[-1] if len(labels) == 2 else None
     if len(labels) != 2:
         raise OptionError(
-            f"The target {name!r} has {len(labels)} classes; a positive class is for two.",
+            f"The target {name!r} has {len(labels)} classes; only a target with two classes has a positive class.",
             "Leave positive out.",
         )
     for label in labels:  # the command line gives text

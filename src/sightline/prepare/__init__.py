@@ -1,7 +1,8 @@
 """Stage 2, prepare: typed columns become tensors, fitted on the training rows alone.
 
-`encode` (strings, dates -> numbers, codes) is declared as data; `transform` (numbers ->
-features) is an `nn.Module`; `prepared` fits both and explains each column's way.
+`encode` (texts and dates to numbers and codes) is plain data; `transform` (numbers to scaled
+features) is an `nn.Module`; `fit` fits both; `prepared` applies them and describes what happens to
+each column.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class _Room(ModuleType):
-    """This package, callable.
+    """This package, made callable.
 
-    The room and the function `sightline.prepare` share a name, and Python binds the room to it
-    whenever a module in here is imported. Calling either does the same.
+    The package and the public function `sightline.prepare` share a name, and Python binds the name to
+    the package whenever one of its modules is imported. Calling either does the same.
     """
 
     def __call__(self, splits: Splits, *, numeric: Scaling | None = None) -> Prepared:

@@ -1,19 +1,19 @@
-"""Host side: strings and dates become float64 numbers with NaN and int32 codes.
+"""The encoder: texts and dates become float64 numbers (NaN where missing) and int32 codes, with numpy.
 
-An encoder is plain data (a schema and a list of ways), so that it can be saved as JSON and
-written as ONNX nodes. Codes are 0 for missing, 1 for unseen, 2.. for known values.
+An encoder is plain data (a schema and a list of `Way`s), so that it can be saved as JSON and
+exported. Codes are 0 for missing, 1 for unseen in training, 2.. for known values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self, assert_never
 
 import numpy as np
 import pyarrow as pa
 
-from sightline.contracts import Schema
+from sightline.contracts import Encoding, Schema, traits_of
 from sightline.load.table import Table
 from sightline.load.values import map_codes
 
@@ -23,33 +23,32 @@ NOTHING = np.iinfo(np.int64).min
 PARTS = ("year", "month", "day", "weekday", "hour", "minute")
 TOKENS = r"(?u)\b\w+\b"
 
-How = Literal["number", "codes", "date", "words"]
-
 
 @dataclass(frozen=True)
 class Way:
-    """How one column becomes numbers.
+    """How one column is encoded.
 
     Attributes:
-        column: Its name.
+        column: The column's name.
         how: "number" as it is; "codes" by vocabulary; "date" as days since the first training
-            date and `parts`; "words" as 1 and 0 for each n-gram of the vocabulary.
-        parts: For a date, which of `PARTS` vary in the training rows.
+            date and `parts`; "words" as 1 or 0 for each n-gram of the vocabulary.
+        parts: For a date, those of `PARTS` that vary in the training rows.
     """
 
     column: str
-    how: How
+    how: Encoding
     parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Rows as numbers, with what was noticed on the way.
+    """Encoded rows, with counts of unusual values.
 
     Attributes:
-        numeric: float64 [rows, numbers], NaN where missing.
-        categorical: int32 [rows, C].
-        missing, unseen, out_of_range: Per column, how many rows (those with none left out).
+        numeric: float64 [rows, A], NaN where missing.
+        categorical: int32 [rows, C] codes.
+        missing, unseen, out_of_range: The number of rows with such a value, by column; columns
+            without any are left out.
     """
 
     numeric: np.ndarray
@@ -61,7 +60,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Every feature's way, and the schema that holds its vocabulary and range.
+    """How each feature is encoded, and the schema with its vocabulary and range.
 
     Example:
         >>> import sightline as sl
@@ -77,30 +76,35 @@ class Encoder:
 
     @property
     def numbers(self) -> tuple[tuple[str, str], ...]:
-        """The (name, column) of each number that leaves the encoder, in order."""
+        """The (name, column) of each of the A numbers that the encoder returns, in order."""
         named: list[tuple[str, str]] = []
         for way in self.ways:
-            if way.how == "number":
-                named.append((way.column, way.column))
-            elif way.how == "date":
-                parts = ("elapsed_days", *way.parts)
-                named += [(f"{way.column}.{part}", way.column) for part in parts]
-            elif way.how == "words":
-                words = self.schema.vocabularies[way.column]
-                named += [(f"{way.column}.{word}", way.column) for word in words]
+            match way.how:
+                case "number":
+                    named.append((way.column, way.column))
+                case "date":
+                    parts = ("elapsed_days", *way.parts)
+                    named += [(f"{way.column}.{part}", way.column) for part in parts]
+                case "words":
+                    words = self.schema.vocabularies[way.column]
+                    named += [(f"{way.column}.{word}", way.column) for word in words]
+                case "codes":
+                    pass
+                case _:
+                    assert_never(way.how)
         return tuple(named)
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The columns that leave the encoder as codes, in order."""
+        """The C columns that the encoder returns as codes, in order."""
         return tuple(way.column for way in self.ways if way.how == "codes")
 
     def cardinality(self, column: str) -> int:
-        """How many codes a column has, missing and unseen counted."""
+        """Return the number of codes of a column, those for missing and unseen included."""
         return len(self.schema.vocabularies[column]) + FIRST_KNOWN
 
     def open(self, table: Table) -> Reader:
-        """Look a table's columns up once; then encode its rows part by part."""
+        """Prepare a table's columns once; the result then encodes its rows, some at a time."""
         return Reader(self, table)
 
     def to_json(self) -> dict[str, Any]:
@@ -115,35 +119,14 @@ class Encoder:
 
 
 class Reader:
-    """A table's columns, looked up; call it with a slice or row numbers to encode them."""
+    """A table's columns, ready to be encoded: call it with a slice or row numbers."""
 
     def __init__(self, encoder: Encoder, table: Table) -> None:
         self.encoder = encoder
-        schema = encoder.schema
-        self._columns: list[tuple[Way, np.ndarray | _Words]] = []
-        for way in encoder.ways:
-            column: np.ndarray | _Words
-            if way.how == "number":
-                column = table.numbers(way.column)
-            elif way.how == "date":
-                column = table.moments(way.column)
-            elif way.how == "words":
-                column = _Words(table.words(way.column), schema.vocabularies[way.column])
-            elif schema[way.column].kind == "boolean":
-                flags = table.flags(way.column)
-                words = schema.vocabularies[way.column]
-                place = [
-                    words.index(t) + FIRST_KNOWN if t in words else UNSEEN
-                    for t in ("false", "true")
-                ]
-                column = np.array([*place, MISSING], np.int32)[flags]
-            else:
-                column = codes_of(table.words(way.column), schema.vocabularies[way.column])
-            self._columns.append((way, column))
+        self._columns = [(way, _open_column(encoder.schema, way, table)) for way in encoder.ways]
 
     def __call__(self, rows: slice | np.ndarray) -> Encoded:
-        """Encode some rows, counting what is missing, unseen and out of range per column."""
-        schema = self.encoder.schema
+        """Encode some rows, and count missing, unseen and out-of-range values by column."""
         numbers: list[np.ndarray] = []
         codes: list[np.ndarray] = []
         missing: dict[str, int] = {}
@@ -170,13 +153,15 @@ class Reader:
                 note(missing, name, values == MISSING)
                 note(unseen, name, values == UNSEEN)
                 continue
-            low, high = schema.ranges[name]
-            empty = np.isnan(values) if way.how == "number" else values == NOTHING
+            low, high = self.encoder.schema.ranges[name]
+            if way.how == "number":
+                empty = np.isnan(values)
+                numbers.append(values)
+            else:
+                empty = values == NOTHING
+                numbers += date_numbers(values, int(low), way.parts)
             note(missing, name, empty)
             note(outside, name, ((values < low) | (values > high)) & ~empty)
-            numbers += (
-                [values] if way.how == "number" else date_numbers(values, int(low), way.parts)
-            )
         numeric = np.empty((count, len(numbers)))
         for j, values in enumerate(numbers):
             numeric[:, j] = values
@@ -184,6 +169,44 @@ class Reader:
         for j, values in enumerate(codes):
             categorical[:, j] = values
         return Encoded(numeric, categorical, missing, unseen, outside)
+
+
+def _open_column(schema: Schema, way: Way, table: Table) -> np.ndarray | _Words:
+    match way.how:
+        case "number":
+            return table.numbers(way.column)
+        case "date":
+            return table.moments(way.column)
+        case "words":
+            return _Words(table.words(way.column), schema.vocabularies[way.column])
+        case "codes":
+            vocabulary = schema.vocabularies[way.column]
+            if traits_of(schema[way.column].kind).storage == "flags":
+                return flag_codes(table.flags(way.column), vocabulary)
+            return codes_of(table.words(way.column), vocabulary)
+        case _:
+            assert_never(way.how)
+
+
+def flag_codes(flags: np.ndarray, vocabulary: tuple[str, ...]) -> np.ndarray:
+    """Look truth values up in a vocabulary of "false" and "true": 0 missing, 1 unseen, 2.. known.
+
+    Args:
+        flags: int8 [rows]: 1, 0, and -1 where missing.
+        vocabulary: The values that occur in the training rows.
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.prepare.encode import flag_codes
+        >>> flag_codes(np.array([0, 1, -1]), ("true",)).tolist()
+        [1, 2, 0]
+    """
+    code_of = [
+        vocabulary.index(word) + FIRST_KNOWN if word in vocabulary else UNSEEN
+        for word in ("false", "true")
+    ]
+    codes: np.ndarray = np.array([*code_of, MISSING], np.int32)[flags]
+    return codes
 
 
 def codes_of(words: pa.DictionaryArray, vocabulary: tuple[str, ...]) -> np.ndarray:
@@ -195,8 +218,8 @@ def codes_of(words: pa.DictionaryArray, vocabulary: tuple[str, ...]) -> np.ndarr
         >>> codes_of(pa.array(["b", None, "x"]).dictionary_encode(), ("a", "b")).tolist()
         [3, 0, 1]
     """
-    place = {word: code for code, word in enumerate(vocabulary, start=FIRST_KNOWN)}
-    known = [place.get(word, UNSEEN) for word in words.dictionary.to_pylist()]
+    code_of = {word: code for code, word in enumerate(vocabulary, start=FIRST_KNOWN)}
+    known = [code_of.get(word, UNSEEN) for word in words.dictionary.to_pylist()]
     return map_codes(words.indices, np.array(known, np.int32), MISSING)
 
 
@@ -223,7 +246,7 @@ def date_numbers(moments: np.ndarray, first: int, parts: tuple[str, ...]) -> lis
     rest = safe - days * DAY
     dates = days.astype("datetime64[D]")
     months = dates.astype("datetime64[M]").astype(np.int64)
-    found = {
+    calendar = {
         "year": months // 12 + 1970,
         "month": months % 12 + 1,
         "day": (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1,
@@ -231,12 +254,12 @@ def date_numbers(moments: np.ndarray, first: int, parts: tuple[str, ...]) -> lis
         "hour": rest // 3_600_000_000,
         "minute": rest // 60_000_000 % 60,
     }
-    columns = [(safe - first) / DAY, *(found[part] for part in parts)]
+    columns = [(safe - first) / DAY, *(calendar[part] for part in parts)]
     return [np.where(empty, np.nan, column) for column in columns]
 
 
 class _Words:
-    """A text column as 1 and 0 per n-gram: each different text is cut up once."""
+    """A text column as 1 or 0 for each n-gram; each unique text is tokenised once."""
 
     def __init__(self, words: pa.DictionaryArray, vocabulary: tuple[str, ...]) -> None:
         from sklearn.feature_extraction.text import CountVectorizer
@@ -261,14 +284,14 @@ class _Words:
 
 
 def find_words(texts: list[str], counts: np.ndarray, most: int) -> tuple[str, ...]:
-    """Choose a text column's n-grams: one and two words, in 2 rows or more but not in all.
+    """Choose the n-grams of a text column: one or two words that occur in 2 or more rows but not in all.
 
     The most frequent come first.
 
     Args:
-        texts: The different texts.
-        counts: How many training rows have each.
-        most: How many n-grams at most.
+        texts: The unique texts.
+        counts: The number of training rows with each text.
+        most: The largest number of n-grams.
 
     Example:
         >>> import numpy as np
@@ -280,10 +303,10 @@ def find_words(texts: list[str], counts: np.ndarray, most: int) -> tuple[str, ..
 
     counter = CountVectorizer(ngram_range=(1, 2), binary=True, token_pattern=TOKENS)
     try:
-        found = counter.fit_transform(texts)
+        occurs = counter.fit_transform(texts)
     except ValueError:  # "empty vocabulary": no text holds a word
         return ()
-    rows = np.asarray(found.T @ counts).ravel()
+    rows = np.asarray(occurs.T @ counts).ravel()
     names = counter.get_feature_names_out()
     ranked = sorted(range(len(names)), key=lambda i: (-rows[i], names[i]))
     total = counts.sum()

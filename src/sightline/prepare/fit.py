@@ -1,14 +1,15 @@
-"""What the training rows teach the preparation: a way, a range or vocabulary, and statistics."""
+"""Fit the preparation on the training rows: encoding, range or vocabulary, and scaling statistics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import pyarrow as pa
 
-from sightline.contracts import Column, NumericFeature, Scaling, Schema
+from sightline.contracts import Column, NumericFeature, Scaling, Schema, traits_of
 from sightline.errors import DataError
 from sightline.load.parallel import each_column
 from sightline.load.split import Splits
@@ -21,14 +22,14 @@ MOST_WORDS = 64
 
 @dataclass(frozen=True)
 class ColumnFit:
-    """What one column's training values teach.
+    """What was fitted on one column's training values.
 
     Attributes:
-        way: How it becomes numbers or codes; None if it cannot.
-        span: The smallest and largest value of a number or date.
-        vocabulary: The known texts or n-grams.
-        statistics: For each number that it becomes.
-        flagged: Whether the first of them gets a flag for missing values.
+        way: How the column is encoded; None if it cannot be.
+        span: The smallest and largest value, of a column of numbers or dates.
+        vocabulary: The known texts or n-grams, of a column of codes or words.
+        statistics: The scaling statistics of each number that it becomes.
+        flagged: Whether the first of these numbers gets a missing-value flag.
     """
 
     way: Way | None
@@ -42,7 +43,7 @@ def fit(splits: Splits, scaling: Scaling) -> tuple[Encoder, Transform, list[Nume
     """Fit the preparation on the training rows.
 
     Returns:
-        The encoder, the transform, and the numeric features in order, flags last.
+        The encoder, the transform, and the numeric features in order, missing-value flags last.
 
     Raises:
         DataError: No feature can be prepared.
@@ -54,9 +55,9 @@ def fit(splits: Splits, scaling: Scaling) -> tuple[Encoder, Transform, list[Nume
     used = [one for one in fits if one.way is not None]
     if not used:
         raise DataError(
-            f"{table.name} has no feature that can be prepared: every one is text in which no word "
-            f"comes twice ({', '.join(repr(column.name) for column in table.schema.features[:5])}).",
-            "Give another column, or read these as another kind with kinds= (--kind).",
+            f"{table.name} has no usable feature: all are text in which no word occurs in two rows "
+            f"({', '.join(repr(column.name) for column in table.schema.features[:5])}).",
+            "Add another column, or read these as another kind with kinds= (--kind).",
         )
     ways = tuple(one.way for one in used if one.way is not None)
     ranges = {one.way.column: one.span for one in used if one.way and one.span is not None}
@@ -70,8 +71,8 @@ def fit(splits: Splits, scaling: Scaling) -> tuple[Encoder, Transform, list[Nume
         flags += [len(statistics)] if one.flagged else []
         statistics += one.statistics
     transform = Transform(scaling, len(statistics), flags)
-    for place, found in enumerate(statistics):
-        transform.set_column(place, found)
+    for index, scaling_of_column in enumerate(statistics):
+        transform.set_column(index, scaling_of_column)
     names = encoder.numbers
     features = [NumericFeature(name, column) for name, column in names]
     features += [NumericFeature(f"{names[i][0]} is missing", names[i][1]) for i in flags]
@@ -79,13 +80,18 @@ def fit(splits: Splits, scaling: Scaling) -> tuple[Encoder, Transform, list[Nume
 
 
 def _fit_column(table: Table, column: Column, rows: np.ndarray, scaling: Scaling) -> ColumnFit:
-    if column.kind == "numeric":
-        return _fit_numbers(column.name, table.numbers(column.name)[rows], scaling)
-    if column.kind == "datetime":
-        return _fit_dates(column.name, table.moments(column.name)[rows], scaling)
-    if column.kind == "text":
-        return _fit_words(table, column.name, rows, scaling)
-    return ColumnFit(Way(column.name, "codes"), vocabulary=_vocabulary(table, column, rows))
+    name, encoding = column.name, traits_of(column.kind).encoding
+    match encoding:
+        case "number":
+            return _fit_numbers(name, table.numbers(name)[rows], scaling)
+        case "date":
+            return _fit_dates(name, table.moments(name)[rows], scaling)
+        case "words":
+            return _fit_words(table, name, rows, scaling)
+        case "codes":
+            return ColumnFit(Way(name, "codes"), vocabulary=_vocabulary(table, column, rows))
+        case _:
+            assert_never(encoding)
 
 
 def _fit_numbers(name: str, values: np.ndarray, scaling: Scaling) -> ColumnFit:
@@ -99,8 +105,8 @@ def _fit_dates(name: str, moments: np.ndarray, scaling: Scaling) -> ColumnFit:
     empty = moments == NOTHING
     kept = moments[~empty]
     first, last = (int(kept.min()), int(kept.max())) if len(kept) else (0, 0)
-    elapsed, *found = date_numbers(moments, first, PARTS)
-    varying = [(p, v) for p, v in zip(PARTS, found, strict=True) if _varies(v)]
+    elapsed, *calendar = date_numbers(moments, first, PARTS)
+    varying = [(p, v) for p, v in zip(PARTS, calendar, strict=True) if _varies(v)]
     way = Way(name, "date", tuple(part for part, _ in varying))
     columns = [elapsed, *(values for _, values in varying)]
     statistics = tuple(Statistics.of(values, scaling) for values in columns)
@@ -111,16 +117,16 @@ def _fit_words(table: Table, name: str, rows: np.ndarray, scaling: Scaling) -> C
     texts, counts = _counted(table, name, rows)
     ngrams = find_words(texts, counts, MOST_WORDS)
     if not ngrams:
-        return ColumnFit(None)  # `describe` says so
-    # 0 and 1 stay what they are; a missing text has none of the words.
+        return ColumnFit(None)  # `Prepared.describe` tells the user
+    # 0 and 1 are not scaled; a missing text has none of the n-grams.
     ends = np.array([0.0, 1.0])
-    plain = Statistics(knots=ends, scores=ends) if scaling == "quantile" else Statistics()
-    return ColumnFit(Way(name, "words"), None, ngrams, (plain,) * len(ngrams))
+    identity = Statistics(knots=ends, scores=ends) if scaling == "quantile" else Statistics()
+    return ColumnFit(Way(name, "words"), None, ngrams, (identity,) * len(ngrams))
 
 
 def _vocabulary(table: Table, column: Column, rows: np.ndarray) -> tuple[str, ...]:
-    """The training values, most frequent first; ties in alphabetical order."""
-    if column.kind == "boolean":
+    """Return the training values, most frequent first; ties in alphabetical order."""
+    if traits_of(column.kind).storage == "flags":
         flags = table.flags(column.name)[rows]
         return tuple(text for flag, text in enumerate(("false", "true")) if (flags == flag).any())
     texts, counts = _counted(table, column.name, rows)
@@ -129,7 +135,7 @@ def _vocabulary(table: Table, column: Column, rows: np.ndarray) -> tuple[str, ..
 
 
 def _counted(table: Table, name: str, rows: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """The different texts of some rows, and how many rows have each."""
+    """Return the unique texts of some rows, and the number of rows with each."""
     words = table.words(name)
     codes = words.indices.take(pa.array(rows)).drop_null().to_numpy()
     counts = np.bincount(codes, minlength=len(words.dictionary))
@@ -143,7 +149,7 @@ def _varies(values: np.ndarray) -> bool:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """Tell apart what has one name: a column "day.year" beside the year of a date "day".
+    """Make feature names unique, such as a column "day.year" beside the year of a date "day".
 
     Example:
         >>> from sightline.prepare.fit import distinct
@@ -152,8 +158,8 @@ def distinct(names: Sequence[str]) -> list[str]:
     """
     taken: dict[str, None] = {}
     for name in names:
-        other, number = name, 2
-        while other in taken:
-            other, number = f"{name} ({number})", number + 1
-        taken[other] = None
+        unique, number = name, 2
+        while unique in taken:
+            unique, number = f"{name} ({number})", number + 1
+        taken[unique] = None
     return list(taken)

@@ -1,4 +1,4 @@
-"""One row's values on their way into the network, with every number that it takes to follow them."""
+"""One row's preparation in detail, with every number that the lesson needs to explain it."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from sightline.prepare.transform import Transform
 
 
 def show_row(prepared: Prepared, table: Table) -> dict[str, Any]:
-    """Follow one number and one category of a row.
+    """Show how one number and one category of a row are prepared.
 
     Args:
         prepared: The fitted preparation.
-        table: The row, as a table of one.
+        table: The row, as a table with one row.
 
     Returns:
-        `number`: None where no column becomes a number; else `column`, `feature`, `value` (what
-        the encoder gave, None where missing), `missing`, and what the scaling takes: `center`,
-        `scale` and `fill`, or for "quantile" the two `knots` beside the value with their `scores`;
-        `result`, the float32 feature. `category`: None where no column becomes a code; else
-        `column`, `value` (text, or None), `state` ("missing", "unseen" or "known"), `code`, `codes`.
+        `number`: None if no column becomes a number; else `column`, `feature`, `value` (from the
+        encoder, None if missing), `missing`, the statistics of the scaling (`center`, `scale` and
+        `fill`, or for "quantile" the two `knots` beside the value with their `scores`), and `result`,
+        the float32 feature. `category`: None if no column becomes a code; else `column`, `value`
+        (text, or None), `state` ("missing", "unseen" or "known"), `code`, and `codes`, how many
+        there are.
 
     Example:
         >>> import sightline as sl
         >>> from sightline.prepare.shown import show_row
         >>> table = sl.read("examples/penguins.csv")
         >>> prepared = sl.prepare(sl.split(table, target="species"), numeric="minmax")
-        >>> said = show_row(prepared, table)["number"]  # of its first row
-        >>> said["column"], said["value"], round((said["value"] - said["center"]) / said["scale"], 4)
+        >>> number = show_row(prepared, table)["number"]  # of its first row
+        >>> scaled = (number["value"] - number["center"]) / number["scale"]
+        >>> number["column"], number["value"], round(scaled, 4)
         ('bill_length_mm', 39.1, 0.2545)
     """
     encoded = prepared.encoder.open(table)(slice(0, 1))
@@ -45,29 +47,29 @@ def show_row(prepared: Prepared, table: Table) -> dict[str, Any]:
 
 
 def _number(prepared: Prepared, values: np.ndarray) -> dict[str, Any] | None:
-    """Follow the first number of a column of numbers that is there; failing that, any first one."""
+    """Show a number that is not missing, from a numeric column if there is one."""
     names = prepared.encoder.numbers
     if not names:
         return None
     order = sorted(
         range(len(names)), key=lambda j: (bool(np.isnan(values[j])), names[j][0] != names[j][1])
     )
-    place, transform = order[0], prepared.transform
-    missing = bool(np.isnan(values[place]))
-    given = float(transform.fill[place]) if missing else float(values[place])
-    number = transform(torch.from_numpy(values[None]))[0, place]
-    feature, column = names[place]
+    index, transform = order[0], prepared.transform
+    missing = bool(np.isnan(values[index]))
+    given = float(transform.fill[index]) if missing else float(values[index])
+    number = transform(torch.from_numpy(values[None]))[0, index]
+    feature, column = names[index]
     return {
         "column": column, "feature": feature, "value": None if missing else given,
-        "missing": missing, "fill": float(transform.fill[place]), **_scaling(transform, place, given),
+        "missing": missing, "fill": float(transform.fill[index]), **_scaling(transform, index, given),
         "result": float(number),
     }  # fmt: skip
 
 
-def _scaling(transform: Transform, place: int, value: float) -> dict[str, Any]:
+def _scaling(transform: Transform, index: int, value: float) -> dict[str, Any]:
     if transform.scaling != "quantile":
-        return {"center": float(transform.center[place]), "scale": float(transform.scale[place])}
-    knots, scores = transform.knots[place].numpy(), transform.scores[place].numpy()
+        return {"center": float(transform.center[index]), "scale": float(transform.scale[index])}
+    knots, scores = transform.knots[index].numpy(), transform.scores[index].numpy()
     inside = min(max(value, knots[0]), knots[-1])
     left = max(int(np.searchsorted(knots, inside, side="right")) - 1, 0)
     right = min(left + 1, len(knots) - 1)
@@ -79,12 +81,12 @@ def _scaling(transform: Transform, place: int, value: float) -> dict[str, Any]:
 
 
 def _category(prepared: Prepared, table: Table, codes: np.ndarray) -> dict[str, Any] | None:
-    """Follow the first category that is there; failing that, the first one."""
+    """Show the first category that is not missing; if all are, the first one."""
     columns = prepared.encoder.codes
     if not columns:
         return None
-    place = next((j for j, code in enumerate(codes) if code != MISSING), 0)
-    column, code = columns[place], int(codes[place])
+    index = next((j for j, code in enumerate(codes) if code != MISSING), 0)
+    column, code = columns[index], int(codes[index])
     value = table.cells(column, 0)
     return {
         "column": column, "value": None if value is None else shorten(str(value)), "code": code,

@@ -1,7 +1,7 @@
-"""Network side: numbers become features. An `nn.Module`, so that it ships with the network.
+"""The transform: encoded numbers become scaled features. An `nn.Module`, so that it is saved with the network.
 
-float64 in, float32 out; the shapes depend on nothing in the data.
-Letters: N rows, A numbers from the encoder, F flags, D = A + F features.
+float64 in, float32 out; no shape depends on the data.
+Letters: N rows, A numbers from the encoder, F missing-value flags, D = A + F features.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from sightline.contracts import Scaling
 
 QUANTILES = 256
 STEEPEST = 1e300
-"""Between knots that are next to each other in float64 a line has no finite slope."""
+"""The largest slope between two knots: between neighbouring float64 values it would be infinite."""
 QUANTILE_ROWS = 100_000
-"""Quantiles are taken of so many training rows at most, drawn at random."""
+"""Quantiles of more training rows than this are estimated from a random sample of this size."""
 LARGEST = 1e100
-"""Training values count as no larger than this: their squares would overflow."""
+"""Training values are clipped to this size, because the squares of larger ones would overflow."""
 SMALLEST = 1e-300
-"""A spread below this is none: the column is constant."""
+"""A column whose spread is below this counts as constant."""
 FARTHEST = 1e6
-"""No scaled number is farther from 0: layers multiply and add in float32."""
+"""Scaled numbers are clipped to this distance from 0, because layers compute in float32."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What scaling one column of numbers takes.
+    """The scaling statistics of one column of numbers.
 
     Attributes:
-        center, scale: Subtracted, and divided by.
-        fill: In place of what is missing.
-        knots, scores: For "quantile", increasing float64 values and the scores they map to.
+        center, scale: What is subtracted, and what the result is divided by.
+        fill: The value that replaces missing ones.
+        knots, scores: For "quantile", increasing float64 values and the normal scores they map to.
     """
 
     center: float = 0.0
@@ -46,7 +46,7 @@ class Statistics:
 
     @classmethod
     def of(cls, values: np.ndarray, scaling: Scaling) -> Self:
-        """Compute them from training values, NaN where missing.
+        """Compute the statistics of training values, NaN where missing.
 
         Example:
             >>> import numpy as np
@@ -69,7 +69,7 @@ class Statistics:
             scale = float(given.max()) - center
         elif scaling == "robust":
             low, center, high = (float(q) for q in np.quantile(given, (0.25, 0.5, 0.75)))
-            # Most values equal: the quartiles say nothing, the whole range does.
+            # If most values are equal, the quartiles are too: half the range is used instead.
             scale = high - low or float(given.max() - given.min()) / 2
         else:
             return cls(0.0, 1.0, fill, *_knots(given))
@@ -77,7 +77,7 @@ class Statistics:
 
 
 def _sample(given: np.ndarray) -> np.ndarray:
-    """Some values at random, the smallest and the largest among them; always the same ones."""
+    """Draw values at random, always the same ones, and add the smallest and the largest."""
     if len(given) <= QUANTILE_ROWS:
         return given
     rows = np.random.default_rng(0).integers(0, len(given), QUANTILE_ROWS)
@@ -85,9 +85,9 @@ def _sample(given: np.ndarray) -> np.ndarray:
 
 
 def _knots(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different quantiles, and the normal score of each one's mean rank."""
+    """Return the distinct quantiles, and the normal score of each one's mean rank."""
     ranks = np.linspace(0, 1, QUANTILES)
-    # Interpolated quantiles of equal values may differ in their last bit, either way.
+    # Rounding may make interpolated quantiles of equal values decrease in their last bit.
     quantiles = np.maximum.accumulate(np.quantile(given, ranks))
     knots, which = np.unique(quantiles, return_inverse=True)
     mean = np.bincount(which, ranks) / np.bincount(which)
@@ -97,23 +97,23 @@ def _knots(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Transform(nn.Module):
-    """Fill what is missing, scale, and flag what was missing.
+    """Fill missing values, scale, and append missing-value flags.
 
-    Four ways to scale, by the column's training values:
+    There are four scalings, each with statistics of the column's training values:
 
     - "standard": minus the mean, divided by the standard deviation.
     - "minmax": to 0..1 between the smallest and the largest.
-    - "robust": minus the median, divided by the interquartile range, then bent softly so that
-      no value passes 3: z / sqrt(1 + (z / 3)^2) (Holzmueller et al. 2024, RealMLP).
-    - "quantile": by rank to a normal distribution (as scikit-learn's QuantileTransformer does):
-      straight lines between knots, the training quantiles and their normal scores; equal
-      quantiles are one knot with their mean rank. Values outside the training range get the
-      scores of its ends.
+    - "robust": minus the median, divided by the interquartile range, then smoothly clipped to
+      -3..3: z / sqrt(1 + (z / 3)^2) (Holzmueller et al. 2024, RealMLP).
+    - "quantile": by rank to a normal distribution (as scikit-learn's QuantileTransformer does), by
+      linear interpolation between knots: the training quantiles and their normal scores. Equal
+      quantiles are one knot with their mean rank. Values outside the training range get the scores
+      of its ends.
 
     Args:
-        scaling: One of these.
-        numbers: A, how many numbers come in.
-        flags: Which of them get a flag column.
+        scaling: "standard", "minmax", "robust" or "quantile".
+        numbers: A, the number of input columns.
+        flags: The indices of the input columns that get a missing-value flag.
 
     Example:
         >>> import numpy as np, torch
@@ -144,22 +144,22 @@ class Transform(nn.Module):
         self.register_buffer("slopes", torch.zeros(numbers, rows, dtype=torch.float64))
         self.register_buffer("flags", torch.tensor(flags, dtype=torch.int64))
 
-    def fit_column(self, place: int, values: np.ndarray) -> None:
-        """Learn one column's statistics from its training values (NaN is missing)."""
-        self.set_column(place, Statistics.of(values, self.scaling))
+    def fit_column(self, index: int, values: np.ndarray) -> None:
+        """Fit one column's statistics to its training values (NaN is missing)."""
+        self.set_column(index, Statistics.of(values, self.scaling))
 
-    def set_column(self, place: int, found: Statistics) -> None:
-        """Take one column's statistics."""
-        self.center[place], self.scale[place] = found.center, found.scale
-        self.fill[place] = found.fill
-        if found.knots is not None and found.scores is not None:
-            knots, scores = torch.from_numpy(found.knots), torch.from_numpy(found.scores)
+    def set_column(self, index: int, statistics: Statistics) -> None:
+        """Set one column's statistics."""
+        self.center[index], self.scale[index] = statistics.center, statistics.scale
+        self.fill[index] = statistics.fill
+        if statistics.knots is not None and statistics.scores is not None:
+            knots, scores = torch.from_numpy(statistics.knots), torch.from_numpy(statistics.scores)
             slopes = torch.diff(scores) / torch.diff(knots)
-            self.knots[place] = knots[-1]  # what is left over repeats the last knot, flat
-            self.scores[place] = scores[-1]
-            self.knots[place, : len(knots)] = knots
-            self.scores[place, : len(knots)] = scores
-            self.slopes[place, : len(slopes)] = slopes.clamp(max=STEEPEST)
+            self.knots[index] = knots[-1]  # unused knots repeat the last one, with slope 0
+            self.scores[index] = scores[-1]
+            self.knots[index, : len(knots)] = knots
+            self.scores[index, : len(knots)] = scores
+            self.slopes[index, : len(slopes)] = slopes.clamp(max=STEEPEST)
 
     def forward(self, numbers_NA: Tensor) -> Tensor:
         """Map float64 [N, A] with NaN to float32 [N, D]."""
@@ -175,16 +175,16 @@ class Transform(nn.Module):
         return torch.cat([x_NA, flags_NF.to(x_NA.dtype)], dim=1).to(torch.float32)
 
     def _normal(self, x_NA: Tensor) -> Tensor:
-        """Read each value off its column's lines between knots."""
+        """Interpolate each value's normal score between its column's knots."""
         x_AN = torch.clamp(x_NA, self.knots[:, 0], self.knots[:, -1]).T.contiguous()
         left_AN = (torch.searchsorted(self.knots, x_AN, right=True) - 1).clamp_(min=0)
         above_AN = x_AN.sub_(torch.gather(self.knots, 1, left_AN))
         rise_AN = above_AN.mul_(torch.gather(self.slopes, 1, left_AN))
         score_AN = rise_AN.add_(torch.gather(self.scores, 1, left_AN))
-        # Rounding must not lift a value over the next knot's score: order is kept, to the bit.
+        # Rounding must not lift a value above the next knot's score, so that order is preserved.
         right_AN = left_AN.add_(1).clamp_(max=QUANTILES - 1)
         return torch.minimum(score_AN, torch.gather(self.scores, 1, right_AN)).T
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments that build an empty copy; the buffers hold the rest."""
+        """Return the constructor's arguments as JSON values; the buffers hold the statistics."""
         return {"scaling": self.scaling, "numbers": len(self.center), "flags": self.flags.tolist()}

@@ -1,0 +1,124 @@
+"""Tables in memory: data frames, Arrow tables, arrays and dicts of columns."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sightline.errors import DataError, shorten
+from sightline.load.values import to_text
+
+# What pyarrow raises for values that no column can hold.
+ARROW_ERRORS = (pa.ArrowException, ValueError, TypeError, OverflowError)
+
+
+def table_in_memory(source: Any) -> pa.Table:
+    """Turn anything but a path into an Arrow table.
+
+    Args:
+        source: Anything with `__arrow_c_stream__` (pandas, polars, pyarrow, a DuckDB relation), a dict
+            of columns, or a numpy array [rows, columns].
+
+    Raises:
+        DataError: It is no table, or its columns cannot be read.
+    """
+    if isinstance(source, pa.Table):
+        return source
+    if isinstance(source, pa.RecordBatch):
+        return pa.Table.from_batches([source])
+    try:
+        if isinstance(source, Mapping):
+            return _from_mapping(source)
+        if hasattr(source, "__arrow_c_stream__"):
+            return pa.table(_mixed_as_text(source))
+    except DataError:  # a ValueError as well
+        raise
+    except ARROW_ERRORS as error:
+        raise DataError(
+            f"The table cannot be read: {shorten(str(error), 300)}.",
+            "Give each column values of one type and each column a name of its own.",
+        ) from error
+    if isinstance(source, np.ma.MaskedArray):  # np.asarray would drop the mask
+        return _from_array(source)
+    if hasattr(source, "__array__"):
+        return _from_array(np.asarray(source))
+    raise DataError(
+        f"A table cannot be read from a {type(source).__name__}.",
+        "Give a path, a DataFrame (pandas, polars, pyarrow, DuckDB), a numpy array or a dict of "
+        "columns.",
+    )
+
+
+def _mixed_as_text(frame: Any) -> Any:
+    """Turn columns of a pandas frame that mix numbers and words into text, as in a text file."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(frame, pandas.DataFrame) or not frame.columns.is_unique:
+        return frame
+    result = frame
+    for name, dtype in frame.dtypes.items():
+        if dtype != np.dtype(object):
+            continue
+        column = frame[name]
+        if pandas.api.types.infer_dtype(column, skipna=True) not in ("mixed", "mixed-integer"):
+            continue
+        if texts := _as_texts(column.where(column.notna(), None)):
+            result = frame.copy(deep=False) if result is frame else result
+            result[name] = texts
+    return result
+
+
+def _as_texts(values: Iterable[Any]) -> list[str | None] | None:
+    """Turn numbers and texts into texts; return None if there is anything else, such as a list."""
+    plain = list(values)
+    if not all(isinstance(value, str | int | float | None) for value in plain):
+        return None
+    return [to_text(value) for value in plain]
+
+
+def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
+    names, arrays = [], []  # two keys may have the same text: 0 and "0"
+    for name, values in columns.items():
+        if isinstance(values, str | bytes) or not (
+            isinstance(values, Sequence | pa.Array | pa.ChunkedArray)
+            or hasattr(values, "__array__")
+        ):
+            raise DataError(
+                f"Column {str(name)!r} is {shorten(repr(values))}, not a list of values.",
+                "Give a list or an array for each column.",
+            )
+        names.append(str(name))
+        if isinstance(values, pa.Array | pa.ChunkedArray):
+            arrays.append(values)
+            continue
+        try:
+            plain = values if isinstance(values, Sequence) else np.asanyarray(values)
+            arrays.append(pa.array(plain, from_pandas=True))
+        except ARROW_ERRORS as error:
+            if texts := _as_texts(values):  # as a text file would hold them
+                arrays.append(pa.array(texts, pa.string()))
+                continue
+            raise DataError(
+                f"Column {str(name)!r} cannot be read: {shorten(str(error), 200)}.",
+                "Give it values of one type, whole numbers below 2**63.",
+            ) from error
+    lengths = [len(values) for values in arrays]
+    if len(set(lengths)) > 1:
+        listing = ", ".join(
+            f"{shorten(name)!r} {n:,}" for name, n in list(zip(names, lengths, strict=True))[:5]
+        )
+        raise DataError(f"The columns have different lengths: {listing}.", "Give them the same.")
+    return pa.Table.from_arrays(arrays, names)
+
+
+def _from_array(array: np.ndarray) -> pa.Table:
+    if array.dtype.names:
+        return _from_mapping({name: array[name] for name in array.dtype.names})
+    if array.ndim != 2:
+        raise DataError(
+            f"A numpy array of shape {array.shape} is not a table.", "Give shape [rows, columns]."
+        )
+    return _from_mapping({f"x{j}": array[:, j] for j in range(array.shape[1])})

@@ -1,0 +1,156 @@
+"""Open text files: compression, encodings, and files that are not text at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from sightline.errors import DataError
+
+CODECS = {".gz": "gzip", ".zst": "zstd"}
+
+
+def is_utf8(encoding: str) -> bool:
+    """Tell whether a file in this encoding is UTF-8 as it stands.
+
+    Example:
+        >>> from sightline.load.delimited import is_utf8
+        >>> is_utf8("UTF_8"), is_utf8("cp1252")
+        (True, False)
+    """
+    return encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii", "us-ascii", "utf-8-sig"}
+
+
+class CountingQuotes(io.RawIOBase):
+    """A binary file that counts the quotes read from it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.quotes = 0
+
+    def readable(self) -> bool:
+        """Tell Arrow that this stream can be read."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes, and count the quotes in them."""
+        data: bytes = self._stream.read(size)
+        self.quotes += data.count(b'"')
+        return data
+
+
+class Transcoded(io.RawIOBase):
+    """A file in any encoding that Python knows, converted to UTF-8 for Arrow."""
+
+    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+        self._text = io.TextIOWrapper(stream, encoding, newline="")
+        self._rest = b""
+
+    def readable(self) -> bool:
+        """Tell Arrow that this stream can be read."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes of UTF-8."""
+        while size < 0 or len(self._rest) < size:
+            more = self._text.read(1 << 20)
+            if not more:
+                break
+            self._rest += more.encode()
+        size = len(self._rest) if size < 0 else size
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+
+def refuse_binary(path: Path, encoding: str | None) -> None:
+    """Raise a `DataError` if a file's first bytes are not those of a text file."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    known = {
+        b"PK\x03\x04": ("a zip archive or an Excel workbook", "Save the sheet as CSV or Parquet."),
+        b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "Save the sheet as CSV or Parquet."),
+        b"%PDF": ("a PDF document", "Give the table itself, as CSV or Parquet."),
+        b"PAR1": ("a Parquet file", "Give it a name that ends in .parquet."),
+        b"ARRO": ("an Arrow file", "Give it a name that ends in .arrow."),
+        b"SQLi": ("an SQLite database", "Export the table as CSV or Parquet."),
+    }
+    if head in known:
+        what, fix = known[head]
+        raise DataError(f"{path} is {what}, not a text file.", fix)
+    if encoding is not None:
+        return
+    with bytes_of(path) as stream:
+        start = stream.read(8192)
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(
+            f"{path} is written in UTF-16.", "Read it with encoding='utf-16' (--encoding utf-16)."
+        )
+    if b"\x00" in start:
+        raise DataError(
+            f"{path} is a binary file, not text: it holds zero bytes.",
+            "Give a CSV, TSV, Parquet, JSON lines or Arrow file.",
+        )
+
+
+@contextmanager
+def bytes_of(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading, and decompress .gz and .zst."""
+    codec = CODECS.get(path.suffix.lower())
+    try:
+        with pa.input_stream(str(path), compression=codec) as stream:
+            yield stream
+    except OSError as error:
+        if codec is None:
+            raise
+        raise DataError(
+            f"{path} cannot be decompressed: {error}.", f"Check that it is a complete {codec} file."
+        ) from error
+
+
+@contextmanager
+def text_of(path: Path, encoding: str) -> Iterator[IO[str]]:
+    """Open a file for reading as text, with line ends unchanged and without a byte order mark."""
+    plain = encoding.lower().replace("_", "-") in {"utf-8", "utf8"}
+    with ExitStack() as stack:
+        stream = stack.enter_context(bytes_of(path))
+        try:
+            wrapper = io.TextIOWrapper(stream, "utf-8-sig" if plain else encoding, newline="")
+        except LookupError:
+            raise DataError(
+                f"There is no encoding called {encoding!r}.",
+                "Use one of Python's names (encoding=, --encoding), such as 'latin-1', 'cp1252' or 'utf-16'.",
+            ) from None
+        yield stack.enter_context(wrapper)
+
+
+@contextmanager
+def readable(path: Path, encoding: str, line: int | None = None) -> Iterator[None]:
+    """Turn a decoding error into a `DataError`."""
+    try:
+        yield
+    except UnicodeError as error:
+        near = f" near line {line:,}" if line else ""
+        value = ""
+        if isinstance(error, UnicodeDecodeError):
+            value = f": the byte 0x{error.object[error.start]:02x} is not valid there"
+        raise DataError(
+            f"{path} is not {encoding} text{near}{value}.",
+            "Give its encoding, for example encoding='cp1252' or 'latin-1' (--encoding cp1252).",
+        ) from None
+
+
+@contextmanager
+def unlimited_fields() -> Iterator[None]:
+    """Let Python's CSV reader accept cells of any size inside the `with` block."""
+    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
