@@ -398,7 +398,7 @@ def test_replace_by_something_larger_pads_it(species):
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (sl.Replace("output", "Linear(16, 4)"), r"gives \[3, 4\] on .*where \[3, 3\]"),
+        (sl.Replace("output", "Linear(16, 4)"), r"shape \[3, 4\] on .*instead of \[3, 3\]"),
         (sl.Replace("hidden.0", "Linear(3, 16)"), "forward raised RuntimeError"),
         (sl.Replace("hidden.0", "Module()"), "forward raised NotImplementedError"),
         (sl.Replace("hidden.0.activation", "open('x')"), "is not a layer"),

@@ -195,7 +195,7 @@ def parameters_below(network: nn.Module, name: str) -> list[tuple[str, nn.Parame
         paths = [own.split(".") for own, _ in named]
         names = {".".join(path[: n + 1]) for path in paths for n in range(len(path))}
         raise OptionError(
-            f"The network has no parameter or module {name!r}.",
+            f"The network has no parameter {name!r}.",
             did_you_mean(name, sorted(names), "parameters and modules"),
         )
     return matching
