@@ -1,12 +1,12 @@
-"""Does training in bfloat16 end as well as in float32?
+"""Validation loss after training in bfloat16, compared with float32.
 
     python -m benchmarks.bfloat16_quality FOLDER [--seeds 5] [--epochs 20]
 
-FOLDER holds the tables (see `TABLES`). Each is trained in both precisions with the same seeds; what
-is compared is the lowest validation loss, measured in float32. Any hardware can run it: without
-bfloat16 units it is slow, and rounds the same way.
+FOLDER holds the tables (see `TABLES`). Each is trained in both precisions with the same seeds; the
+lowest validation losses are compared, measured in float32. It runs on any hardware: without bfloat16
+units it is slower, with the same rounding.
 
-Figure to hold: within 1 % on the mean over five tables and five seeds.
+Target: within 1 % on the mean over five tables and five seeds.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ HIDDEN = [128, 128]
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("folder", type=Path, help="folder with the tables (see TABLES)")
+    parser.add_argument("--seeds", type=int, default=5, help="how many seeds per table")
+    parser.add_argument("--epochs", type=int, default=20, help="epochs per training")
     given = parser.parse_args()
     found: dict[str, dict[str, list[float]]] = {}
     for name in TABLES:

@@ -1,4 +1,4 @@
-"""What the live page costs a fit: the same fit without it, with it, and with a browser's tab that draws along.
+"""Overhead of the live page: the same fit without it, with it, and with a browser tab open.
 
 python -m benchmarks.live_overhead
 python -m benchmarks.live_overhead --rows 2000 --epochs 3 --repeats 1   # only to see that it runs
@@ -132,9 +132,9 @@ def measure(rows: int, epochs: int, repeats: int) -> dict[str, Any]:
 def main() -> None:
     """Measure; save what was measured at full size, print anything else."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--epochs", type=int, default=120)
-    parser.add_argument("--repeats", type=int, default=8)
+    parser.add_argument("--rows", type=int, default=20_000, help="rows of the made-up table")
+    parser.add_argument("--epochs", type=int, default=120, help="epochs per fit")
+    parser.add_argument("--repeats", type=int, default=8, help="rounds, each with all three ways")
     given = parser.parse_args()
     found = measure(given.rows, given.epochs, given.repeats)
     if vars(given) == vars(parser.parse_args([])):

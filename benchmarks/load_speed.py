@@ -3,12 +3,12 @@
     python -m benchmarks.load_speed [--rows 1000000] [--repeats 5] [--numeric quantile]
 
 The table has 20 numeric columns, 10 columns of categories (3 to 5000 different texts) and a
-target; 5 % of the cells are missing. Each side runs in a process of its own, in turn. pandas and
-scikit-learn do the least that gives tensors: read_csv, OrdinalEncoder, StandardScaler (missing
+target; 5 % of the cells are missing. The sides take turns, each in its own process. pandas and
+scikit-learn do the minimum that gives tensors: read_csv, OrdinalEncoder, StandardScaler (missing
 numbers left as they are). Sightline infers kinds over all rows, splits, fits on the training rows,
 fills and flags what is missing.
 
-Figures to hold: at most half of the time; peak memory above the process's size after its imports
+Targets: at most half of the time; peak memory above the process's size after its imports
 at most 3 x the tensors' size + 300 MB.
 """
 
@@ -104,9 +104,9 @@ def write_table(path: Path, rows: int) -> None:
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--numeric", default="quantile")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the made-up table")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds")
+    parser.add_argument("--numeric", default="quantile", help="scaling, as in sightline.prepare")
     given = parser.parse_args()
     seen: dict[str, list[dict[str, float]]] = {"sightline": [], "pandas + scikit-learn": []}
     with tempfile.TemporaryDirectory() as folder:

@@ -4,9 +4,9 @@
 
 Bare: one `randperm`, then `X[index]` and `y[index]` for each batch. Ours also hands over an empty
 categorical tensor and the row numbers. The default is `DataLoader(TensorDataset(X, y),
-shuffle=True)`, timed on 2 % of an epoch and scaled up, for it takes that long.
+shuffle=True)`, timed on 2 % of an epoch and scaled up, because it is so slow.
 
-Figures to hold: at most 0.6 x bare, and at least 40 x faster than the default.
+Targets: at most 0.6 x bare, and at least 40 x faster than the default.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from sightline.load.batches import TensorSource, loader
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--features", type=int, default=28)
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the made-up table")
+    parser.add_argument("--features", type=int, default=28, help="numeric columns")
+    parser.add_argument("--batch-size", type=int, default=256, help="rows per batch")
+    parser.add_argument("--repeats", type=int, default=7, help="rounds")
     given = parser.parse_args()
     rows, size = given.rows, given.batch_size
     X = torch.randn(rows, given.features)

@@ -1,4 +1,4 @@
-"""The page in a browser: how soon a report is painted, and what following a long run costs it.
+"""The page in a browser: time to first paint of a report, and memory while following a long run.
 
     python -m benchmarks.page            # needs Chromium on the PATH and the extra "dev"
 
@@ -6,11 +6,12 @@ First paint: the report of 200 epochs on 100 columns, opened from the disk in a 
 Chromium context, round after round. Heap: a live page follows 1,000 epochs that are written 20 a
 second; JavaScript's heap is read every second, and once more after a collection at the end.
 
-Figures to reach: first paint under 1 s; heap under 100 MB.
+Targets: first paint under 1 s; heap under 100 MB.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -126,6 +127,7 @@ def used(wire: Any) -> float:
 
 def main() -> None:
     """Measure both and save the figures."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     chromium = shutil.which("chromium")
     if chromium is None:
         raise SystemExit("Chromium is not on the PATH.")

@@ -16,6 +16,7 @@ prepared in the usual way, and that counts as its time:
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import resource
@@ -316,9 +317,12 @@ def measure(
 
 
 def main() -> None:
-    """Measure what the argument says; print the outcome as the last line."""
+    """Run the fit that the argument describes; print the outcome as the last line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("job", help="JSON object with the arguments of measure()")
+    job = parser.parse_args().job
     try:
-        print("\n" + json.dumps(measure(**json.loads(sys.argv[1]))))
+        print("\n" + json.dumps(measure(**json.loads(job))))
     except Exception as error:
         print("\n" + json.dumps({"failed": f"{type(error).__name__}: {error}"}), flush=True)
         raise

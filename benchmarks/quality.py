@@ -1,27 +1,27 @@
-"""Our model against the best on tables: same splits, defaults, a process a fit.
+"""Our model compared with the best models for tables: same splits, default settings, one process per fit.
 
     python -m pip install -e . -r benchmarks/quality-requirements.txt
     python -m benchmarks.quality FILE.csv[.gz][:target] ... [--seeds 3] [--models ours,lightgbm,...]
         [--limit 600] [--categories FILE] [--out NAME] [--resume] [--redo ours,...]
 
-Any CSV file will do; its target is the last column, or the one named after the colon. A fit that
-needs more than the limit is cut there and ranked last on that table, and so is one that fails. Each
-outcome goes into the JSON at once: --resume goes on where a run was cut (and tries failed fits
-again), --redo measures some models anew and keeps the others' fits.
+Each table is a CSV file; its target is the last column, or the one named after the colon. A fit that
+exceeds the time limit is stopped and ranked last on that table, as is a fit that fails. Each result
+is written into the JSON file at once: --resume continues an interrupted measurement (and retries
+failed fits), --redo measures some models again and keeps the other fits.
 
-A model that is cut on a table is not tried on it with the other seeds: its place there is settled.
-Scores do not depend on how busy the machine is, so that slow models may be measured on one thread
-beside other work (--threads 1, with a limit for it) and the rest on an idle machine; each fit says
-its threads, its limit and the load it met.
+A model that exceeds the limit on a table is not fitted on it with the other seeds: it ranks last there.
+Scores do not depend on the load of the machine, so slow models may be measured on one thread beside
+other work (--threads 1, with its own limit) and the others on an idle machine; each fit records its
+threads, its limit and the machine's load.
 
 The score is log loss or RMSE, lower is better. A model's rank on a table is that of its mean over
 the seeds, among the peers and "ours"; a variant of ours ("ours-fast", ...) is ranked in ours' place.
-Only what all of them have tried counts: the same tables, the same seeds.
+Only tables and seeds that all of them have tried count.
 
-Times are worth something on an idle machine alone: OpenMP's threads wait for one another, and where
-they share a core with somebody else's work, a fit of .05 s takes 20. --threads 1 is safe from that.
+Times are meaningful only on an idle machine: OpenMP's threads wait for each other, and if they share a
+core with other work, a fit of 0.05 s takes 20 s. --threads 1 avoids that.
 
-Figures to hold: the best mean rank; on every table within 2 % (or .005 of log loss) of the best
+Targets: the best mean rank; on every table within 2 % (or .005 of log loss) of the best
 trees; total fit time at most CatBoost's.
 """
 
@@ -295,15 +295,29 @@ def main() -> None:
         return found
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="+", metavar="FILE[:target]")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--models", type=names, default=list(MODELS))
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE[:target]",
+        help="CSV files; the target is the last column, or the one after the colon",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds (splits) per table")
+    parser.add_argument("--models", type=names, default=list(MODELS), help="comma-separated models")
     parser.add_argument("--limit", type=int, default=600, help="seconds that a fit may take")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--categories", type=Path, default=HERE / "categories.json")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads per fit")
+    parser.add_argument(
+        "--categories",
+        type=Path,
+        default=HERE / "categories.json",
+        help="JSON file with the categorical columns of each table",
+    )
     parser.add_argument("--out", default="quality", help="benchmarks/results/NAME.json, or a path.json")  # fmt: skip
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--redo", type=names, default=[])
+    parser.add_argument(
+        "--resume", action="store_true", help="continue an interrupted result and retry failed fits"
+    )
+    parser.add_argument(
+        "--redo", type=names, default=[], help="comma-separated models to measure again"
+    )
     given = parser.parse_args()
     path = Path(given.out) if given.out.endswith(".json") else RESULTS / f"{given.out}.json"
     asked, codes = tables(given.files), json.loads(given.categories.read_text(encoding="utf-8"))

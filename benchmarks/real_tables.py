@@ -58,11 +58,18 @@ def ranks(found: dict[str, dict[str, list[dict[str, Any]]]], ways: list[str]) ->
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--numeric", nargs="*", default=["default"])
-    parser.add_argument("--only", nargs="*", default=list(TARGETS))
-    parser.add_argument("--name", default="real_tables")
+    parser.add_argument("folder", type=Path, help="folder with the gzipped CSV files (see TARGETS)")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds per table")
+    parser.add_argument(
+        "--numeric",
+        nargs="*",
+        default=["default"],
+        help="scalings to compare, such as standard robust",
+    )
+    parser.add_argument(
+        "--only", nargs="*", default=list(TARGETS), help="names of the tables to fit"
+    )
+    parser.add_argument("--name", default="real_tables", help="write benchmarks/results/NAME.json")
     given = parser.parse_args()
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for name in given.only:

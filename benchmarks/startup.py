@@ -2,7 +2,7 @@
 
     python -m benchmarks.startup [--repeats 9]
 
-Figure to hold: under 0.3 s each.
+Target: under 0.3 s each.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def cost(command: list[str]) -> float:
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--repeats", type=int, default=9, help="rounds")
     given = parser.parse_args()
     commands = {
         "sightline --help": [sys.executable, "-m", "sightline", "--help"],

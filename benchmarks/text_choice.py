@@ -1,4 +1,4 @@
-"""Is text worth its columns? Words as n-grams against leaving the column out.
+"""Value of text columns: n-grams of the words, compared with leaving the column out.
 
     python -m benchmarks.text_choice FOLDER [--seeds 3]
 
@@ -49,9 +49,9 @@ def columns_of(path: Path, target: str, most: int) -> dict[str, dict[str, list[A
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("folder", type=Path, help="folder with the gzipped CSV files")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds per table")
+    parser.add_argument("--rows", type=int, default=10_000, help="rows per table, at most")
     given = parser.parse_args()
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     for name, target in TABLES.items():

@@ -1,16 +1,16 @@
 """Training speed: Sightline beside a bare PyTorch loop, and beside other libraries at their defaults.
 
-    pip install lightning skorch pytorch_tabular requests    # what is missing is left out
+    pip install lightning skorch pytorch_tabular requests    # sides that are not installed are skipped
     python -m benchmarks.train_speed [--sizes small medium large huge] [--repeats 5]
 
 "bare" is the 12-line loop: the same network, one `randperm` an epoch, an `X[index]` gather, fused
 AdamW, float32; the better of one thread and of all. Order and gather are counted on both sides,
 validation on neither. Sightline runs as it does for a user: records and doctor on, checkpoints
-every 30 seconds, its own choice of threads and precision. Sides take turns, round after round; a
+every 30 seconds, its own choice of threads and precision. The sides take turns in every round; a
 ratio is the median of the rounds' ratios. Others train the same network on the same tensors with
 AdamW and the same batch size, and only the time between an epoch's start and its end counts.
 
-Figures to reach (ratio to bare, at most): small 1.0 (go for 0.8), medium 0.9 (0.7), large 0.6 and
+Targets (ratio to bare, at most; better in parentheses): small 1.0 (0.8), medium 0.9 (0.7), large 0.6 and
 huge 0.4 with bfloat16 hardware, 1.0 without. Others on medium and large: Lightning 3 x slower or
 more, skorch 2 x, pytorch_tabular 3 x, a plain DataLoader loop 2 x. Doctor and records together under
 2 % on the middle sizes.
@@ -285,8 +285,10 @@ def measure(size: Size, repeats: int, others: bool) -> dict[str, Any]:
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--sizes", nargs="+", choices=list(SIZES), default=list(SIZES), help="sizes to measure"
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="rounds")
     given = parser.parse_args()
     found = {
         name: measure(SIZES[name], given.repeats, others=name in ("medium", "large"))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sightline.build.ensemble import Ensemble
-    from sightline.build.networks import MLP, Flat
+    from sightline.build.flat import Flat
+    from sightline.build.mlp import MLP
     from sightline.contracts import (
         Batch,
         Column,
@@ -49,7 +50,7 @@ _PLACES = {
     "Run": "pipeline.folder", "compare": "trace.compare",
     "read": "load.table", "Table": "load.table", "split": "load.split", "Splits": "load.split",
     "prepare": "prepare.prepared", "Prepared": "prepare.prepared",
-    "MLP": "build.networks", "Flat": "build.networks", "Ensemble": "build.ensemble",
+    "MLP": "build.mlp", "Flat": "build.flat", "Ensemble": "build.ensemble",
     "Training": "train.training", "Checkpoints": "train.checkpoints", "Model": "predict.model",
     "Widen": "contracts", "Deepen": "contracts", "Replace": "contracts", "Freeze": "contracts",
     "Unfreeze": "contracts", "Stop": "contracts", "Event": "contracts",

@@ -22,7 +22,7 @@ from sightline.build.surgery import (
     widen,
 )
 from sightline.errors import NetworkError, OptionError, UserError
-from tests.build.test_networks import inputs, spec_of
+from tests.build.specs import inputs, spec_of
 
 SPECS = [
     spec_of(), spec_of(D=0), spec_of(cardinalities=()), spec_of(classes=()),
@@ -348,7 +348,7 @@ def test_a_sequential_with_a_forward_of_its_own_is_no_chain():
 def test_a_residual_layer_at_the_start_is_as_wide_as_the_features():
     first = HiddenLayer(9, 9, "relu", 0.0, residual=True)
     network = sl.Flat(spec_of(), nn.Sequential(first, nn.Linear(9, 3)))
-    with pytest.raises(NetworkError, match=r"module\.0 adds to the features themselves"):
+    with pytest.raises(NetworkError, match=r"module\.0 has a residual connection to the features"):
         widen(network, "module.0", 12)
 
 
@@ -387,7 +387,9 @@ CODE = [
 def test_text_that_is_no_layer_runs_nothing(text, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     network = sl.MLP(spec_of(), [4])
-    with pytest.raises(OptionError, match=r"is no layer: .*Write a layer of torch\.nn") as caught:
+    with pytest.raises(
+        OptionError, match=r"is not a layer: .*Write a layer of torch\.nn"
+    ) as caught:
         replace_module(network, "hidden.0.activation", text)
     assert repr(text) in str(caught.value)
     assert list(Path().iterdir()) == []

@@ -317,7 +317,10 @@ def test_a_network_of_your_own_comes_from_the_kept_source(here):
     (here / "net.py").write_text(NETWORK.replace("0.2", "0.5"))
     (kept,) = (here / "r" / "sources").iterdir()
     hidden = kept.rename(here / "hidden.py")
-    with pytest.raises(NetworkError, match=r"Mine, and no kept source.*--network file.py:Mine"):
+    with pytest.raises(
+        NetworkError,
+        match=r"Mine is one of your own, and its source file was not kept.*--network file.py:Mine",
+    ):
         sl.resume("r", quiet=True)
     hidden.rename(kept)
     sl.resume("r", quiet=True)

@@ -758,7 +758,10 @@ def test_an_optimizer_and_a_schedule_of_your_own_are_needed_again(species, tmp_p
 def test_a_network_of_your_own_needs_its_source(species, own, tmp_path):
     training = started(CASES["BatchNorm of your own"], {"species": species}, own)
     Checkpoints(training, tmp_path).save()
-    with pytest.raises(NetworkError, match=r"Normed, and no kept source.*network=Normed"):
+    with pytest.raises(
+        NetworkError,
+        match=r"Normed is one of your own, and its source file was not kept.*network=Normed",
+    ):
         sl.Training.resume(tmp_path, species)
     shutil.copytree(own, tmp_path / "sources")
     assert type(sl.Training.resume(tmp_path, species).network).__name__ == "Normed"

@@ -399,11 +399,11 @@ def test_replace_by_something_larger_pads_it(species):
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (sl.Replace("output", "Linear(16, 4)"), r"gives \[3, 4\] on .*where \[3, 3\]"),
+        (sl.Replace("output", "Linear(16, 4)"), r"shape \[3, 4\] on .*instead of \[3, 3\]"),
         (sl.Replace("hidden.0", "Linear(3, 16)"), "forward raised RuntimeError"),
         (sl.Replace("hidden.0", "Module()"), "forward raised NotImplementedError"),
-        (sl.Replace("hidden.0.activation", "open('x')"), "is no layer"),
-        (sl.Replace("hidden.0.activation", 3), "is no layer"),
+        (sl.Replace("hidden.0.activation", "open('x')"), "is not a layer"),
+        (sl.Replace("hidden.0.activation", 3), "is not a layer"),
         (sl.Replace("hidden.9", "GELU()"), "no module 'hidden.9'"),
         (sl.Widen("hidden.9", 40), "no hidden layer 'hidden.9'. Did you mean 'hidden"),
         (sl.Widen("hidden.0", 8), "cannot be widened from 16 units to 8"),
@@ -449,7 +449,7 @@ def test_what_turns_out_wrong_when_it_is_due_is_refused_and_told(species):
     list(training)
     list(plain)
     (event,) = events(training, "refused")
-    assert event.said.startswith("Replace refused: MLP gives [3, 4]")
+    assert event.said.startswith("Replace refused: MLP returns logits of shape [3, 4]")
     assert event.details == {
         "edit": {"edit": "Replace", "name": "output", "module": "Linear(16, 4)"}
     }

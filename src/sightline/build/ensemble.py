@@ -1,4 +1,4 @@
-"""The default network: many small perceptrons, trained side by side in one batched pass.
+"""The default network: an ensemble of small multilayer perceptrons, trained in one batched pass.
 
 Letters: B rows, D numbers, C codes, M members, H units of a layer, K outputs.
 """
@@ -14,33 +14,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sightline.build.parts import Layer, make_activation
+from sightline.build.parts import Layer, check_dropout, make_activation
 from sightline.contracts import Spec
 from sightline.errors import OptionError
 
 SEGMENTS = 16
-"""Pieces of a number's piecewise-linear encoding, at most."""
-GOLDEN = (5**0.5 - 1) / 2
+"""Pieces of one number's piecewise-linear encoding, at most."""
+MOST_PIECES = 2048
+"""Pieces of all numbers together, about: many numbers get fewer pieces each, so that cost is bounded."""
 SMALLEST_SPAN = 1e-6
-MOST_INPUTS = 2048
-"""A table of many numbers gets fewer pieces a number, so that a row's cost stays in bounds."""
+"""A piece of the encoding is at least this wide, so that nothing is divided by zero."""
 GAIN = 0.7
-"""Of the first layer's weights, whose inputs are mostly 0 or 1."""
-FASTEST = 2.0
-"""Of the waves' frequencies, in turns per unit of a scaled number, the standard deviation."""
-MOST_UNITS = 256
-"""A member has so many units on waves at most, over all columns; a column 16."""
+"""Scale of the first layer's initial weights; its inputs are mostly 0 or 1."""
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of the golden ratio spread the waves' phases evenly."""
+FREQUENCY_DEVIATION = 2.0
+"""Standard deviation of the waves' frequencies, in periods per unit of a scaled number."""
+WAVE_UNITS = 256
+"""Units of a member on waves of all columns together, at most."""
+WAVE_UNITS_PER_COLUMN = 16
+"""Units of a member on waves of one column, at most."""
 
 
 class Pieces(nn.Module):
-    """Piecewise-linear encoding: how far a number has come through each piece of its range.
+    """Piecewise-linear encoding of numbers.
 
-    A piece below the number is 1, one above it 0, the one that it lies in the share of it that lies
-    below the number (Gorishniy, Rubachev and Babenko 2022, "On embeddings for numerical features").
+    A number's range is cut into pieces. A piece that lies below the value is encoded as 1, one above
+    it as 0, and the one that contains it as the fraction of the piece below the value (Gorishniy,
+    Rubachev and Babenko 2022, "On embeddings for numerical features").
 
     Args:
-        edges: For each number its increasing edges; fewer than two give it no piece.
-        segments: The most pieces a number; of more edges, evenly many are skipped.
+        edges: For each number the increasing edges of its pieces; fewer than two give it no piece.
+        segments: How many pieces a number has at most; surplus edges are skipped evenly.
 
     Shapes: float32 [B, D] -> float32 [B, pieces].
 
@@ -58,9 +63,9 @@ class Pieces(nn.Module):
     def __init__(self, edges: Sequence[Sequence[float]], segments: int) -> None:
         super().__init__()
         pieces = [
-            (place, low, max(high - low, SMALLEST_SPAN))
-            for place, own in enumerate(edges)
-            for low, high in _neighbours(own, segments)
+            (column, low, max(high - low, SMALLEST_SPAN))
+            for column, own in enumerate(edges)
+            for low, high in _pieces_of(own, segments)
         ]
         column, low, span = zip(*pieces, strict=True) if pieces else ((), (), ())
         self.register_buffer("column", torch.tensor(column, dtype=torch.int64), persistent=False)
@@ -74,7 +79,8 @@ class Pieces(nn.Module):
         return x_BP.sub_(self.low).mul_(self.per_unit).clamp_(0.0, 1.0)
 
 
-def _neighbours(edges: Sequence[float], segments: int) -> Iterator[tuple[float, float]]:
+def _pieces_of(edges: Sequence[float], segments: int) -> Iterator[tuple[float, float]]:
+    """Yield the low and the high end of each piece of one number."""
     count = len(edges) - 1
     if count > segments:
         edges = [edges[round(i * count / segments)] for i in range(segments + 1)]
@@ -82,13 +88,13 @@ def _neighbours(edges: Sequence[float], segments: int) -> Iterator[tuple[float, 
 
 
 class Bins(nn.Module):
-    """The number of the bin that each number lies in.
+    """Bin each number: the index of the bin that contains its value.
 
     Args:
-        edges: For each number its increasing edges, the first and the last being the ends of its
-            range; a value outside is in the first or the last bin.
+        edges: For each number the increasing edges of its bins, from the lower to the upper end of its
+            range; a value outside is put into the first or the last bin.
 
-    Shapes: float32 [B, D] -> int32 [B, columns with more than one bin].
+    Shapes: float32 [B, D] -> int32 [B, numbers with more than one bin].
 
     Example:
         >>> import torch
@@ -102,12 +108,12 @@ class Bins(nn.Module):
 
     def __init__(self, edges: Sequence[Sequence[float]]) -> None:
         super().__init__()
-        inner = {place: own[1:-1] for place, own in enumerate(edges) if len(own) > 2}
+        inner = {column: own[1:-1] for column, own in enumerate(edges) if len(own) > 2}
         self.sizes = [len(cuts) + 1 for cuts in inner.values()]
         most = max(self.sizes, default=1) - 1
         cuts = torch.full((len(inner), most), math.inf)
-        for place, own in enumerate(inner.values()):
-            cuts[place, : len(own)] = torch.tensor(own, dtype=torch.float32)
+        for row, own in enumerate(inner.values()):
+            cuts[row, : len(own)] = torch.tensor(own, dtype=torch.float32)
         self.register_buffer("cuts", cuts, persistent=False)
         self.register_buffer("columns", torch.tensor(list(inner), dtype=torch.int64), persistent=False)  # fmt: skip
 
@@ -118,19 +124,18 @@ class Bins(nn.Module):
 
 
 class Waves(nn.Module):
-    """Each member's own units on waves of each number, so that it can follow what rises and falls.
+    """Periodic embeddings of numbers: cosines, mixed by a linear layer and ReLU of each member's own.
 
-    Cosines of a number at fixed frequencies (quantiles of half a normal distribution), mixed by a
-    learned linear layer and ReLU for each column and member; after Gorishniy, Rubachev and Babenko
-    (2022, "On embeddings for numerical features"), whose frequencies are learned. Here they are
-    not: learned ones would be shared by the members, and through them a member would learn from the
-    rows that it holds out.
+    With them a network fits functions that rise and fall often. The frequencies are quantiles of half
+    a normal distribution and stay fixed; in Gorishniy, Rubachev and Babenko (2022, "On embeddings for
+    numerical features") they are learned. Learned frequencies would be shared by the members, and
+    through them a member would learn from the rows that it holds out.
 
     Args:
-        columns: Which numbers.
+        columns: Indices of the numbers to embed.
         members: M.
-        waves: F, frequencies a number.
-        units: E, of a member and number.
+        waves: F, frequencies per number.
+        units: E, units per member and number.
 
     Shapes: float32 [B, D] -> [M, B, columns * E].
 
@@ -148,7 +153,7 @@ class Waves(nn.Module):
     def __init__(self, columns: Sequence[int], members: int, waves: int, units: int) -> None:
         super().__init__()
         shares = (torch.arange(waves, dtype=torch.float64) + 0.5) / waves
-        frequency = 2 * math.pi * FASTEST * torch.special.ndtri(0.5 + shares / 2)
+        frequency = 2 * math.pi * FREQUENCY_DEVIATION * torch.special.ndtri(0.5 + shares / 2)
         phase = 2 * math.pi * (torch.arange(waves, dtype=torch.float64) * GOLDEN % 1)
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64), persistent=False)
         self.register_buffer("frequency", frequency.float(), persistent=False)
@@ -160,7 +165,7 @@ class Waves(nn.Module):
         self.bias = nn.Parameter(torch.empty(C, 1, U).uniform_(-bound, bound))
 
     def forward(self, numeric_BD: Tensor) -> Tensor:
-        """Give each member's units."""
+        """Compute each member's units."""
         x_CB1 = numeric_BD.index_select(1, self.columns).T[:, :, None]
         waves_CBF = torch.cos(x_CB1 * self.frequency + self.phase)
         units_CBU = torch.baddbmm(self.bias, waves_CBF, self.weight).relu_()
@@ -170,26 +175,28 @@ class Waves(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """M multilayer perceptrons, each with weights of its own, in one batched pass.
+    """M multilayer perceptrons, each with its own weights, computed in one batched pass.
 
-    What goes in is the same for all: each number as it is and in pieces, each category, and (with
-    `bins`) each value of a discrete number as a category more, so that a network can tell one from
-    its neighbours as trees do. The first layer adds up a learned vector for each category and value.
-    With `waves` each member also has units of its own on waves of each other number.
+    All members get the same inputs: each number, its piecewise-linear encoding, each category, and
+    (with `bins`) each value of a discrete number as one more category, so that a member can treat a
+    value differently from its neighbours, as trees do. The first layer adds up a learned vector for
+    each category and each such value. With `waves` each member also gets periodic embeddings of the
+    other numbers.
 
     Args:
         spec: Of the prepared table.
-        members: M, how many perceptrons.
-        hidden: Width of each hidden layer of a member, one or more.
+        members: M, the number of perceptrons.
+        hidden: Width of each hidden layer of a member in units; one width or more.
         activation: "relu", "gelu", "silu", ... (`sightline.build.parts.ACTIVATIONS`).
-        dropout: Share of activations set to zero in training, 0 <= dropout < 1.
-        bins: Whether discrete numbers are looked up by their value as well.
-        waves: Frequencies of each number that is not looked up; 0 for none.
+        dropout: Probability with which a hidden unit is set to zero in training, 0 <= dropout < 1.
+        bins: Whether discrete numbers are embedded as categories as well.
+        waves: Frequencies of the periodic embedding of each number without bins; 0 for none.
 
     Shapes: float32 [B, D] and int32 [B, C] -> logits [B, M, K].
 
     Raises:
-        OptionError: A number of members, width, activation or dropout that makes no sense.
+        OptionError: A number of members, width, activation, dropout or number of waves that is out of
+            range.
 
     Example:
         >>> import sightline as sl
@@ -213,45 +220,30 @@ class Ensemble(nn.Module):
     ) -> None:
         super().__init__()
         widths = [hidden] if isinstance(hidden, int) else list(hidden)
-        for width in (members, *widths):
-            if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-                raise OptionError(
-                    f"members is {members!r} and hidden is {widths}.",
-                    "Give whole numbers from 1 up, such as members=10, hidden=[64, 64].",
-                )
-        if not widths:
-            raise OptionError("hidden is empty.", "Give one width or more, such as [64, 64].")
-        if not 0 <= dropout < 1:
-            raise OptionError(f"dropout is {dropout}.", "Give a share from 0 up to, not with, 1.")
-        if isinstance(waves, bool) or not isinstance(waves, int) or waves < 0:
-            raise OptionError(
-                f"waves is {waves!r}.", "Give a whole number from 1 up, or 0 for none."
-            )
+        _check_options(members, widths, dropout, waves)
         self.spec = spec
         self.members = members
         self.widths = widths
         self.activation_name = activation
         self.dropout = dropout
+        self.frequencies = waves
         edges = [feature.edges for feature in spec.numeric]
         numbers = max(sum(len(own) > 1 for own in edges), 1)
-        self.pieces = Pieces(edges, max(min(SEGMENTS, MOST_INPUTS // numbers), 1))
-        looked_up = [bins and feature.discrete for feature in spec.numeric]
+        self.pieces = Pieces(edges, max(min(SEGMENTS, MOST_PIECES // numbers), 1))
+        binned = [bins and feature.discrete for feature in spec.numeric]
         self.bins = None
         if bins:
-            self.bins = Bins(
-                [own if yes else () for own, yes in zip(edges, looked_up, strict=True)]
-            )
+            self.bins = Bins([own if yes else () for own, yes in zip(edges, binned, strict=True)])
         sizes = [*spec.cardinalities, *(self.bins.sizes if self.bins else ())]
-        starts = [sum(sizes[:place]) for place in range(len(sizes))]
+        starts = [sum(sizes[:column]) for column in range(len(sizes))]
         self.register_buffer("starts", torch.tensor(starts, dtype=torch.int32), persistent=False)
         M, H, K = members, widths[0], spec.outputs
         inputs = len(spec.numeric) + self.pieces.width
-        # About as many inputs are at work in a row: its numbers, their pieces' sum, its codes.
+        # About how many inputs of a row are not zero: its numbers, their pieces' sum, its codes.
         active = 2 * len(spec.numeric) + len(sizes)
         self.numbers = Features(inputs, sizes, M * H, active)
-        waving = [place for place, own in enumerate(edges) if len(own) > 1 and not looked_up[place]]
-        units = min(MOST_UNITS // max(len(waving), 1), 16)
-        self.frequencies = waves
+        waving = [column for column, own in enumerate(edges) if len(own) > 1 and not binned[column]]
+        units = min(WAVE_UNITS // max(len(waving), 1), WAVE_UNITS_PER_COLUMN)
         self.waves = self.mixed = None
         if waves and waving and units > 1:
             self.waves = Waves(waving, M, waves, units)
@@ -261,10 +253,10 @@ class Ensemble(nn.Module):
         self.output = Members(M, widths[-1], K)
         with torch.no_grad():
             self.output.bias.zero_()
-            # What no training row has is never learned: "missing" and "unseen" begin as nothing.
-            never = starts[: len(spec.cardinalities)]
+            # "Missing" and "unseen" start at zero: without training rows they stay there.
+            untrained = [s + code for s in starts[: len(spec.cardinalities)] for code in (0, 1)]
             if self.numbers.vectors is not None:
-                self.numbers.vectors[[code for first in never for code in (first, first + 1)]] = 0.0
+                self.numbers.vectors[untrained] = 0.0
 
     def forward(self, numeric_BD: Tensor, categorical_BC: Tensor) -> Tensor:
         """Map features to each member's logits."""
@@ -283,7 +275,7 @@ class Ensemble(nn.Module):
         return logits_BMK
 
     def _drop(self, x_MBH: Tensor) -> Tensor:
-        """Set units to zero in training; the same ones of all members, which is ten times faster."""
+        """Apply dropout in training: the same units of all members, which is ten times faster."""
         if not self.training or not self.dropout:
             return x_MBH
         kept_BH = torch.empty_like(x_MBH[0]).bernoulli_(1 - self.dropout).div_(1 - self.dropout)
@@ -298,23 +290,23 @@ class Ensemble(nn.Module):
 
     @classmethod
     def from_config(cls, spec: Spec, config: Mapping[str, Any]) -> Self:
-        """Build the network that `config` describes, weights fresh."""
+        """Build the network that `config` describes, with fresh weights."""
         return cls(spec, **config)
 
     def layers(self) -> Iterator[Layer]:
-        """Name each stop of a row as a teacher would."""
+        """Name the modules that a row passes, for explanations."""
         name = type(self.activation).__name__
         if self.pieces.width:
-            yield Layer("Numbers in pieces: how far through each", self.pieces)
+            yield Layer("Piecewise-linear encoding of the numbers", self.pieces)
         if self.bins is not None and self.bins.sizes:
-            yield Layer("Discrete numbers as categories: which value each is", self.bins)
+            yield Layer("Bins of the discrete numbers", self.bins)
         first = f"Hidden layer 1 of {self.members} members, before {name}"
         if self.waves is None or self.mixed is None:
             yield Layer(first, self.numbers)
         else:
-            yield Layer(f"{first}: what features add", self.numbers)
-            yield Layer(f"Numbers as waves: units of {self.members} members on them", self.waves)
-            yield Layer(f"{first}: what the waves add to that", self.mixed)
+            yield Layer(f"{first}: sum over the features", self.numbers)
+            yield Layer(f"Periodic embeddings of numbers for {self.members} members", self.waves)
+            yield Layer(f"{first}: sum over the periodic embeddings", self.mixed)
         for number, layer in enumerate(self.hidden, start=2):
             yield Layer(f"Hidden layer {number} of {self.members} members, before {name}", layer)
         head = "softmax" if self.spec.target.task == "classification" else "scale"
@@ -323,17 +315,34 @@ class Ensemble(nn.Module):
         )
 
 
+def _check_options(
+    members: object, widths: Sequence[object], dropout: float, waves: object
+) -> None:
+    """Refuse options of an `Ensemble` that are out of range."""
+    for count in (members, *widths):
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise OptionError(
+                f"members is {members!r} and hidden is {widths}.",
+                "Give whole numbers from 1, such as members=10, hidden=[64, 64].",
+            )
+    if not widths:
+        raise OptionError("hidden is empty.", "Give one width or more, such as [64, 64].")
+    check_dropout(dropout)
+    if isinstance(waves, bool) or not isinstance(waves, int) or waves < 0:
+        raise OptionError(f"waves is {waves!r}.", "Give a whole number from 1, or 0 for none.")
+
+
 class Features(nn.Module):
-    """The first layer: numbers times weights, plus a vector for each code.
+    """The first layer: numbers times weights, plus a learned vector for each code.
 
     Args:
-        inputs: I, how many numbers come in.
-        sizes: How many codes each column has.
+        inputs: I, the number of numeric inputs.
+        sizes: How many codes each categorical input has, [C].
         outputs: O.
-        active: How many inputs are not zero in a row, about; it sets the weights' spread.
+        active: About how many inputs of a row are not zero; it sets the deviation of the weights.
 
-    Shapes: float32 [B, I] and int32 [B, C], each column's codes counted on from the one before ->
-    [B, O].
+    Shapes: float32 [B, I] and int32 [B, C] -> [B, O]. The codes of a column start where those of the
+    column before it end.
     """
 
     def __init__(self, inputs: int, sizes: Sequence[int], outputs: int, active: int) -> None:
@@ -354,11 +363,11 @@ class Features(nn.Module):
 
 
 class Members(nn.Module):
-    """A linear layer for each member.
+    """A linear layer of each member's own.
 
     Args:
-        members, inputs, outputs: M, and the layer's sizes.
-        bound: Weights are drawn from -bound to bound; None is 1 / sqrt(inputs).
+        members, inputs, outputs: M, and the size of each member's layer.
+        bound: Initial weights are uniform in [-bound, bound]; None is 1 / sqrt(inputs).
 
     Shapes: [M, B, inputs] -> [M, B, outputs].
 
@@ -376,5 +385,5 @@ class Members(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
 
     def forward(self, x_MBI: Tensor) -> Tensor:
-        """Map each member's units to its next."""
+        """Map each member's units to those of its next layer."""
         return torch.baddbmm(self.bias, x_MBI, self.weight)

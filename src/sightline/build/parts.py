@@ -1,4 +1,4 @@
-"""Parts that networks share."""
+"""Layers and checks that several networks share: activations, hidden layers, embeddings."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Layer(NamedTuple):
-    """A named stop on the path of a row through a network, and the module that makes it."""
+    """A module on a row's way through a network, and the name by which it is explained."""
 
     name: str
     module: nn.Module
 
 
 def make_activation(name: str) -> nn.Module:
-    """Make an activation by name.
+    """Make an activation by its name in `ACTIVATIONS`.
 
     Raises:
-        OptionError: There is none of that name.
+        OptionError: There is no activation of that name.
+
+    Example:
+        >>> from sightline.build.parts import make_activation
+        >>> make_activation("relu")
+        ReLU()
     """
     if name not in ACTIVATIONS:
         raise OptionError(
@@ -37,8 +42,25 @@ def make_activation(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
+def check_dropout(dropout: float) -> None:
+    """Refuse a dropout probability that is not in [0, 1).
+
+    Raises:
+        OptionError: It is out of range or not a number.
+
+    Example:
+        >>> from sightline.build.parts import check_dropout
+        >>> check_dropout(0.1)
+    """
+    if not 0 <= dropout < 1:
+        raise OptionError(
+            f"dropout is {dropout}, and a probability of dropout is at least 0 and less than 1.",
+            "Give a number such as 0.1, or 0 for no dropout.",
+        )
+
+
 def is_elementwise(module: nn.Module) -> bool:
-    """Tell whether each output is made of its own input alone, as an activation's or dropout's is.
+    """Tell whether each output depends on its own input alone, as in an activation or dropout.
 
     Example:
         >>> from torch import nn
@@ -50,12 +72,22 @@ def is_elementwise(module: nn.Module) -> bool:
 
 
 class HiddenLayer(nn.Module):
-    """Linear, activation, dropout; added to what came in where `residual`.
+    """A linear layer, an activation and dropout, with a residual connection if `residual`.
 
-    A residual layer gives x + scale * f(x) and starts as x itself, its scale being zero (ReZero,
-    Bachlechner et al. 2020): it can be inserted into a trained network without a change of output.
+    A residual layer computes x + scale * f(x). Its scale starts at zero, so it starts as the identity
+    (ReZero, Bachlechner et al. 2020) and can be inserted into a trained network without changing the
+    network's output.
+
+    Args:
+        inputs, outputs: Units; equal in a residual layer.
+        activation: A name in `ACTIVATIONS`.
+        dropout: Probability with which a unit is set to zero in training.
+        residual: Whether the input is added to the output.
 
     Shapes: [B, inputs] -> [B, outputs].
+
+    Raises:
+        OptionError: An unknown activation, or a residual layer whose widths differ.
 
     Example:
         >>> import torch
@@ -72,7 +104,7 @@ class HiddenLayer(nn.Module):
         if residual and inputs != outputs:
             raise OptionError(
                 f"A residual layer has {inputs} inputs and {outputs} outputs.",
-                "Make it as wide as the layer before it.",
+                "Give it as many units as the layer before it.",
             )
         self.linear = nn.Linear(inputs, outputs)
         self.activation = make_activation(activation)
@@ -81,7 +113,7 @@ class HiddenLayer(nn.Module):
 
     @property
     def width(self) -> int:
-        """How many units it has."""
+        """The number of its units."""
         return self.linear.out_features
 
     def forward(self, x_BI: Tensor) -> Tensor:
@@ -93,7 +125,7 @@ class HiddenLayer(nn.Module):
 
 
 def embedding_width(cardinality: int) -> int:
-    """How wide a category's vector is: min(50, 1.6 n^0.56), as in fastai's tabular models.
+    """Return the length of the vector of a category of n values: min(50, 1.6 n^0.56), as in fastai.
 
     Example:
         >>> from sightline.build.parts import embedding_width
@@ -104,14 +136,14 @@ def embedding_width(cardinality: int) -> int:
 
 
 class CategoryEmbeddings(nn.Module):
-    """A learned vector for each category of each column, side by side.
+    """Embeddings: a learned vector for each category of each column, concatenated.
 
-    Columns of equal width share one table, so that forty columns cost one look-up. The vectors of
-    "missing" (code 0) and "unseen" (code 1) start at zero, the middle of the others, and stay
-    there as long as no training row has them: what was never learned must not be noise.
+    Columns of equal width share one embedding table, so that forty columns cost one look-up. The
+    vectors of "missing" (code 0) and "unseen" (code 1) start at zero, the mean of the others, and stay
+    there if no training row has them: a vector that was never trained must not add noise.
 
     Args:
-        cardinalities: Codes per column, missing and unseen counted.
+        cardinalities: Codes per column, "missing" and "unseen" included.
 
     Shapes: int32 [B, C] -> float32 [B, width].
 
@@ -147,7 +179,7 @@ class CategoryEmbeddings(nn.Module):
         self._whole = len(by_width) == 1
 
     def forward(self, categorical_BC: Tensor) -> Tensor:
-        """Look up each code and lay the vectors side by side."""
+        """Look up the vector of each code and concatenate them."""
         parts: list[Tensor] = []
         for number, table in enumerate(self.tables):
             codes = categorical_BC

@@ -1,8 +1,9 @@
-"""Change a network that is being trained: widen and deepen without a change of output, replace.
+"""Change a network during training: widen and deepen it without changing its output; replace modules.
 
-`widen` and `deepen` work on a network that tells its `chain()`: the layers that a row passes one
-after the other, by name. Between two linear layers only elementwise modules (activations, dropout)
-and residual hidden layers may stand, because what mixes units, such as a LayerNorm, sees new ones.
+`widen` and `deepen` work on a network with a `chain()`: its layers by name, in the order in which a
+row passes them. Between two linear layers only elementwise modules (activations, dropout) and residual
+hidden layers are allowed. A module that mixes units, such as a LayerNorm, would change its output when
+units are added.
 """
 
 from __future__ import annotations
@@ -22,28 +23,29 @@ class Chain(Protocol):
     """A network that can be widened and deepened."""
 
     def chain(self) -> list[tuple[str, nn.Module]]:
-        """Name the layers that a row passes one after the other, the output layer last."""
+        """Return the layers in the order in which a row passes them, by name; the output layer last."""
         ...
 
     def insert(self, after: str, width: int) -> None:
-        """Insert a residual `HiddenLayer` of a width behind a layer."""
+        """Insert a residual `HiddenLayer` of `width` units behind the layer `after`."""
         ...
 
 
 def widen(network: nn.Module, name: str, width: int) -> None:
-    """Give a hidden layer more units, the outputs staying what they were.
+    """Add units to a hidden layer; the network's output stays the same.
 
-    New units come last. Their incoming weights are fresh, their outgoing weights zero: they change
-    nothing yet, and learn from the next step on.
+    New units come last. Their incoming weights are drawn at random and their outgoing weights are zero,
+    so they change nothing at first and learn from the next step on (Net2Net, Chen et al. 2016, has the
+    idea of growing a network without changing its function).
 
     Args:
         network: One with `chain()`, such as `sl.MLP`, or `sl.Flat` around a `nn.Sequential`.
-        name: Of the layer, such as "hidden.0".
-        width: Units from then on, more than now.
+        name: The layer, such as "hidden.0".
+        width: Its new number of units, larger than the present one.
 
     Raises:
-        OptionError: There is no such layer, or it is that wide already.
-        NetworkError: The network has no chain, or a layer of another kind in it.
+        OptionError: There is no such layer, or `width` is not a larger whole number.
+        NetworkError: The network has no chain, or a layer in it that mixes units.
 
     Example:
         >>> import sightline as sl, torch
@@ -57,17 +59,17 @@ def widen(network: nn.Module, name: str, width: int) -> None:
         ([24, 8], True)
     """
     layers = _chain(network)
-    place = _place(layers, name)
-    linear = _linear(layers[place][1], name)
+    index = _index(layers, name)
+    linear = _linear(layers[index][1], name)
     if isinstance(width, bool) or not isinstance(width, int) or width <= linear.out_features:
         raise OptionError(
             f"{name} cannot be widened from {linear.out_features} units to {width!r}.",
-            "Give a larger whole number.",
+            f"Give a whole number above {linear.out_features}.",
         )
-    # Residual layers are as wide as what comes in: all of a row of them grow together.
-    first = place
+    # A residual layer is as wide as the layer before it: consecutive ones grow together.
+    first = index
     while isinstance(layer := layers[first][1], HiddenLayer) and layer.scale is not None:
-        first = _before(layers, first, name)
+        first = _previous(first, name)
     _grow_outputs(_linear(layers[first][1], name), width)
     for _, layer in layers[first + 1 :]:
         if isinstance(layer, HiddenLayer) and layer.scale is not None:
@@ -82,15 +84,15 @@ def widen(network: nn.Module, name: str, width: int) -> None:
 
 
 def deepen(network: nn.Module, after: str) -> None:
-    """Insert a hidden layer, the outputs staying what they were, to the last bit.
+    """Insert a hidden layer that starts as the identity; the output stays the same, bit for bit.
 
     Args:
         network: As for `widen`.
-        after: The layer that it comes after, such as "hidden.0".
+        after: The layer behind which it is inserted, such as "hidden.0".
 
     Raises:
         OptionError: There is no such layer.
-        NetworkError: The network has no chain, or a layer of another kind in it.
+        NetworkError: The network has no chain, or a layer in it that mixes units.
 
     Example:
         >>> import sightline as sl, torch
@@ -103,22 +105,22 @@ def deepen(network: nn.Module, after: str) -> None:
         True
     """
     layers = _chain(network)
-    linear = _linear(layers[_place(layers, after)][1], after)
+    linear = _linear(layers[_index(layers, after)][1], after)
     assert isinstance(network, Chain)
     network.insert(after, linear.out_features)
     network.to(linear.weight.device)
 
 
 def replace_module(network: nn.Module, name: str, text: str) -> None:
-    """Put another module in the place of one; weights that match by name and shape carry over.
+    """Replace a module of a network; weights of the same name and shape are copied to the new one.
 
     Args:
         network: Any.
-        name: Of the module, such as "hidden.0.activation".
+        name: The module's path, such as "hidden.0.activation".
         text: A layer of `torch.nn` as text such as "GELU()" or "Linear(64, 3)".
 
     Raises:
-        OptionError: There is no such module, or the text names no layer.
+        OptionError: There is no such module, or the text is not a layer.
 
     Example:
         >>> from torch import nn
@@ -135,32 +137,35 @@ def replace_module(network: nn.Module, name: str, text: str) -> None:
         )
     old = network.get_submodule(name)
     new = make_module(text)
-    kept = dict(old.state_dict().items())
-    own = new.state_dict()
-    same = {key: kept[key] for key in own if key in kept and kept[key].shape == own[key].shape}
+    old_state = dict(old.state_dict().items())
+    new_state = new.state_dict()
+    same = {
+        key: old_state[key] for key, value in new_state.items()
+        if key in old_state and old_state[key].shape == value.shape
+    }  # fmt: skip
     new.load_state_dict(same, strict=False)
-    place = next((p for p in old.parameters()), next(network.parameters()))
-    new.to(place.device).train(old.training)
+    device = next((p.device for p in old.parameters()), next(network.parameters()).device)
+    new.to(device).train(old.training)
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, new)
 
 
 def make_module(text: str) -> nn.Module:
-    """Make a layer of `torch.nn` from text such as "Linear(64, 3)"; nothing else is run.
+    """Make a layer of `torch.nn` from text such as "Linear(64, 3)"; no other code is executed.
 
     Raises:
-        OptionError: It is no call of a layer with plain values.
+        OptionError: The text is not a call of a layer with numbers, strings, True, False or None.
 
     Example:
         >>> from sightline.build.surgery import make_module
         >>> make_module("Dropout(p=0.1)")
         Dropout(p=0.1, inplace=False)
     """
-    fix = 'Write a layer of torch.nn with plain values, such as "GELU()" or "Linear(64, 3)".'
+    fix = 'Write a layer of torch.nn with its arguments, such as "GELU()" or "Linear(64, 3)".'
     try:
         call = ast.parse(text.strip(), mode="eval").body
         if not isinstance(call, ast.Call):
-            raise ValueError("it is no call")
+            raise ValueError("it is not a call such as GELU()")
         name = ast.unparse(call.func).removeprefix("torch.").removeprefix("nn.")
         kind = getattr(nn, name, None)
         if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
@@ -168,15 +173,15 @@ def make_module(text: str) -> nn.Module:
         values = [ast.literal_eval(value) for value in call.args]
         named = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
         return kind(*values, **named)
-    except Exception as error:  # a layer may refuse its values in any way
-        raise OptionError(f"{text!r} is no layer: {error}.", fix) from error
+    except Exception as error:  # a layer may refuse its arguments with any exception
+        raise OptionError(f"{text!r} is not a layer: {error}.", fix) from error
 
 
 def parameters_below(network: nn.Module, name: str) -> list[tuple[str, nn.Parameter]]:
-    """Return the parameter of a name, or all below it.
+    """Return the parameter of a name, or all parameters of the module of that name.
 
     Raises:
-        OptionError: There is none.
+        OptionError: There is no such parameter or module.
 
     Example:
         >>> from torch import nn
@@ -185,19 +190,19 @@ def parameters_below(network: nn.Module, name: str) -> list[tuple[str, nn.Parame
         ['0.weight', '0.bias']
     """
     named = list(network.named_parameters())
-    found = [(own, p) for own, p in named if own == name or own.startswith(f"{name}.")]
-    if not found:
+    matching = [(own, p) for own, p in named if own == name or own.startswith(f"{name}.")]
+    if not matching:
         paths = [own.split(".") for own, _ in named]
         names = {".".join(path[: n + 1]) for path in paths for n in range(len(path))}
         raise OptionError(
             f"The network has no parameter {name!r}.",
             did_you_mean(name, sorted(names), "parameters and modules"),
         )
-    return found
+    return matching
 
 
 def corner(shape: Sequence[int]) -> tuple[slice, ...]:
-    """Return the index of what a tensor held before it grew: new entries come last everywhere.
+    """Return the index, in a tensor that has grown, of the entries it had before: new ones come last.
 
     Example:
         >>> from sightline.build.surgery import corner
@@ -214,8 +219,8 @@ def _chain(network: nn.Module) -> list[tuple[str, nn.Module]]:
     if not isinstance(network, Chain):
         raise NetworkError(
             f"{type(network).__name__} cannot be widened or deepened: it has no chain() and insert().",
-            "Give it both (see sightline.build.surgery.Chain), or replace a module, or save its file "
-            "with a change under --watch.",
+            "Add both methods (see sightline.build.surgery.Chain), replace a module instead, or change "
+            "its file while it trains with --watch.",
         )
     layers: list[tuple[str, nn.Module]] = []
     for name, layer in network.chain():
@@ -225,16 +230,16 @@ def _chain(network: nn.Module) -> list[tuple[str, nn.Module]]:
         for part in parts:
             if not isinstance(part, nn.Linear) and not is_elementwise(part):
                 raise NetworkError(
-                    f"{name} has a {type(part).__name__}: its outputs would change with the units "
-                    "beside them.",
-                    "Widen and deepen networks of linear layers and activations.",
+                    f"{name} has a {type(part).__name__}, which mixes units: new units would change the "
+                    "network's output.",
+                    "Widen and deepen only networks of linear layers, activations and dropout.",
                 )
         if isinstance(layer, HiddenLayer | nn.Linear):
             layers.append((name, layer))
     return layers
 
 
-def _place(layers: list[tuple[str, nn.Module]], name: str) -> int:
+def _index(layers: list[tuple[str, nn.Module]], name: str) -> int:
     names = [own for own, _ in layers[:-1]]
     if name not in names:
         raise OptionError(
@@ -243,13 +248,14 @@ def _place(layers: list[tuple[str, nn.Module]], name: str) -> int:
     return names.index(name)
 
 
-def _before(layers: list[tuple[str, nn.Module]], place: int, name: str) -> int:
-    if place == 0:
+def _previous(index: int, name: str) -> int:
+    """The index of the layer before a residual one, which must grow with it."""
+    if index == 0:
         raise NetworkError(
-            f"{name} adds to the features themselves, whose number is given.",
+            f"{name} has a residual connection to the features, whose number is fixed.",
             "Widen another layer.",
         )
-    return place - 1
+    return index - 1
 
 
 def _linear(layer: nn.Module, name: str) -> nn.Linear:
@@ -262,7 +268,7 @@ def _linear(layer: nn.Module, name: str) -> nn.Linear:
 
 
 def _grow_outputs(linear: nn.Linear, width: int) -> None:
-    """Add units: fresh weights, drawn as for a layer of the new width."""
+    """Add units with fresh weights, drawn as for a layer of the new width."""
     fresh = nn.Linear(linear.in_features, width, bias=linear.bias is not None)
     fresh.to(linear.weight.device)
     linear.weight = _grown(linear.weight, fresh.weight)
@@ -272,7 +278,7 @@ def _grow_outputs(linear: nn.Linear, width: int) -> None:
 
 
 def _grow_inputs(linear: nn.Linear, width: int) -> None:
-    """Take more units in, with weights of zero."""
+    """Add inputs with weights of zero."""
     shape = (linear.out_features, width)
     linear.weight = nn.Parameter(
         _padded(linear.weight, shape), requires_grad=linear.weight.requires_grad

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline.build.networks import MLP
+from sightline.build.mlp import MLP
 from sightline.load.table import read
 from sightline.pipeline.fit import fit, run_folder
 from sightline.pipeline.folder import Run

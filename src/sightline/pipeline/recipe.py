@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sightline.build.ensemble import MOST_INPUTS, SEGMENTS, Ensemble
+from sightline.build.ensemble import MOST_PIECES, SEGMENTS, Ensemble
 from sightline.build.networks import NetworkMaker, make_network
 from sightline.contracts import Batch, FitOptions, Spec, TrainingSettings, traits_of
 from sightline.contracts.options import Quality
@@ -221,7 +221,7 @@ def settings_for(recipe: Recipe, size: Size) -> dict[str, Any]:
     quality, rows = recipe.quality, size.rows
     epochs = EPOCHS[quality] if rows < 100_000 else EPOCHS[quality] // 2
     widths = _widths(quality, rows, size.outputs)
-    pieces = min(SEGMENTS * size.features, MOST_INPUTS)
+    pieces = min(SEGMENTS * size.features, MOST_PIECES)
     sides = [size.features + pieces, *widths, size.outputs]
     weights = MEMBERS[quality] * sum(a * b for a, b in pairwise(sides))
     most = max(int(WORK[quality] * NETWORK_WORK / (rows * weights)), 2)

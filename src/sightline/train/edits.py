@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sightline.build import surgery
-from sightline.build.networks import MLP, check_network, load_class, make_network
+from sightline.build.mlp import MLP
+from sightline.build.networks import check_network, load_class, make_network
 from sightline.contracts import (
     Deepen,
     Edit,

@@ -12,7 +12,8 @@ from types import TracebackType
 import torch
 from torch import nn
 
-from sightline.build.networks import MLP, Flat
+from sightline.build.flat import Flat
+from sightline.build.mlp import MLP
 from sightline.build.parts import ACTIVATIONS, CategoryEmbeddings, HiddenLayer
 
 QUIET = (
