@@ -37,7 +37,8 @@ def test_simple_models_are_scored_beside_it():
     assert by_name["this model"]["score"] == pytest.approx(np.log(2))
     assert by_name["logistic regression"]["score"] < 0.35
     for one in found["models"]:
-        assert one["low"] <= one["score"] <= one["high"]
+        # Where every row has the same loss, the three differ by the order of additions alone.
+        assert one["low"] - 1e-12 <= one["score"] <= one["high"] + 1e-12
     assert "Not worth it here" in found["verdict"]
     assert "Use that" in found["verdict"]
 
