@@ -94,7 +94,7 @@ def test_a_row_is_followed_to_its_class(watched, run):
         told["layers"][1]["values"]
     )
     assert f"row={rows[3]['row']}" in page.url
-    page.get_by_label("the next row").click()
+    page.get_by_label("next row").click()
     assert f"row={rows[4]['row']}" in page.url
     page.reload()
     assert page.input_value("#row") == str(rows[4]["row"])

@@ -152,7 +152,7 @@ def test_a_run_is_watched_and_changed_from_the_page(watched, training):
     page.keyboard.press("7")
     for name, value in {"0": "1.5", "6": "dark"}.items():
         page.fill(f".typed [name='{name}']", value)
-    page.get_by_role("button", name="Follow this row").click()
+    page.get_by_role("button", name="Predict this row").click()
     page.wait_for_selector(".way .heat", timeout=LONG)
     asked = [record.body for record in read_records(run)[0] if record.type == "asked"][-1]
     assert asked["row"]["x0"] == "1.5"
@@ -161,7 +161,7 @@ def test_a_run_is_watched_and_changed_from_the_page(watched, training):
 
     # A bad value is an answer, not an end.
     page.fill(".typed [name='0']", "many")
-    page.get_by_role("button", name="Follow this row").click()
+    page.get_by_role("button", name="Predict this row").click()
     until(page, "document.querySelector('#said').classList.contains('error')")
     assert fit.poll() is None
 
@@ -184,7 +184,7 @@ def test_a_killed_run_is_said_to_be_cut_off_and_followed_when_resumed(watched, t
     page = watched(f"{url}#way=training").page
     page.wait_for_selector(".epochs tbody tr", timeout=LONG)
     fit.kill()
-    until(page, "document.querySelector('.chip').innerText.startsWith('cut off')")
+    until(page, "document.querySelector('.chip').innerText.startsWith('interrupted')")
     again = command("resume", run, "--quiet", env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
         until(page, "/epoch \\d/.test(document.querySelector('.chip').innerText)")
@@ -199,7 +199,7 @@ def test_a_finished_run_is_shown_and_answers_typed_rows(watched, run):
         page = watched(f"{url}#way=prediction").page
         page.wait_for_selector(".way .heat", timeout=LONG)
         assert page.locator(".chip").inner_text() == "done"
-        page.get_by_role("button", name="Follow this row").click()
+        page.get_by_role("button", name="Predict this row").click()
         until(page, "location.hash.includes('row=asked-')")
         until(page, "document.querySelector('.verdict').innerText.includes('a typed row')")
         again = watched(f"{url}#way=prediction").page  # a second tab
@@ -218,7 +218,7 @@ def test_columns_may_be_named_as_what_every_object_has(watched, tmp_path):
         page = watched(f"{url}#way=prediction").page
         page.wait_for_selector(".typed", timeout=LONG)
         page.fill(".typed [name='1']", "0.25")
-        page.get_by_role("button", name="Follow this row").click()
+        page.get_by_role("button", name="Predict this row").click()
         until(page, "document.querySelector('.verdict')?.innerText.includes('a typed row')")
     asked = run_records(run)[-1].body
     assert asked["error"] is None

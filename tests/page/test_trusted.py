@@ -79,8 +79,8 @@ def test_calibration_and_sets_are_told(shown, told, kind):
     )
     drawn = len(said["before"]["points"]) if "before" in said else 0
     assert page.locator(".trust .unit circle").count() == 2 * drawn
-    assert ("The threshold" in text) == (kind == "two")
-    assert "trusted?" not in page.inner_text(".results")  # told once, with the block on trust
+    assert ("Decision threshold" in text) == (kind == "two")
+    assert "Reliability diagram" not in page.inner_text(".results")  # it is in the trust block
 
 
 def test_one_part_needs_no_shares(watched, run, tmp_path):
@@ -119,7 +119,7 @@ def test_the_parts_of_a_prediction_add_up(shown, told, kind):
     page.select_option("#row", str(row["row"]))
     told_row = row["explanation"]
     assert page.locator(".way .dots circle").count() == trusted.MEMBERS
-    table = page.locator(".way table", has_text="together")
+    table = page.locator(".way table", has_text="sum")
     last = [
         float(text.replace("−", "-").replace(",", ""))
         for text in table.locator("tbody tr").all_inner_texts()[-1].split()[1:]
@@ -131,7 +131,7 @@ def test_the_parts_of_a_prediction_add_up(shown, told, kind):
     else:
         assert last[0] == pytest.approx(told_row["prediction"], rel=0.001)
         assert "Calibration" not in page.inner_text(".way")
-    assert page.inner_text(".verdict").startswith("The model says")
+    assert page.inner_text(".verdict").startswith("The model predicts")
 
 
 def test_another_class_can_be_followed(shown, told):
@@ -140,7 +140,7 @@ def test_another_class_can_be_followed(shown, told):
     for i, label in enumerate(classes):
         page.select_option("#of-class", str(i))
         assert f"Shares of the logit of {label}" in page.inner_text(".way")
-    page.get_by_label("the next row").click()
+    page.get_by_label("next row").click()
     assert page.input_value("#of-class") == str(len(classes) - 1)
 
 
@@ -177,7 +177,7 @@ def test_runs_with_folds_do_not_speak_of_validation_rows(shown):
     assert "alidation" not in text
     assert "out-of-fold" in text
     assert "Out-of-fold loss" in page.inner_text(".epochs")
-    assert "in 5 folds" in page.inner_text(".learning")
+    assert "into 5 folds" in page.inner_text(".learning")
 
 
 def test_runs_without_folds_still_speak_of_validation_rows(watched, run):

@@ -1,4 +1,4 @@
-// The page: nine ways through the same records, live from the run's server or frozen into a report.
+// The page: nine views of the same records, live from the run's server or frozen into a report.
 
 import { compare } from "./compare.js";
 import { dependence } from "./dependence.js";
@@ -16,19 +16,19 @@ import { trust, worth } from "./trust.js";
 const { opening, strip, load, prepare, build, train, predict, code, shapes, maths } = flow;
 const { learning, trees, layers, glass, epochs, events } = training;
 
-// What each way shows, in which order and how deep. [block, depth]
-const WAYS = {
+// Each view: its title, what it shows, and its blocks in order. [block, depth]
+const VIEWS = {
   story: ["Story", "what happened, in order", [[opening], [strip], [load], [prepare], [build], [train], [learning, "full"], [trees], [layers], [glass], [epochs, "brief"], [events], [predict], [prediction, "full"], [results, "full"], [worth], [trust], [dependence], [insight], [terms], [quiz]]],
-  pipeline: ["Pipeline", "what came in and what went out of each stage", [[strip], [load, "open"], [prepare, "open"], [build, "open"], [train, "open"], [predict], [results, "brief"], [worth, "brief"]]],
-  code: ["Code", "the lines that did it", [[strip], [code], [settings]]],
-  shapes: ["Shapes", "what each tensor looks like on its way", [[strip], [shapes], [build, "open"]]],
-  maths: ["Maths", "the arithmetic, with this run's numbers put in", [[maths], [glass], [terms]]],
+  pipeline: ["Pipeline", "the input and output of each stage", [[strip], [load, "open"], [prepare, "open"], [build, "open"], [train, "open"], [predict], [results, "brief"], [worth, "brief"]]],
+  code: ["Code", "the Python code of each stage", [[strip], [code], [settings]]],
+  shapes: ["Shapes", "the shape of each tensor", [[strip], [shapes], [build, "open"]]],
+  maths: ["Maths", "the formulas, with this run's numbers", [[maths], [glass], [terms]]],
   training: ["Training", "how the network learned", [[train], [learning, "full"], [trees], [layers], [glass], [epochs, "full"], [events]]],
-  prediction: ["Prediction", "how an answer comes about, and how far to believe it", [[prediction, "full"], [predict, "brief"], [results, "full"], [worth], [trust], [dependence]]],
-  experiment: ["Experiment", "what was changed while it learned", [[controls], [learning, "full"], [events], [settings], [layers]]],
-  quiz: ["Quiz", "what you have learned", [[quiz], [terms], [insight]]],
+  prediction: ["Prediction", "how a prediction is made, and how reliable it is", [[prediction, "full"], [predict, "brief"], [results, "full"], [worth], [trust], [dependence]]],
+  experiment: ["Experiment", "the settings, and what was changed during training", [[controls], [learning, "full"], [events], [settings], [layers]]],
+  quiz: ["Quiz", "three questions about this run", [[quiz], [terms], [insight]]],
 };
-// One stage a screen, for a class or a meeting.
+// The presentation: one stage for each screen.
 const SLIDES = [[[opening], [strip]], [[load]], [[prepare]], [[build]], [[train], [learning, "brief"]], [[predict], [prediction, "brief"]], [[results, "brief"], [worth, "brief"]], [[insight]], [[quiz]]];
 
 class Page {
@@ -61,7 +61,7 @@ class Page {
       this.run.add(records);
     } else {
       this.live = new Live({
-        hear: (found) => this.hear(found),
+        receive: (records) => this.receive(records),
         tell: (sentence, kind) => this.tell(sentence, kind),
         change: () => { this.drawHead(); this.touch(["#state"]); },
       });
@@ -73,14 +73,14 @@ class Page {
     this.draw();
   }
 
-  hear(records) {
+  receive(records) {
     const first = !this.run.records.length;
     const changed = this.run.add(records);
     if (first) this.draw();
     else this.touch(changed);
   }
 
-  /** Draw anew, at the browser's next frame, what shows these kinds of records. */
+  /** Redraw, at the browser's next frame, the blocks that show these kinds of records. */
   touch(kinds) {
     const waiting = this.dirty.size;
     for (const one of kinds) this.dirty.add(one);
@@ -103,7 +103,7 @@ class Page {
     const focus = document.activeElement?.id;
     const next = this.make(block.part, block.depth);
     if (block.part === prediction && block.node.contains(document.activeElement) && document.activeElement.tagName === "INPUT") {
-      block.late = true; // somebody is typing: the new rows come when they are done
+      block.late = true; // the user is typing: redraw when the field loses focus
       block.node.addEventListener("focusout", () => { if (block.late) { block.late = false; setTimeout(() => this.replace(block)); } }, { once: true });
       return;
     }
@@ -123,32 +123,32 @@ class Page {
     this.blocks.forEach(({ node }) => node.close?.());
     this.drawHead();
     document.body.classList.toggle("present", this.state.present);
-    const [title, about, parts] = WAYS[this.state.way];
+    const [title, about, parts] = VIEWS[this.state.way];
     const shown = this.state.present ? SLIDES[this.state.slide] : parts;
     this.blocks = shown.map(([part, depth]) => ({ part, depth, node: this.make(part, depth), key: part.key?.(this) }));
     const notes = this.notes.map((note) => el("p", { class: "note sampled" }, note));
     this.main.replaceChildren(
       el("p", { class: "about" }, this.state.present ? `${this.state.slide + 1} of ${SLIDES.length}` : `${title}: ${about}.`),
-      ...(this.run.records.length ? [] : [el("p", { class: "waiting" }, "Waiting for the first record.")]),
+      ...(this.run.records.length ? [] : [el("p", { class: "waiting" }, "Waiting for the first record ...")]),
       ...this.blocks.map(({ node }) => node), ...(this.state.present ? [] : notes),
     );
     this.blocks.forEach(({ node }) => node.grow?.());
   }
 
   drawHead() {
-    const ways = Object.keys(WAYS);
+    const ways = Object.keys(VIEWS);
     if (!this.head.firstChild) {
       this.chip = el("span", { class: "chip" });
       this.present = el("button", { type: "button", class: "quiet", onclick: () => this.go({ present: !this.state.present, slide: 0 }) });
-      this.links = ways.map((way, i) => el("a", { href: this.address({ way }), title: `${WAYS[way][1]} (key ${i + 1})` }, el("kbd", { "aria-hidden": "true" }, String(i + 1)), " ", WAYS[way][0]));
+      this.links = ways.map((way, i) => el("a", { href: this.address({ way }), title: `${VIEWS[way][1]} (key ${i + 1})` }, el("kbd", { "aria-hidden": "true" }, String(i + 1)), " ", VIEWS[way][0]));
       this.head.append(el("div", { class: "topbar" }, this.brand(), this.chip, el("span", { class: "grow" }), this.present, themeButton(() => this.draw())),
-        el("nav", { class: "ways", "aria-label": "Nine ways in" }, this.links));
+        el("nav", { class: "ways", "aria-label": "Nine views" }, this.links));
     }
-    const said = this.run.last("lesson/opening");
-    if (said) document.title = `${cut(said.title, 100)} · Sightline`;
+    const opening = this.run.last("lesson/opening");
+    if (opening) document.title = `${cut(opening.title, 100)} · Sightline`;
     this.chip.className = `chip ${this.status()[0]}`;
     this.chip.textContent = this.status()[1];
-    this.present.textContent = this.state.present ? "Leave presentation" : "Present";
+    this.present.textContent = this.state.present ? "End presentation" : "Present";
     this.links.forEach((link, i) => {
       link.href = this.address({ way: ways[i], present: false });
       if (ways[i] === this.state.way && !this.state.present) link.setAttribute("aria-current", "page");
@@ -162,14 +162,14 @@ class Page {
 
   status() {
     if (!this.live) return ["", "report"];
-    const { training: going, paused, waiting } = this.live.state;
+    const { training: running, paused, waiting } = this.live.state;
     const epoch = this.run.last("train/epoch"), plan = this.run.last("train/plan");
-    if (!this.live.connected) return ["off", "connection lost, trying again"];
+    if (!this.live.connected) return ["off", "connection lost, reconnecting"];
     if (this.run.last("run/end")) return ["done", "done"];
     if (waiting) return ["", "waiting for the run"];
-    if (!going) return ["off", "cut off: sightline resume goes on with it"];
+    if (!running) return ["off", "interrupted: continue it with sightline resume"];
     const where = epoch && plan ? `epoch ${num(epoch.number)} of ${num(plan.epochs)}` : "before training";
-    return paused ? ["paused", `paused, ${where}`] : ["busy", this.run.last("train/end") ? "explaining" : where];
+    return paused ? ["paused", `paused, ${where}`] : ["busy", this.run.last("train/end") ? "evaluating" : where];
   }
 
   tell(sentence, kind = "") {
@@ -180,19 +180,19 @@ class Page {
   // --------------------------------------------------------- the address: #way=story&row=12
 
   read() {
-    const asked = new URLSearchParams(location.hash.slice(1));
-    this.state.way = Object.hasOwn(WAYS, asked.get("way") ?? "") ? asked.get("way") : "story";
-    this.state.row = asked.get("row");
-    this.state.present = asked.has("slide");
-    this.state.slide = Math.min(SLIDES.length - 1, Math.max(0, Math.trunc(Number(asked.get("slide"))) - 1 || 0));
+    const hash = new URLSearchParams(location.hash.slice(1));
+    this.state.way = Object.hasOwn(VIEWS, hash.get("way") ?? "") ? hash.get("way") : "story";
+    this.state.row = hash.get("row");
+    this.state.present = hash.has("slide");
+    this.state.slide = Math.min(SLIDES.length - 1, Math.max(0, Math.trunc(Number(hash.get("slide"))) - 1 || 0));
   }
 
   address(change = {}) {
     const next = { ...this.state, ...change };
-    const said = new URLSearchParams({ way: next.way });
-    if (next.row !== null) said.set("row", next.row);
-    if (next.present) said.set("slide", String(next.slide + 1));
-    return `#${said}`;
+    const hash = new URLSearchParams({ way: next.way });
+    if (next.row !== null) hash.set("row", next.row);
+    if (next.present) hash.set("slide", String(next.slide + 1));
+    return `#${hash}`;
   }
 
   go(change) {
@@ -206,7 +206,7 @@ class Page {
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
-    const way = Object.keys(WAYS)[Number(event.key) - 1];
+    const way = Object.keys(VIEWS)[Number(event.key) - 1];
     const { present, slide } = this.state;
     if (way) this.go({ way, present: false });
     else if (event.key === "p") this.go({ present: !present, slide: 0 });
@@ -218,10 +218,10 @@ class Page {
     scrollTo(0, 0);
   }
 
-  /** From a stage of the strip to where it is told. */
+  /** Scroll to a stage's section. */
   jump(name) {
-    const place = document.getElementById(`stage-${name}`);
-    if (place) place.scrollIntoView();
+    const section = document.getElementById(`stage-${name}`);
+    if (section) section.scrollIntoView();
     else this.go({ way: "story" });
   }
 }

@@ -1,14 +1,14 @@
-// Drawings: curves by uPlot, the rest as SVG. Each has a sentence for those who do not see it.
+// Charts: curves by uPlot, all others as SVG. Each has a text alternative for screen readers.
 
 import { cut, data, el, finite, num, percent, svg } from "./dom.js";
 
-/** The colours of the page as they are now, light or dark. */
+/** A colour of the page's current theme, light or dark. */
 export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
 /**
- * Curves over epochs or steps, which can grow.
+ * Curves over epochs or steps, which can be extended.
  *
  * series: [{label, colour (a name in the style sheet), values: [..], dash}]; marks: [{at, kind, text}].
  * Returns a node with `draw({x, series, marks})`.
@@ -47,7 +47,7 @@ export function curves({ label, xLabel, yLabel, log = false, height = 260, read 
 
   function drawMarks(u) {
     const { ctx, bbox } = u;
-    const dpr = devicePixelRatio, taken = []; // where labels are, so that none lies on another
+    const dpr = devicePixelRatio, taken = []; // where labels are, so that none overlaps another
     ctx.save();
     ctx.font = `${11 * dpr}px system-ui, sans-serif`;
     for (const mark of now.marks) {
@@ -115,24 +115,24 @@ export function legend(entries) {
     el("li", {}, el("span", { class: `swatch ${name} ${line}` }), text)));
 }
 
-/** A column's values in twenty bins, or its most frequent names as bars. */
-export function histogram(found, name) {
-  if (!found) return el("p", { class: "note" }, "no values");
-  if (found.kind === "names") {
-    const names = found.rest ? [...found.names, "others"] : found.names;
-    const counts = found.rest ? [...found.counts, found.rest] : found.counts;
+/** A column's values in twenty bins, or its most frequent categories as bars. */
+export function histogram(spread, name) {
+  if (!spread) return el("p", { class: "note" }, "no values");
+  if (spread.kind === "names") {
+    const names = spread.rest ? [...spread.names, "others"] : spread.names;
+    const counts = spread.rest ? [...spread.counts, spread.rest] : spread.counts;
     const most = Math.max(...counts, 1);
     return el("dl", { class: "bars small", "aria-label": `values of ${cut(name)}` }, names.slice(0, 6).map((label, i) =>
       [el("dt", {}, data(label, 24)), el("dd", {}, bar(counts[i] / most), el("span", {}, num(counts[i])))]));
   }
-  const most = Math.max(...found.counts, 1), wide = 200, high = 48, step = wide / found.counts.length;
+  const most = Math.max(...spread.counts, 1), wide = 200, high = 48, step = wide / spread.counts.length;
   return el("figure", { class: "histogram" },
-    svg("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": `${cut(name)}: from ${found.low} to ${found.high}, most in bin ${found.counts.indexOf(most) + 1} of ${found.counts.length}` },
-      found.counts.map((count, i) => {
+    svg("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": `${cut(name)}: from ${spread.low} to ${spread.high}, most in bin ${spread.counts.indexOf(most) + 1} of ${spread.counts.length}` },
+      spread.counts.map((count, i) => {
         const tall = count ? Math.max(1, (count / most) * high) : 0;
         return svg("rect", { class: "mark", x: i * step + 0.5, y: high - tall, width: step - 1, height: tall }, svg("title", {}, num(count)));
       })),
-    el("figcaption", {}, el("span", {}, data(found.low, 16)), el("span", {}, found.kind === "lengths" ? "characters" : ""), el("span", {}, data(found.high, 16))));
+    el("figcaption", {}, el("span", {}, data(spread.low, 16)), el("span", {}, spread.kind === "lengths" ? "characters" : ""), el("span", {}, data(spread.high, 16))));
 }
 
 /** A bar of a length from -1 to 1; with `signed` it starts in the middle. */
@@ -146,7 +146,7 @@ export function bar(share, { signed = false, kind = "mark" } = {}) {
 }
 
 /** Activations as a strip of cells: blue below zero, orange above, pale near zero. */
-export function heatStrip(values, places, scale, name) {
+export function heatStrip(values, units, scale, name) {
   const step = 10, strong = Math.max(scale, 1e-9);
   const low = Math.min(...values), high = Math.max(...values);
   return svg("svg", {
@@ -155,16 +155,16 @@ export function heatStrip(values, places, scale, name) {
   }, values.map((value, i) => {
     const share = Math.min(1, Math.abs(finite(value) ?? 0) / strong);
     return svg("rect", { class: value < 0 ? "down" : "up", x: i * step, width: step, height: 16, "fill-opacity": 0.06 + 0.94 * share },
-      svg("title", {}, `[${places[i]}] ${num(value)}`));
+      svg("title", {}, `[${units[i]}] ${num(value)}`));
   }));
 }
 
-/** Rows of truth against columns of predictions. */
+/** The confusion matrix: true classes down, predicted classes across. */
 export function confusion(classes, counts, most = 26) {
   const shown = classes.slice(0, most), top = counts.flat().reduce((a, b) => Math.max(a, b), 1);
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
     el("table", { class: "confusion" },
-      el("caption", {}, "Rows are the truth, columns the prediction."),
+      el("caption", {}, "Rows: true class. Columns: predicted class."),
       el("thead", {}, el("tr", {}, el("td", {}), shown.map((one) => el("th", { scope: "col" }, data(one, 14))))),
       el("tbody", {}, shown.map((one, i) => el("tr", {}, el("th", { scope: "row" }, data(one, 20)),
         shown.map((_, j) => {
@@ -205,11 +205,11 @@ function axisNames(size, xLabel, yLabel) {
   ];
 }
 
-/** How often the model was right when it was so sure: a dot a bin, as large as its rows are many. */
+/** The reliability diagram: accuracy against confidence, one dot for each bin, larger for more rows. */
 export function reliability(bins, name = "Reliability diagram") {
   const size = 220, most = Math.max(1, ...bins.map((one) => one.rows));
   return el("figure", { class: "unit" },
-    svg("svg", { viewBox: "0 0 268 268", role: "img", "aria-label": `${name}: ${bins.map((b) => `sure to ${percent(b.confidence)}, right in ${percent(b.accuracy)} of ${b.rows} rows`).join("; ")}` },
+    svg("svg", { viewBox: "0 0 268 268", role: "img", "aria-label": `${name}: ${bins.map((b) => `confidence ${percent(b.confidence)}, accuracy ${percent(b.accuracy)} in ${b.rows} rows`).join("; ")}` },
       frame(size),
       svg("line", { class: "diagonal", x1: 34, y1: 8 + size, x2: 34 + size, y2: 8 }),
       bins.map((one) => {
@@ -217,26 +217,26 @@ export function reliability(bins, name = "Reliability diagram") {
         return [
           svg("line", { class: "gap", x1: x, x2: x, y1: y, y2: 8 + (1 - one.confidence) * size }),
           svg("circle", { class: "mark", cx: x, cy: y, r: 3 + 9 * Math.sqrt(one.rows / most) },
-            svg("title", {}, `${num(one.rows)} rows: sure to ${percent(one.confidence)}, right in ${percent(one.accuracy)}`)),
+            svg("title", {}, `${num(one.rows)} rows: confidence ${percent(one.confidence)}, accuracy ${percent(one.accuracy)}`)),
         ];
       }),
-      axisNames(size, "how sure the model was", "how often it was right")));
+      axisNames(size, "confidence", "accuracy")));
 }
 
-/** Truth against prediction, a dot a row. */
+/** True against predicted values, one dot for each row. */
 export function scatter(truth, predicted, label) {
   const all = [...truth, ...predicted].filter((v) => finite(v) !== null);
   const low = Math.min(...all), span = Math.max(...all) - low || 1, size = 220;
-  const place = (v) => (v - low) / span;
+  const scaled = (v) => (v - low) / span;
   return el("figure", { class: "unit" },
     svg("svg", { viewBox: "0 0 268 268", role: "img", "aria-label": label },
       svg("rect", { class: "frame", x: 34, y: 8, width: size, height: size }),
       svg("line", { class: "diagonal", x1: 34, y1: 8 + size, x2: 34 + size, y2: 8 }),
       truth.map((value, i) => finite(value) !== null && finite(predicted[i]) !== null
-        && svg("circle", { class: "dot", cx: 34 + place(value) * size, cy: 8 + (1 - place(predicted[i])) * size, r: 2.4 })),
+        && svg("circle", { class: "dot", cx: 34 + scaled(value) * size, cy: 8 + (1 - scaled(predicted[i])) * size, r: 2.4 })),
       svg("text", { class: "tick", x: 34, y: size + 22 }, num(low, 3)),
       svg("text", { class: "tick", x: 34 + size, y: size + 22, "text-anchor": "end" }, num(low + span, 3)),
-      axisNames(size, "truth", "prediction")));
+      axisNames(size, "true", "predicted")));
 }
 
 /** Shares of a whole, side by side: [{name, share}]. */
@@ -253,7 +253,7 @@ export function shares(parts) {
     legend(parts.map((one, i) => [`line${i % 8}`, [data(one.name, 40), ` ${percent(one.share)}`]])));
 }
 
-/** One number between two, on a scale that a whole column of them has: a dot on its interval. */
+/** A value with its interval, on a scale shared by a whole table column. */
 export function whisker(value, low, high, [from, to], { strong = false, zero = null } = {}) {
   const at = (v) => 6 + (188 * (v - from)) / (to - from || 1);
   if (finite(value) === null) return "";
@@ -264,7 +264,7 @@ export function whisker(value, low, high, [from, to], { strong = false, zero = n
     svg("circle", { class: strong ? "point ours" : "point", cx: at(value), cy: 8, r: 5 }));
 }
 
-/** The least and the greatest of some numbers, leaving out what is none. */
+/** The smallest and largest of some numbers; values that are not finite are left out. */
 export function extent(values, room = 0) {
   const known = values.filter((one) => finite(one) !== null);
   const low = known.reduce((a, b) => Math.min(a, b), Infinity), high = known.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -272,10 +272,10 @@ export function extent(values, room = 0) {
   return known.length ? [low - more, high + more] : [0, 1];
 }
 
-/** A dot for each of some values, and a line at their mean. */
+/** One dot for each value, and a line at their mean. */
 export function dots(values, mean, [from, to], label) {
   const at = (v) => 8 + (284 * (v - from)) / (to - from || 1), taken = new Map();
-  const place = (v) => { // dots that would hide each other are stacked
+  const height = (v) => { // dots that would overlap are stacked
     const column = Math.round(at(v) / 7), level = taken.get(column) ?? 0;
     taken.set(column, level + 1);
     return 34 - Math.min(level, 4) * 6.5;
@@ -284,6 +284,6 @@ export function dots(values, mean, [from, to], label) {
     svg("svg", { viewBox: "0 0 300 54", role: "img", "aria-label": label },
       svg("line", { class: "track", x1: 8, x2: 292, y1: 40, y2: 40 }),
       finite(mean) !== null && svg("line", { class: "mean", x1: at(mean), x2: at(mean), y1: 4, y2: 44 }),
-      values.map((v) => finite(v) !== null && svg("circle", { class: "dot", cx: at(v), cy: place(v), r: 3.4 }, svg("title", {}, num(v)))),
+      values.map((v) => finite(v) !== null && svg("circle", { class: "dot", cx: at(v), cy: height(v), r: 3.4 }, svg("title", {}, num(v)))),
       svg("text", { class: "tick", x: 8, y: 52 }, num(from, 3)), svg("text", { class: "tick", x: 292, y: 52, "text-anchor": "end" }, num(to, 3))));
 }

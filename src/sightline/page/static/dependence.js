@@ -1,4 +1,4 @@
-// What the prediction depends on: a column set to one value after the other, all else as it is.
+// Partial dependence: the mean prediction when one column is set to one value after another.
 
 import { extent } from "./charts.js";
 import { cut, data, el, finite, num, percent, plural, svg } from "./dom.js";
@@ -6,48 +6,48 @@ import { cut, data, el, finite, num, percent, plural, svg } from "./dom.js";
 const WIDE = 280, HIGH = 120, LEFT = 42, RIGHT = 8, TOP = 8, STRIP = 7;
 
 export const dependence = {
-  id: "dependence", title: "What it depends on", uses: ["predict/dependence"],
+  id: "dependence", title: "Partial dependence", uses: ["predict/dependence"],
   render({ run, state }) {
-    const found = run.last("predict/dependence");
-    if (!found?.columns.length) return null;
-    const outputs = found.outputs, charts = el("div", { class: "small-charts" });
+    const body = run.last("predict/dependence");
+    if (!body?.columns.length) return null;
+    const outputs = body.outputs, charts = el("div", { class: "small-charts" });
     const show = () => {
-      const place = Math.min(state.output ?? found.shown, outputs.length - 1);
-      const scale = extent(found.columns.flatMap((column) => ["mean", "low", "high"].flatMap((key) => column[key].map((one) => one[place]))), 0.06);
-      const shares = found.classes ? [Math.max(0, scale[0]), Math.min(1, scale[1])] : scale;
-      charts.replaceChildren(...found.columns.map((column) => chart(column, place, shares, found)));
+      const output = Math.min(state.output ?? body.shown, outputs.length - 1);
+      const scale = extent(body.columns.flatMap((column) => ["mean", "low", "high"].flatMap((key) => column[key].map((one) => one[output]))), 0.06);
+      const shares = body.classes ? [Math.max(0, scale[0]), Math.min(1, scale[1])] : scale;
+      charts.replaceChildren(...body.columns.map((column) => chart(column, output, shares, body)));
     };
     const pick = outputs.length > 2 && el("select", { id: "output", onchange: () => { state.output = Number(pick.value); show(); } },
       outputs.map((name, i) => el("option", { value: String(i) }, cut(name, 40))));
-    if (pick) pick.value = String(Math.min(state.output ?? found.shown, outputs.length - 1));
+    if (pick) pick.value = String(Math.min(state.output ?? body.shown, outputs.length - 1));
     show();
-    return el("section", { class: "dependence" }, el("h2", {}, "What it depends on"),
-      el("p", {}, `Each column is set to one value after the other in ${plural(found.rows, `${found.part} row`)}, while all else stays as it is. The line is the mean prediction, the band holds it in eight of ten rows, and the strip below is darker where more rows have such values.`),
+    return el("section", { class: "dependence" }, el("h2", {}, "Partial dependence"),
+      el("p", {}, `Each column is set to one value after another in ${plural(body.rows, `${body.part} row`)}, while all other columns stay as they are. The line is the mean prediction, and the band contains the predictions of 80 % of the rows. The strip below is darker where more rows have such values.`),
       pick ? el("div", { class: "picker" }, el("label", { for: "output" }, "Probability of"), pick)
-        : el("p", { class: "note" }, found.classes ? ["The probability of ", data(outputs[found.shown], 60), "."] : ["The predicted ", data(outputs[0], 60), "."]),
+        : el("p", { class: "note" }, body.classes ? ["The probability of ", data(outputs[body.shown], 60), "."] : ["The predicted ", data(outputs[0], 60), "."]),
       charts);
   },
 };
 
-/** A column's grid as texts, and as places on an axis: values, moments, or one after the other. */
+/** A column's grid as labels, and as positions on an axis: numbers, times, or equally spaced. */
 function grid(column) {
   const labels = column.grid.map((one) => (typeof one === "number" && !Number.isInteger(one) ? num(one) : String(one)));
-  const places = column.grid.map((one) => (column.kind === "datetime" ? Date.parse(one) : finite(one)));
+  const positions = column.grid.map((one) => (column.kind === "datetime" ? Date.parse(one) : finite(one)));
   const bars = column.kind !== "numeric" && column.kind !== "datetime";
-  return { ...column, labels, bars, at: places.every((one) => Number.isFinite(one)) ? places : places.map((_, i) => i) };
+  return { ...column, labels, bars, at: positions.every((one) => Number.isFinite(one)) ? positions : positions.map((_, i) => i) };
 }
 
-function chart(raw, place, scale, found) {
+function chart(raw, output, scale, body) {
   const column = grid(raw);
-  const pick = (key) => column[key].map((one) => finite(one[place])), mean = pick("mean"), low = pick("low"), high = pick("high");
-  const show = (v) => (found.classes ? percent(v) : num(v, 3)), known = mean.map((v, i) => [v, i]).filter(([v]) => v !== null);
+  const pick = (key) => column[key].map((one) => finite(one[output])), mean = pick("mean"), low = pick("low"), high = pick("high");
+  const show = (v) => (body.classes ? percent(v) : num(v, 3)), known = mean.map((v, i) => [v, i]).filter(([v]) => v !== null);
   const ordered = [...known].sort((a, b) => a[0] - b[0]), least = ordered[0], most = ordered.at(-1);
   const label = known.length
     ? `${cut(column.column, 60)}: from ${show(least[0])} at ${cut(column.labels[least[1]], 40)} to ${show(most[0])} at ${cut(column.labels[most[1]], 40)}`
     : `${cut(column.column, 60)}: no prediction`;
   return el("figure", { class: "small-chart" }, el("h3", {}, data(column.column, 40)),
-    column.bars ? bars(column, { mean, low, high, show, label, scale: found.classes ? [0, scale[1]] : scale, dotted: !found.classes }) : lines(column, { mean, low, high, show, scale, label }),
-    el("figcaption", {}, known.length > 1 ? [`${show(least[0])} at `, data(column.labels[least[1]], 24), `, ${show(most[0])} at `, data(column.labels[most[1]], 24)] : "one value only: nothing to compare"));
+    column.bars ? bars(column, { mean, low, high, show, label, scale: body.classes ? [0, scale[1]] : scale, dotted: !body.classes }) : lines(column, { mean, low, high, show, scale, label }),
+    el("figcaption", {}, known.length > 1 ? [`${show(least[0])} at `, data(column.labels[least[1]], 24), `, ${show(most[0])} at `, data(column.labels[most[1]], 24)] : "one value only, so there is nothing to compare"));
 }
 
 /** A line over numbers or dates, and the share of rows near each of its points. */
@@ -61,7 +61,7 @@ function lines(column, { mean, low, high, show, scale, label }) {
     svg("polygon", { class: "band", points: [...points(high, order), ...points(low, [...order].reverse())].join(" ") }),
     svg("polyline", { class: "curve", points: points(mean, order).join(" ") }),
     order.map((i) => mean[i] !== null && x[i] !== null && svg("circle", { class: "mark", cx: across(i), cy: up(mean[i]), r: count > 1 ? 2 : 4 },
-      svg("title", {}, `${column.labels[i]}: ${show(mean[i])}, eight rows of ten from ${show(low[i])} to ${show(high[i])}; ${percent(column.share[i])} of the rows`))),
+      svg("title", {}, `${column.labels[i]}: ${show(mean[i])}, 80 % of the rows from ${show(low[i])} to ${show(high[i])}; ${percent(column.share[i])} of the rows`))),
     order.map((i) => svg("rect", { class: "many", x: edges[i][0], y: HIGH + 5, width: Math.max(0, edges[i][1] - edges[i][0]), height: STRIP, "fill-opacity": (0.06 + 0.44 * column.share[i] / most).toFixed(2) })),
     svg("text", { class: "tick", x: LEFT, y: HIGH + 25 }, cut(column.labels[0], 18)),
     count > 1 && svg("text", { class: "tick", x: WIDE - RIGHT, y: HIGH + 25, "text-anchor": "end" }, cut(column.labels[count - 1], 18)));
@@ -74,7 +74,7 @@ function axis(scale, show, up) {
   ]);
 }
 
-/** A bar (where zero means something, else a dot) for each category, its band as a line, and a mark as strong as its rows are many. */
+/** A bar for each category (a dot for a regression), the band as a line, and a mark that is darker for more rows. */
 function bars(column, { mean, low, high, show, scale, label, dotted }) {
   const step = 17, start = 92, most = Math.max(...column.share, 1e-9);
   const across = (v) => start + (WIDE - start - RIGHT) * Math.min(1, Math.max(0, (v - scale[0]) / (scale[1] - scale[0] || 1)));
@@ -82,7 +82,7 @@ function bars(column, { mean, low, high, show, scale, label, dotted }) {
     svg("text", { class: "tick", x: start - 4, y: i * step + 12, "text-anchor": "end" }, cut(column.labels[i], 15)),
     svg("rect", { class: "many", x: 0, y: i * step + 2, width: 4, height: step - 4, "fill-opacity": (0.06 + 0.44 * column.share[i] / most).toFixed(2) }),
     v !== null && svg(dotted ? "circle" : "rect", dotted ? { class: "mark", cx: across(v), cy: i * step + step / 2, r: 5 } : { class: "mark", x: start, y: i * step + 3, width: Math.max(1, across(v) - start), height: step - 6 },
-      svg("title", {}, `${column.labels[i]}: ${show(v)}, eight rows of ten from ${show(low[i])} to ${show(high[i])}; ${percent(column.share[i])} of the rows`)),
+      svg("title", {}, `${column.labels[i]}: ${show(v)}, 80 % of the rows from ${show(low[i])} to ${show(high[i])}; ${percent(column.share[i])} of the rows`)),
     low[i] !== null && high[i] !== null && svg("line", { class: "spread", x1: across(low[i]), x2: across(high[i]), y1: i * step + step / 2, y2: i * step + step / 2 }),
   ]),
   svg("text", { class: "tick", x: start, y: mean.length * step + 14 }, show(Number(scale[0].toPrecision(2)))),

@@ -1,4 +1,4 @@
-// Nodes and numbers. Text from the data only ever becomes a text node: no HTML is parsed, anywhere.
+// Elements and formatted numbers. Text from the data only becomes text nodes: no HTML is ever parsed.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -23,7 +23,7 @@ function fill(node, attributes, children) {
   return node;
 }
 
-/** Text from the data: cut when it is very long, and kept from turning the text around it. */
+/** Text from the data: cut if it is long; <bdi> keeps its writing direction to itself. */
 export function data(value, most = 80) {
   return el("bdi", {}, cut(value, most));
 }
@@ -33,7 +33,7 @@ export function cut(value, most = 80) {
   return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
 }
 
-/** A number in few places; "NaN" and "Infinity" of the records as words. */
+/** A number with few digits; "NaN" and "Infinity" of the records are spelled out. */
 export function num(value, digits = 4) {
   if (value === null || value === undefined) return "–";
   if (typeof value === "string") return { NaN: "not a number", Infinity: "∞", "-Infinity": "−∞" }[value] ?? value;
@@ -46,7 +46,7 @@ export function num(value, digits = 4) {
   return text.replace("-", "−");
 }
 
-/** A cell of the table as it is: a year stays 1992, not 1,992. */
+/** A value of the user's table as it is: a year stays 1992, not 1,992. */
 export function cell(value, most = 40) {
   return data(typeof value !== "number" ? value : Number.isInteger(value) ? String(value).replace("-", "−") : num(value, 6), most);
 }
@@ -61,12 +61,12 @@ export function plural(count, one, many = `${one}s`) {
   return `${num(count)} ${count === 1 ? one : many}`;
 }
 
-/** A value for drawing: null where it is no finite number. */
+/** A value for drawing; null if it is not a finite number. */
 export function finite(value) {
   return typeof value === "number" && Number.isFinite(value) ? value : null;
 }
 
-/** A table with a caption for those who do not see it. */
+/** A table with a caption, in a region that scrolls sideways. */
 export function table(caption, heads, rows, attributes = {}) {
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     el("table", attributes,

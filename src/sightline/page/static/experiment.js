@@ -1,10 +1,10 @@
-// Experiment: the live controls. Each is one of the engine's edits, confirmed by its record.
+// Experiment: the live controls. Each sends an edit; the edit's record confirms it.
 
 import { data, el, num } from "./dom.js";
 
 export const controls = {
   id: "controls", title: "Experiment", uses: ["build/network", "train/layers", "train/edit", "train/end", "train/paused", "train/continued", "lesson/begin"],
-  /** What the controls depend on. They are drawn anew for nothing else: a button must not go away under a click. */
+  /** What the controls depend on. They are redrawn only if it changes, so that no button moves under a click. */
   key({ run, live }) {
     return JSON.stringify([live?.state, !run.last("train/end"), Boolean(run.lesson("begin", "train")), layerNames(run), run.all("train/edit").length]);
   },
@@ -12,10 +12,10 @@ export const controls = {
     const { run, live } = page;
     if (!live) return null;
     const { training, paused, waiting } = live.state;
-    const done = run.last("train/end"), going = training && !done && run.lesson("begin", "train");
-    if (!going) {
+    const done = run.last("train/end"), running = training && !done && run.lesson("begin", "train");
+    if (!running) {
       return el("section", { class: "controls" }, el("h2", {}, "Experiment"),
-        el("p", { class: "note" }, waiting || (training && !done) ? "The controls come when training begins." : "The training is over. Start another with --live, and change it here while it runs."));
+        el("p", { class: "note" }, waiting || (training && !done) ? "The controls appear when training starts." : "Training has ended. To change a training while it runs, start one with --live."));
     }
     const send = (body, what) => live.send(body, what);
     const edit = (edits, what) => send({ edits: [edits] }, what);
@@ -28,20 +28,20 @@ export const controls = {
     const after = choice("deepen-after", hidden.length ? hidden : names, page);
     const freeze = choice("freeze-layer", names, page);
     return el("section", { class: "controls" }, el("h2", {}, "Experiment"),
-      el("p", {}, "Change the network while it learns. Each change is made between two steps, recorded, and can be replayed."),
+      el("p", {}, "Change the training while it runs. Each change is applied between two steps and recorded, so that the run can be replayed."),
       el("div", { class: "buttons" },
         paused
           ? el("button", { type: "button", id: "continue", class: "primary", onclick: () => send({ continue: true }, "continue") }, "Continue")
           : el("button", { type: "button", id: "pause", class: "primary", onclick: () => send({ pause: true }, "pause") }, "Pause"),
-        el("button", { type: "button", id: "one-epoch", onclick: () => send({ one_epoch: true }, "one epoch") }, "One epoch"),
-        el("button", { type: "button", id: "stop", class: "danger", onclick: () => edit({ edit: "Stop", why: "stopped from the page" }, "stop and keep the best") }, "Stop and keep the best")),
+        el("button", { type: "button", id: "one-epoch", onclick: () => send({ one_epoch: true }, "one epoch") }, "Train one epoch"),
+        el("button", { type: "button", id: "stop", class: "danger", onclick: () => edit({ edit: "Stop", why: "stopped from the page" }, "stop and keep the best weights") }, "Stop and keep the best weights")),
       el("div", { class: "knobs" },
         knob("Learning rate", "Set", lr, () => edit({ edit: "SetLearningRate", value: Number(lr.value) }, `learning rate ${lr.value}`)),
         names.length ? [
           knob("Widen", "Widen", [layer, units], () => edit({ edit: "Widen", name: layer.value, width: Number(units.value) }, `widen ${layer.value} to ${units.value} units`)),
           knob("Deepen after", "Deepen", after, () => edit({ edit: "Deepen", after: after.value }, `a new layer after ${after.value}`)),
           knob("Freeze", "Freeze", [freeze, el("button", { type: "button", onclick: () => edit({ edit: "Unfreeze", name: freeze.value }, `unfreeze ${freeze.value}`) }, "Unfreeze")], () => edit({ edit: "Freeze", name: freeze.value }, `freeze ${freeze.value}`)),
-        ] : el("p", { class: "note" }, "Widen, deepen and freeze need the layers' names, which the doctor records.")));
+        ] : el("p", { class: "note" }, "Widen, deepen and freeze need the names of the layers. They are recorded at the first step of an epoch, unless the run was started with doctor off.")));
   },
 };
 
@@ -63,12 +63,12 @@ function choice(id, names, page) {
   return node;
 }
 
-/** What was asked of this run. */
+/** The settings of this run. */
 export const settings = {
   id: "settings", title: "Settings", uses: ["run/start"],
   render({ run }) {
     const start = run.last("run/start");
-    return start && el("section", {}, el("h2", {}, "What was asked"), el("dl", { class: "values" },
+    return start && el("section", {}, el("h2", {}, "Settings of this run"), el("dl", { class: "values" },
       Object.entries({ seed: start.seed, ...start.settings }).filter(([, v]) => v !== null && typeof v !== "object").map(([name, v]) =>
         el("div", {}, el("dt", {}, name), el("dd", {}, data(typeof v === "number" ? num(v) : v, 60))))));
   },

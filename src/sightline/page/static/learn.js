@@ -1,15 +1,15 @@
-// What the run teaches: its terms, the key insight, and three questions.
+// The lesson: terms, the key insight, and three questions.
 
 import { STAGES } from "./flow.js";
 import { data, el } from "./dom.js";
 
 export const terms = {
-  id: "terms", title: "The terms on this page", uses: ["lesson/stage"],
+  id: "terms", title: "Terms", uses: ["lesson/stage"],
   render({ run }) {
-    const found = STAGES.flatMap((name) => (run.lesson("stage", name)?.terms ?? []).map((one) => ({ ...one, name })));
-    return found.length
-      ? el("section", {}, el("h2", {}, "The terms on this page"),
-        el("dl", { class: "terms" }, found.map((one) => el("div", {}, el("dt", {}, one.term, " ", el("small", {}, one.name)), el("dd", {}, data(one.text, 1500))))))
+    const all = STAGES.flatMap((name) => (run.lesson("stage", name)?.terms ?? []).map((one) => ({ ...one, name })));
+    return all.length
+      ? el("section", {}, el("h2", {}, "Terms"),
+        el("dl", { class: "terms" }, all.map((one) => el("div", {}, el("dt", {}, one.term, " ", el("small", {}, one.name)), el("dd", {}, data(one.text, 1500))))))
       : null;
   },
 };
@@ -17,24 +17,24 @@ export const terms = {
 export const insight = {
   id: "insight", uses: ["lesson/insight"],
   render({ run }) {
-    const said = run.last("lesson/insight");
-    return said && el("section", { class: "insight" }, el("h2", {}, said.title), el("p", {}, said.text));
+    const body = run.last("lesson/insight");
+    return body && el("section", { class: "insight" }, el("h2", {}, body.title), el("p", {}, body.text));
   },
 };
 
 export const quiz = {
   id: "quiz", title: "Three questions", uses: ["lesson/quiz"],
   render({ run, state }) {
-    const said = run.last("lesson/quiz");
-    if (!said) return el("section", {}, el("h2", {}, "Three questions"), el("p", { class: "note" }, "They are asked when the run is done."));
+    const body = run.last("lesson/quiz");
+    if (!body) return el("section", {}, el("h2", {}, "Three questions"), el("p", { class: "note" }, "The questions appear when the run has ended."));
     const score = el("p", { class: "score", role: "status" });
     const count = () => {
       const answers = Object.entries(state.answers);
-      const right = answers.filter(([i, letter]) => said.questions[i]?.right === letter).length;
-      score.textContent = answers.length ? `${right} of ${said.questions.length} right${answers.length < said.questions.length ? " so far" : ""}.` : "";
+      const right = answers.filter(([i, letter]) => body.questions[i]?.right === letter).length;
+      score.textContent = answers.length ? `${right} of ${body.questions.length} right${answers.length < body.questions.length ? " so far" : ""}.` : "";
     };
     const node = el("section", { class: "quiz" }, el("h2", {}, "Three questions about this run"),
-      el("ol", {}, said.questions.map((question, i) => ask(question, i, state, count))), score);
+      el("ol", {}, body.questions.map((question, i) => ask(question, i, state, count))), score);
     count();
     return node;
   },

@@ -1,16 +1,16 @@
-// The live page's two wires: the run's records come in as server-sent events, commands go out.
+// The live page's connection: the run's records arrive as server-sent events, commands are posted.
 
 export class Live {
-  /** `hear` is told of records, `tell` of sentences for the reader, `change` of the run's state. */
-  constructor({ hear, tell, change }) {
+  /** Calls `receive` with records, `tell` with messages for the user, `change` when the state changes. */
+  constructor({ receive, tell, change }) {
     this.state = { training: false, paused: false, waiting: true };
     this.connected = false;
-    this.pending = []; // commands sent from this tab whose record has not come
+    this.pending = []; // commands sent from this tab whose record has not arrived
     this.tell = tell;
-    const source = new EventSource("events"); // the browser reconnects, with the id of what came last
+    const source = new EventSource("events"); // the browser reconnects with the id of the last event
     source.addEventListener("records", (event) => {
       const records = JSON.parse(event.data);
-      hear(records);
+      receive(records);
       records.forEach((record) => this.confirm(record));
     });
     source.addEventListener("state", (event) => {
@@ -22,27 +22,27 @@ export class Live {
     source.addEventListener("error", () => { this.connected = false; change(); });
   }
 
-  /** Send a command; its outcome comes as a record. */
+  /** Send a command; its result arrives as a record. */
   async send(body, what) {
     this.tell(`Sent: ${what}. Waiting for the run.`);
     const sent = { edits: (body.edits ?? []).map((edit) => JSON.stringify(edit)), id: body.explain?.id, file: null,
       controls: body.pause ? ["paused"] : body.continue ? ["continued"] : body.one_epoch ? ["continued", "paused"] : [] };
     this.pending.push(sent);
-    let answer, said;
+    let answer, result;
     try {
       answer = await fetch("commands", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-      said = await answer.text();
+      result = await answer.text();
     } catch {
       this.forget(sent);
-      this.tell("Not sent: the page's server does not answer. Start it again: sightline live RUN.", "error");
+      this.tell("Not sent: the page's server does not answer. Start it again with: sightline live RUN", "error");
       return;
     }
-    try { said = JSON.parse(said); } catch { said = { error: said }; } // the door refuses in plain text
+    try { result = JSON.parse(result); } catch { result = { error: result }; } // the guard refuses in plain text
     if (answer.ok) {
-      sent.file = said.accepted;
+      sent.file = result.accepted;
     } else {
       this.forget(sent);
-      this.tell(`Refused: ${said.error}`, "error");
+      this.tell(`Refused: ${result.error}`, "error");
     }
   }
 
@@ -50,7 +50,7 @@ export class Live {
     this.pending = this.pending.filter((one) => one !== sent);
   }
 
-  /** Announce what came of this tab's own commands, and of no other's. */
+  /** Announce the results of this tab's own commands only. */
   confirm({ stage, type, body }) {
     for (const sent of this.pending) {
       if (stage === "train" && (type === "edit" || type === "refused") && (sent.edits.includes(JSON.stringify(body.edit)) || (body.file && body.file === sent.file))) {
@@ -62,7 +62,7 @@ export class Live {
         sent.controls.shift();
         if (!sent.controls.length) this.forget(sent);
       } else if (stage === "predict" && type === "asked" && body.id === sent.id) {
-        this.tell(body.error ? `The row could not be followed: ${body.error}` : "The row is followed above.", body.error ? "error" : "");
+        this.tell(body.error ? `The row could not be explained: ${body.error}` : "The prediction is shown above.", body.error ? "error" : "");
         this.forget(sent);
       } else continue;
       return;

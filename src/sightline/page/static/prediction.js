@@ -1,4 +1,4 @@
-// Prediction: one row's way through the network, from raw values to the named class.
+// Prediction: one row from raw values through the layers to the predicted class or number.
 
 import { bar, dots, extent, heatStrip, shares } from "./charts.js";
 import { cell, cut, data, drawer, el, num, percent, plural, table } from "./dom.js";
@@ -7,7 +7,7 @@ export const prediction = {
   id: "prediction", title: "Prediction", uses: ["predict/rows", "predict/example", "predict/asked", "predict/sets", "build/network"],
   render(page, depth) {
     const { run, state } = page;
-    const rows = found(run), asked = run.all("predict/asked");
+    const rows = recordedRows(run), asked = run.all("predict/asked");
     const typing = page.live && depth !== "brief" ? form(page, rows) : null;
     if (!rows.length && !asked.length) {
       return typing && el("section", { class: "prediction" }, el("h2", {}, "Prediction"), typing);
@@ -34,16 +34,16 @@ export const prediction = {
     const pick = el("select", { id: "row", onchange: () => choose(pick.value) }, choices.map((one) => el("option", { value: one.key }, one.text)));
     show();
     const sentence = run.last("predict/rows")?.sentence;
-    return el("section", { class: "prediction" }, el("h2", {}, "Prediction: follow one row"),
+    return el("section", { class: "prediction" }, el("h2", {}, "Prediction of one row"),
       sentence && el("p", { class: "note" }, sentence),
       el("div", { class: "picker" }, el("label", { for: "row" }, "Row"), pick,
-        el("button", { type: "button", onclick: () => step(-1), "aria-label": "the row before" }, "‹"),
-        el("button", { type: "button", onclick: () => step(1), "aria-label": "the next row" }, "›")),
+        el("button", { type: "button", onclick: () => step(-1), "aria-label": "previous row" }, "‹"),
+        el("button", { type: "button", onclick: () => step(1), "aria-label": "next row" }, "›")),
       path, typing);
   },
 };
 
-function found(run) {
+function recordedRows(run) {
   const sample = run.last("predict/rows"), example = run.last("predict/example");
   if (sample) return sample.rows.map((row) => ({ ...row, part: `a ${sample.part} row` }));
   return example ? [example] : [];
@@ -51,8 +51,8 @@ function found(run) {
 
 function name(one) {
   const right = one.right === true ? ", right" : one.right === false ? ", wrong" : "";
-  const told = one.explanation?.prediction;
-  return `${typeof told === "number" ? num(told) : String(told ?? "no prediction").slice(0, 40)}${right}`;
+  const predicted = one.explanation?.prediction;
+  return `${typeof predicted === "number" ? num(predicted) : String(predicted ?? "no prediction").slice(0, 40)}${right}`;
 }
 
 function follow(one, page, again) {
@@ -63,8 +63,8 @@ function follow(one, page, again) {
     raw.length > 40 && el("p", { class: "note" }, `and ${plural(raw.length - 40, "more column")}`));
   if (explained.error) return [first, el("p", { class: "error" }, "No prediction: ", data(explained.error, 600))];
   return [
-    el("p", { class: "verdict" }, explained.parts?.length > 1 ? "The model says " : "The network says ", el("b", {}, verdict(explained.prediction)),
-      one.truth !== undefined && [`; the truth is `, el("b", {}, verdict(one.truth)), one.right === true ? " ✓" : one.right === false ? " ✗" : ""], one.part ? ` (${one.part})` : ""),
+    el("p", { class: "verdict" }, explained.parts?.length > 1 ? "The model predicts " : "The network predicts ", el("b", {}, verdict(explained.prediction)),
+      one.truth !== undefined && [`; the true value is `, el("b", {}, verdict(one.truth)), one.right === true ? " ✓" : one.right === false ? " ✗" : ""], one.part ? ` (${one.part})` : ""),
     held(one, run.last("predict/sets")),
     ...explained.notes.length ? [el("ul", { class: "notes" }, explained.notes.map((note) => el("li", {}, data(note, 300))))] : [],
     el("ol", { class: "way" },
@@ -89,54 +89,54 @@ function verdict(value) {
   return data(typeof value === "number" ? num(value) : value, 60);
 }
 
-/** The classes, or the interval, that are to hold the truth. */
+/** The prediction set or prediction interval. */
 function held({ set, interval, truth }, about) {
-  const sure = about ? `In ${percent(1 - about.alpha)} of rows like these ` : "In most rows ";
+  const coverage = about ? `in ${percent(1 - about.alpha)} of rows like these` : "in most rows";
   if (interval) {
-    return el("p", { class: "held" }, sure, "the truth is held to lie between ", el("b", {}, num(interval[0])), " and ", el("b", {}, num(interval[1])),
-      typeof truth === "number" ? (truth >= interval[0] && truth <= interval[1] ? ", as it does here." : ", but not here.") : ".");
+    return el("p", { class: "held" }, "Prediction interval: ", el("b", {}, num(interval[0])), " to ", el("b", {}, num(interval[1])), `. It contains the true value ${coverage}`,
+      typeof truth === "number" ? (truth >= interval[0] && truth <= interval[1] ? ", and it does here." : ", but not here.") : ".");
   }
   if (!set) return el("span", {});
-  if (!set.length) return el("p", { class: "held" }, "The set of classes is empty: none is as probable as the true one was in ", percent(1 - (about?.alpha ?? 0.1)), " of the held-out rows.");
-  return el("p", { class: "held" }, sure, "the truth is held to be in the set ", el("span", { class: "chips" }, set.slice(0, 12).map((label) => el("b", {}, verdict(label)))),
+  if (!set.length) return el("p", { class: "held" }, "The prediction set is empty: no class is as probable as the true class was in ", percent(1 - (about?.alpha ?? 0.1)), " of the held-out rows.");
+  return el("p", { class: "held" }, "Prediction set: ", el("span", { class: "chips" }, set.slice(0, 12).map((label) => el("b", {}, verdict(label)))),
     set.length > 12 && ` and ${plural(set.length - 12, "more class", "more classes")}`,
-    truth === undefined ? "." : set.includes(truth) ? ", as it is here." : ", but not here.");
+    `. It contains the true class ${coverage}`, truth === undefined ? "." : set.includes(truth) ? ", and it does here." : ", but not here.");
 }
 
-/** What the members of the network say, how its parts are weighed, and what calibration changes. */
+/** The members' predictions, the weights of the parts, and the effect of calibration. */
 function together(explained, state, again) {
-  const { parts = [], members, classes, probabilities: found, temperature, uncalibrated } = explained;
-  const classed = found.length > 0, place = classed ? Math.max(0, state.followed ?? classes.indexOf(explained.prediction)) : 0;
+  const { parts = [], members, classes, probabilities: calibrated, temperature, uncalibrated } = explained;
+  const classed = calibrated.length > 0, output = classed ? Math.max(0, state.followed ?? classes.indexOf(explained.prediction)) : 0;
   const show = classed ? percent : num;
-  const of = () => (classed ? [" of ", data(classes[place], 40)] : "");
+  const of = () => (classed ? [" of ", data(classes[output], 40)] : "");
   const steps = [];
   if (members?.values.length) {
-    const values = members.values.map((one) => one[place]), [low, high] = extent(values);
+    const values = members.values.map((one) => one[output]), [low, high] = extent(values);
     const range = classed ? [Math.max(0, Math.min(low - 0.02, high - 0.1)), Math.min(1, Math.max(high + 0.02, low + 0.1))] : extent(values, 0.1);
     steps.push(el("li", {}, el("h3", {}, `The network's ${plural(values.length, "member")}`),
-      el("p", {}, classed ? "Their probability" : "Their number", of(), ": ", el("b", {}, show(members.mean[place])), ` on average, standard deviation ${num(members.spread[place], 3)}.`),
-      dots(values, members.mean[place], range, `${values.length} members from ${show(low)} to ${show(high)}, mean ${show(members.mean[place])}`)));
+      el("p", {}, classed ? "Their probability" : "Their number", of(), ": ", el("b", {}, show(members.mean[output])), ` on average, standard deviation ${num(members.spread[output], 3)}.`),
+      dots(values, members.mean[output], range, `${values.length} members from ${show(low)} to ${show(high)}, mean ${show(members.mean[output])}`)));
   }
   if (parts.length) {
-    const most = Math.max(...parts.map((one) => Math.abs(one.share[place])), 1e-12), sum = parts.reduce((all, one) => all + one.share[place], 0);
+    const most = Math.max(...parts.map((one) => Math.abs(one.share[output])), 1e-12), sum = parts.reduce((all, one) => all + one.share[output], 0);
     const total = parts.reduce((all, one) => all + one.weight, 0);
-    steps.push(el("li", {}, el("h3", {}, parts.length > 1 ? "What each part says" : "What it weighs"),
+    steps.push(el("li", {}, el("h3", {}, parts.length > 1 ? "Prediction of each part" : "Weight of the network"),
       parts.length > 1 && shares(parts.map((one) => ({ name: one.name, share: one.weight / (total || 1) }))),
-      el("p", { class: "note" }, classed ? ["Weight × log of its probability is a part's share of the logit", of(), "; the shares add up to the logit."] : "Weight × value is a part's share; the shares add up to the prediction."),
-      table(classed ? `Shares of the logit of ${cut(classes[place], 40)}` : "Shares of the prediction", ["Part", classed ? "Probability" : "Value", "Weight", "Share", ""],
-        [...parts.map((one) => [data(one.name, 40), show(one.values[place]), num(one.weight, 3), num(one.share[place]), bar(one.share[place] / most, { signed: true })]),
-          [el("b", {}, "together"), "", "", num(sum), ""]])));
+      el("p", { class: "note" }, classed ? ["A part's share of the logit", of(), " is its weight × the logarithm of its probability. The shares add up to the logit."] : "A part's share is its weight × its value. The shares add up to the prediction."),
+      table(classed ? `Shares of the logit of ${cut(classes[output], 40)}` : "Shares of the prediction", ["Part", classed ? "Probability" : "Value", "Weight", "Share", ""],
+        [...parts.map((one) => [data(one.name, 40), show(one.values[output]), num(one.weight, 3), num(one.share[output]), bar(one.share[output] / most, { signed: true })]),
+          [el("b", {}, "sum"), "", "", num(sum), ""]])));
   }
   if (classed && uncalibrated && temperature) {
     steps.push(el("li", {}, el("h3", {}, "Calibration"),
-      el("p", { class: "note" }, `Dividing by the temperature ${num(temperature, 3)} makes it ${temperature > 1 ? "less" : "more"} sure.`),
-      table(`Probability of ${cut(classes[place], 40)}`, ["", "Probability", ""], [["before", percent(uncalibrated[place]), bar(uncalibrated[place])], ["after", percent(found[place]), bar(found[place])]])));
+      el("p", { class: "note" }, `The logits are divided by the temperature ${num(temperature, 3)}, which makes the probabilities ${temperature > 1 ? "less" : "more"} extreme.`),
+      table(`Probability of ${cut(classes[output], 40)}`, ["", "Probability", ""], [["before", percent(uncalibrated[output]), bar(uncalibrated[output])], ["after", percent(calibrated[output]), bar(calibrated[output])]])));
   }
   if (steps.length && classes.length > 2) {
     const pick = el("select", { id: "of-class", onchange: () => { state.followed = pick.value ? Number(pick.value) : null; again(); document.getElementById("of-class")?.focus(); } },
-      el("option", { value: "" }, "the predicted one"), classes.map((name, i) => el("option", { value: String(i) }, cut(name, 40))));
+      el("option", { value: "" }, "the predicted class"), classes.map((name, i) => el("option", { value: String(i) }, cut(name, 40))));
     pick.value = String(state.followed ?? "");
-    steps[0].prepend(el("div", { class: "picker" }, el("label", { for: "of-class" }, "Followed for the class"), pick));
+    steps[0].prepend(el("div", { class: "picker" }, el("label", { for: "of-class" }, "Show the class"), pick));
   }
   return steps;
 }
@@ -144,25 +144,25 @@ function together(explained, state, again) {
 function probabilities(explained, set) {
   const order = explained.probabilities.map((p, i) => [p, i]).sort((a, b) => b[0] - a[0]);
   return [
-    table("Logits become probabilities", ["Class", "Logit", "Probability", "", ...(set ? ["In the set"] : [])], order.slice(0, 10).map(([p, i]) =>
+    table("Logits and probabilities", ["Class", "Logit", "Probability", "", ...(set ? ["In the prediction set"] : [])], order.slice(0, 10).map(([p, i]) =>
       [data(explained.classes[i], 40), num(explained.logits[i]), percent(p), bar(p), ...(set ? [set.includes(explained.classes[i]) ? "✓" : "·"] : [])])),
     order.length > 10 && el("p", { class: "note" }, `and ${plural(order.length - 10, "more class", "more classes")}`),
   ];
 }
 
 function pushes(explained) {
-  const found = explained.pushes;
-  if (!found) return explained.pushes_note ? el("p", { class: "note" }, data(explained.pushes_note, 300)) : el("span", {});
-  const show = (v) => (found.unit === "probability" ? `${v < 0 ? "−" : "+"}${num(Math.abs(100 * v), 3)}` : `${v < 0 ? "" : "+"}${num(v)}`);
-  const most = Math.max(...found.columns.map(([, push]) => Math.abs(push)), 1e-12);
-  return el("section", { class: "pushes" }, el("h3", {}, "What pushed it there"),
-    el("p", {}, "From ", el("b", {}, found.unit === "probability" ? percent(found.base) : num(found.base)), ` for ${found.base_said}, to `, el("b", {}, found.unit === "probability" ? percent(found.value) : num(found.value)), " for ", data(found.of, 40), ":"),
-    table(`What each column added, ${found.unit === "probability" ? "in percentage points" : "in the target's unit"}`, ["Column", "Its value", "Push", ""], found.columns.slice(0, 15).map(([column, push]) =>
+  const shapley = explained.pushes;
+  if (!shapley) return explained.pushes_note ? el("p", { class: "note" }, data(explained.pushes_note, 300)) : el("span", {});
+  const show = (v) => (shapley.unit === "probability" ? `${v < 0 ? "−" : "+"}${num(Math.abs(100 * v), 3)}` : `${v < 0 ? "" : "+"}${num(v)}`);
+  const most = Math.max(...shapley.columns.map(([, push]) => Math.abs(push)), 1e-12);
+  return el("section", { class: "pushes" }, el("h3", {}, "Contribution of each column"),
+    el("p", {}, shapley.unit === "probability" ? "Probability of " : "Predicted ", data(shapley.of, 40), ": from ", el("b", {}, shapley.unit === "probability" ? percent(shapley.base) : num(shapley.base)), ` (${shapley.base_said}) to `, el("b", {}, shapley.unit === "probability" ? percent(shapley.value) : num(shapley.value)), " (this row). The Shapley values of the columns add up to the difference."),
+    table(`Shapley values, ${shapley.unit === "probability" ? "in percentage points" : "in the target's unit"}`, ["Column", "Value", "Contribution", ""], shapley.columns.slice(0, 15).map(([column, push]) =>
       [data(column, 40), Object.hasOwn(explained.raw, column) ? cell(explained.raw[column], 30) : "", show(push), bar(push / most, { signed: true })])),
-    found.columns.length > 15 && drawer({ open: {} }, "more", plural(found.columns.length - 15, "more column"), () => table("The other columns", ["Column", "Push"], found.columns.slice(15).map(([column, push]) => [data(column, 40), show(push)]))));
+    shapley.columns.length > 15 && drawer({ open: {} }, "more", plural(shapley.columns.length - 15, "more column"), () => table("The other columns", ["Column", "Contribution"], shapley.columns.slice(15).map(([column, push]) => [data(column, 40), show(push)]))));
 }
 
-/** A form with a field for each column; the run answers at its next step. */
+/** A form with a field for each column; during training the answer comes at the next step. */
 function form(page, rows) {
   const columns = (page.run.last("load/table")?.columns ?? []).filter((column) => column.role === "feature");
   if (!columns.length) return null;
@@ -184,7 +184,7 @@ function form(page, rows) {
     page.state.row = `asked-${id}`;
     page.remember();
     page.live.send({ explain: { id, row } }, "the row");
-  } }, el("h3", {}, "Type a row"), el("p", { class: "note" }, "An empty field is a missing value. The run answers at its next step, with the weights of that moment."),
-  el("div", { class: "fields" }, fields), columns.length > 60 && el("p", { class: "note" }, `The first 60 of ${columns.length} columns; the others are taken as missing.`),
-  el("button", { type: "submit", class: "primary" }, "Follow this row"));
+  } }, el("h3", {}, "Enter a row"), el("p", { class: "note" }, "An empty field is a missing value. During training the answer comes at the next step, with the current weights."),
+  el("div", { class: "fields" }, fields), columns.length > 60 && el("p", { class: "note" }, `These are the first 60 of ${columns.length} columns; the others count as missing values.`),
+  el("button", { type: "submit", class: "primary" }, "Predict this row"));
 }

@@ -1,4 +1,4 @@
-// Results on rows that training never saw, beside what knows nothing.
+// Results on rows that were not used for training, beside the baseline.
 
 import { bar, confusion, histogram, reliability, scatter, unitLines } from "./charts.js";
 import { cell, data, drawer, el, num, percent, plural, table } from "./dom.js";
@@ -8,28 +8,28 @@ const NAMES = { accuracy: "Accuracy", log_loss: "Log loss", roc_auc: "Area under
 export const results = {
   id: "results", title: "Results", uses: ["predict/metrics", "predict/curves", "predict/importance", "predict/worst", "predict/calibration"],
   render({ run, state }, depth) {
-    const found = run.last("predict/metrics");
-    if (!found) return null;
+    const metrics = run.last("predict/metrics");
+    if (!metrics) return null;
     const curves = run.last("predict/curves"), importance = run.last("predict/importance"), worst = run.last("predict/worst");
-    const told = run.last("predict/calibration")?.after; // then the block on trust shows the probabilities
-    const names = Object.keys(NAMES).filter((name) => name in found);
-    return el("section", { class: "results" }, el("h2", {}, `Results on ${plural(found.rows, `${found.part} row`)}`),
-      el("div", { class: "cards" }, names.map((name) => el("div", { class: "card" }, el("small", {}, NAMES[name]), el("b", {}, show(name, found[name])), el("span", {}, `baseline ${show(name, found.baseline[name])}`)))),
-      el("p", { class: "note" }, "The baseline is ", data(found.baseline.what, 300), ".", found.positive !== null && found.positive !== undefined && [" The positive class is ", data(found.positive), "."]),
-      found.notes?.map((note) => el("p", { class: "note" }, data(note, 600))),
+    const calibrated = run.last("predict/calibration")?.after; // then the trust block shows the diagram
+    const names = Object.keys(NAMES).filter((name) => name in metrics);
+    return el("section", { class: "results" }, el("h2", {}, `Results on ${plural(metrics.rows, `${metrics.part} row`)}`),
+      el("div", { class: "cards" }, names.map((name) => el("div", { class: "card" }, el("small", {}, NAMES[name]), el("b", {}, show(name, metrics[name])), el("span", {}, `baseline ${show(name, metrics.baseline[name])}`)))),
+      el("p", { class: "note" }, "The baseline is ", data(metrics.baseline.what, 300), ".", metrics.positive !== null && metrics.positive !== undefined && [" The positive class is ", data(metrics.positive), "."]),
+      metrics.notes?.map((note) => el("p", { class: "note" }, data(note, 600))),
       depth !== "brief" && [
         el("div", { class: "figures" },
-          found.confusion && panel("Confusion", confusion(found.classes.map((one) => one.class), found.confusion), found.classes.length > 6),
-          curves?.reliability && !told && panel("Can the probabilities be trusted?", [reliability(curves.reliability.bins), el("p", { class: "note" }, curves.reliability.sentence)]),
-          curves?.roc?.length ? panel("ROC", unitLines("ROC curves: true against false positive rate", curves.roc.map((one) => ({ ...one, text: `${one.class}: area ${num(one.area, 3)}` })), { xLabel: "false positive rate", yLabel: "true positive rate", diagonal: true })) : null,
-          curves?.pr?.length ? panel("Precision and recall", unitLines("Precision against recall", curves.pr.map((one) => ({ ...one, text: `${one.class}: average ${num(one.area, 3)}` })), { xLabel: "recall", yLabel: "precision" })) : null,
-          curves?.scatter && panel("Truth and prediction", [scatter(curves.scatter.truth, curves.scatter.predicted, "Prediction against truth, a dot a row"), el("p", { class: "note" }, curves.scatter.sentence)]),
-          curves?.residuals && panel("Errors: prediction minus truth", [histogram(curves.residuals, "errors"), el("p", { class: "note" }, curves.residuals.sentence)]),
-          importance && panel("Importance", columns(importance))),
+          metrics.confusion && panel("Confusion matrix", confusion(metrics.classes.map((one) => one.class), metrics.confusion), metrics.classes.length > 6),
+          curves?.reliability && !calibrated && panel("Reliability diagram", [reliability(curves.reliability.bins), el("p", { class: "note" }, curves.reliability.sentence)]),
+          curves?.roc?.length ? panel("ROC curves", unitLines("ROC curves: true against false positive rate", curves.roc.map((one) => ({ ...one, text: `${one.class}: area ${num(one.area, 3)}` })), { xLabel: "false positive rate", yLabel: "true positive rate", diagonal: true })) : null,
+          curves?.pr?.length ? panel("Precision-recall curves", unitLines("Precision against recall", curves.pr.map((one) => ({ ...one, text: `${one.class}: average ${num(one.area, 3)}` })), { xLabel: "recall", yLabel: "precision" })) : null,
+          curves?.scatter && panel("Predicted and true values", [scatter(curves.scatter.truth, curves.scatter.predicted, "Predicted against true values, one dot for each row"), el("p", { class: "note" }, curves.scatter.sentence)]),
+          curves?.residuals && panel("Errors: predicted minus true", [histogram(curves.residuals, "errors"), el("p", { class: "note" }, curves.residuals.sentence)]),
+          importance && panel("Permutation importance", columns(importance))),
         curves?.curves_note && el("p", { class: "note" }, curves.curves_note),
-        found.classes && drawer(state, "classes", `Each of the ${found.classes.length} classes`, () => table("Classes", ["Class", "Precision", "Recall", "F1", "Rows"],
-          found.classes.slice(0, 400).map((one) => [data(one.class, 40), num(one.precision, 3), num(one.recall, 3), num(one.f1, 3), num(one.rows)]))),
-        worst && drawer(state, "worst", "The rows it got most wrong", () => [el("p", {}, worst.sentence), wrong(worst)]),
+        metrics.classes && drawer(state, "classes", `Each of the ${metrics.classes.length} classes`, () => table("Classes", ["Class", "Precision", "Recall", "F1", "Rows"],
+          metrics.classes.slice(0, 400).map((one) => [data(one.class, 40), num(one.precision, 3), num(one.recall, 3), num(one.f1, 3), num(one.rows)]))),
+        worst && drawer(state, "worst", "The worst predictions", () => [el("p", {}, worst.sentence), wrong(worst)]),
       ]);
   },
 };
@@ -53,6 +53,6 @@ function columns(importance) {
 
 function wrong(worst) {
   const names = Object.keys(worst.rows[0]?.raw ?? {}).slice(0, 12);
-  return table("The rows it got most wrong", ["Row", "Truth", "Prediction", worst.rows[0]?.probability === null ? "Error" : "Probability of the truth", ...names.map((name) => data(name, 24))],
+  return table("The worst predictions", ["Row", "True", "Predicted", worst.rows[0]?.probability === null ? "Error" : "Probability of the true class", ...names.map((name) => data(name, 24))],
     worst.rows.map((row) => [num(row.row), cell(row.truth), cell(row.prediction), row.probability === null ? num(row.error) : percent(row.probability), ...names.map((name) => cell(row.raw[name]))]));
 }

@@ -1,5 +1,5 @@
-// The records of a run, by kind. A resumed run is a new attempt, which takes over from its first
-// record's number on: what an earlier attempt wrote from there is dropped.
+// The records of a run, by kind ("stage/type"). A resumed run is a new attempt: its records replace
+// those of the earlier attempt from its first record's number on.
 
 export class Store {
   constructor() {
@@ -12,12 +12,12 @@ export class Store {
     this.attempt = 0;
   }
 
-  /** Take records; returns the kinds that changed, such as "train/epoch". */
+  /** Add records; returns the kinds that changed, such as "train/epoch". */
   add(records) {
     const changed = new Set();
     for (const record of records) {
       if (record.seq === 0 && this.records.length && this.records[0].time !== record.time) {
-        this.kinds.forEach((_, name) => changed.add(name)); // the folder was removed and made anew
+        this.kinds.forEach((_, name) => changed.add(name)); // the run folder was replaced
         this.clear();
       }
       const last = this.records.at(-1);
@@ -25,9 +25,9 @@ export class Store {
       if (record.attempt === this.attempt && last && record.seq <= last.seq) continue; // seen already
       this.attempt = record.attempt;
       while (this.records.length && this.records.at(-1).seq >= record.seq) {
-        const gone = this.records.pop();
-        this.kinds.get(kind(gone)).pop();
-        changed.add(kind(gone));
+        const dropped = this.records.pop();
+        this.kinds.get(kind(dropped)).pop();
+        changed.add(kind(dropped));
       }
       this.records.push(record);
       if (!this.kinds.has(kind(record))) this.kinds.set(kind(record), []);
@@ -47,7 +47,7 @@ export class Store {
     return this.kinds.get(name)?.at(-1)?.body ?? null;
   }
 
-  /** The lesson's words on a stage, "begin" before it is done and "stage" after; or null. */
+  /** The lesson's record of a stage: "begin" when it starts, "stage" when it has ended; or null. */
   lesson(type, name) {
     return this.all(`lesson/${type}`).findLast((body) => body.name === name) ?? null;
   }
