@@ -167,7 +167,10 @@ def test_an_edit_comes_back_from_json(edit):
         ({"edit": "Edit"}, "no edit 'Edit'"),
         ({"edit": "Enlarge", "name": "x"}, "no edit 'Enlarge'"),
         ({"edit": "Freeze"}, "Freeze has the fields name: name is missing"),
-        ({"edit": "Freeze", "name": "x", "width": 3}, "Freeze has the fields name: 'width' is unknown"),
+        (
+            {"edit": "Freeze", "name": "x", "width": 3},
+            "Freeze has the fields name: 'width' is unknown",
+        ),
     ],
 )
 def test_what_is_no_edit_is_refused(data, said):

@@ -90,8 +90,14 @@ BAD = [
     ('{"edits": [{"name": "hidden.0", "width": 20}]}', "no edit None; the edits are"),
     ('{"edits": [{"edit": "Wider", "name": "hidden.0", "width": 20}]}', "no edit 'Wider'"),
     ('{"edits": [{"edit": ["Widen"]}]}', "is no edit"),
-    ('{"edits": [{"edit": "Widen", "name": "hidden.0"}]}', "Widen has the fields name, width: width is missing"),
-    ('{"edits": [{"edit": "Widen", "name": "hidden.0", "width": 20, "more": 1}]}', "'more' is unknown"),
+    (
+        '{"edits": [{"edit": "Widen", "name": "hidden.0"}]}',
+        "Widen has the fields name, width: width is missing",
+    ),
+    (
+        '{"edits": [{"edit": "Widen", "name": "hidden.0", "width": 20, "more": 1}]}',
+        "'more' is unknown",
+    ),
     ('{"edits": [{"edit": "Widen", "name": 3, "width": 20}]}', ""),
     ('{"edits": [{"edit": "Widen", "name": "hidden.0", "width": "20"}]}', "cannot be widened"),
     ('{"edits": [{"edit": "Widen", "name": "hiden.0", "width": 20}]}', "Did you mean 'hidden.0'"),

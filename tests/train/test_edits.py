@@ -324,7 +324,9 @@ def test_one_parameter_alone_and_the_embeddings(species):
 ])  # fmt: skip
 def test_freezing_everything_is_refused(species, names):
     training = train(species)
-    with pytest.raises(OptionError, match=f"Freezing {names[-1]!r} would leave no parameter to train"):
+    with pytest.raises(
+        OptionError, match=f"Freezing {names[-1]!r} would leave no parameter to train"
+    ):
         training.edit(*map(sl.Freeze, names))
     assert all(p.requires_grad for p in training.network.parameters())
     training.edit(*map(sl.Freeze, names[:-1]))
