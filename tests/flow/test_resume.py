@@ -313,7 +313,7 @@ def test_cut_before_the_first_checkpoint(lives):
     assert lives.live(where, "fit", kill={"disk": 22}) == -signal.SIGKILL
     assert not list((where / "r" / FOLDER).glob("step-*")) if (where / "r").exists() else True
     assert lives.live(where, "resume") == 2
-    assert "r has no checkpoint to go on from" in lives.errors().splitlines()[-1]
+    assert "r has no checkpoint to resume from" in lives.errors().splitlines()[-1]
 
 
 # ------------------------------------------------------------- a full disk

@@ -634,15 +634,15 @@ def test_all_checkpoints_damaged(species, tmp_path):
     saved_at(species, tmp_path, 5, 12)
     for path in (tmp_path / FOLDER).iterdir():
         truncate(path)
-    with pytest.raises(RunError, match=r"no checkpoint to go on from .*000012.* is damaged"):
+    with pytest.raises(RunError, match=r"no checkpoint to resume from .*000012.* is damaged"):
         sl.Training.resume(tmp_path, species)
 
 
 def test_no_checkpoint(species, tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(RunError, match=r"no checkpoint to go on from\. Give the folder"):
+        with pytest.raises(RunError, match=r"no checkpoint to resume from\. Give the folder"):
             sl.Training.resume(folder, species)
-    with pytest.raises(RunError, match="from which a replay starts, is not there"):
+    with pytest.raises(RunError, match=r"A replay starts from .*, which does not exist"):
         read_first(tmp_path)
 
 

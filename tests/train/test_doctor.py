@@ -210,7 +210,7 @@ def test_saturated_units_are_told(species):
 
 def test_vanishing_gradients_are_told(species):
     deep = first_epoch(species, stack(species.spec, [8] * 8, nn.Sigmoid))[0]
-    assert "gradients vanish: body.0's is " in deep
+    assert "gradients vanish: that of body.0 is " in deep
     assert "gradients vanish" not in first_epoch(species, stack(species.spec, [8], nn.Sigmoid))[0]
 
 
@@ -218,7 +218,7 @@ def test_exploding_gradients_are_told(species):
     network = stack(species.spec, [8, 8], nn.ReLU)
     with torch.no_grad():
         network.output.weight *= 1e3
-    assert "gradients explode: body.0's is " in first_epoch(species, network)[0]
+    assert "gradients explode: that of body.0 is " in first_epoch(species, network)[0]
 
 
 def test_a_layer_that_hardly_moves_is_told(species):
@@ -227,7 +227,7 @@ def test_a_layer_that_hardly_moves_is_told(species):
     with torch.no_grad():
         network.output.weight *= 1e-7
     said, _ = first_epoch(species, network, optimizer=torch.optim.SGD, weight_decay=0.0)
-    assert "body.0 does not move: a step changes it by " in said
+    assert "body.0 does not move: a step changes its weights by " in said
 
 
 @pytest.mark.parametrize("schedule", ["warm-up", "one-cycle", "cosine"])

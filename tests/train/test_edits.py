@@ -15,6 +15,7 @@ from torch import nn
 import sightline as sl
 from sightline.contracts import (
     EDITS,
+    Edit,
     SetBatchSize,
     SetEpochs,
     SetLearningRate,
@@ -426,6 +427,7 @@ def test_replace_by_something_larger_pads_it(species):
         ("Widen", "'Widen' is no edit"),
         ({"edit": "Widen"}, "is no edit. Give one such as sl.Widen"),
         (None, "None is no edit"),
+        (Edit(), r"Edit\(\) is no known edit. Give one of SetLearningRate, "),
     ],
 )  # fmt: skip
 def test_what_is_refused_changes_nothing(species, edit, said):

@@ -186,10 +186,18 @@ def test_labels_of_any_type(classes, weights):
 @pytest.mark.parametrize(
     ("task", "weights", "said"),
     [
-        (NUMBER, "balanced", "class_weights are for classes; the target is a number."),
-        (NUMBER, {"a": 1.0}, "class_weights are for classes; the target is a number."),
-        (CLASSES, {"A": 1.0}, "class_weights name the class 'A'. Did you mean 'a'?"),
-        (CLASSES, {1: 1.0}, "class_weights name the class 1. The classes are: 'a', 'b', 'c'."),
+        (NUMBER, "balanced", "class_weights are for classes; the target 'y' is a number."),
+        (NUMBER, {"a": 1.0}, "class_weights are for classes; the target 'y' is a number."),
+        (
+            CLASSES,
+            {"A": 1.0},
+            "class_weights names 'A', which is no class of the target. Did you mean 'a'?",
+        ),
+        (
+            CLASSES,
+            {1: 1.0},
+            "class_weights names 1, which is no class of the target. The classes are: 'a', 'b', 'c'.",
+        ),
         (CLASSES, {"a": -1}, "The weight of class 'a' is -1. Give a number from 0 up."),
         (CLASSES, {"a": math.nan}, "The weight of class 'a' is nan."),
         (CLASSES, {"a": math.inf}, "The weight of class 'a' is inf."),

@@ -27,7 +27,7 @@ def said(train, valid=None, metric=0.5, yardstick=THREE):
 
 HIGH = "learning rate too high: the training loss is rising"
 TWICE = "diverging: the training loss is over twice that of the untrained network"
-PLATEAU = "plateau: the loss has stood still for 5 epochs, no better than the baseline"
+PLATEAU = "plateau: the loss has hardly changed for 5 epochs, and is no better than the baseline"
 FALL = [1.0, 0.9, 0.8, 0.7, 0.6]
 
 
@@ -238,20 +238,20 @@ def test_healthy_layers_are_not_talked_of():
     [
         ({"dead": 0.5}, {"dead": 0.49}, "50 % of hidden.0's units are dead"),
         ({"dead": 0.5}, {"dead": 0.5, "frozen": True}, "50 % of hidden.0's units are dead"),
-        ({"saturated": 0.51}, {"saturated": 0.5}, "hidden.0 is saturated: 51 % of its outputs"),
-        ({"gradient": 9e-6}, {"gradient": 1.1e-5}, "gradients vanish: hidden.0's is 9.0e-04 of output's"),
-        ({"gradient": 9e-6}, {"gradient": 0.0}, "gradients vanish: hidden.0's is 9.0e-04 of output's"),
+        ({"saturated": 0.51}, {"saturated": 0.5}, "hidden.0 is saturated: 51 % of its outputs are near a bound"),
+        ({"gradient": 9e-6}, {"gradient": 1.1e-5}, "gradients vanish: that of hidden.0 is 9.0e-04 times that of output"),
+        ({"gradient": 9e-6}, {"gradient": 0.0}, "gradients vanish: that of hidden.0 is 9.0e-04 times that of output"),
         ({"gradient": 9e-6}, {"gradient": 9e-6, "frozen": True},
-         "gradients vanish: hidden.0's is 9.0e-04 of output's"),
-        ({"gradient": 10.1}, {"gradient": 10.0}, "gradients explode: hidden.0's is 10.1"),
-        ({"gradient": INF}, {"gradient": 9.0}, "gradients explode: hidden.0's is inf"),
-        ({"update": 9e-7}, {"update": 1e-6}, "hidden.0 does not move: a step changes it by 9.0e-07 of its size"),
+         "gradients vanish: that of hidden.0 is 9.0e-04 times that of output"),
+        ({"gradient": 10.1}, {"gradient": 10.0}, "gradients explode: that of hidden.0 is 10.1"),
+        ({"gradient": INF}, {"gradient": 9.0}, "gradients explode: that of hidden.0 is inf"),
+        ({"update": 9e-7}, {"update": 1e-6}, "hidden.0 does not move: a step changes its weights by 9.0e-07 of their norm"),
         ({"update": 0.0}, {"update": 0.0, "gradient": 0.0},
-         "hidden.0 does not move: a step changes it by 0.0e+00 of its size"),
+         "hidden.0 does not move: a step changes its weights by 0.0e+00 of their norm"),
         ({"update": 0.0}, {"update": 0.0, "frozen": True},
-         "hidden.0 does not move: a step changes it by 0.0e+00 of its size"),
+         "hidden.0 does not move: a step changes its weights by 0.0e+00 of their norm"),
         ({"update": 0.0}, {"update": 0.0, "weight_norm": 0.0},
-         "hidden.0 does not move: a step changes it by 0.0e+00 of its size"),
+         "hidden.0 does not move: a step changes its weights by 0.0e+00 of their norm"),
     ],
 )  # fmt: skip
 def test_a_layers_rules_and_their_bounds(sick, well, expected):
@@ -302,7 +302,7 @@ def test_saturated_logits():
 def test_gradients_explode_against_the_looks_before(earlier, gradient, expected):
     before = [[layer(gradient=value), layer("other", gradient=1e-9)] for value in earlier]
     told = health(layer(gradient=gradient), layer("other", gradient=1e-2), before=before)
-    assert ("gradients explode: hidden.0's is 1.01" in told) == expected
+    assert ("gradients explode: that of hidden.0 is 1.01" in told) == expected
 
 
 def test_where_nothing_moves_no_layer_is_blamed():

@@ -216,7 +216,7 @@ def write(state: TrainingState, path: Path, data: str, more: Mapping[str, Any]) 
 
 
 def read_newest(run: str | Path) -> Saved:
-    """Read a run's newest checkpoint, or the newest one that is whole.
+    """Read a run's newest checkpoint that is complete and undamaged.
 
     Raises:
         RunError: There is none.
@@ -229,7 +229,7 @@ def read_newest(run: str | Path) -> Saved:
             notes.append(f"{path.name} cannot be used, so an older one is: {error}")
     why = f" ({notes[0]})" if notes else ""
     raise RunError(
-        f"{Path(run)} has no checkpoint to go on from{why}.",
+        f"{Path(run)} has no checkpoint to resume from{why}.",
         "Give the folder of a run, or fit again.",
     )
 
@@ -238,12 +238,12 @@ def read_first(run: str | Path) -> Saved:
     """Read the checkpoint of a run's start, from which it can be replayed.
 
     Raises:
-        RunError: It is not there.
+        RunError: There is none.
         BundleError: It is damaged.
     """
     path = Path(run) / FOLDER / FIRST
     if not path.is_file():
-        raise RunError(f"{path}, from which a replay starts, is not there.", "Fit again.")
+        raise RunError(f"A replay starts from {path}, which does not exist.", "Fit again.")
     return read(path)
 
 
@@ -251,12 +251,12 @@ def read(path: Path, notes: tuple[str, ...] = ()) -> Saved:
     """Read one checkpoint.
 
     Raises:
-        BundleError: It is not there, damaged, or no checkpoint.
+        BundleError: It does not exist, is damaged, is not a checkpoint, or has a newer version.
     """
-    found = archive.read(path, "checkpoint")
-    if not {"state", "more"} <= found.json.keys():
-        raise BundleError(f"{path} is no whole checkpoint.", "Use another one.")
-    return Saved(path, found.json["state"], found.json["more"], found.tensors, notes)
+    content = archive.read(path, "checkpoint")
+    if not {"state", "more"} <= content.json.keys():
+        raise BundleError(f"{path} is not a complete checkpoint.", "Use another one.")
+    return Saved(path, content.json["state"], content.json["more"], content.tensors, notes)
 
 
 def restored_state(

@@ -1,7 +1,7 @@
-"""The doctor: what one step says about each layer's health, in numbers.
+"""The doctor: numbers of one step that show the health of each layer.
 
-Looks at one step of an epoch, and at none where an epoch is short and the last look is not long
-ago. `observations` turns the numbers into sentences. After skorch's idea of a training doctor.
+It looks at the first step of an epoch, but at least `STEPS_BETWEEN` steps after the last look.
+`observations.py` turns the numbers into sentences. The idea is that of skorch's training doctor.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ BOUNDS: dict[type[Any], tuple[float, float]] = {
     nn.Softsign: (-1.0, 1.0),
 }
 NEAR = 0.02
-"""How near an activation is to its bounds, as a share of their distance, when it is saturated."""
+"""An output is saturated if it is this near to a bound, as a share of the distance of the bounds."""
 
 
 class Examination:
-    """Watches one step: made before it, asked after it.
+    """Watches one step: create it before the step, call `layers` after it.
+
+    Args:
+        network: The network that makes the step; hooks watch its layers until then.
 
     Example:
         >>> import sightline as sl
@@ -52,13 +55,13 @@ class Examination:
         ]  # fmt: skip
 
     def close(self) -> None:
-        """Stop watching."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
 
     def layers(self) -> list[Layer]:
-        """Tell each layer that was called and gave a tensor, in the order of the network."""
+        """Return the numbers of each layer that was called and returned a tensor, in network order."""
         self.close()
         return [
             self._layer(name, title, module)
@@ -67,11 +70,11 @@ class Examination:
         ]
 
     def _watch(self, module: nn.Module) -> Callable[[nn.Module, Any, Any], None]:
-        def note(_: nn.Module, __: Any, output: Any) -> None:
+        def keep(_: nn.Module, __: Any, output: Any) -> None:
             if isinstance(output, Tensor):
                 self._outputs[id(module)] = _outputs(module, output)
 
-        return note
+        return keep
 
     def _layer(self, name: str, title: str, module: nn.Module) -> Layer:
         mean, deviation, zero, dead, saturated = (float(x) for x in self._outputs[id(module)])

@@ -23,6 +23,7 @@ from sightline.build import surgery
 from sightline.build.mlp import MLP
 from sightline.build.networks import check_network, load_class, make_network
 from sightline.contracts import (
+    EDITS,
     Deepen,
     Edit,
     Freeze,
@@ -46,7 +47,9 @@ from sightline.train.state import TrainingState
 
 MAX_RATE = 1e30
 """The largest learning rate or weight decay; larger ones overflow float32 in one step."""
+Structural = Widen | Deepen | Replace | Reload
 STRUCTURAL = (Widen, Deepen, Replace, Reload)
+KNOWN_EDITS = f"Give one of {', '.join(EDITS)}."
 EDIT_SALT = 1 << 40
 """Added to the number of edits, as the seed of an edit's random numbers: no step has it."""
 
@@ -101,6 +104,8 @@ def check_edit(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None)
             raise OptionError(f"{type(edit).__name__} has {value!r}.", "Give a number from 0 up.")
     elif isinstance(edit, SetBatchSize | SetEpochs | SetMicroBatch):
         check_whole(type(edit).__name__, edit.value)
+    elif type(edit).__name__ not in EDITS:
+        raise OptionError(f"{edit!r} is no known edit.", KNOWN_EDITS)
     return network
 
 
@@ -137,7 +142,9 @@ def _free_memory() -> int | None:
         return None
 
 
-def restructure(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None) -> nn.Module:
+def restructure(
+    edit: Structural, network: nn.Module, spec: Spec, sources: Path | None
+) -> nn.Module:
     """Change a network's structure in place; `Reload` builds a new network from its file.
 
     Args:
@@ -207,7 +214,10 @@ def apply(edit: Edit, state: TrainingState) -> Outcome:
             names = _freeze(edit, state.network)
             done = "frozen" if isinstance(edit, Freeze) else "learning again"
             return Outcome(f"{edit.name} {done} ({len(names)} parameters)", {"parameters": names})
-    return _restructure(edit, state)
+        case Widen() | Deepen() | Replace() | Reload():
+            return _restructure(edit, state)
+        case _:
+            raise OptionError(f"{edit!r} is no known edit.", KNOWN_EDITS)
 
 
 def _set_batch_size(edit: SetBatchSize, state: TrainingState) -> Outcome:
@@ -275,7 +285,7 @@ def _before(state: TrainingState) -> _Before:
     )
 
 
-def _restructure(edit: Edit, state: TrainingState) -> Outcome:
+def _restructure(edit: Structural, state: TrainingState) -> Outcome:
     """Change the structure, then carry values, optimizer state and averages over."""
     before, spec = _before(state), state.prepared.spec
     salt = EDIT_SALT + len(state.progress.edits)
@@ -347,18 +357,21 @@ def _carry_optimizer_state(
     )  # fmt: skip
 
 
-def _sentence(edit: Edit, fates: Mapping[str, str], gone: list[str]) -> str:
+def _sentence(edit: Structural, fates: Mapping[str, str], gone: list[str]) -> str:
     """Summarise a change of structure: the edit, counts of parameters, and those not simply kept."""
     counts = Counter(fate.split(" ")[0] for fate in fates.values())
     summary = ", ".join(f"{count} {fate}" for fate, count in counts.items())
     if gone:
         summary += f", {len(gone)} gone"
-    what = {
-        "Widen": lambda e: f"{e.name} widened to {e.width:,} units",
-        "Deepen": lambda e: f"a layer inserted after {e.after}",
-        "Replace": lambda e: f"{e.name} replaced by {e.module}",
-        "Reload": lambda e: f"{e.network} loaded anew",
-    }[type(edit).__name__](edit)
+    match edit:
+        case Widen():
+            what = f"{edit.name} widened to {edit.width:,} units"
+        case Deepen():
+            what = f"a layer inserted after {edit.after}"
+        case Replace():
+            what = f"{edit.name} replaced by {edit.module}"
+        case _:
+            what = f"{edit.network} loaded anew"
     changed = "; ".join(f"{name} {fate}" for name, fate in fates.items() if fate != "kept")
     return f"{what}: parameters {summary}" + (f" ({changed})" if changed else "")
 

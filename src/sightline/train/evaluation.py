@@ -1,4 +1,4 @@
-"""Measure a network on rows without training it, and say what its numbers are held against."""
+"""Measure a network without training it; weights of rows by class and by fold; the baseline."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from sightline.prepare.prepared import Prepared
 from sightline.train.observations import Yardstick
 
 EVALUATION_ROWS = 16_384
-MOST_LOGITS = 2**24
-"""Of an ensemble, held at a time."""
+"""Rows that go through the network at once."""
+MAX_LOGITS = 2**24
+"""Logits of an ensemble that are in memory at once."""
 PROBED_ROWS = 256
-"""Of which an ensemble's logits are looked at first, to know their size."""
+"""The first rows of an ensemble, by whose logits the size of the next part is chosen."""
 
 
 def evaluate(
     network: nn.Module, task: Task, batch: Batch, label_smoothing: float = 0.0
 ) -> tuple[float, float, Tensor]:
-    """Return mean loss, accuracy or RMSE, and each row's head values, in float32.
+    """Measure a network on some rows, in float32.
+
+    Returns:
+        The mean loss; accuracy or RMSE; the values of the task's head [N, K].
 
     Example:
         >>> import sightline as sl
@@ -63,19 +67,19 @@ def evaluate(
 def evaluate_folds(
     network: nn.Module, task: Task, batch: Batch, folds: Tensor
 ) -> tuple[float, float, Tensor]:
-    """Measure an ensemble on the rows it learns from, each by the members that never saw it.
+    """Measure an ensemble out-of-fold: each training row by the members that did not learn from it.
 
-    Member m holds out the rows of fold m % F (`hold_out`).
+    The rows of fold m % F are held out from member m (`hold_out`).
 
     Args:
-        network: Gives logits [B, M, K].
-        task: What they mean.
-        batch: The training rows.
+        network: A network with logits [B, M, K].
+        task: Loss, head and metric.
+        batch: The N training rows.
         folds: int64 [N], each row's fold, from 0 to F - 1.
 
     Returns:
-        The loss of the held-out members' mean (weighted over rows), accuracy or RMSE, and that mean
-        as the task's head gives it, [N, K].
+        The out-of-fold loss, weighted over rows; accuracy or RMSE; the mean [N, K] over those
+        members, of the values of the task's head.
 
     Example:
         >>> import sightline as sl, torch
@@ -100,28 +104,28 @@ def evaluate_folds(
                 batch.categorical[start : start + rows],
             )
             logits = network(numeric, codes).float()
-            members = torch.arange(logits.shape[1], device=logits.device) % count
-            theirs = members == folds[start : start + rows, None]  # [B, M]
-            each_value = task.member_values(logits)
-            mine = theirs[:, :, None].to(each_value.dtype)
-            values.append((each_value * mine).sum(dim=1) / mine.sum(dim=1))
+            fold_M = torch.arange(logits.shape[1], device=logits.device) % count
+            held_out_BM = fold_M == folds[start : start + rows, None]
+            values_BMK = task.member_values(logits)
+            counts_BM1 = held_out_BM[:, :, None].to(values_BMK.dtype)
+            values.append((values_BMK * counts_BM1).sum(dim=1) / counts_BM1.sum(dim=1))
             start += rows
-            rows = max(min(rows_at_once(numeric), MOST_LOGITS // logits[0].numel()), 1)
+            rows = max(min(rows_at_once(numeric), MAX_LOGITS // logits[0].numel()), 1)
     network.train(mode)
-    found = torch.cat(values)
+    values_NK = torch.cat(values)
     weight = batch.weight
     if weight is not None and weight.dim() == 2:
-        weight = weight.amax(dim=1)  # a row's own, which the members that hold it out do not have
-    losses = task.value_losses(found, batch.target)
+        weight = weight.amax(dim=1)  # the row's own; it is 0 for members it is held out from
+    losses = task.value_losses(values_NK, batch.target)
     loss = (
         losses.mean() if weight is None else (losses * weight).sum() / weight.sum().clamp(min=TINY)
     )
-    score = float(task.score(found, batch.target))
-    return float(loss), task.mean_score(score, len(batch.row)), found
+    score = float(task.score(values_NK, batch.target))
+    return float(loss), task.mean_score(score, len(batch.row)), values_NK
 
 
 def count_members(network: nn.Module, batch: Batch) -> int:
-    """Count an ensemble's members by its logits of one row; 1 for a single network.
+    """Count an ensemble's members by the logits of one row; a single network has 1.
 
     Example:
         >>> import sightline as sl
@@ -139,15 +143,15 @@ def count_members(network: nn.Module, batch: Batch) -> int:
 
 
 def hold_out(batch: Batch, folds: Tensor, members: int) -> Batch:
-    """Give member m weight 0 for the rows of fold m % F, so that it never learns from them.
+    """Hold the rows of fold m % F out from member m, by weights of 0.
 
     Args:
         batch: The training rows.
         folds: int64 [N], each row's fold.
-        members: M.
+        members: The number of members, M.
 
     Returns:
-        The rows with a weight [N, M].
+        The rows with weights [N, M].
 
     Raises:
         NetworkError: There are fewer members than folds.
@@ -165,7 +169,7 @@ def hold_out(batch: Batch, folds: Tensor, members: int) -> Batch:
     if members < count:
         raise NetworkError(
             f"The network has {counted(members, 'member')} for {count} folds.",
-            "Give a network of as many members at least (logits [B, M, K]), or folds=0 and "
+            "Give a network with at least one member per fold (logits [B, M, K]), or folds=0 and "
             "validation rows.",
         )
     weight = (folds[:, None] != torch.arange(members, device=folds.device) % count).float()
@@ -175,7 +179,12 @@ def hold_out(batch: Batch, folds: Tensor, members: int) -> Batch:
 
 
 def never_predicted(task: Task, values: Tensor, target: Tensor) -> tuple[str, ...]:
-    """Name the classes that have rows in `target` and that no row is given.
+    """Name the classes that have rows in `target` but are predicted for no row.
+
+    Args:
+        task: Of a classification.
+        values: Probabilities [N, K].
+        target: Class indices [N].
 
     Example:
         >>> import torch
@@ -187,13 +196,16 @@ def never_predicted(task: Task, values: Tensor, target: Tensor) -> tuple[str, ..
         ('b',)
     """
     classes = task.target.classes
-    given = torch.bincount(values.argmax(dim=1), minlength=len(classes)).tolist()
-    there = torch.bincount(target, minlength=len(classes)).tolist()
-    return tuple(str(c) for c, g, t in zip(classes, given, there, strict=True) if t and not g)
+    predicted = torch.bincount(values.argmax(dim=1), minlength=len(classes)).tolist()
+    present = torch.bincount(target, minlength=len(classes)).tolist()
+    counts = zip(classes, predicted, present, strict=True)
+    return tuple(str(label) for label, times, rows in counts if rows and not times)
 
 
 def yardstick(task: Task, prepared: Prepared) -> Yardstick:
-    """Return the baseline's loss and metric, on the validation rows (the training rows without any).
+    """Return the loss and metric of the baseline: the majority class, or the mean.
+
+    They are measured on the validation rows; without any, on the training rows.
 
     Example:
         >>> import sightline as sl
@@ -203,28 +215,28 @@ def yardstick(task: Task, prepared: Prepared) -> Yardstick:
         >>> round(yardstick(Task(prepared.spec.target), prepared).guess_loss, 2)
         1.05
     """
-    held = prepared.valid if len(prepared.valid.row) else prepared.train
+    rows = prepared.valid if len(prepared.valid.row) else prepared.train
     name = "validation" if prepared.splits.folds is None else "out-of-fold"
     guess = task.baseline(prepared.train.target)
     if task.classification:
         shares = guess[guess > 0]
-        accuracy = float((held.target == int(guess.argmax())).double().mean())
+        accuracy = float((rows.target == int(guess.argmax())).double().mean())
         return Yardstick(True, float(-(shares * np.log(shares)).sum()), accuracy, name)
-    rmse = float((held.target.double() - task.center).square().mean().sqrt())
+    rmse = float((rows.target.double() - task.center).square().mean().sqrt())
     return Yardstick(False, 1.0, rmse, name)
 
 
 def with_class_weights(batch: Batch, weights: Any, task: Task) -> Batch:
-    """Multiply each row's weight by its class's.
+    """Multiply each row's weight by the weight of its class.
 
     Args:
         batch: Training rows.
-        weights: "balanced" (rows / (classes * rows of the class), as scikit-learn has it), a
-            mapping from class to weight, or None.
-        task: Whose classes.
+        weights: "balanced" (rows / (classes * rows of the class), as in scikit-learn), a mapping
+            from class to weight with 1 for those not named, or None.
+        task: The task that has the classes.
 
     Raises:
-        OptionError: Weights for a regression, an unknown class, or a weight below 0.
+        OptionError: The target is a number, a class is unknown, or a weight is below 0.
 
     Example:
         >>> import sightline as sl
@@ -239,26 +251,29 @@ def with_class_weights(batch: Batch, weights: Any, task: Task) -> Batch:
         return batch
     if not task.classification:
         raise OptionError(
-            "class_weights are for classes; the target is a number.", "Leave them out."
+            f"class_weights are for classes; the target {task.target.name!r} is a number.",
+            "Leave class_weights out.",
         )
     classes = task.target.classes
     counts = torch.bincount(batch.target, minlength=len(classes)).double()
     if isinstance(weights, Mapping):
-        places = {str(label): place for place, label in enumerate(classes)}
+        indices = {str(label): index for index, label in enumerate(classes)}
         table = torch.ones(len(classes), dtype=torch.float64)
         for label, weight in weights.items():
-            if str(label) not in places:
+            if str(label) not in indices:
                 raise OptionError(
-                    f"class_weights name the class {label!r}.",
-                    did_you_mean(str(label), places, "classes"),
+                    f"class_weights names {label!r}, which is no class of the target.",
+                    did_you_mean(str(label), indices, "classes"),
                 )
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):  # fmt: skip
                 raise OptionError(
                     f"The weight of class {label!r} is {weight!r}.", "Give a number from 0 up."
                 )
-            table[places[str(label)]] = weight
+            table[indices[str(label)]] = weight
         if not (table * counts).any():
-            raise OptionError("Every class has a weight of 0.", "Give some class a larger one.")
+            raise OptionError(
+                "class_weights gives every class a weight of 0.", "Give a class a weight above 0."
+            )
     else:
         table = counts.sum() / (len(classes) * counts.clamp(min=1))
     own = table[batch.target].float()

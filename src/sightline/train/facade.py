@@ -44,11 +44,11 @@ class TrainingFacade:
     def __init__(self, state: TrainingState) -> None:
         self.state = state
 
-    # ------------------------------------------------------------- what it was made of
+    # ------------------------------------------------------------- what it is made from
 
     @property
     def settings(self) -> Settings:
-        """What was asked for; may be set, such as to lift a time limit."""
+        """The requested settings; may be set, such as to lift a time limit."""
         return self.state.settings
 
     @settings.setter
@@ -103,7 +103,7 @@ class TrainingFacade:
 
     @property
     def network(self) -> nn.Module:
-        """The network, with the weights of now."""
+        """The network, with the current weights."""
         return self.state.network
 
     @property
@@ -135,7 +135,7 @@ class TrainingFacade:
         self.state.set_weight_decay(value)
 
     def forget_momentum(self) -> None:
-        """Clear the optimizer's state, and start the moving average from the weights of now."""
+        """Clear the optimizer's state, and start the moving average from the current weights."""
         self.state.forget_momentum()
 
     def gradient_norm(self) -> float:
@@ -187,7 +187,7 @@ class TrainingFacade:
     def tell(
         self, type_: EventType, sentence: str, details: Mapping[str, Any] | None = None
     ) -> None:
-        """Add an event, at the step and epoch of now."""
+        """Add an event, at the current step and epoch."""
         self.state.tell(type_, sentence, details)
 
     # ------------------------------------------------------------- the model

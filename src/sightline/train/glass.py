@@ -1,4 +1,4 @@
-"""One step under the glass: batch, logits, loss, one weight, its gradient, the update."""
+"""The glass: one step in full, that is batch, logits, loss, one weight, its gradient, its update."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ ROWS_SHOWN = 4
 LOGITS_SHOWN = 6
 OPTIONS = ("lr", "weight_decay", "betas", "eps", "momentum", "nesterov", "amsgrad", "maximize", "muon")  # fmt: skip
 STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
-"""Of an optimizer's options and its state of a weight, those from which an update can be told."""
+"""The optimizer's options, and its state of a weight, by which an update can be explained."""
 
 
 @dataclass(frozen=True)
 class Glass:
-    """The last weight matrix before and after a step, from which the step can be told whole.
+    """The last weight matrix before and after a step, from which the step is described in full.
 
-    Telling it takes numbers off the device; keeping the tensors does not.
+    `seen` reads numbers from the device; until it is called, the tensors stay there.
 
     Example:
         >>> import sightline as sl
@@ -47,33 +47,33 @@ class Glass:
 
     @classmethod
     def before(cls, network: nn.Module, optimizer: Optimizer | None = None) -> Glass:
-        """Remember the last weight matrix before a step, and the optimizer's options for it."""
+        """Copy the last weight matrix before a step, and the optimizer's options for it."""
         named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
         matrices = [(name, p) for name, p in named if p.dim() >= 2]
         name, parameter = (matrices or named)[-1]
         return cls(name, parameter.detach().clone(), options=_options(parameter, optimizer))
 
     def after(self, network: nn.Module, optimizer: Optimizer | None = None) -> Glass:
-        """Remember the matrix after the step too, its gradient, and the optimizer's moments of it."""
+        """Copy the matrix after the step too, its gradient, and the optimizer's moments of it."""
         parameter = dict(network.named_parameters())[self.name]
         gradient = None if parameter.grad is None else parameter.grad.clone()
         kept = {} if optimizer is None else optimizer.state.get(parameter, {})
-        # In one order always: a resumed optimizer may hold its moments in another.
+        # In a fixed order: a resumed optimizer may keep its moments in another one.
         state = {name: kept[name].clone() for name in STATE if torch.is_tensor(kept.get(name))}
         new = parameter.detach().clone()
         return replace(self, new_values=new, gradient=gradient, state=state)
 
     def seen(self, step: Step) -> dict[str, Any]:
-        """Tell the step: the weight with the largest gradient in that matrix, and its batch.
+        """Describe the step: its batch, and the weight of that matrix with the largest gradient.
 
-        `update` is the new weight minus the old one: what the optimizer made of the gradient.
+        `update` is the new weight minus the old one, as the optimizer computed it.
         """
         assert self.new_values is not None
         gradient = torch.zeros_like(self.values) if self.gradient is None else self.gradient
-        place = int(gradient.abs().argmax())
-        index = [int(i) for i in torch.unravel_index(torch.tensor(place), self.values.shape)]
-        before = float(self.values.reshape(-1)[place])
-        after = float(self.new_values.reshape(-1)[place])
+        flat_index = int(gradient.abs().argmax())
+        index = [int(i) for i in torch.unravel_index(torch.tensor(flat_index), self.values.shape)]
+        before = float(self.values.reshape(-1)[flat_index])
+        after = float(self.new_values.reshape(-1)[flat_index])
         batch = step.batch
         return {
             "step": step.number,
@@ -93,45 +93,45 @@ class Glass:
             "parameter": self.name,
             "parameter_shape": list(self.values.shape),
             "weight_before": before,
-            "gradient": float(gradient.reshape(-1)[place]),
+            "gradient": float(gradient.reshape(-1)[flat_index]),
             "update": after - before,
             "weight_after": after,
             "rule": {
                 **self.options,
-                **{name: _at(kept, place) for name, kept in self.state.items()},
+                **{name: _at(kept, flat_index) for name, kept in self.state.items()},
             },
         }
 
 
 def _options(parameter: nn.Parameter, optimizer: Optimizer | None) -> dict[str, Any]:
-    """Tell which optimizer moves a parameter, and by which of its numbers."""
+    """Return the optimizer's class and its options for a parameter."""
     for group in () if optimizer is None else optimizer.param_groups:
         if any(p is parameter for p in group["params"]):
-            told = {name: group[name] for name in OPTIONS if name in group}
-            plain = {k: v for k, v in told.items() if isinstance(v, bool | int | float | tuple)}
+            options = {name: group[name] for name in OPTIONS if name in group}
+            plain = {k: v for k, v in options.items() if isinstance(v, bool | int | float | tuple)}
             return {"optimizer": type(optimizer).__name__, **plain}
     return {}
 
 
-def _at(kept: torch.Tensor, place: int) -> float:
-    return float(kept if kept.dim() == 0 else kept.reshape(-1)[place])
+def _at(kept: torch.Tensor, flat_index: int) -> float:
+    return float(kept if kept.dim() == 0 else kept.reshape(-1)[flat_index])
 
 
 def _first_row(step: Step) -> dict[str, Any]:
-    """Tell the first row's logits whole enough to follow its loss: of an ensemble, the first member's."""
+    """Return what the loss of the first row follows from; of an ensemble, that of the first member."""
     logits = step.logits.detach()[0].cpu().double()  # Apple's GPUs have no float64
     logits = logits[0] if logits.dim() == 2 else logits
     target = float(step.batch.target[0])
-    said: dict[str, Any] = {"row": int(step.batch.row[0]), "target": target}
+    body: dict[str, Any] = {"row": int(step.batch.row[0]), "target": target}
     if step.batch.target.is_floating_point():
-        return {**said, "output": float(logits[0])}
+        return {**body, "output": float(logits[0])}
     total = float(logits.logsumexp(0))
     own = float(logits[int(target)])
     top = logits.topk(min(len(logits), LOGITS_SHOWN)).indices.tolist()
     return {
-        **said, "classes": len(logits), "logit": own, "log_sum": total, "loss": total - own,
+        **body, "classes": len(logits), "logit": own, "log_sum": total, "loss": total - own,
         "probability": math.exp(own - total) if math.isfinite(total) else math.nan,
-        "largest": [[place, float(logits[place])] for place in top],
+        "largest": [[index, float(logits[index])] for index in top],
     }  # fmt: skip
 
 

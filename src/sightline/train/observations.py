@@ -1,18 +1,18 @@
-"""Put an epoch's numbers into words that say no more than the numbers do.
+"""The observation of an epoch: a sentence that follows from its numbers by fixed rules.
 
-`observe` tries the rules in this order and returns the first that holds, then adds what else is
-true of the epoch. Let t0, t1, ... be the training losses, v0, v1, ... the validation losses
-(epoch 0 is the untrained network), `best` the lowest validation loss so far, and "fell by x %"
-the change from the epoch before, as a share of it. The watched loss is the validation loss, or
-the training loss where there are no validation rows.
+`observe` tries the rules in this order, takes the first one that holds, and appends the additions
+that hold. Let t0, t1, ... be the training losses and v0, v1, ... the validation losses (epoch 0 is
+the untrained network), `best` the lowest validation loss so far, and "fell by x %" the change
+relative to the epoch before. The watched loss is the validation loss, or the training loss where
+there are no validation rows.
 
 | observation | rule |
 |---|---|
-| starting ... | epoch 0; "moderate" when the loss is at most 1.25 times guessing's |
+| starting ... | epoch 0; "moderate" if the loss is at most 1.25 times that of guessing |
 | diverging | a loss is not finite, or the training loss is over 2 x t0 |
 | learning rate too high | the training loss rose by over 5 % now and in one of the two epochs before, or by over 50 % at once; not where it is under 2 % of t0 |
 | overfitting since epoch N | v has been above `best` for 3 epochs, is over 2 % above it, and t fell since; N follows the best epoch |
-| finite again | the watched loss was not a finite number the epoch before |
+| finite again | the watched loss of the epoch before was not a finite number |
 | falling fast | the watched loss fell by 25 % or more |
 | good progress | it fell by 8 % or more |
 | converging | it fell by 2 % or more |
@@ -20,25 +20,25 @@ the training loss where there are no validation rows.
 | stable | it changed by less than 2 % ("with strong performance" when accuracy is 0.9 or R2 0.8, and above the baseline) |
 | rising | it rose by 2 % or more |
 
-Added, as far as true:
+Additions:
 
 | addition | rule |
 |---|---|
-| below the majority baseline | the validation accuracy (or RMSE) is worse than the baseline's |
-| class X is never predicted | no validation row is given a class that has validation rows |
+| below the majority baseline | the validation accuracy (or RMSE) is worse than that of the baseline |
+| class X is never predicted | the class has validation rows, and is predicted for none |
 | memorising | the training loss is under a third of the validation loss, which is over 2 % above `best` |
 | validation is noisy | in the last 6 epochs the validation loss turned at least 4 times, by 5 % or more each |
 
-and where the doctor looked at the epoch's first step (`doctor.py`), for layers that learn:
+and if the doctor looked at the epoch's first step (`doctor.py`), for layers that are not frozen:
 
 | addition | rule |
 |---|---|
 | units are dead | half of a hidden layer's units or more are zero for every row of the batch |
 | saturated | over half of a layer's outputs lie within 2 % of the bounds of its activation |
-| saturated logits | their standard deviation is over 15, and the loss is above half of guessing's |
-| gradients vanish | the first layer's gradient is under a thousandth of the output layer's, not zero (root mean square each) |
-| gradients explode | a layer's gradient is over 10, or over 100 times its median in the looks before (3 or more, zeros left out) |
-| does not move | the step changed a layer by less than a millionth of its size, though its gradient is not zero and it changed another layer (a skipped step, or the first of a warm-up, changes none) |
+| saturated logits | their standard deviation is over 15, and the loss is over half that of guessing |
+| gradients vanish | the first layer's gradient is not zero, but under a thousandth of the output layer's (root mean squares) |
+| gradients explode | a layer's gradient is over 10, or over 100 times its earlier median (of at least 3 that are not zero) |
+| does not move | the step changed a layer's weights by less than a millionth of their norm, though its gradient is not zero and another layer changed (a skipped step, or the first of a warm-up, changes none) |
 """
 
 from __future__ import annotations
@@ -52,28 +52,29 @@ from typing import Any, Self
 from sightline.errors import listed, shorten
 
 TINY = 1e-12
-"""In place of a loss of zero, of which no change is a share."""
+"""Divisor in place of a loss of zero."""
 LEARNED = 0.02
-"""Below this share of the untrained network's loss, a rise of the training loss means nothing."""
-MOST_SAID = 3
+"""Below this share of the untrained network's loss, a rising training loss is ignored."""
+MAX_HEALTH_NOTES = 3
+"""At most so many additions about layers."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer in one step.
+    """The doctor's numbers of one layer in one step.
 
     Attributes:
-        name: Of the module, such as "hidden.0".
-        title: As the lesson says it.
-        mean, deviation: Of its outputs over the batch; a hidden layer's are its activation's,
-            before dropout and before what came in is added.
+        name: The module's name, such as "hidden.0".
+        title: The layer's name in the lesson.
+        mean, deviation: Mean and standard deviation of its outputs over the batch. A hidden layer's
+            outputs are those of its activation, before dropout and before the residual is added.
         zero: Share of outputs that are exactly zero.
         dead: Share of units that are zero for every row of the batch.
-        saturated: Share of outputs near a bound of its activation; None where it has none.
-        weight_norm: Of its parameters; 0 where it has none.
-        gradient: Root mean square of its gradient, 0 where it has none.
-        update: Norm of the step's change of its parameters, as a share of their own norm.
-        frozen: Whether it has parameters and none of them learns.
+        saturated: Share of outputs near a bound of its activation; None if that has no bounds.
+        weight_norm: Norm of its parameters; 0 if it has none.
+        gradient: Root mean square of its gradient; 0 if it has none.
+        update: Norm of the step's change of its parameters, relative to their norm.
+        frozen: Whether it has parameters and all of them are frozen.
 
     Example:
         >>> from sightline.train.observations import Layer
@@ -100,16 +101,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class EpochNumbers:
-    """What `observe` looks at of one epoch.
+    """The numbers of one epoch that `observe` looks at.
 
     Attributes:
         train_loss: Mean training loss.
         valid_loss: Mean validation loss, or None without validation rows.
         metric: Validation (else training) accuracy, or RMSE in the target's unit.
-        never_predicted: Classes with validation rows that no validation row is given.
+        never_predicted: Classes that have validation rows but are predicted for none.
         train_metric: Training accuracy, or RMSE, over the epoch's own batches.
-        layers: What the doctor saw in one of its steps; empty where it did not look.
-        score: What `eval_metric` gave, turned so that lower is better; None without one.
+        layers: The doctor's numbers of its first step; empty if the doctor did not look.
+        score: The value of `eval_metric`, negated if higher is better; None without one.
 
     Example:
         >>> from sightline.train.observations import EpochNumbers
@@ -127,31 +128,31 @@ class EpochNumbers:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields again after they have been through JSON."""
+        """Read the fields back from JSON."""
         layers = tuple(Layer(**layer) for layer in data["layers"])
         return cls(**{**data, "never_predicted": tuple(data["never_predicted"]), "layers": layers})
 
     @property
     def watched(self) -> float:
-        """The loss that tells progress: validation where there is one."""
+        """The validation loss, or the training loss if there is none."""
         return self.train_loss if self.valid_loss is None else self.valid_loss
 
     @property
     def judged(self) -> float:
-        """What decides which epoch is best: `eval_metric` where there is one, else the loss."""
+        """The number that decides which epoch is best, lower is better: `eval_metric`, else the loss."""
         return self.watched if self.score is None else self.score
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What the numbers are held against.
+    """What an epoch's numbers are compared with.
 
     Attributes:
         classification: Whether the metric is accuracy (higher is better) or RMSE (lower).
         guess_loss: The loss of guessing: the entropy of the training class shares, or 1 for a
             scaled regression target.
-        baseline: The metric of the majority class or of the mean.
-        held: What the loss of rows that are held out is called.
+        baseline: The metric of always predicting the majority class, or the mean.
+        held: The name of the loss on rows held out: "validation" or "out-of-fold".
 
     Example:
         >>> from sightline.train.observations import Yardstick
@@ -166,22 +167,22 @@ class Yardstick:
     held: str = "validation"
 
     def beaten_by(self, metric: float) -> bool:
-        """Is this metric better than the baseline's?"""
+        """Return whether a metric is better than that of the baseline."""
         return metric > self.baseline if self.classification else metric < self.baseline
 
     def strong(self, metric: float) -> bool:
-        """Accuracy of 0.9, or R2 of 0.8, and better than the baseline."""
+        """Return whether a metric is an accuracy of 0.9 or an R2 of 0.8, and better than the baseline."""
         if self.classification:
             return metric >= 0.9 and self.beaten_by(metric)
         return metric <= math.sqrt(0.2) * self.baseline and self.beaten_by(metric)
 
 
 def observe(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str:
-    """Say in words what the latest epoch shows.
+    """Return the observation of the latest epoch, as a sentence.
 
     Args:
         history: Every epoch so far, the untrained network first.
-        yardstick: What to hold it against.
+        yardstick: What to compare its numbers with.
 
     Example:
         >>> from sightline.train.observations import EpochNumbers, Yardstick, observe
@@ -195,8 +196,12 @@ def observe(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str:
         main = _start(now, yardstick)
     else:
         main = _trouble(history, yardstick) or _progress(history, yardstick)
-    said = [*_additions(now, yardstick), *_trends(history, yardstick), *_health(history, yardstick)]
-    return "; ".join([main, *said])
+    additions = [
+        *_additions(now, yardstick),
+        *_trends(history, yardstick),
+        *_health(history, yardstick),
+    ]
+    return "; ".join([main, *additions])
 
 
 def _start(now: EpochNumbers, yardstick: Yardstick) -> str:
@@ -214,9 +219,9 @@ def _trouble(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str | Non
     if now.train_loss > 2 * first.train_loss:
         return "diverging: the training loss is over twice that of the untrained network"
     rises = [b > 1.05 * a for a, b in pairwise(train[-4:])]
-    # Where next to nothing is left to learn, a loss goes up and down by chance.
-    left = now.train_loss > LEARNED * first.train_loss
-    if left and (now.train_loss > 1.5 * train[-2] or (rises[-1] and sum(rises) >= 2)):
+    # A loss that is almost zero goes up and down by chance.
+    not_learned = now.train_loss > LEARNED * first.train_loss
+    if not_learned and (now.train_loss > 1.5 * train[-2] or (rises[-1] and sum(rises) >= 2)):
         return "learning rate too high: the training loss is rising"
     return _overfitting(history, yardstick)
 
@@ -226,7 +231,7 @@ def _overfitting(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str |
     if now.valid_loss is None:
         return None
     losses = [epoch.watched for epoch in history]
-    # Of equal losses the last: "above the best for 3 epochs" begins after it.
+    # The last of equal losses: "above the best for 3 epochs" counts from it.
     best = min(
         reversed(range(len(losses))), key=lambda i: (not math.isfinite(losses[i]), losses[i])
     )
@@ -260,19 +265,21 @@ def _progress(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str:
     recent = [epoch.watched for epoch in history[-6:]]
     still = len(recent) == 6 and max(recent) <= 1.02 * min(recent)
     if still and not yardstick.beaten_by(now.metric):
-        return "plateau: the loss has stood still for 5 epochs, no better than the baseline"
+        return (
+            "plateau: the loss has hardly changed for 5 epochs, and is no better than the baseline"
+        )
     return "stable with strong performance" if yardstick.strong(now.metric) else "stable"
 
 
 def _additions(now: EpochNumbers, yardstick: Yardstick) -> list[str]:
-    said = []
+    notes = []
     worse = (
         now.metric < yardstick.baseline
         if yardstick.classification
         else now.metric > yardstick.baseline
     )
     if worse:
-        said.append(
+        notes.append(
             "below the majority baseline"
             if yardstick.classification
             else "worse than the mean baseline"
@@ -280,18 +287,18 @@ def _additions(now: EpochNumbers, yardstick: Yardstick) -> list[str]:
     if now.never_predicted:
         names = listed([shorten(name, 40) for name in now.never_predicted], 3)
         one = len(now.never_predicted) == 1
-        said.append(f"class{'' if one else 'es'} {names} {'is' if one else 'are'} never predicted")
-    return said
+        notes.append(f"class{'' if one else 'es'} {names} {'is' if one else 'are'} never predicted")
+    return notes
 
 
 def _trends(history: Sequence[EpochNumbers], yardstick: Yardstick) -> list[str]:
     now = history[-1]
     if now.valid_loss is None or not math.isfinite(now.valid_loss):
         return []
-    said = []
+    notes = []
     best = min(e.watched for e in history if math.isfinite(e.watched))
     if now.train_loss < now.valid_loss / 3 and now.valid_loss > 1.02 * best:
-        said.append(f"memorising: the training loss is under a third of the {yardstick.held} loss")
+        notes.append(f"memorising: the training loss is under a third of the {yardstick.held} loss")
     recent = [epoch.watched for epoch in history[-6:]]
     if len(history) > 6 and all(math.isfinite(loss) for loss in recent):
         steps = [(b - a) / max(a, TINY) for a, b in pairwise(recent)]
@@ -302,26 +309,26 @@ def _trends(history: Sequence[EpochNumbers], yardstick: Yardstick) -> list[str]:
                 if yardstick.held == "validation"
                 else "noisy: the out-of-fold"
             )
-            said.append(f"{noisy} loss goes up and down by 5 % or more")
-    return said
+            notes.append(f"{noisy} loss goes up and down by 5 % or more")
+    return notes
 
 
 def _health(history: Sequence[EpochNumbers], yardstick: Yardstick) -> list[str]:
-    """Say what the doctor's numbers of this epoch mean."""
+    """Return what the doctor's numbers of this epoch show."""
     now = history[-1]
     learning = [layer for layer in now.layers if layer.weight_norm and not layer.frozen]
     if not learning:
         return []
     first, last = learning[0], learning[-1]
-    said = []
-    weighted = [place for place, layer in enumerate(now.layers) if layer.weight_norm]
-    for place, layer in enumerate(now.layers[:-1]):
-        # What stands before the first weights only lays the features out: a bin that no row is in.
-        if layer.dead >= 0.5 and not layer.frozen and place >= weighted[0]:
-            said.append(f"{round(100 * layer.dead)} % of {layer.name}'s units are dead")
+    notes = []
+    weighted = [index for index, layer in enumerate(now.layers) if layer.weight_norm]
+    for index, layer in enumerate(now.layers[:-1]):
+        # Before the first weights, a zero unit is only a feature's bin without a row in the batch.
+        if layer.dead >= 0.5 and not layer.frozen and index >= weighted[0]:
+            notes.append(f"{round(100 * layer.dead)} % of {layer.name}'s units are dead")
         if layer.saturated is not None and layer.saturated > 0.5:
-            said.append(
-                f"{layer.name} is saturated: {round(100 * layer.saturated)} % of its outputs"
+            notes.append(
+                f"{layer.name} is saturated: {round(100 * layer.saturated)} % of its outputs are near a bound"
             )
     logits = now.layers[weighted[-1]]
     if (
@@ -329,25 +336,26 @@ def _health(history: Sequence[EpochNumbers], yardstick: Yardstick) -> list[str]:
         and logits.deviation > 15
         and now.watched > yardstick.guess_loss / 2
     ):
-        said.append(f"saturated logits: their standard deviation is {logits.deviation:.3g}")
+        notes.append(f"saturated logits: their standard deviation is {logits.deviation:.3g}")
     if len(learning) > 1 and 0 < first.gradient < last.gradient / 1000:
-        said.append(
-            f"gradients vanish: {first.name}'s is {first.gradient / last.gradient:.1e} of {last.name}'s"
+        notes.append(
+            f"gradients vanish: that of {first.name} is {first.gradient / last.gradient:.1e} times that of "
+            f"{last.name}"
         )
     for layer in learning:
         earlier = [
             old.gradient for epoch in history[:-1] for old in epoch.layers
-            if old.name == layer.name and old.gradient > 0  # not of when it was frozen
+            if old.name == layer.name and old.gradient > 0  # 0 when it was frozen
         ]  # fmt: skip
         usual = sorted(earlier)[len(earlier) // 2] if len(earlier) >= 3 else math.inf
         if layer.gradient > 10 or layer.gradient > 100 * usual:
-            said.append(f"gradients explode: {layer.name}'s is {layer.gradient:.3g}")
+            notes.append(f"gradients explode: that of {layer.name} is {layer.gradient:.3g}")
             break
     moves = any(layer.update for layer in learning)
     for layer in learning:
         if moves and layer.gradient > 0 and layer.update < 1e-6:
-            said.append(
-                f"{layer.name} does not move: a step changes it by {layer.update:.1e} of its size"
+            notes.append(
+                f"{layer.name} does not move: a step changes its weights by {layer.update:.1e} of their norm"
             )
             break
-    return said[:MOST_SAID]
+    return notes[:MAX_HEALTH_NOTES]

@@ -1,7 +1,8 @@
-"""Optimizers: AdamW that steps without its Python, SGD, Muon, or any of `torch.optim`.
+"""Optimizers: AdamW with less Python around its kernel, SGD, Muon, or any of `torch.optim`.
 
-Every one is an ordinary `torch.optim.Optimizer`. Biases and the parameters of norms have no weight
-decay. State is kept by parameter name, so that it follows a parameter through edits and files.
+Each is an ordinary `torch.optim.Optimizer`. Biases and the parameters of norms have no weight
+decay. State is read and set by parameter name, so that it follows a parameter through edits and
+checkpoints.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ MUON_MOMENTUM = 0.95
 
 
 class _Lists(NamedTuple):
-    """What the fused kernel takes of a group; `counters` are the different ones among `steps`."""
+    """A group's arguments of the fused kernel; `counters` are the distinct tensors among `steps`."""
 
     params: list[Tensor]
     means: list[Tensor]
@@ -48,9 +49,9 @@ class _Lists(NamedTuple):
 class AdamW(torch.optim.AdamW):
     """`torch.optim.AdamW(fused=True)`, bit for bit, without the Python around its kernel.
 
-    PyTorch sorts parameters by device and type, wraps the step in a profiler's range and makes
-    lists anew, each time: some 30 microseconds, a fifth of a small network's whole step. Here the
-    lists are kept as long as the parameters are the same. Hooks on `step` are not called.
+    At each step PyTorch groups parameters by device and type, enters a profiler range and builds
+    lists: some 30 microseconds, a fifth of a small network's whole step. Here the lists are kept as
+    long as the parameters are the same. Hooks on `step` are not called.
 
     Example:
         >>> import torch
@@ -63,7 +64,7 @@ class AdamW(torch.optim.AdamW):
         [0.899..., 0.899...]
     """
 
-    _lists: list[_Lists] | None = None  # of the class: a copy makes its own
+    _lists: list[_Lists] | None = None  # a class attribute: a deep copy builds its own
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, **options: Any) -> None:
         super().__init__(params, lr=lr, fused=True, **options)
@@ -74,7 +75,7 @@ class AdamW(torch.optim.AdamW):
 
         Args:
             closure: Not used.
-            found_inf: A scalar on the device: where it is 1, nothing changes.
+            found_inf: A scalar on the device; if it is 1, nothing changes.
         """
         if self._lists is None:
             self._lists = [self._list(group) for group in self.param_groups]
@@ -82,7 +83,7 @@ class AdamW(torch.optim.AdamW):
             grads = [p.grad for p in lists.params if p.grad is not None]
             if not grads:
                 continue
-            if len(grads) < len(lists.params):  # some are frozen, or this batch did not use them
+            if len(grads) < len(lists.params):  # some are frozen, or unused by this batch
                 lists = self._some(lists)
             torch._foreach_add_(lists.counters, 1)
             torch._fused_adamw_(
@@ -96,34 +97,36 @@ class AdamW(torch.optim.AdamW):
                     lists.counters, [found_inf.to(c.device) for c in lists.counters]
                 )
 
-    step.hooked = True  # type: ignore[attr-defined]  # PyTorch then leaves out its profiler's range
+    step.hooked = True  # type: ignore[attr-defined]  # so PyTorch enters no profiler range
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients."""
+        """Set all gradients to None."""
         for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None
 
     def load_state_dict(self, state_dict: Any) -> None:
-        """Take another optimizer's state."""
+        """Load the state of another optimizer."""
         super().load_state_dict(state_dict)
         self._lists = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state as PyTorch has it: a count of steps for each parameter alone."""
+        """Return the state in PyTorch's form: each parameter has its own count of steps."""
         packed = super().state_dict()
         packed["state"] = {
-            place: {**state, "step": state["step"].clone()} if "step" in state else state
-            for place, state in packed["state"].items()
+            index: {**state, "step": state["step"].clone()} if "step" in state else state
+            for index, state in packed["state"].items()
         }
         return packed
 
     def _list(self, group: dict[str, Any]) -> _Lists:
-        # Frozen ones too: they have no gradient now, and may have one tomorrow.
+        # Frozen parameters too: they have no gradient now, and may be unfrozen.
         params = list(group["params"])
         states = [_moments(self.state[p], p) for p in params]
         counts = [state["step"].clone() for state in states]
-        if len({float(count) for count in counts}) == 1:  # one count for all: one addition a step
+        if (
+            len({float(count) for count in counts}) == 1
+        ):  # one tensor for all: one addition per step
             counts = counts[:1] * len(counts)
         for state, count in zip(states, counts, strict=True):
             state["step"] = count
@@ -133,7 +136,7 @@ class AdamW(torch.optim.AdamW):
         )  # fmt: skip
 
     def _some(self, lists: _Lists) -> _Lists:
-        """Return the lists of the parameters that have a gradient, with counts of their own."""
+        """Return the lists of those parameters that have a gradient; steps are now counted for each."""
         if len(lists.counters) < len(lists.steps):
             lists.steps[:] = [step.clone() for step in lists.steps]
             lists.counters[:] = lists.steps
@@ -148,27 +151,28 @@ class AdamW(torch.optim.AdamW):
 
 
 def _moments(state: dict[str, Any], p: Tensor) -> dict[str, Any]:
-    """Return AdamW's state of a parameter, made if there is none: no steps, no moments."""
+    """Return AdamW's state of a parameter; create it, with zero steps and moments, if it is empty."""
     if not state:
-        where = p.device if p.device.type == "cuda" else "cpu"  # as the fused kernel wants it
+        device = p.device if p.device.type == "cuda" else "cpu"  # as the fused kernel requires
         state.update(
-            step=torch.zeros((), dtype=torch.float32, device=where),
+            step=torch.zeros((), dtype=torch.float32, device=device),
             exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p),
         )  # fmt: skip
     return state
 
 
 class MuonAdamW(Optimizer):
-    """Muon for hidden matrices, AdamW for everything else, in one optimizer with one state.
+    """Muon for hidden matrices and AdamW for all other parameters, as one optimizer.
 
     Muon (Keller Jordan 2024) makes each momentum matrix nearly orthogonal by five steps of a
-    Newton-Schulz iteration. Matrices of one shape go through it together, and so do the members
-    of an ensemble, [M, rows, columns]. Updates are scaled by 0.2 sqrt(max(rows, columns)), so that a
-    learning rate means what it means for AdamW (Liu et al. 2025, "Muon is scalable for LLM training").
+    Newton-Schulz iteration. Matrices of one shape go through it together, as do the members of an
+    ensemble, [M, rows, columns]. Updates are scaled by 0.2 sqrt(max(rows, columns)), so that the same
+    learning rate suits both (Liu et al. 2025, "Muon is scalable for LLM training").
 
     Args:
         params: Parameter groups; those with `muon=True` hold matrices.
         lr: Learning rate.
+        weight_decay: Weight decay of the groups that do not set their own.
 
     Example:
         >>> import torch
@@ -183,7 +187,7 @@ class MuonAdamW(Optimizer):
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, weight_decay: float = 0.01) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "muon": False})
-        for group in self.param_groups:  # by which PyTorch places `step` when it loads a state
+        for group in self.param_groups:  # PyTorch reads it to place `step` when it loads a state
             group["fused"] = group["params"][0].device.type in ("cpu", "cuda")
 
     @torch.no_grad()
@@ -226,9 +230,12 @@ class MuonAdamW(Optimizer):
 
 
 def orthogonal(moves: Tensor) -> Tensor:
-    """Bring every singular value of each matrix [N, rows, columns] near 1.
+    """Bring every singular value of each matrix near 1: make the matrices nearly orthogonal.
 
     Five steps of the quintic Newton-Schulz iteration of Muon (Keller Jordan 2024).
+
+    Args:
+        moves: Matrices [N, rows, columns].
 
     Example:
         >>> import torch
@@ -238,14 +245,14 @@ def orthogonal(moves: Tensor) -> Tensor:
         (True, True)
     """
     a, b, c = NEWTON_SCHULZ
-    wide = moves.shape[-2] > moves.shape[-1]
-    x = moves.mT if wide else moves
+    tall = moves.shape[-2] > moves.shape[-1]
+    x = moves.mT if tall else moves
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(NEWTON_SCHULZ_STEPS):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    found: Tensor = x.mT if wide else x
-    return found
+    result: Tensor = x.mT if tall else x
+    return result
 
 
 def make_optimizer(
@@ -255,17 +262,18 @@ def make_optimizer(
     learning_rate: float,
     weight_decay: float,
 ) -> Optimizer:
-    """Make an optimizer over all of a network's parameters, frozen ones too.
+    """Make an optimizer over all parameters of a network, including frozen ones.
 
     Args:
-        kind: "adamw", "sgd" (with Nesterov momentum of 0.9), "muon"; a class of `torch.optim`; or
-            a function that takes parameter groups and `lr` and gives an optimizer.
-        network: Whose parameters.
-        outputs: K, by which the output layer is known: Muon leaves it to AdamW.
-        learning_rate, weight_decay: Of all groups; biases and norms do not decay.
+        kind: "adamw", "sgd" (with Nesterov momentum 0.9), "muon"; a class of `torch.optim`; or a
+            function that takes parameter groups and `lr` and returns an optimizer.
+        network: The network.
+        outputs: K; the output layer is recognised by it, and Muon leaves that layer to AdamW.
+        learning_rate: The learning rate of all groups.
+        weight_decay: The weight decay of all parameters but biases and norms.
 
     Raises:
-        OptionError: An unknown name, or an optimizer that needs a closure.
+        OptionError: The name is unknown, the function fails, or the optimizer needs a closure.
 
     Example:
         >>> from torch import nn
@@ -280,8 +288,8 @@ def make_optimizer(
         make: OptimizerMaker = AdamW if fused else torch.optim.AdamW
         return make(groups, lr=learning_rate)
     if kind == "sgd":
-        # Not the fused one: it wants a momentum for all parameters or none, and one that was
-        # frozen or has just been inserted has none yet.
+        # Not the fused one: it needs a momentum for all parameters or for none, and a parameter
+        # that was frozen or has just been inserted has none yet.
         return torch.optim.SGD(
             groups, lr=learning_rate, momentum=MOMENTUM, nesterov=True, foreach=True
         )
@@ -293,21 +301,22 @@ def make_optimizer(
         )
     if kind is torch.optim.LBFGS:
         raise OptionError(
-            "LBFGS calls a closure several times a step.", "Choose another optimizer."
+            "LBFGS calls a closure several times per step, which the training loop does not offer.",
+            "Choose another optimizer.",
         )
     try:
-        made = kind(groups, lr=learning_rate)
+        optimizer = kind(groups, lr=learning_rate)
     except (TypeError, ValueError) as error:
         raise OptionError(
             f"The optimizer cannot be made: {error}.",
             "Give a class of torch.optim, or a function (groups, lr) that makes one.",
         ) from error
-    if not isinstance(made, Optimizer) or isinstance(made, torch.optim.LBFGS):
+    if not isinstance(optimizer, Optimizer) or isinstance(optimizer, torch.optim.LBFGS):
         raise OptionError(
-            f"The optimizer is a {type(made).__name__}.",
+            f"The optimizer is a {type(optimizer).__name__}.",
             "Give a class of torch.optim, or a function (groups, lr) that makes one.",
         )
-    return made
+    return optimizer
 
 
 def _groups(network: nn.Module, weight_decay: float, outputs: int | None) -> list[dict[str, Any]]:
@@ -342,7 +351,7 @@ def _groups(network: nn.Module, weight_decay: float, outputs: int | None) -> lis
 
 
 def state_by_name(optimizer: Optimizer, network: nn.Module) -> dict[str, dict[str, Any]]:
-    """Return each parameter's optimizer state under the parameter's name.
+    """Return the optimizer's state of each parameter, by the parameter's name.
 
     Example:
         >>> import torch
@@ -363,7 +372,7 @@ def state_by_name(optimizer: Optimizer, network: nn.Module) -> dict[str, dict[st
 def set_state_by_name(
     optimizer: Optimizer, network: nn.Module, state: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Give parameters their state, through `load_state_dict`, which places it on their device.
+    """Set the state of parameters by name; `load_state_dict` moves it to their device.
 
     Example:
         >>> import torch
@@ -378,13 +387,13 @@ def set_state_by_name(
     order = [p for group in optimizer.param_groups for p in group["params"]]
     packed = optimizer.state_dict()
     packed["state"] = {
-        place: dict(state[names[id(p)]]) for place, p in enumerate(order) if state.get(names[id(p)])
+        index: dict(state[names[id(p)]]) for index, p in enumerate(order) if state.get(names[id(p)])
     }
     optimizer.load_state_dict(packed)
 
 
 def group_options(optimizer: Optimizer) -> list[dict[str, Any]]:
-    """Return what a group holds besides its parameters, as JSON values.
+    """Return the options of each parameter group, as JSON values.
 
     Example:
         >>> import torch
@@ -397,7 +406,7 @@ def group_options(optimizer: Optimizer) -> list[dict[str, Any]]:
 
 
 def set_group_options(optimizer: Optimizer, options: Iterable[Mapping[str, Any]]) -> None:
-    """Set what `group_options` gave; JSON has lists for tuples.
+    """Set the options that `group_options` returned; tuples may have become lists in JSON.
 
     Example:
         >>> import torch
@@ -407,6 +416,6 @@ def set_group_options(optimizer: Optimizer, options: Iterable[Mapping[str, Any]]
         >>> optimizer.param_groups[0]["betas"]
         (0.8, 0.9)
     """
-    for group, said in zip(optimizer.param_groups, options, strict=True):
-        for key, value in said.items():
+    for group, values in zip(optimizer.param_groups, options, strict=True):
+        for key, value in values.items():
             group[key] = tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""How far a training has come: everything besides tensors that a checkpoint must keep."""
+"""Progress: the counts and records of a training, and the sums of the epoch under way."""
 
 from __future__ import annotations
 
@@ -15,31 +15,41 @@ from sightline.predict.task import Task
 from sightline.train.observations import EpochNumbers
 
 STEPS_TOGETHER = 16
+"""So many steps are scored, or read from a device, together."""
 
 
 @dataclass
 class Progress:
-    """What has happened so far.
+    """What has happened so far in a training; a checkpoint keeps it as JSON.
 
     Attributes:
-        steps: Weight updates done, skipped ones counted.
-        epoch: The epoch under way.
-        rows: Rows of it that are done.
-        seconds: Of this epoch's steps.
-        elapsed: Seconds of training in all, validation included.
+        weight_decay: The weight decay of all parameters but biases and norms.
+        steps: Steps done, including those that were skipped.
+        epoch: The epoch under way, counted from 1.
+        rows: Rows of this epoch that are done.
+        seconds: Seconds that the steps of this epoch took.
+        elapsed: Seconds of training in all, including validation.
         history: The records of the epochs done, the untrained network's first.
-        numbers: What the observations look at, an item an epoch.
+        numbers: The numbers that `observe` looks at, one item per epoch.
         events: What else happened.
-        edits: The edits that were applied, as (steps done then, JSON).
-        best_epoch: The epoch with the lowest validation loss.
-        best_edits: How many edits its network had.
+        edits: The edits applied, as (steps done before it, JSON).
+        best_epoch: The epoch with the lowest validation loss, or the best `eval_metric`.
+        best_edits: How many edits had been applied at that epoch.
+        good_epoch: The last epoch with a finite loss; a rollback returns to its weights.
         stopped: Why training ended; None while it can go on.
-        weight_decay: Of the parameters that have one.
-        good_epoch: The last epoch with a finite loss, whose weights are kept too.
-        bad_in_a_row, skipped, rollbacks: Steps without a finite loss, and what came of them.
-        doctor_at: The step that the doctor saw last.
-        drops: How often a plateau has lowered the learning rate, and `dropped_at` after which epoch.
-        glasses: One step whole, of the first epoch and of the latest, by epoch.
+        bad_in_a_row: Consecutive steps without a finite loss, up to now.
+        skipped: All steps without a finite loss; they changed no weight.
+        rollbacks: How often training was rolled back.
+        doctor_at: The step that the doctor looked at last.
+        drops: How often the schedule "plateau" lowered the learning rate.
+        dropped_at: The epoch after which it last did.
+        glasses: One step in full, of the first epoch and of the latest one, by epoch.
+
+    Example:
+        >>> from sightline.train.progress import Progress
+        >>> progress = Progress(weight_decay=0.01)
+        >>> Progress.from_json(progress.to_json()) == progress
+        True
     """
 
     weight_decay: float
@@ -65,34 +75,35 @@ class Progress:
     glasses: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; numbers may be infinite or NaN."""
+        """Return plain JSON values; numbers may be infinite or NaN."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote, after it has been through JSON."""
-        said = dict(data)
-        said["history"] = [EpochRecord(**record) for record in said["history"]]
-        said["numbers"] = [EpochNumbers.from_json(numbers) for numbers in said["numbers"]]
-        said["events"] = [Event(**event) for event in said["events"]]
-        said["edits"] = [(step, edit) for step, edit in said["edits"]]
-        said["glasses"] = {int(epoch): seen for epoch, seen in said["glasses"].items()}
-        return cls(**said)
+        values = dict(data)
+        values["history"] = [EpochRecord(**record) for record in values["history"]]
+        values["numbers"] = [EpochNumbers.from_json(numbers) for numbers in values["numbers"]]
+        values["events"] = [Event(**event) for event in values["events"]]
+        values["edits"] = [(step, edit) for step, edit in values["edits"]]
+        values["glasses"] = {int(epoch): seen for epoch, seen in values["glasses"].items()}
+        return cls(**values)
 
 
 class Sums:
-    """What an epoch's steps add up to.
+    """The sums of loss and score over an epoch's steps.
 
-    Scores are made of some steps at a time: a few large operations cost less than many small ones.
-    Which steps go together depends on their place in the epoch alone, so that a checkpoint between
+    Several steps are scored together: a few large operations take less time than many small ones.
+    Which steps go together depends only on their position in the epoch, so a checkpoint between
     them changes no bit. Steps without a finite loss do not count.
 
     Attributes:
-        loss: Sum over rows.
-        rows: How many rows count.
-        score: Sum over rows, of the steps that do not wait.
-        waiting: Logits and targets that are to be scored together.
-        late: Steps on a device that was not asked for their losses yet.
+        task: Loss, head and metric.
+        loss: Sum of the losses over rows.
+        rows: The number of rows that count.
+        score: Sum of the scores over rows, of the steps scored so far.
+        waiting: Logits and targets of steps that are to be scored together.
+        late: Steps whose losses have not been read from the device yet.
 
     Example:
         >>> import sightline as sl
@@ -116,7 +127,7 @@ class Sums:
         self.late: list[Step] = []
 
     def add(self, step: Step, loss: float | None) -> None:
-        """Add a step; `loss` is None where asking a device for it would make it wait."""
+        """Add a step; `loss` is None if it is still on the device."""
         if loss is None:
             self.late.append(step)
         elif math.isfinite(loss):
@@ -127,7 +138,7 @@ class Sums:
                 self.fold()
 
     def read_late(self) -> list[tuple[Step, bool]]:
-        """Ask for the losses of the late steps; tell which are finite numbers."""
+        """Read the losses of the late steps, and add these; return which of them are finite."""
         steps, self.late = self.late, []
         losses = torch.stack([step.loss for step in steps]).tolist() if steps else []
         for step, loss in zip(steps, losses, strict=True):
@@ -135,7 +146,7 @@ class Sums:
         return [(step, math.isfinite(loss)) for step, loss in zip(steps, losses, strict=True)]
 
     def fold(self) -> None:
-        """Bring the score up to date."""
+        """Score the waiting steps."""
         if self.waiting:
             logits = torch.cat([logits for logits, _ in self.waiting]).float()
             target = torch.cat([target for _, target in self.waiting])
@@ -143,7 +154,7 @@ class Sums:
             self.waiting = []
 
     def means(self) -> tuple[float, float]:
-        """Return the mean loss and the metric over the rows so far; NaN without any."""
+        """Return the mean loss and the metric over the rows so far; NaN without rows."""
         self.fold()
         if not self.rows:
             return math.nan, math.nan
@@ -153,15 +164,15 @@ class Sums:
         """Return everything as named tensors."""
         sums = [self.loss, float(self.rows), float(self.score)]
         named = {"sums": torch.tensor(sums, dtype=torch.float64)}
-        for place, (logits, target) in enumerate(self.waiting):
-            named |= {f"waiting.{place}.logits": logits, f"waiting.{place}.target": target}
-        for place, step in enumerate(self.late):
+        for index, (logits, target) in enumerate(self.waiting):
+            named |= {f"waiting.{index}.logits": logits, f"waiting.{index}.target": target}
+        for index, step in enumerate(self.late):
             named |= {
-                f"late.{place}.number": torch.tensor([step.number, step.epoch, step.rows]),
-                f"late.{place}.loss": step.loss, f"late.{place}.logits": step.logits,
+                f"late.{index}.number": torch.tensor([step.number, step.epoch, step.rows]),
+                f"late.{index}.loss": step.loss, f"late.{index}.logits": step.logits,
             }  # fmt: skip
             named |= {
-                f"late.{place}.batch.{name}": tensor
+                f"late.{index}.batch.{name}": tensor
                 for name, tensor in step.batch._asdict().items() if tensor is not None
             }  # fmt: skip
         return named
@@ -172,17 +183,17 @@ class Sums:
         loss, rows, score = named["sums"].tolist()
         self.loss, self.rows, self.score = loss, int(rows), score
         self.waiting = [
-            (named[f"waiting.{place}.logits"], named[f"waiting.{place}.target"])
-            for place in range(sum(name.startswith("waiting") for name in named) // 2)
+            (named[f"waiting.{index}.logits"], named[f"waiting.{index}.target"])
+            for index in range(sum(name.startswith("waiting") for name in named) // 2)
         ]
         self.late = [
             Step(
-                number=int(named[f"late.{place}.number"][0]),
-                epoch=int(named[f"late.{place}.number"][1]),
-                rows=int(named[f"late.{place}.number"][2]),
-                loss=named[f"late.{place}.loss"],
-                batch=Batch(**{name: named.get(f"late.{place}.batch.{name}") for name in Batch._fields}),  # type: ignore[arg-type]
-                logits=named[f"late.{place}.logits"],
+                number=int(named[f"late.{index}.number"][0]),
+                epoch=int(named[f"late.{index}.number"][1]),
+                rows=int(named[f"late.{index}.number"][2]),
+                loss=named[f"late.{index}.loss"],
+                batch=Batch(**{name: named.get(f"late.{index}.batch.{name}") for name in Batch._fields}),  # type: ignore[arg-type]
+                logits=named[f"late.{index}.logits"],
             )
-            for place in range(sum(name.endswith(".number") for name in named))
+            for index in range(sum(name.endswith(".number") for name in named))
         ]  # fmt: skip

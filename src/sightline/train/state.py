@@ -41,7 +41,7 @@ from sightline.train.settings import Settings
 from sightline.train.weights import Average, Kept, norm, weights_of
 
 ANOTHER_STRUCTURE = -2
-"""The structure number of a kept network that has another structure than the network of now."""
+"""The structure number of a kept network that has another structure than the current network."""
 
 
 class TrainingState:
@@ -50,7 +50,7 @@ class TrainingState:
     Args:
         network: The network to train, with its first weights; it is moved to the device.
         prepared: The prepared table.
-        settings: What was asked for.
+        settings: The requested settings.
         plan: The plan of another training, used in place of a new one.
 
     Attributes:
@@ -151,13 +151,13 @@ class TrainingState:
                 group["weight_decay"] = value
 
     def forget_momentum(self) -> None:
-        """Clear the optimizer's state, and start the moving average from the weights of now."""
+        """Clear the optimizer's state, and start the moving average from the current weights."""
         self.optimizer.state.clear()
         self.optimizer.load_state_dict(self.optimizer.state_dict())
         self.restart_average()
 
     def restart_average(self) -> None:
-        """Start the moving average, if there is one, from the weights of now."""
+        """Start the moving average, if there is one, from the current weights."""
         if self.average is not None:
             self.average.set({name: p.detach() for name, p in self.network.named_parameters()})
 
@@ -190,7 +190,7 @@ class TrainingState:
     def tell(
         self, type_: EventType, sentence: str, details: Mapping[str, Any] | None = None
     ) -> None:
-        """Add an event, at the step and epoch of now."""
+        """Add an event, at the current step and epoch."""
         progress = self.progress
         progress.events.append(
             Event(type_, progress.steps, progress.epoch, sentence, details or {})
@@ -216,7 +216,8 @@ class TrainingState:
     def state_dict(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
         """Return everything as JSON values, and as named tensors by group.
 
-        The tensors are those of the training itself, not copies. Numbers may be infinite or NaN.
+        The tensors are those of the training itself: copy them before another state loads them.
+        Numbers may be infinite or NaN.
 
         Raises:
             NetworkError: The network keeps something else than tensors in its own state.
