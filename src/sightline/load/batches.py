@@ -1,8 +1,8 @@
-"""Batches from tensors in memory, through a real `DataLoader`.
+"""Batches from tensors in memory, through PyTorch's `DataLoader`.
 
-Gathering a row at a time is what makes the usual `DataLoader` slow, and gathering a batch at a
-time with `x[index]` is not the fast way either: `index_select` on a block of several batches,
-then cheap views of it, is (see `benchmarks/loader_speed.py`).
+A `DataLoader` is slow when it gathers one row at a time. Gathering a batch with `x[index]` is faster;
+fastest is one `index_select` for a block of several batches, followed by views of that block (see
+`benchmarks/loader_speed.py`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ BLOCK_ROWS = 8192
 
 
 class TensorSource:
-    """Rows held as tensors, shuffled anew for each epoch.
+    """Rows held as tensors, in a new random order each epoch.
 
     Args:
         batch: All rows: numeric [N, D], categorical [N, C], target [N], row [N].
-        batch_size: Rows of a batch; the last batch of an epoch has what is left.
-        seed: With the epoch's number, decides the order.
-        shuffle: False keeps the rows' order, as validation does.
+        batch_size: The number of rows per batch; the last batch of an epoch has the remaining ones.
+        seed: Together with the epoch's number, it determines the order.
+        shuffle: False keeps the order of the rows, as for validation.
 
     Example:
         >>> import torch
@@ -46,14 +46,14 @@ class TensorSource:
         self.rows = len(batch.row)
 
     def blocks(self, epoch: int, start_row: int = 0) -> Iterator[Batch]:
-        """Yield an epoch's rows from one on; the same (seed, epoch) gives the same order."""
+        """Yield an epoch's rows in blocks, from a row on; the same (seed, epoch) gives the same order."""
         block = max(BLOCK_ROWS // self.batch_size, 1) * self.batch_size
         order = self._order(epoch)
         start = start_row
         while start < self.rows:
             stop = min(start + block, self.rows)
             if self.rows - stop == 1 < self.batch_size:
-                stop = self.rows  # a lone last row goes with the batch before it
+                stop = self.rows  # a single last row joins the batch before it
             if order is None:
                 yield each(self.batch, lambda x, a=start, b=stop: x[a:b])  # type: ignore[misc]
             else:
@@ -61,14 +61,14 @@ class TensorSource:
             start = stop
 
     def batches(self, epoch: int, start_row: int = 0) -> Iterator[Batch]:
-        """Yield an epoch's batches from a row on, without a `DataLoader` around them."""
+        """Yield an epoch's batches from a row on, without a `DataLoader`."""
         for block in self.blocks(epoch, start_row):
             yield from cut(block, self.batch_size)
 
     def _order(self, epoch: int) -> torch.Tensor | None:
         if not self.shuffle:
             return None
-        # A multiplier keeps (seed, epoch) pairs apart: (0, 1) is not (1, 0).
+        # The multiplier keeps (seed, epoch) pairs distinct: (0, 1) is not (1, 0).
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(self.rows, generator=generator)
         return order.to(self.batch.row.device)
@@ -83,7 +83,7 @@ class _Epoch(IterableDataset[Batch]):
 
 
 class _Loader(DataLoader[Batch]):
-    """PyTorch's `DataLoader` over blocks, its own bookkeeping of 20 microseconds paid once each."""
+    """PyTorch's `DataLoader` over blocks, so that its overhead of 20 microseconds is paid once a block."""
 
     def __iter__(self) -> Any:
         assert isinstance(self.dataset, _Epoch)
@@ -102,8 +102,8 @@ def loader(source: BatchSource, epoch: int, start_row: int = 0) -> DataLoader[Ba
         >>> list(batch.numeric.shape), list(batch.categorical.shape)
         ([32, 9], [32, 2])
     """
-    # A generator of its own: a DataLoader draws from the global one as it starts, and dropout would
-    # see the difference between an epoch that was left and taken up again and one that was not.
+    # A DataLoader draws from the global generator when it starts, which would change dropout in an
+    # epoch that is resumed in the middle. Therefore it gets a generator of its own.
     return _Loader(
         _Epoch(source, epoch, start_row), batch_size=None, collate_fn=_same,
         generator=torch.Generator(),
@@ -113,8 +113,8 @@ def loader(source: BatchSource, epoch: int, start_row: int = 0) -> DataLoader[Ba
 def cut(block: Batch, size: int) -> Iterator[Batch]:
     """Cut a block into batches, which are views of it.
 
-    One call of `split` makes all the views of a tensor, which beats slicing batch by batch. A lone
-    last row goes with the batch before it: a BatchNorm cannot learn from one row.
+    One call of `split` makes all the views of a tensor, faster than slicing batch by batch. A single
+    last row joins the batch before it, because a BatchNorm cannot be trained on one row.
 
     Example:
         >>> import torch
@@ -134,7 +134,7 @@ def cut(block: Batch, size: int) -> Iterator[Batch]:
 
 
 def count_batches(rows: int, size: int) -> int:
-    """Count an epoch's batches.
+    """Count the batches of an epoch.
 
     Example:
         >>> from sightline.load.batches import count_batches
@@ -165,7 +165,7 @@ def each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
 
 
 def gather(batch: Batch, rows: torch.Tensor) -> Batch:
-    """Copy some rows, in the order given."""
+    """Copy some rows in the given order."""
     return each(batch, lambda x: torch.index_select(x, 0, rows))
 
 

@@ -1,4 +1,4 @@
-"""Columns are independent: work on several at once, in threads, where numpy lets go of Python."""
+"""Process columns in parallel threads: they are independent, and numpy releases Python's lock."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ FEW_ROWS = 50_000
 def each_column(
     function: Callable[[Item], Result], columns: Iterable[Item], rows: int
 ) -> list[Result]:
-    """Apply a function to each column, in threads when there are many rows.
+    """Apply a function to each column, in threads if there are many rows.
 
-    The first column's error, in order, is the one that is raised.
+    If several columns raise, the error of the first one in order is raised.
 
     Example:
         >>> from sightline.load.parallel import each_column

@@ -1,6 +1,6 @@
-"""How one cell's text is understood: as a number, a truth value, a date, or nothing.
+"""Parse the text of a cell as a number, a truth value or a date, and convert whole columns.
 
-The rules are the same wherever a row comes from: a file at training, a dict at prediction.
+The same rules apply to every source: a file at training, a dict at prediction.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 BAD = math.inf
-"""What stands for "not a number" in a column of numbers: an infinity is no use to a network."""
+"""Marks a text that is no number in a column of numbers; an infinite input is of no use to a network."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 BAD_DATE = -(2**63) + 1
-"""What stands for "not a date" in a column of microseconds."""
+"""Marks a text that is no date in a column of microseconds."""
 
 DATE_FORMATS = (
     "iso",
@@ -39,9 +39,9 @@ DATE_FORMATS = (
     "%d/%m/%Y %H:%M:%S",
 )
 CLEAR_FORMATS = tuple(form for form in DATE_FORMATS if form[:5] not in ("%m/%d", "%d/%m"))
-"""Those in which no day is taken for a month."""
+"""The formats in which day and month cannot be confused."""
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?[nN][aA][nN]"
-"""A number, for every reader: ASCII digits, a point, an exponent; or NaN, which means missing."""
+"""A number for every reader: ASCII digits, a decimal point, an exponent; or NaN, which means missing."""
 _NUMBER = re.compile(NUMBER)
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
 _DIGITS_FIRST = re.compile(r"\s*\d")
@@ -50,10 +50,14 @@ TRUTH = {"true": True, "false": False}
 
 
 def parse_number(text: str, missing: Collection[str]) -> float:
-    """Read a number as Arrow's CSV reader does: ASCII digits, a point, an exponent.
+    """Parse a number as Arrow's CSV reader does: ASCII digits, a decimal point, an exponent.
+
+    Args:
+        text: The cell's text; spaces around it are ignored.
+        missing: Texts that mean missing, beside the empty one.
 
     Returns:
-        The number; NaN when the text means missing; `BAD` when it is no (finite) number.
+        The number; NaN if the text means missing; `BAD` if it is not a finite number.
 
     Example:
         >>> from sightline.load.values import parse_number
@@ -70,7 +74,7 @@ def parse_number(text: str, missing: Collection[str]) -> float:
 
 
 def is_float(text: str) -> bool:
-    """Tell whether a text is a number for Python, NaN and the infinities among them.
+    """Tell whether Python can read a text as a float, NaN and the infinities included.
 
     Example:
         >>> from sightline.load.values import is_float
@@ -85,9 +89,9 @@ def is_float(text: str) -> bool:
 
 
 def parse_date(text: str, form: str) -> int:
-    """Read a date in one of `DATE_FORMATS` as microseconds since 1970 UTC.
+    """Parse a date in one of `DATE_FORMATS` as microseconds since 1970 UTC.
 
-    A time without an offset is taken as UTC. Returns `BAD_DATE` when it is no such date.
+    A time without an offset is in UTC. Returns `BAD_DATE` if the text is no date in this format.
 
     Example:
         >>> from sightline.load.values import parse_date
@@ -115,13 +119,16 @@ def find_date_format(
     counts: Collection[int] | None = None,
     formats: Sequence[str] = DATE_FORMATS,
 ) -> str | None:
-    """Find the first of `DATE_FORMATS` that at least a share of the rows are written in.
+    """Find the first date format that fits at least a given share of the rows.
 
     Args:
-        texts: Different texts.
-        share: 0 to 1.
-        counts: How many rows have each text; None for one each.
-        formats: Those to try, the first that fits wins.
+        texts: Unique texts.
+        share: The share of rows that must fit, 0 to 1.
+        counts: The number of rows with each text; None for one each.
+        formats: The formats to try, in this order.
+
+    Returns:
+        The format, or None if none fits.
 
     Example:
         >>> from sightline.load.values import find_date_format
@@ -161,7 +168,7 @@ def is_code(text: str) -> bool:
 
 
 def to_text(value: Any) -> str | None:
-    """Write a value as a category's name; the same value gives the same name from any source.
+    """Write a value as a category's text; equal values give equal texts from every source.
 
     Example:
         >>> from sightline.load.values import to_text
@@ -183,7 +190,7 @@ def to_text(value: Any) -> str | None:
 
 
 def as_dictionary(data: pa.ChunkedArray) -> pa.DictionaryArray:
-    """Turn any column into text categories: int32 codes and unique texts; empty means null."""
+    """Turn any column into int32 codes and unique texts; an empty text becomes null."""
     if not pa.types.is_dictionary(data.type):
         data = data.dictionary_encode()
     if data.num_chunks > 1:
@@ -198,30 +205,30 @@ def as_dictionary(data: pa.ChunkedArray) -> pa.DictionaryArray:
     texts = [to_text(word) for word in words.to_pylist()]
     if len(set(texts)) == len(texts) and None not in texts:
         return pa.DictionaryArray.from_arrays(codes, pa.array(texts, pa.string()))
-    # Two words may have become one text (1 and 1.0), or none (the empty string).
+    # Two values may have the same text (1 and 1.0), and the empty string has none.
     unique = list(dict.fromkeys(text for text in texts if text is not None))
-    place = {text: number for number, text in enumerate(unique)}
-    moved = np.array([place[text] if text is not None else -1 for text in texts], np.int32)
-    codes = map_codes(codes, moved, missing=-1)
+    code_of = {text: code for code, text in enumerate(unique)}
+    new_codes = np.array([code_of[text] if text is not None else -1 for text in texts], np.int32)
+    codes = map_codes(codes, new_codes, missing=-1)
     return pa.DictionaryArray.from_arrays(
         pa.array(codes, mask=codes < 0), pa.array(unique, pa.string())
     )
 
 
 def map_codes(codes: pa.Array, values: np.ndarray, missing: Any) -> np.ndarray:
-    """Look each code's value up; a null code gets `missing`."""
+    """Look up the value of each row's code; a null code gets `missing`."""
     if codes.null_count == 0:
-        spread: np.ndarray = values[codes.to_numpy()]
-        return spread
-    places = pc.fill_null(codes, len(values)).to_numpy(zero_copy_only=False)
-    spread = np.append(values, np.array([missing], values.dtype))[places]
-    return spread
+        of_rows: np.ndarray = values[codes.to_numpy()]
+        return of_rows
+    indices = pc.fill_null(codes, len(values)).to_numpy(zero_copy_only=False)
+    of_rows = np.append(values, np.array([missing], values.dtype))[indices]
+    return of_rows
 
 
 def map_words(
     data: pa.DictionaryArray, function: Callable[[str], Any], dtype: Any, missing: Any
 ) -> np.ndarray:
-    """Apply a function to each unique word once and spread the results over the rows.
+    """Apply a function to each unique text once, and return the result of each row's text.
 
     Example:
         >>> import pyarrow as pa
@@ -234,12 +241,12 @@ def map_words(
 
 
 def from_floats(floats: np.ndarray) -> pa.ChunkedArray:
-    """Make a column of float64 in which NaN is null, without a copy."""
+    """Make an Arrow column of float64 in which NaN is null, without copying."""
     return pa.chunked_array([pa.array(floats, pa.float64(), from_pandas=True)])
 
 
 def to_floats(data: pa.ChunkedArray) -> np.ndarray:
-    """Return float64 with NaN for null, whatever the column's number type; without a copy if it can.
+    """Return a column of any number type as float64 with NaN for null, without copying if possible.
 
     Example:
         >>> import pyarrow as pa
@@ -254,7 +261,7 @@ def to_floats(data: pa.ChunkedArray) -> np.ndarray:
         if chunk.null_count == 0:
             whole: np.ndarray = chunk.to_numpy()
             return whole
-        # What lies under a null is anything at all, but NaN in the columns that we made.
+        # The value under a null is undefined in Arrow, but it is NaN in columns made by `from_floats`.
         floats = np.frombuffer(chunk.buffers()[1], np.float64)[chunk.offset :][: len(chunk)]
         if np.array_equal(np.isnan(floats), chunk.is_null().to_numpy(zero_copy_only=False)):
             return floats
