@@ -17,7 +17,7 @@ import sys
 import types
 from pathlib import Path
 
-from sightline.cli.main import main
+from sightline.cli.main import main as command_line
 
 
 def main(path: Path) -> None:
@@ -49,7 +49,7 @@ def shell(code: str) -> str:
 def command(line: str) -> str:
     sys.argv = shlex.split(line, comments=True)
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        main()  # leaves with SystemExit where the command line would
+        command_line()  # leaves with SystemExit where the command line would
     return out.getvalue()
 
 

@@ -199,7 +199,7 @@ def test_explain_shows_what_pushed_the_prediction(sightline, here):
     found = json.loads(sightline("explain", "runs/a", "penguins.csv", "--row", "20", "--json").out)
     pushes = found["pushes"]
     assert f"Contribution of each column to the probability of {found['prediction']}" in said.out
-    assert "Column | Value | Push" in " ".join(said.out.split())
+    assert "Column | Value | Contribution" in " ".join(said.out.split())
     for column, push in pushes["columns"]:
         line = next(line for line in said.out.splitlines() if line.startswith(f"| {column} "))
         assert f"| {found['raw'][column]} " in line

@@ -24,6 +24,10 @@ from sightline.pipeline.recipe import (
 from tests.pipeline.fits import train_model
 
 
+def choose(**options):
+    return Recipe.choose(FitOptions.of("y", **options))
+
+
 def rows(count=240, kind="three", seed=0):
     random = np.random.default_rng(seed)
     x, c = random.normal(size=count), random.integers(0, 4, count)
@@ -173,12 +177,12 @@ def test_held_out_rows_are_those_of_the_folds(models):
 
 
 def test_what_is_chosen_without_being_told():
-    assert Recipe.choose() == Recipe(quality="default", folds=5, trees=True, calibrate=True)
-    assert Recipe.choose(network=sl.MLP) == Recipe(quality=None)
-    assert Recipe.choose(valid=0.2).folds == 0
-    assert Recipe.choose(time="day").folds == 0
-    assert Recipe.choose(quality="best").folds == 10
-    assert Recipe.choose(trees=False).calibrate
+    assert choose() == Recipe(quality="default", folds=5, trees=True, calibrate=True)
+    assert choose(network=sl.MLP) == Recipe(quality=None)
+    assert choose(valid=0.2).folds == 0
+    assert choose(time="day").folds == 0
+    assert choose(quality="best").folds == 10
+    assert choose(trees=False).calibrate
 
 
 @pytest.mark.parametrize(
@@ -191,13 +195,13 @@ def test_what_is_chosen_without_being_told():
 )  # fmt: skip
 def test_what_contradicts_itself(options, message):
     with pytest.raises(OptionError, match=message):
-        Recipe.choose(**options)
+        choose(**options)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
 @pytest.mark.parametrize("count", [10, 1_000, 50_000, 1_000_000])
 def test_every_quality_has_settings_for_every_size(quality, count):
-    recipe, size = Recipe.choose(quality=quality), Size(count, 20, 2)
+    recipe, size = choose(quality=quality), Size(count, 20, 2)
     make_settings(recipe, FitOptions.of("y"), size)
     assert trees_for(recipe, size)["iterations"] > 0
     assert settings_for(recipe, size)["epochs"] >= 1
@@ -205,7 +209,7 @@ def test_every_quality_has_settings_for_every_size(quality, count):
 
 @pytest.mark.parametrize("quality", QUALITIES)
 def test_a_table_that_would_take_too_long_gets_fewer_epochs_and_rounds(quality):
-    recipe = Recipe.choose(quality=quality)
+    recipe = choose(quality=quality)
     usual, large = Size(40_000, 14, 2), Size(1_000_000, 300, 18)
     epochs, fewer = (settings_for(recipe, size) for size in (usual, large))
     assert fewer["epochs"] < epochs["epochs"]
@@ -220,19 +224,19 @@ def test_a_table_that_would_take_too_long_gets_fewer_epochs_and_rounds(quality):
 
 def test_a_larger_table_has_one_fold_held_out_by_its_trees(monkeypatch, tmp_path):
     size = Size(100_000, 100, 18)
-    many = trees_for(Recipe.choose(), size)
+    many = trees_for(choose(), size)
     assert many["one_fold"]
-    assert trees_for(Recipe.choose(), Size(40_000, 14, 2))["one_fold"] is False
+    assert trees_for(choose(), Size(40_000, 14, 2))["one_fold"] is False
     assert not any("one fold" in note for note in made("two")[1].prepared.notes)
     monkeypatch.setattr("sightline.pipeline.recipe.TREES_WORK", 1.0)
-    monkeypatch.setattr("sightline.pipeline.recipe.NODES", 0)
+    monkeypatch.setattr("sightline.pipeline.recipe.NODE_ROWS", 0)
     for kind in ("three", "number"):
         model, training, data = made(kind)
         held = int((training.prepared.splits.folds == 0).sum())
         assert 0 < held < len(training.prepared.train.row) / 2
         assert model.conformal.rows == held
         assert model.conformal.source == f"out-of-fold predictions of {held} training rows"
-        assert any("hold out one fold alone" in note for note in training.prepared.notes)
+        assert any("hold out one fold only" in note for note in training.prepared.notes)
         assert model.trees is not None
         assert model.trees.describe(["x", "c"])["ensembles"] == 1
         assert np.isfinite(model.predictions(data).values).all()
@@ -244,7 +248,7 @@ def test_a_larger_table_has_one_fold_held_out_by_its_trees(monkeypatch, tmp_path
 
 
 def test_a_table_of_the_usual_size_is_learned_from_until_nothing_gets_better():
-    recipe = Recipe.choose()
+    recipe = choose()
     for size in (
         Size(54_000, 42, 3),
         Size(16_000, 16, 26),
@@ -267,7 +271,7 @@ def test_the_size_counts_what_columns_become():
 
 
 def test_the_best_has_more_trees_and_wider_members():
-    default, best = Recipe.choose(), Recipe.choose(quality="best")
+    default, best = choose(), choose(quality="best")
     for outputs in (1, 2, 9):
         assert (
             trees_for(best, Size(9_000, 20, outputs))["most_trees"]
@@ -282,24 +286,24 @@ def test_the_best_has_more_trees_and_wider_members():
 
 def test_given_settings_win():
     options = FitOptions.of("y", epochs=7, learning_rate=0.5, seed=3)
-    settings = make_settings(Recipe.choose(), options, Size(100, 5, 2))
+    settings = make_settings(choose(), options, Size(100, 5, 2))
     assert (settings.epochs, settings.learning_rate, settings.seed) == (7, 0.5, 3)
 
 
 def test_trees_get_a_share_of_a_time_limit():
     options, size = FitOptions.of("y", time_limit=10.0), Size(100, 5, 2)
-    assert make_settings(Recipe.choose(), options, size).time_limit == 7.0
-    assert make_settings(Recipe.choose(trees=False), options, size).time_limit == 10.0
+    assert make_settings(choose(), options, size).time_limit == 7.0
+    assert make_settings(choose(trees=False), options, size).time_limit == 10.0
 
 
 def test_few_rows_get_fewer_folds():
     table = sl.read(rows(9, "two"), kinds=KINDS)
-    assert divide(table, "y", Recipe.choose(), test=0).fold_count == 3
-    assert divide(table, "y", Recipe.choose(valid=0.3), valid=0.3, test=0).folds is None
+    assert divide(table, "y", choose(), test=0).fold_count == 3
+    assert divide(table, "y", choose(valid=0.3), valid=0.3, test=0).folds is None
 
 
 def test_more_classes_get_wider_members(species):
-    quality = Recipe.choose()
+    quality = choose()
     assert network_for(quality, 5000, species.spec).widths == [128, 128, 128]
     assert network_for(quality, 100, species.spec).widths == [64, 64]
     labels = tuple("abcdefghij")
@@ -310,7 +314,7 @@ def test_more_classes_get_wider_members(species):
 
 
 def test_numbers_have_waves_in_a_regression_of_enough_rows(species, weight):
-    quality = Recipe.choose()
+    quality = choose()
     assert network_for(quality, 5000, weight.spec).waves is not None
     assert network_for(quality, 100, weight.spec).waves is None
     assert network_for(quality, 5000, species.spec).waves is None
@@ -328,7 +332,8 @@ def test_rows_set_apart_are_no_others(penguins):
     noted, apart = set_apart(few, Recipe(quality=None, calibrate=True))
     assert apart is None
     assert noted.notes[-1].endswith(
-        "stopping sees: no calibration; give more, or folds (leave valid and time out)"
+        "all needed for early stopping: no calibration; give more validation rows, or leave valid and "
+        "time out for folds"
     )
     told = set_apart(few, Recipe(trees=True, calibrate=True))[0].notes[-1]
     assert f"{len(few.valid.row)} validation rows, fewer than 20" in told
@@ -339,13 +344,13 @@ def test_more_classes_than_trees_are_for_are_noted():
     table = sl.read(
         {"x": [n % 7 for n in range(306)], "y": [f"class {n % 51}" for n in range(306)]}
     )
-    recipe = Recipe.choose()
+    recipe = choose()
     prepared = sl.prepare(divide(table, "y", recipe, test=0))
     assert (
         set_apart(prepared, recipe)[0].notes[-1]
         == "51 classes, more than 50: no trees beside the network"
     )
-    assert set_apart(prepared, Recipe.choose(trees=False))[0].notes == prepared.notes
+    assert set_apart(prepared, choose(trees=False))[0].notes == prepared.notes
 
 
 # ------------------------------------------------------------- whole fits

@@ -29,7 +29,7 @@ from sightline.contracts.rules import (
     check_seed,
     check_whole,
 )
-from sightline.contracts.schema import Label, Scaling, TaskName
+from sightline.contracts.schema import SCALINGS, Label, Scaling, TaskName
 from sightline.errors import OptionError, did_you_mean
 
 Quality = Literal["fast", "default", "best"]
@@ -200,6 +200,9 @@ class SplitOptions:
 class ModelOptions:
     """What kind of model is made; `sightline.pipeline.recipe` decides what is left open.
 
+    Raises:
+        OptionError: A value that makes no sense, or two that contradict each other.
+
     Example:
         >>> from sightline.contracts.options import ModelOptions
         >>> ModelOptions(quality="fast").trees is None
@@ -246,6 +249,42 @@ class ModelOptions:
     baselines: Annotated[bool, Option("Score simple models on the same rows, to compare with.")] = (
         True
     )
+
+    def __post_init__(self) -> None:
+        for name, choices in (("numeric", SCALINGS), ("quality", get_args(Quality))):
+            if getattr(self, name) is not None:
+                check_choice(name, getattr(self, name), choices)
+        for name in ("trees", "calibrate"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, bool):
+                raise OptionError(f"{name} is {value!r}.", "Give True or False.")
+        if self.network is not None and self.quality is not None:
+            raise OptionError(
+                f"quality={self.quality!r} chooses the network, and a network is given as well.",
+                "Leave one of the two out.",
+            )
+        if self.calibrate is False and (
+            self.trees or (self.trees is None and self.network is None)
+        ):
+            raise OptionError(
+                "Calibration decides the weights of network and trees, and calibrate is False.",
+                "Leave calibrate=False out, or give trees=False (--no-trees) as well.",
+            )
+        self._check_threshold()
+
+    def _check_threshold(self) -> None:
+        threshold = self.threshold
+        if threshold is None:
+            return
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+            check_choice("threshold", threshold, get_args(ThresholdRule))
+            if self.calibrate is False:
+                raise OptionError(
+                    f"threshold={threshold!r} is chosen on the rows for calibration, and calibrate is False.",
+                    "Leave calibrate=False out, or give the threshold as a number.",
+                )
+        elif not 0 < threshold < 1:
+            raise OptionError(f"threshold is {threshold!r}.", "Give a number between 0 and 1.")
 
 
 # ---------------------------------------------------------------- stage 4, train

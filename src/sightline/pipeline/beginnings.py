@@ -25,7 +25,7 @@ from sightline.pipeline.recipe import (
     trees_limit,
 )
 from sightline.pipeline.runner import edits_left, edits_of
-from sightline.prepare.prepared import Prepared, check_scaling
+from sightline.prepare.prepared import Prepared
 from sightline.trace.records import find
 from sightline.train.checkpoints import Saved, read_first
 from sightline.train.optimizers import OptimizerMaker
@@ -51,14 +51,10 @@ class Fresh:
     tree_rounds: int | None = None
 
     def __init__(self, source: Any, options: FitOptions) -> None:
-        model, split = options.model, options.split
+        model = options.model
         check_device(options.settings().device)
         self.source, self.options = source, options
-        self._recipe = Recipe.choose(
-            quality=model.quality, network=model.network, trees=model.trees, calibrate=model.calibrate,
-            threshold=model.threshold, valid=split.valid, time=split.time,
-        )  # fmt: skip
-        check_scaling(model.numeric)
+        self._recipe = Recipe.choose(options)
         self._location = model.network if isinstance(model.network, str) else None
         if options.run.watch and (self._location is None or self._location in BUILT_IN):
             raise OptionError(
@@ -82,7 +78,7 @@ class Fresh:
         self._settings = make_settings(self._recipe, options, size)
         origin = provenance(source, table, splits, options.split.valid, options.split.test)
         decisions = Decisions(
-            options, origin, self._recipe, self._settings.to_json(), trees_limit(self._recipe, options)
+            options, origin, self._recipe, self._settings.to_json(), trees_limit(options)
         )  # fmt: skip
         rows = settle_batch_size(self._settings.batch_size, len(splits.train))
         return Loaded(table, splits, rows, decisions)

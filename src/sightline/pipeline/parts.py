@@ -19,7 +19,7 @@ from torch import Tensor
 from sightline.build.boosting import FittedTrees, fit_trees
 from sightline.contracts import Batch
 from sightline.errors import counted
-from sightline.pipeline.recipe import MOST_CLASSES, Recipe, prepared_size, trees_for
+from sightline.pipeline.recipe import TREES_CLASSES, Recipe, prepared_size, trees_for
 from sightline.predict.parts import NetworkPart, Part, TreesPart, blend_values
 from sightline.train.checkpoints import weights_fingerprint
 from sightline.train.evaluation import evaluate_folds, with_class_weights
@@ -77,11 +77,11 @@ def fit_boosted_trees(request: PartRequest) -> FittedPart | None:
     """Grow boosted trees on the rows that the network learned from.
 
     Without folds one ensemble grows on the training rows, and the validation rows decide on the number
-    of rounds. With more than `MOST_CLASSES` classes there are no trees.
+    of rounds. With more than `TREES_CLASSES` classes there are no trees.
     """
     training, recipe = request.training, request.recipe
     prepared, task, seed = training.prepared, training.task, training.settings.seed
-    if not recipe.trees or prepared.spec.outputs > MOST_CLASSES:
+    if not recipe.trees or prepared.spec.outputs > TREES_CLASSES:
         return None
     rows, folds = prepared.train, prepared.splits.folds
     if folds is None:

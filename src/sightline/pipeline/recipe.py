@@ -1,9 +1,8 @@
-"""How a good model is made without being told: which network, which trees, which settings.
+"""The default model: which network, which boosted trees, how many folds, which settings.
 
-`choose` decides what a fit needs before its rows are divided, `settings_for` and `network_for`
-decide by the training rows, `finish` turns a training that has ended into the model that ships:
-boosted trees beside the network, the weights of the two, calibrated probabilities, conformal
-scores. All numbers here were chosen by measurement (docs/decisions.md).
+`Recipe.choose` decides what does not depend on the table, `divide` splits the rows, and
+`settings_for`, `network_for` and `trees_for` decide by the number of training rows, features and
+classes. All numbers here were chosen by measurement (docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -20,11 +19,10 @@ from sightline.build.ensemble import MOST_PIECES, SEGMENTS, Ensemble
 from sightline.build.networks import NetworkMaker, make_network
 from sightline.contracts import Batch, FitOptions, Spec, TrainingSettings, traits_of
 from sightline.contracts.options import Quality
-from sightline.errors import OptionError, counted, did_you_mean
+from sightline.errors import OptionError, counted
 from sightline.load.batches import each
 from sightline.load.split import Splits, split
 from sightline.load.table import Table
-from sightline.predict.threshold import THRESHOLDS
 from sightline.prepare.prepared import Prepared
 from sightline.train.training import Training
 
@@ -32,33 +30,36 @@ QUALITIES: tuple[str, ...] = get_args(Quality)
 
 FOLDS = {"fast": 3, "default": 5, "best": 10}
 MEMBERS = {"fast": 6, "default": 10, "best": 20}
+"""Members of the network, by quality."""
 EPOCHS = {"fast": 8, "default": 60, "best": 80}
-ROWS_A_FOLD = 3
-"""Tables of fewer rows than this times the folds get fewer folds."""
+ROWS_PER_FOLD = 3
+"""A table with fewer rows per fold than this gets fewer folds."""
 BINNED_ROWS = 1_200
-"""From so many training rows on, discrete numbers are looked up by their value as well."""
+"""With at least this many training rows, the network also looks up discrete numbers by their value."""
 WAVES = 32
-"""Frequencies of each number, of a regression: classes gained nothing by them."""
-MOST_CLASSES = 50
-"""With more classes, boosted trees, one a class and round, cost more than they give."""
-SMALL = 2_000
-"""Below so many training rows trees are small, and so are members where there are few classes."""
+"""Frequencies per number in a regression; classification did not gain from them."""
+TREES_CLASSES = 50
+"""With more classes there are no boosted trees: one tree per class and round costs more than it gains."""
+SMALL_ROWS = 2_000
+"""With fewer training rows, trees are small, and members too if there are few classes."""
 FEW_CLASSES = 8
-LEAST_APART = 20
-"""So few validation rows are not halved for calibration."""
+CALIBRATION_ROWS = 20
+"""With fewer validation rows than this, none are kept for calibration."""
 WORK = {"fast": 0.25, "default": 1.0, "best": 4.0}
+"""How much work each quality may do, relative to the default."""
 NETWORK_WORK = 8e12
-"""Rows x weights x epochs of the default network, some 200 s on two cores: larger tables get fewer epochs."""
+"""Rows x weights x epochs of the default network, about 200 s on two cores; larger tables get fewer epochs."""
 TREES_WORK = 1.4e10
-"""Rows x columns x classes x rounds of the default trees, some 200 s on two cores."""
-ONE_FOLD = 4
-"""Trees that hold out one fold alone, on one thread, take so many times less long."""
-NODES = 16_000
-"""A tree looks through the bins of its nodes as well, which costs as much as so many rows."""
+"""Rows x columns x classes x rounds of the default trees, about 200 s on two cores."""
+ONE_FOLD_SPEEDUP = 4
+"""How many times faster trees are grown that hold out one fold only, on one thread."""
+NODE_ROWS = 16_000
+"""Searching the bins of a tree's nodes costs as much as this many more rows."""
 LEAST_ROUNDS = 20
 LARGEST_RATE = 0.3
+"""The fewest boosting rounds, and the largest learning rate of the trees, on very large tables."""
 TREES_SHARE = 0.3
-"""Of a time limit, for the trees; the network has the rest."""
+"""Share of a time limit that the trees may take; the network takes the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +67,16 @@ class Recipe:
     """What a fit does besides training one network.
 
     Attributes:
-        quality: "fast", "default" or "best"; None where the network is one of your own.
-        folds: How many; 0 takes validation rows instead.
-        trees: Whether boosted trees predict beside the network.
-        calibrate: Whether probabilities are calibrated on rows that were not learned from.
-        threshold: What the decision threshold of a binary target is chosen by, or the threshold.
+        quality: "fast", "default" or "best"; None for a network of your own.
+        folds: How many folds; 0 for validation rows in their place.
+        trees: Whether boosted trees are added to the network.
+        calibrate: Whether probabilities are calibrated on rows that the model did not learn from.
+        threshold: The metric that the decision threshold of two classes is chosen for, or the threshold.
 
     Example:
+        >>> from sightline.contracts import FitOptions
         >>> from sightline.pipeline.recipe import Recipe
-        >>> Recipe.choose().folds, Recipe.choose(quality="fast").folds
+        >>> Recipe.choose(FitOptions.of("y")).folds, Recipe.choose(FitOptions.of("y", quality="fast")).folds
         (5, 3)
     """
 
@@ -85,65 +87,25 @@ class Recipe:
     threshold: str | float | None = None
 
     @classmethod
-    def choose(
-        cls,
-        *,
-        quality: str | None = None,
-        network: Any = None,
-        trees: bool | None = None,
-        calibrate: bool | None = None,
-        threshold: str | float | None = None,
-        valid: Any = None,
-        time: str | None = None,
-    ) -> Self:
+    def choose(cls, options: FitOptions) -> Self:
         """Decide what does not depend on the table.
 
-        A network of your own trains as it is, on training rows, stopped by validation rows; trees
-        and calibration are there when asked for. Without one, there are folds unless validation
-        rows are asked for or time divides the rows.
-
-        Raises:
-            OptionError: A value that makes no sense, or two that contradict each other.
+        A network of your own trains as it is, with early stopping on validation rows; trees and
+        calibration are added if they are asked for. Without one, there are folds, unless validation
+        rows are asked for or a time column splits the rows.
         """
-        if quality is not None and quality not in QUALITIES:
-            raise OptionError(
-                f"quality is {quality!r}.", did_you_mean(str(quality), QUALITIES, "qualities")
-            )
-        for name, value in (("trees", trees), ("calibrate", calibrate)):
-            if value is not None and not isinstance(value, bool):
-                raise OptionError(f"{name} is {value!r}.", "Give True or False.")
-        if network is not None and quality is not None:
-            raise OptionError(
-                f"quality={quality!r} chooses the network, and a network is given as well.",
-                "Leave one of the two out.",
-            )
-        if calibrate is False and (trees or (trees is None and network is None)):
-            raise OptionError(
-                "The weights of network and trees are found by calibration.",
-                "Leave calibrate=False out, or give trees=False (--no-trees) as well.",
-            )
-        if isinstance(threshold, int | float) and (isinstance(threshold, bool) or not 0 < threshold < 1):  # fmt: skip
-            raise OptionError(f"threshold is {threshold!r}.", "Give a number between 0 and 1.")
-        if threshold is not None and not isinstance(threshold, int | float) and threshold not in THRESHOLDS:  # fmt: skip
-            raise OptionError(
-                f"threshold is {threshold!r}.",
-                did_you_mean(str(threshold), THRESHOLDS, "ways to choose a threshold"),
-            )
-        if calibrate is False and isinstance(threshold, str):
-            raise OptionError(
-                f"threshold={threshold!r} is chosen on the rows that calibration takes, and there is none.",
-                "Leave calibrate=False out, or give the threshold as a number.",
-            )
-        own = network is not None
-        settled: Any = None if own else quality or "default"
-        folds = 0 if own or valid is not None or time is not None else FOLDS[settled]
+        model, split_options = options.model, options.split
+        own = model.network is not None
+        quality: Any = None if own else model.quality or "default"
+        holdout = split_options.valid is not None or split_options.time is not None
+        wanted = not own or bool(model.trees) or model.threshold is not None
         return cls(
-            quality=settled,
-            folds=folds,
-            trees=not own if trees is None else trees,
-            calibrate=(not own or bool(trees) or threshold is not None) if calibrate is None else calibrate,
-            threshold=threshold,
-        )  # fmt: skip
+            quality=quality,
+            folds=0 if own or holdout else FOLDS[quality],
+            trees=not own if model.trees is None else model.trees,
+            calibrate=wanted if model.calibrate is None else model.calibrate,
+            threshold=model.threshold,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -153,20 +115,20 @@ class Recipe:
 def divide(
     table: Table, target: str, recipe: Recipe, *, valid: Any = None, test: Any = 0.1, **how: Any
 ) -> Splits:
-    """Divide a table as a recipe needs it: into folds, or with validation rows.
+    """Split a table's rows as a recipe needs them: with folds, or with validation rows.
 
     Args:
         table: From `sightline.read`.
         target: The column to predict.
-        recipe: Says how many folds; a table of few rows (or groups) gets fewer.
-        valid, test, how: As in `sightline.split`; `valid` None is 0 with folds and 0.1 without.
+        recipe: Says how many folds; a table of few rows or groups gets fewer.
+        valid, test, how: As in `sightline.split`; `valid=None` means 0 with folds and 0.1 without.
 
     Raises:
-        OptionError: A threshold for a target that does not have two classes, or one that nothing is
-            there to choose by.
+        OptionError: A threshold for a target that does not have two classes, or one that is to be
+            chosen where there are no held-out rows to choose it on.
     """
     if recipe.folds:
-        how |= {"folds": recipe.folds, "min_rows_per_fold": ROWS_A_FOLD}
+        how |= {"folds": recipe.folds, "min_rows_per_fold": ROWS_PER_FOLD}
         valid = 0
     splits = split(table, target, valid=0.1 if valid is None else valid, test=test, **how)
     _check_threshold(recipe, splits)
@@ -174,7 +136,7 @@ def divide(
 
 
 class Size(NamedTuple):
-    """What decides how long a table takes: training rows, features, and outputs of the network."""
+    """What decides how much work a table is: training rows, features, and outputs of the network."""
 
     rows: int
     features: int
@@ -182,17 +144,17 @@ class Size(NamedTuple):
 
 
 def size_of(splits: Splits) -> Size:
-    """Say how large a divided table is; its features are estimated, for nothing is prepared yet."""
+    """Return how large a split table is; its features are estimated, because it is not prepared yet."""
     features = sum(traits_of(column.kind).features for column in splits.table.schema.features)
     return Size(len(splits.train), features, len(splits.target.classes) or 1)
 
 
 def network_for(recipe: Recipe, rows: int, spec: Spec) -> Ensemble:
-    """Build the network of a quality for a table of so many training rows.
+    """Build the default network of a quality for a table with this many training rows.
 
-    One or two outputs get narrow members, because boosted trees are fast there and we shall not
-    predict slower than three times their time; more classes get wide ones, as trees cost one a class.
-    Few classes of few rows do not need them.
+    For one or two outputs the members are narrow, so that predictions take at most about three times
+    as long as those of boosted trees alone. For more classes they are wide: trees need one per
+    class there. Small tables with few classes do not need wide members.
     """
     quality = recipe.quality or "default"
     hidden = _widths(quality, rows, spec.outputs)
@@ -204,8 +166,8 @@ def network_for(recipe: Recipe, rows: int, spec: Spec) -> Ensemble:
 
 
 def _widths(quality: str, rows: int, outputs: int) -> list[int]:
-    if outputs > FEW_CLASSES or (outputs > 2 and rows >= SMALL):
-        width = 256 if quality == "best" and rows >= SMALL else 128
+    if outputs > FEW_CLASSES or (outputs > 2 and rows >= SMALL_ROWS):
+        width = 256 if quality == "best" and rows >= SMALL_ROWS else 128
         return [96] if quality == "fast" else [width] * 3
     return [64] if quality == "fast" else [64, 64]
 
@@ -213,8 +175,8 @@ def _widths(quality: str, rows: int, outputs: int) -> list[int]:
 def settings_for(recipe: Recipe, size: Size) -> dict[str, Any]:
     """Return the settings of a quality for a table of a size, as `sl.Training` takes them.
 
-    A table so large that the epochs would take too long (`NETWORK_WORK`) gets fewer, with a learning
-    rate that falls to nothing until then: what waits for a plateau might never see one.
+    A very large table gets fewer epochs (see `NETWORK_WORK`), with a cosine schedule: in so few epochs
+    the loss might never reach a plateau.
     """
     if recipe.quality is None:
         return {}
@@ -224,10 +186,10 @@ def settings_for(recipe: Recipe, size: Size) -> dict[str, Any]:
     pieces = min(SEGMENTS * size.features, MOST_PIECES)
     sides = [size.features + pieces, *widths, size.outputs]
     weights = MEMBERS[quality] * sum(a * b for a, b in pairwise(sides))
-    most = max(int(WORK[quality] * NETWORK_WORK / (rows * weights)), 2)
-    fewer = most < epochs
+    affordable = max(int(WORK[quality] * NETWORK_WORK / (rows * weights)), 2)
+    fewer = affordable < epochs
     return {
-        "epochs": min(most, epochs),
+        "epochs": min(affordable, epochs),
         "learning_rate": 2e-3,
         "weight_decay": 1e-3,
         "schedule": "cosine" if fewer or quality == "fast" else "plateau",
@@ -238,28 +200,30 @@ def settings_for(recipe: Recipe, size: Size) -> dict[str, Any]:
 def trees_for(recipe: Recipe, size: Size) -> dict[str, Any]:
     """Return how boosted trees of a quality are grown on a table of a size.
 
-    How many may ship bounds how long predictions take; the best ones may. Of a table that would take
-    too long (`TREES_WORK`) one fold alone is held out, by trees that ship as they are (`one_fold`); if
-    that is too long as well, there are fewer rounds, of larger steps.
+    `most_trees` bounds how long predictions take; "best" may take longer. On a very large table (see
+    `TREES_WORK`) the trees hold out one fold only and are kept as they are (`one_fold`); if that is
+    still too much work, there are fewer rounds with a larger learning rate.
     """
     rows, features, outputs = size
-    small, few = rows < SMALL, outputs <= 2
+    small, few = rows < SMALL_ROWS, outputs <= 2
     quality = recipe.quality or "default"
-    most = {"fast": (300, 120), "default": (300, 120), "best": (6_000, 600)}[quality]
+    trees = {"fast": (300, 120), "default": (300, 120), "best": (6_000, 600)}[quality]
     rate = {"fast": 0.2, "default": 0.1, "best": 0.05}[quality]
     rounds = {"fast": 60, "default": 200, "best": 600}[quality]
-    a_round = (rows + NODES) * max(features, 1) * (1 if few else outputs)
-    one_fold = a_round * rounds > WORK[quality] * TREES_WORK
-    bound = max(int(ONE_FOLD * WORK[quality] * TREES_WORK / a_round), LEAST_ROUNDS)
-    if bound < rounds:
-        rate, rounds = min(rate * rounds / bound, LARGEST_RATE), bound
+    work_per_round = (rows + NODE_ROWS) * max(features, 1) * (1 if few else outputs)
+    one_fold = work_per_round * rounds > WORK[quality] * TREES_WORK
+    affordable = max(
+        int(ONE_FOLD_SPEEDUP * WORK[quality] * TREES_WORK / work_per_round), LEAST_ROUNDS
+    )
+    if affordable < rounds:
+        rate, rounds = min(rate * rounds / affordable, LARGEST_RATE), affordable
     return {
         "learning_rate": rate,
         "iterations": rounds,
         "leaves": 8 if small else 31,
         "min_rows": 10 if small else 20,
         "max_features": 0.5 if quality == "best" else 1.0,
-        "most_trees": most[0] if few else most[1],
+        "most_trees": trees[0] if few else trees[1],
         "one_fold": one_fold,
     }
 
@@ -272,43 +236,43 @@ def make_settings(recipe: Recipe, options: FitOptions, size: Size) -> TrainingSe
     """
     settings = options.settings(settings_for(recipe, size))
     limit = settings.time_limit
-    if recipe.trees and limit is not None and size.outputs <= MOST_CLASSES:
+    if recipe.trees and limit is not None and size.outputs <= TREES_CLASSES:
         settings = replace(settings, time_limit=limit * (1 - TREES_SHARE))
     return settings
 
 
 def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | None]:
-    """Keep every other validation row for calibration, so that stopping never sees it.
+    """Keep every other validation row for calibration, so that early stopping never sees it.
 
     Returns:
-        The preparation with the rows that stopping sees, and the rows that are set apart; None
-        with folds, where nothing is calibrated, or where there are few validation rows. What the
-        table does not allow is among the preparation's notes.
+        The preparation with the rows that early stopping sees, and the rows for calibration. These
+        are None with folds, without calibration, or with too few validation rows. If the table
+        does not allow trees or calibration, a note of the preparation says so.
     """
     valid, outputs = prepared.valid, prepared.spec.outputs
     notes = prepared.notes
-    if recipe.trees and outputs > MOST_CLASSES:
-        notes += (f"{outputs:,} classes, more than {MOST_CLASSES}: no trees beside the network",)
+    if recipe.trees and outputs > TREES_CLASSES:
+        notes += (f"{outputs:,} classes, more than {TREES_CLASSES}: no trees beside the network",)
     elif recipe.trees and prepared.splits.folds is not None:
         size = prepared_size(prepared)
         if (how := trees_for(recipe, size))["one_fold"]:
             notes += (
                 f"{counted(size.rows, 'row')} x {counted(size.features, 'feature')} x "
-                f"{counted(size.outputs, 'output')} are much work for trees: they hold out one "
-                f"fold alone, in at most {how['iterations']} rounds",
+                f"{counted(size.outputs, 'output')} is a lot of work for trees: they hold out one "
+                f"fold only, and take at most {how['iterations']} rounds",
             )
     apart = prepared.splits.folds is None and recipe.calibrate
-    if apart and len(valid.row) < LEAST_APART:
+    if apart and len(valid.row) < CALIBRATION_ROWS:
         apart = False
         without = "no trees, calibration, sets or intervals" if recipe.trees else "no calibration"
         notes += (
-            f"{counted(len(valid.row), 'validation row')}, fewer than {LEAST_APART}, all of which stopping sees: "
-            f"{without}; give more, or folds (leave valid and time out)",
+            f"{counted(len(valid.row), 'validation row')}, fewer than {CALIBRATION_ROWS}, all needed for early "
+            f"stopping: {without}; give more validation rows, or leave valid and time out for folds",
         )
     prepared = replace(prepared, notes=notes)
     if not apart:
         return prepared, None
-    # In an order that has nothing to do with the file's, and always the same one.
+    # A fixed order that is independent of the order of the file.
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(valid.row)))
     first, second = order[::2].sort().values, order[1::2].sort().values
     kept = each(valid, lambda x: x[first])
@@ -316,7 +280,7 @@ def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | Non
 
 
 def _check_threshold(recipe: Recipe, splits: Splits) -> None:
-    """Refuse a threshold that a table does not allow, before anything is told or trained."""
+    """Refuse a threshold that a table does not allow, before anything is recorded or trained."""
     if recipe.threshold is None:
         return
     target = splits.target
@@ -326,24 +290,24 @@ def _check_threshold(recipe: Recipe, splits: Splits) -> None:
             f"The target {target.name!r} {classes}: a threshold is for two classes.",
             "Leave threshold out.",
         )
-    few = not recipe.folds and len(splits.valid) < LEAST_APART
+    few = not recipe.folds and len(splits.valid) < CALIBRATION_ROWS
     if few and not isinstance(recipe.threshold, int | float):
         raise OptionError(
-            f"threshold={recipe.threshold!r} is chosen by rows that are held out, and there are too few: "
+            f"threshold={recipe.threshold!r} is chosen on held-out rows, and there are too few: "
             f"{counted(len(splits.valid), 'validation row')}.",
-            f"Give {LEAST_APART} or more validation rows, folds (leave valid out), or a number.",
+            f"Give {CALIBRATION_ROWS} or more validation rows, folds (leave valid out), or a number.",
         )
 
 
 def prepared_size(prepared: Prepared) -> Size:
-    """Say how large a prepared table is."""
+    """Return how large a prepared table is."""
     spec = prepared.spec
     features = len(spec.numeric) + len(spec.categorical)
     return Size(len(prepared.train.row), features, spec.outputs)
 
 
-def trees_limit(recipe: Recipe, options: FitOptions) -> float | None:
-    """Return the seconds that trees may take, of the time limit that was given."""
+def trees_limit(options: FitOptions) -> float | None:
+    """Return the seconds of the time limit that the trees may take; None without a limit."""
     limit = options.training.get("time_limit")
     return None if limit is None else TREES_SHARE * limit
 
@@ -354,11 +318,11 @@ def make_training(
     settings: TrainingSettings,
     recipe: Recipe,
 ) -> Training:
-    """Build the network, its first weights drawn from the seed, and its training."""
+    """Build the network, with first weights drawn from the seed, and its training."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         if network is None:
-            made: nn.Module = network_for(recipe, len(prepared.train.row), prepared.spec)
+            module: nn.Module = network_for(recipe, len(prepared.train.row), prepared.spec)
         else:
-            made = make_network(network, prepared.spec)
-        return Training(made, prepared, **settings.arguments())
+            module = make_network(network, prepared.spec)
+        return Training(module, prepared, **settings.arguments())
