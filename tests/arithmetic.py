@@ -23,9 +23,8 @@ from sightline.train import plan
 
 PATHS = [
     "tests/build", "tests/prepare", "tests/train", "tests/predict", "tests/golden",
-    "tests/trace/test_lesson.py", "tests/trace/test_terms.py", "tests/trace/test_maths.py",
-    "tests/trace/test_code.py", "tests/flow/test_reference_run.py", "tests/test_recipe.py",
-    "tests/test_run.py", "tests/test_docstrings.py",
+    "tests/metrics", "tests/evaluate", "tests/lesson", "tests/flow/test_reference_run.py",
+    "tests/pipeline/test_recipe.py", "tests/pipeline/test_folder.py", "tests/test_docstrings.py",
 ]  # fmt: skip
 """The tests that depend on arithmetic and are quick."""
 DOCS = "tests/test_docs.py"

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from sightline.build.mlp import MLP
+from sightline.contracts.rules import check_seed
 from sightline.load.table import read
 from sightline.pipeline.fit import fit, run_folder
 from sightline.pipeline.folder import Run
 from sightline.pipeline.observers import FitView
-from sightline.train.plan import check_seed
 
 
 def demo(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 
 from sightline.contracts import Target
+from sightline.contracts.options import ThresholdRule
 from sightline.errors import OptionError, counted, did_you_mean, readable, shorten
 
-THRESHOLDS = ("f1", "balanced_accuracy", "accuracy")
+THRESHOLDS: tuple[str, ...] = get_args(ThresholdRule)
 FEWEST_ROWS_OF_A_CLASS = 20
 """With fewer rows of either class, the choice of the threshold is mostly chance."""
 

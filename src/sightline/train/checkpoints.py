@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from sightline import archive
 from sightline.build.networks import NetworkMaker, make_network, network_maker
 from sightline.contracts import Edit, Plan, Spec, edit_from_json
+from sightline.contracts.options import CHECKPOINT_SECONDS, TrainingSettings
+from sightline.contracts.rules import check_checkpoint_intervals
 from sightline.errors import (
     BundleError,
     DataError,
@@ -37,14 +39,12 @@ from sightline.train.edits import STRUCTURAL, restructure
 from sightline.train.facade import TrainingFacade
 from sightline.train.optimizers import OptimizerMaker
 from sightline.train.progress import Progress
-from sightline.train.settings import Settings
 from sightline.train.state import TrainingState, printed
 from sightline.train.weights import weights_of
 
 FOLDER = "checkpoints"
 KEEP = 3
-SECONDS = 30.0
-"""How often a checkpoint is written by default."""
+"""How many checkpoints are kept by default, the newest ones."""
 SUFFIX = ".checkpoint"
 FIRST = f"step-{0:012}{SUFFIX}"
 
@@ -87,12 +87,12 @@ class Checkpoints:
         training: TrainingFacade,
         run: str | Path,
         *,
-        seconds: float | None = SECONDS,
+        seconds: float | None = CHECKPOINT_SECONDS,
         epochs: int | None = None,
         keep: int = KEEP,
         more: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
-        check_rhythm(seconds, epochs)
+        check_checkpoint_intervals(seconds, epochs)
         if keep < 1:
             raise OptionError(f"keep is {keep}.", "Keep one checkpoint or more.")
         self._state, self.folder = training.state, Path(run) / FOLDER
@@ -179,22 +179,6 @@ class Saved:
     notes: tuple[str, ...]
 
 
-def check_rhythm(seconds: float | None, epochs: int | None) -> None:
-    """Check how often checkpoints are to be written.
-
-    Raises:
-        OptionError: A number outside its range.
-    """
-    if seconds is not None and not 0 <= seconds < float("inf"):
-        raise OptionError(
-            f"checkpoint_seconds is {seconds!r}.", "Give a number from 0 up, or None."
-        )
-    if epochs is not None and (
-        isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1
-    ):
-        raise OptionError(f"checkpoint_epochs is {epochs!r}.", "Give a whole number from 1 up.")
-
-
 def write(state: TrainingState, path: Path, data: str, more: Mapping[str, Any]) -> None:
     """Write a training's state into one file.
 
@@ -276,7 +260,9 @@ def restored_state(
             "Give the same table, split and preparation; or fit again.",
         )
     try:
-        settings = Settings.from_json(values["settings"], optimizer=optimizer, schedule=schedule)
+        settings = TrainingSettings.from_json(
+            values["settings"], optimizer=optimizer, schedule=schedule
+        )
         first = _first_network(saved, prepared.spec, settings.seed, network, sources)
         state = TrainingState(first, prepared, settings, Plan(**values["plan"]))
         state.sources = sources

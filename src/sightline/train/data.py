@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline.contracts import Batch
+from sightline.contracts.options import TrainingSettings
 from sightline.load.batches import each
 from sightline.metrics.scores import Score, check_eval_metric
 from sightline.predict.task import Task
@@ -22,7 +23,6 @@ from sightline.train.evaluation import (
     yardstick,
 )
 from sightline.train.observations import Yardstick
-from sightline.train.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,11 @@ class TrainingData:
 
     @classmethod
     def of(
-        cls, network: nn.Module, prepared: Prepared, settings: Settings, device: torch.device
+        cls,
+        network: nn.Module,
+        prepared: Prepared,
+        settings: TrainingSettings,
+        device: torch.device,
     ) -> Self:
         """Bring a prepared table to the device, weighted by class and by fold.
 

@@ -39,10 +39,10 @@ from sightline.contracts import (
     Unfreeze,
     Widen,
 )
+from sightline.contracts.rules import check_whole
 from sightline.errors import NetworkError, OptionError, shorten
 from sightline.load.batches import count_batches
 from sightline.train.optimizers import set_state_by_name, state_by_name
-from sightline.train.plan import check_whole
 from sightline.train.state import TrainingState
 
 MAX_RATE = 1e30

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sightline.contracts import Batch, BatchSource, Edit, EpochRecord, Event, EventType, Plan
+from sightline.contracts.options import TrainingSettings
 from sightline.errors import NetworkError
 from sightline.predict.attributions import typical_row
 from sightline.predict.model import Model
@@ -21,7 +22,6 @@ from sightline.predict.task import Task
 from sightline.prepare.prepared import Prepared
 from sightline.train.progress import Progress
 from sightline.train.schedules import LearningRate
-from sightline.train.settings import Settings
 from sightline.train.state import TrainingState
 from sightline.train.weights import Average, Kept
 from sightline.views import notebook
@@ -47,12 +47,12 @@ class TrainingFacade:
     # ------------------------------------------------------------- what it is made from
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> TrainingSettings:
         """The requested settings; may be set, such as to lift a time limit."""
         return self.state.settings
 
     @settings.setter
-    def settings(self, settings: Settings) -> None:
+    def settings(self, settings: TrainingSettings) -> None:
         self.state.settings = settings
 
     @property

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
+from sightline.contracts.options import OptimizerName
 from sightline.errors import OptionError, did_you_mean
 
 OptimizerMaker = Callable[..., Optimizer]
-OPTIMIZERS = ("adamw", "sgd", "muon")
+OPTIMIZERS: tuple[str, ...] = get_args(OptimizerName)
 NORMS = (
     nn.LayerNorm,
     nn.GroupNorm,

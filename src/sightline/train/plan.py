@@ -19,7 +19,6 @@ from sightline.predict.task import Task
 
 LARGEST_INTEGER = 2**63 - 1
 USABLE_DEVICES = "Use 'auto', 'cpu', 'cuda' or 'mps'."
-PRECISIONS = ("float32", "bfloat16")
 SMALL_WORK = 5e6
 """Floating-point operations of a step below which one thread and float32 are chosen untimed."""
 LARGE_WORK = 1e9
@@ -80,39 +79,6 @@ def choose_batch_size(rows: int) -> int:
         if rows < most:
             return size
     return 512
-
-
-def check_whole(name: str, value: object, least: int = 1) -> None:
-    """Check that a setting is a whole number of at least `least`.
-
-    Raises:
-        OptionError: It is not.
-
-    Example:
-        >>> from sightline.train.plan import check_whole
-        >>> check_whole("epochs", 5)
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise OptionError(f"{name} is {value!r}.", f"Give a whole number from {least} up.")
-    if value > LARGEST_INTEGER:
-        raise OptionError(
-            f"{name} has {value.bit_length():,} binary digits.", "Give a number below 2 ** 63."
-        )
-
-
-def check_seed(seed: object) -> None:
-    """Check that every generator (split, weights, batches) accepts a seed: from 0 to 2**32 - 1.
-
-    Raises:
-        OptionError: It is not a whole number in that range.
-
-    Example:
-        >>> from sightline.train.plan import check_seed
-        >>> check_seed(0)
-    """
-    check_whole("seed", seed, least=0)
-    if isinstance(seed, int) and seed >= 2**32:
-        raise OptionError(f"seed is {seed}.", f"Give one below {2**32:,}.")
 
 
 def check_device(device: str) -> None:

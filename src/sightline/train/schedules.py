@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from sightline.contracts.options import ScheduleName
 from sightline.errors import OptionError, did_you_mean
 
 Schedule = Callable[[float], float]
-SCHEDULES = ("constant", "warm-up", "cosine", "one-cycle", "plateau")
+SCHEDULES: tuple[str, ...] = get_args(ScheduleName)
 WARM_UP = {"constant": 0.0, "warm-up": 0.05, "cosine": 0.0, "one-cycle": 0.3, "plateau": 0.0}
 IN_GROUPS = ("lr", "initial_lr", "max_lr", "min_lr", "momentum", "betas", "max_momentum", "base_momentum")  # fmt: skip
 """The entries of an optimizer's groups that a PyTorch scheduler changes."""

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from sightline.build.networks import check_network, describe_network
 from sightline.contracts import BatchSource, Edit, Event, EventType, Plan, Step, edit_from_json
+from sightline.contracts.options import TrainingSettings
 from sightline.load.batches import TensorSource
 from sightline.prepare.prepared import Prepared
 from sightline.train.data import TrainingData
@@ -37,7 +38,6 @@ from sightline.train.plan import Wishes, choose_device, make_plan
 from sightline.train.progress import Progress, Sums
 from sightline.train.randomness import Randomness
 from sightline.train.schedules import LearningRate
-from sightline.train.settings import Settings
 from sightline.train.weights import Average, Kept, norm, weights_of
 
 ANOTHER_STRUCTURE = -2
@@ -82,16 +82,20 @@ class TrainingState:
 
     Example:
         >>> import sightline as sl
-        >>> from sightline.train.settings import Settings
+        >>> from sightline.contracts.options import TrainingSettings
         >>> from sightline.train.state import TrainingState
         >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
-        >>> state = TrainingState(sl.MLP(prepared.spec), prepared, Settings(epochs=3))
+        >>> state = TrainingState(sl.MLP(prepared.spec), prepared, TrainingSettings(epochs=3))
         >>> state.plan.epochs, state.epochs_done
         (3, 0.0)
     """
 
     def __init__(
-        self, network: nn.Module, prepared: Prepared, settings: Settings, plan: Plan | None = None
+        self,
+        network: nn.Module,
+        prepared: Prepared,
+        settings: TrainingSettings,
+        plan: Plan | None = None,
     ) -> None:
         check_network(network, prepared.spec)
         self.settings, self.prepared = settings, prepared

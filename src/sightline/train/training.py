@@ -32,7 +32,13 @@ from sightline.contracts import (
     Step,
     Stop,
 )
-from sightline.contracts.options import OptimizerName, Precision, ScheduleName
+from sightline.contracts.options import (
+    ClassWeights,
+    OptimizerName,
+    Precision,
+    ScheduleName,
+    TrainingSettings,
+)
 from sightline.errors import OptionError, UserError
 from sightline.load.batches import loader
 from sightline.prepare.prepared import Prepared
@@ -47,7 +53,6 @@ from sightline.train.inspection import Inspection
 from sightline.train.optimizers import AdamW, OptimizerMaker
 from sightline.train.plan import autocast, threads_set
 from sightline.train.progress import STEPS_TOGETHER
-from sightline.train.settings import ClassWeights, Settings
 from sightline.train.state import TrainingState
 
 
@@ -145,7 +150,7 @@ class Training(TrainingFacade):
         device: str = "auto",
         plan: Plan | None = None,
     ) -> None:
-        settings = Settings(
+        settings = TrainingSettings(
             epochs=epochs, batch_size=batch_size, accumulate=accumulate,
             learning_rate=learning_rate, weight_decay=weight_decay, optimizer=optimizer,
             schedule=schedule, warm_up=warm_up, clip_norm=clip_norm, ema=ema,

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import sightline as sl
+from sightline.contracts.options import TrainingSettings
 from sightline.errors import OptionError
-from sightline.train.settings import Settings
 
 WHOLE = [0, -1, 1.5, "3", True, math.nan]
 SHARES = [-0.1, 1, 1.5, "x", True, math.nan]
@@ -23,10 +23,13 @@ BAD = [
     *(("clip_norm", value, "Give a number above 0.") for value in POSITIVE),
     *(("time_limit", value, "Give a number above 0.") for value in POSITIVE),
     *(
-        ("ema", value, "Give a number from 0 up to, not with, 1, such as 0.999.")
+        ("ema", value, "Give a number from 0 up to, but not including, 1, such as 0.999.")
         for value in SHARES
     ),
-    *(("label_smoothing", value, "Give a number from 0 up to, not with, 1.") for value in SHARES),
+    *(
+        ("label_smoothing", value, "Give a number from 0 up to, but not including, 1.")
+        for value in SHARES
+    ),
     ("optimizer", "adam", "Did you mean 'adamw'?"),
     ("optimizer", None, "The values of optimizer are: 'adamw', 'sgd', 'muon'."),
     ("optimizer", 3, "The values of optimizer are"),
@@ -34,8 +37,8 @@ BAD = [
     ("schedule", None, "The values of schedule are"),
     ("precision", "bfloat", "Did you mean 'bfloat16'?"),
     ("precision", len, "The values of precision are: 'auto', 'float32', 'bfloat16'."),
-    ("warm_up", 1, "Give a share of training from 0 up to, not including, 1."),
-    ("warm_up", -0.5, "Give a share of training from 0 up to, not including, 1."),
+    ("warm_up", 1, "Give a number from 0 up to, but not including, 1."),
+    ("warm_up", -0.5, "Give a number from 0 up to, but not including, 1."),
     ("class_weights", "balance", 'Give "balanced", or a weight per class.'),
     ("class_weights", 2.0, 'Give "balanced", or a weight per class.'),
     ("class_weights", True, 'Give "balanced", or a weight per class.'),
@@ -45,7 +48,6 @@ BAD = [
     ("seed", -1, "Give a whole number from 0 up."),
     ("seed", 2**32, "Give one below 4,294,967,296."),
     ("seed", None, "Give a whole number from 0 up."),
-    ("device", "gpu", "Use 'auto', 'cpu', 'cuda' or 'mps'."),
     ("device", None, "Use 'auto', 'cpu', 'cuda' or 'mps'."),
     ("device", torch.device("cpu"), "Use 'auto', 'cpu', 'cuda' or 'mps'."),
 ]
@@ -54,22 +56,22 @@ BAD = [
 @pytest.mark.parametrize(("name", "value", "fix"), BAD)
 def test_every_rule(name, value, fix):
     with pytest.raises(OptionError) as caught:
-        Settings(**{name: value})
+        TrainingSettings(**{name: value})
     assert name in caught.value.problem
     assert repr(value) in caught.value.problem
     assert fix in caught.value.fix
 
 
 def test_the_bounds_are_allowed():
-    Settings(
+    TrainingSettings(
         epochs=1, accumulate=1, batch_size=1, patience=1, learning_rate=0, weight_decay=0.0, ema=0,
         label_smoothing=0.99, warm_up=0.0, clip_norm=1e-9, time_limit=1, seed=2**32 - 1, device="cpu",
     )  # fmt: skip
 
 
 def test_a_warm_up_goes_with_a_name():
-    with pytest.raises(OptionError, match="warm_up goes with a schedule by name"):
-        Settings(schedule=torch.optim.lr_scheduler.StepLR, warm_up=0.1)
+    with pytest.raises(OptionError, match="warm_up needs a schedule that is given by name"):
+        TrainingSettings(schedule=torch.optim.lr_scheduler.StepLR, warm_up=0.1)
 
 
 def test_training_holds_its_settings_to_the_rules(species):
@@ -77,31 +79,42 @@ def test_training_holds_its_settings_to_the_rules(species):
         sl.Training(sl.MLP(species.spec), species, ema=2)
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_before_training(species, penguins, device):
+    for refused in (
+        lambda: sl.Training(sl.MLP(species.spec), species, device=device),
+        lambda: sl.fit(penguins, "species", device=device, quiet=True),
+    ):
+        with pytest.raises(OptionError, match=f"The device '{device}' cannot be used") as caught:
+            refused()
+        assert caught.value.fix == "Use 'auto', 'cpu', 'cuda' or 'mps'."
+
+
 def test_settings_by_name():
-    assert Settings.of({"epochs": 7}) == Settings(epochs=7)
+    assert TrainingSettings.of({"epochs": 7}) == TrainingSettings(epochs=7)
     with pytest.raises(OptionError, match=r"There is no setting 'epoch'. Did you mean 'epochs'\?"):
-        Settings.of({"epoch": 7})
+        TrainingSettings.of({"epoch": 7})
     with pytest.raises(OptionError, match="epochs is 0"):
-        Settings.of({"epochs": 0})
+        TrainingSettings.of({"epochs": 0})
 
 
 def round_trip(settings, **own):
-    return Settings.from_json(json.loads(json.dumps(settings.to_json())), **own)
+    return TrainingSettings.from_json(json.loads(json.dumps(settings.to_json())), **own)
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings(),
-        Settings(
+        TrainingSettings(),
+        TrainingSettings(
             epochs=3, batch_size=7, accumulate=2, learning_rate=0.5, weight_decay=0.0,
             optimizer="muon", schedule="cosine", warm_up=0.1, clip_norm=1.0, ema=0.9,
             label_smoothing=0.1, class_weights="balanced", patience=None, time_limit=9.0,
             precision="bfloat16", doctor=False, seed=5, device="cpu",
         ),
-        Settings(class_weights={"a": 1.0, "b": 2}),
-        Settings(class_weights={1: 0.5, 2: 3.0}),
-        Settings(class_weights={True: 0.5, False: 3.0}),
+        TrainingSettings(class_weights={"a": 1.0, "b": 2}),
+        TrainingSettings(class_weights={1: 0.5, 2: 3.0}),
+        TrainingSettings(class_weights={True: 0.5, False: 3.0}),
     ],
 )  # fmt: skip
 def test_settings_come_back_from_json(settings):
@@ -116,7 +129,7 @@ def test_settings_come_back_from_json(settings):
     [("optimizer", torch.optim.RAdam), ("schedule", torch.optim.lr_scheduler.StepLR)],
 )
 def test_what_is_your_own_must_be_given_again(name, own):
-    settings = Settings(**{name: own})
+    settings = TrainingSettings(**{name: own})
     with pytest.raises(OptionError, match=f"The {name} was your own. Give it again: {name}=..."):
         round_trip(settings)
     assert round_trip(settings, **{name: own}) == settings
