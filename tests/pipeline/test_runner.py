@@ -568,7 +568,7 @@ def test_nobody_makes_the_run(here):
     fit()
     pytest.importorskip("fcntl", reason="Windows cannot tell")
     with pytest.raises(
-        RunError, match=r"No process is making the run .*r\. Edit a run while it trains"
+        RunError, match=r"No process is training the run .*r\. Send edits while the run trains"
     ):
         send_and_wait(here / "r", [Stop()], 1)
     with pytest.raises(RunError, match="is no run folder"):
@@ -766,8 +766,8 @@ def test_one_epoch_at_a_time(here):
     ]  # fmt: skip
     said = [record.body["said"] for record in sl.Run("r").find("train", "continued")]
     assert said == [
-        "goes on to the end of epoch 1, then pauses", "goes on to the end of epoch 2, then pauses",
-        "goes on",
+        "continues to the end of epoch 1, then pauses", "continues to the end of epoch 2, then pauses",
+        "continues",
     ]  # fmt: skip
 
 
@@ -797,7 +797,7 @@ def test_edits_wait_for_the_end_of_a_pause_and_stop_ends_it(here):
         if r.type in ("paused", "continued", "edit", "refused")
     ]  # fmt: skip
     assert types == [("paused", 4), ("refused", 4), ("continued", 4), ("edit", 4), ("edit", 4)]
-    assert run.find("train", "continued")[0].body["said"] == "goes on to stop"
+    assert run.find("train", "continued")[0].body["said"] == "continues, to stop"
     assert run.find("train", "end")[0].body["stopped"].startswith("enough")
 
 
@@ -896,14 +896,14 @@ def test_a_pause_and_its_end_from_another_process(here):
     fit(view=View(_2=talker.start, **slow), epochs=30, patience=None)
     talker.join(60)
     assert answers == [
-        (["paused; edits that are sent now are made when it goes on"], False),
-        (["the run is paused: this is made when it goes on"], False),
+        (["paused; edits that are sent now are applied when it continues"], False),
+        (["the run is paused: the edits are applied when it continues"], False),
         ([answers[2][0][0]], True),
         ([answers[3][0][0]], False),
-        (["goes on"], False),
+        (["continues"], False),
         (["enough"], False),
     ]
     assert "hidden.7" in answers[2][0][0]
     assert answers[3][0][0].endswith(", then pauses")
-    with pytest.raises(RunError, match="No process is making the run r"):
+    with pytest.raises(RunError, match="No process is training the run r"):
         control_and_wait(Path("r"), "pause", 1)

@@ -14,7 +14,7 @@ from sightline.page.single_file import html_page
 from sightline.trace.compare import compare
 from sightline.trace.records import find, read_records
 
-FILE = "report.html"
+REPORT_FILE = "report.html"
 MOST_BYTES = 1_400_000
 """The largest report: small enough for a mail, and a browser opens it at once."""
 HIDDEN = {
@@ -48,7 +48,7 @@ def write_report(run: str | Path, output: str | Path | None = None) -> Path:
         'penguins.html'
     """
     records, _ = read_records(Path(run))
-    return _write(report(records), Path(run) / FILE if output is None else Path(output))
+    return _write(report(records), Path(run) / REPORT_FILE if output is None else Path(output))
 
 
 def write_comparison(runs: Sequence[str | Path], output: str | Path) -> Path:

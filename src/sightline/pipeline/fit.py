@@ -20,7 +20,7 @@ from sightline.contracts.options import (
 )
 from sightline.contracts.rules import check_checkpoint_intervals
 from sightline.page.launch import live_page
-from sightline.page.report import FILE, write_report
+from sightline.page.report import REPORT_FILE, write_report
 from sightline.pipeline.beginnings import Fresh, Replayed, Resumed
 from sightline.pipeline.flow import Outcome, run_stages
 from sightline.pipeline.folder import Run
@@ -182,7 +182,7 @@ def resume(
     check_checkpoint_intervals(checkpoint_seconds, checkpoint_epochs)
     records, _ = read_records(folder)
     if ended := find(records, "run", "end"):
-        if ended[-1].body.get("report") and not (folder / FILE).exists():
+        if ended[-1].body.get("report") and not (folder / REPORT_FILE).exists():
             write_report(folder)  # the process was killed just before it wrote it
         return Run(folder, network=network)
     if being_written(folder):
