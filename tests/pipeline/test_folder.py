@@ -126,7 +126,9 @@ def test_data_that_changed_is_noticed(here):
     (here / "penguins.csv").write_text(text)
     assert evaluate(model)["part"] == "test"
     (here / "penguins.csv").unlink()
-    with pytest.raises(DataError, match=r"penguins.csv, which the model was trained on, is gone"):
+    with pytest.raises(
+        DataError, match=r"penguins.csv, the table that the model was trained on, does not exist"
+    ):
         evaluate(model)
 
 

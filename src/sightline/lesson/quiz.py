@@ -88,8 +88,8 @@ def graph_question() -> Question:
 
 
 def chosen_by_loss(epochs: Sequence[Body], end: Body) -> bool:
-    """Tell whether the best epoch has the lowest loss; `eval_metric` may have chosen another one."""
-    losses = [one["valid_loss"] for one in epochs if one["valid_loss"] is not None]
+    """Return whether the best epoch has the lowest loss; `eval_metric` may have chosen another one."""
+    losses = [epoch["valid_loss"] for epoch in epochs if epoch["valid_loss"] is not None]
     return not losses or float(epochs[end["best_epoch"]]["valid_loss"]) <= min(map(float, losses))
 
 
