@@ -12,7 +12,7 @@ from torch import nn
 
 from sightline.build.networks import source_of
 from sightline.contracts import Record, Step
-from sightline.page.launch import LONGEST_START
+from sightline.page.launch import START_SECONDS
 from sightline.page.report import write_report
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.flow import Loaded, Observer
@@ -62,7 +62,7 @@ class LivePageShown(Observer):
 
     def built(self, training: Training) -> None:
         """Wait for the address: training is about to begin."""
-        self.show(LONGEST_START)
+        self.show(START_SECONDS)
 
 
 class RunFolder(Observer):
