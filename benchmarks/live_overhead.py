@@ -24,7 +24,7 @@ from benchmarks.common import interleaved, ratio, save
 
 GOALS = {"live, no tab": 1.01, "live, one tab": 1.03}  # of the training itself
 WAIT_SECONDS = 60.0
-# A tab: a real browser that draws the curves as they grow, and says at the end how many epochs it lists.
+# A tab: a browser that draws the curves during training and prints at the end how many epochs it lists.
 TAB = """
 import json, pathlib, shutil, sys, time
 from playwright.sync_api import sync_playwright
@@ -130,7 +130,7 @@ def measure(rows: int, epochs: int, repeats: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure; save what was measured at full size, print anything else."""
+    """Measure; save the result of the full size, print others."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=20_000, help="rows of the synthetic table")
     parser.add_argument("--epochs", type=int, default=120, help="epochs per fit")

@@ -1,4 +1,4 @@
-"""One fit of one model in a process of its own: its score, seconds and memory.
+"""One fit of one model in a separate process: its score, seconds and memory.
 
     python -m benchmarks.peers '{"model": "lightgbm", "path": "adult.csv.gz", ...}'
 

@@ -1,4 +1,4 @@
-"""Training speed: Sightline beside a bare PyTorch loop, and beside other libraries at their defaults.
+"""Training speed: Sightline, a bare PyTorch loop, and other libraries with default settings.
 
     pip install lightning skorch pytorch_tabular requests    # sides that are not installed are skipped
     python -m benchmarks.train_speed [--sizes small medium large huge] [--repeats 5]

@@ -47,8 +47,8 @@ Numbers that JSON does not have are the texts `"NaN"`, `"Infinity"` and `"-Infin
 end was cut off by a crash: readers ignore it, and a resumed run ends it before it continues.
 
 The tables are generated from the types in `sightline.contracts.records`. A field marked "optional" may be absent.
-`null` is allowed only where the type says so. A record may be absent where it makes no sense: there is no
-`train/trees` in a run without trees.
+`null` is allowed only where the type says so. A record is absent if it does not apply: a run without
+trees has no `train/trees`.
 """
 WORDS = {
     int: "integer",

@@ -17,7 +17,7 @@ from sightline.contracts import Batch, Target
 from sightline.errors import counted, readable
 
 TRAINING_ROWS = 50_000
-"""Simple models learn from at most this many training rows, drawn at random."""
+"""Simple models are trained on at most this many training rows, drawn at random."""
 FITTED_CLASSES = 50
 """With more classes only the majority class is scored: the other models would take too long."""
 FITTED_COLUMNS = 2_000
@@ -45,7 +45,7 @@ def score_baselines(
     draws: int = 1000,
     plain: Callable[[Batch, Batch], tuple[Batch, Batch]] | None = None,
 ) -> dict[str, Any]:
-    """Score a model beside simple ones, with 95 % bootstrap intervals (Efron 1979).
+    """Score a model and simple models, with 95 % bootstrap intervals (Efron 1979).
 
     The simple models: the training rows' class shares (or their mean), a logistic (or ridge)
     regression on standardised numbers and one-hot codes, and scikit-learn's histogram gradient
@@ -57,7 +57,7 @@ def score_baselines(
         test: Prepared rows that the models are scored on.
         cardinalities: How many codes each categorical column has, [C].
         values: The model's predictions for the test rows: probabilities [N, K], or numbers [N, 1].
-        truth: Of the test rows, int64 class numbers [N], or numbers [N].
+        truth: The true values of the test rows, int64 class numbers [N], or numbers [N].
         guessed: The predicted class, int64 [N]; None takes the most probable one.
         seed: Seed of the sampled rows, the bootstrap and the simple models.
         draws: Number of bootstrap samples.

@@ -118,7 +118,7 @@ def thin(x: np.ndarray, y: np.ndarray, most: int = CURVE_POINTS) -> np.ndarray:
 def calibration_error(
     confidence: np.ndarray, right: np.ndarray, count: int = ECE_BINS
 ) -> tuple[float, float]:
-    """Return the expected calibration error (ECE), and the one that chance alone would make.
+    """Return the expected calibration error (ECE), and the error that chance alone would give.
 
     The ECE is the difference between mean confidence and accuracy in bins of equal width, averaged
     over all rows (Naeini et al. 2015; Guo et al. 2017). It is not 0 for perfectly calibrated

@@ -45,7 +45,7 @@ class Evaluation:
     predictions, then on the training rows.
 
     Args:
-        model: The model that ships.
+        model: The final model.
         prepared: The rows that it was trained on, and their splits.
         held_out: The rows that calibration was fitted on: `source` in words and the number of `rows`;
             None without calibration.

@@ -77,7 +77,7 @@ def build_network(
     Returns:
         `class`, `batch` (the batch size), `inputs`, `outputs`, `features` (columns of the table),
         `parameters`, `layers` (each `name`, `shape`, `parameters`), `spec`, `printed`, `again` (the
-        description, and `drawn`: whether the seed alone gives these weights), `logits_shape`,
+        description, and `drawn`: whether the seed determines these weights), `logits_shape`,
         `logits_dtype`, `weight_bytes` and `units` (two units computed by hand for the example row).
 
     Example:
@@ -155,7 +155,7 @@ def _drawn_from_seed(
 
 
 def _without_edges(spec: Spec) -> dict[str, Any]:
-    """Leave the bins' edges out of a spec: thousands of numbers that nobody reads."""
+    """Return a spec as JSON without the edges of the bins, which may be thousands of numbers."""
     body = spec.to_json()
     return {**body, "numeric": [{**feature, "edges": []} for feature in body["numeric"]]}
 

@@ -152,7 +152,7 @@ def train(settings: Body, network: Body, seed: int, details: Body) -> Blocks:
 
 
 def _recipe(start: Body) -> list[str]:
-    """Write the recipe of a model with more than a network; nothing for a network alone."""
+    """Write the recipe of a model with several parts or calibration; nothing for a single network."""
     recipe = start.get("recipe", {})
     if not recipe.get("calibrate"):
         return []

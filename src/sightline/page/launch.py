@@ -1,4 +1,4 @@
-"""Start the server of a fit's live page: a process of its own, which stays open after the fit."""
+"""Start the server of a fit's live page: a separate process, which stays open after the fit."""
 
 from __future__ import annotations
 

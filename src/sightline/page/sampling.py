@@ -21,8 +21,8 @@ def every(
 
     Args:
         lines: All records.
-        stage: Of the records to sample.
-        type_: Of the records to sample.
+        stage: The stage of the records to sample.
+        type_: The type of the records to sample.
         most: How many are kept; at least 2.
         what: Their name in the note.
     """
@@ -42,8 +42,8 @@ def fewer(
 
     Args:
         lines: All records.
-        stage: Of the records to shorten.
-        type_: Of the records to shorten.
+        stage: The stage of the records to shorten.
+        type_: The type of the records to shorten.
         key: The list's name in the body.
         most: How many entries are kept.
         what: Their name in the note.

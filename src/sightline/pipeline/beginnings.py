@@ -38,7 +38,7 @@ class Fresh:
 
     Args:
         source: Anything `sl.read` takes, or a table that it has read.
-        options: The options of the fit. Those that are invalid whatever the table are refused here.
+        options: The options of the fit. They are checked here, as far as that needs no table.
 
     Attributes:
         options: The options of the fit.

@@ -45,7 +45,7 @@ class Decisions:
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote, or what a checkpoint of Sightline 0.1 kept.
+        """Read what `to_json` wrote, or what an older checkpoint has.
 
         Raises:
             RunError: The options are of a newer version, or damaged.

@@ -99,8 +99,8 @@ def fit(
         checkpoint_epochs: Epochs between two checkpoints; None writes none by their number.
         run: The run folder to make; None makes `runs/NAME-TIME`.
         live: Whether to show the run in a browser while it trains, at an address that is printed and
-            kept in RUN/live.json. The page is a process of its own (extra "live"): training never
-            waits for it.
+            kept in RUN/live.json. The page is served by a separate process (extra "live"):
+            training never waits for it.
         report: Whether to explain sample rows, measure importance and write report.html at the end.
         quiet: Whether to print nothing.
         view: Shows the run in place of the terminal.

@@ -87,7 +87,7 @@ class Run:
 
     @cached_property
     def table(self) -> Table:
-        """The table, read again from where it was.
+        """The table, read again.
 
         Raises:
             DataError: It was in memory, does not exist any more, or has changed.

@@ -20,7 +20,7 @@ MOST_HASHES = 100_000
 
 
 def evaluate(model: Model) -> dict[str, Any]:
-    """Measure a model on its own test rows, read again from where its table was.
+    """Measure a model on its own test rows, which are read again from its table.
 
     Raises:
         DataError: The table was in memory, does not exist any more or has changed, or no rows are held out.

@@ -68,7 +68,7 @@ class Recipe:
 
     Attributes:
         quality: "fast", "default" or "best"; None for a network of your own.
-        folds: How many folds; 0 for validation rows in their place.
+        folds: How many folds; 0 if there are validation rows instead.
         trees: Whether boosted trees are added to the network.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from.
         threshold: The metric that the decision threshold of two classes is chosen for, or the threshold.
@@ -90,7 +90,7 @@ class Recipe:
     def choose(cls, options: FitOptions) -> Self:
         """Decide what does not depend on the table.
 
-        A network of your own trains as it is, with early stopping on validation rows; trees and
+        A network of your own is trained with early stopping on validation rows; trees and
         calibration are added if they are asked for. Without one, there are folds, unless validation
         rows are asked for or a time column splits the rows.
         """
@@ -125,7 +125,7 @@ def divide(
 
     Raises:
         OptionError: A threshold for a target that does not have two classes, or one that is to be
-            chosen where there are no held-out rows to choose it on.
+            chosen on held-out rows if there are too few.
     """
     if recipe.folds:
         options |= {"folds": recipe.folds, "min_rows_per_fold": ROWS_PER_FOLD}

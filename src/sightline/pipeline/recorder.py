@@ -222,7 +222,7 @@ class Recorder(Observer):
     # ------------------------------------------------------------- stage 5
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """Record stage 5: one row's path, the metrics, and what the run teaches."""
+        """Record stage 5: one row's path, the metrics, the lesson's last part and the quiz."""
         self._lap()
         part, rows = measured_rows(self.splits)
         end = self._body("train", "end")

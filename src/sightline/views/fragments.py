@@ -65,7 +65,7 @@ def epochs(bodies: Sequence[Body], best: int | None, edits: Sequence[Body], held
 
 
 def metrics(body: Body) -> str:
-    """Lay out metrics beside those of the baseline.
+    """Lay out the metrics of the model and of the baseline.
 
     Args:
         body: Of `predict/metrics`.
@@ -85,7 +85,7 @@ def metrics(body: Body) -> str:
 
 
 def baselines(body: Body) -> str:
-    """Lay out the scores of simple models beside this model's, and the verdict.
+    """Lay out the scores of this model and of simple models, and the verdict.
 
     Args:
         body: Of `predict/baselines`.

@@ -258,7 +258,7 @@ def _height(value: float, low: float, high: float) -> float:
 
 
 def _pieces(points: Iterable[tuple[int, float | None]]) -> list[list[tuple[int, float]]]:
-    """Cut a line at missing values; a point between two gaps becomes a line of its own."""
+    """Cut a line at missing values; a point between two gaps becomes a separate line."""
     pieces: list[list[tuple[int, float]]] = [[]]
     for x, y in points:
         if y is not None:

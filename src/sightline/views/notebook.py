@@ -222,7 +222,7 @@ def of_predictions(body: Body) -> str:
 
 
 class NotebookView:
-    """Shows a fit in its notebook cell: each stage as it ends, the losses as they are measured.
+    """Shows a fit in its notebook cell: each stage when it ends, the losses after each epoch.
 
     It redraws at most four times a second, so that it does not slow training down. The last drawing is
     static HTML, which the saved notebook keeps.

@@ -1,4 +1,4 @@
-"""Results as tables on the terminal: what a fit prints and what the commands print on their own."""
+"""Results as tables on the terminal: for fits and for commands."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class TablePrinter(Printer):
     # ------------------------------------------------------------- many rows
 
     def metrics(self, body: Body) -> None:
-        """Print metrics beside those of the baseline."""
+        """Print the metrics of the model and of the baseline."""
         base = body["baseline"]
         table = self.new_table(
             "Metric", "Model", "Baseline", title=f"{body['part']}: {counted(body['rows'], 'row')}"
@@ -180,7 +180,7 @@ class TablePrinter(Printer):
         self.say(body["sentence"])
 
     def baselines(self, body: Body) -> None:
-        """Print the scores of simple models beside this model's, and the verdict."""
+        """Print the scores of this model and of simple models, and the verdict."""
         second_metric = next(
             (model["second"]["name"] for model in body["models"] if model["second"]), ""
         )

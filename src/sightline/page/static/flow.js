@@ -47,7 +47,7 @@ function time(stage) {
   return fact && el("p", { class: "time" }, fact[1]);
 }
 
-/** A stage: what it did in words and facts, and its drawers with details. */
+/** A stage: a description, facts, and drawers with details. */
 function stage(name, uses, drawers) {
   return {
     id: name, uses: [...LESSON, ...uses],

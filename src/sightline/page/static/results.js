@@ -1,4 +1,4 @@
-// Results on rows that were not used for training, beside the baseline.
+// Results on rows that were not used for training, compared with the baseline.
 
 import { bar, confusion, histogram, reliability, scatter, unitLines } from "./charts.js";
 import { cell, data, drawer, el, num, percent, plural, table } from "./dom.js";

@@ -87,24 +87,24 @@ export const trees = {
   render({ run }) {
     const body = run.last("train/trees");
     if (!body) return null;
-    const x = body.history.map(([iteration]) => iteration), beside = body.network_held_out_loss;
+    const x = body.history.map(([iteration]) => iteration), networkLoss = body.network_held_out_loss;
     const chart = x.length > 1 && curves({
-      label: `Held-out loss of the trees after each round: from ${num(body.history[0][1])} to ${num(body.history.at(-1)[1])}, the best ${num(body.held_out_loss)}; the network's is ${num(beside)}`,
+      label: `Held-out loss of the trees after each round: from ${num(body.history[0][1])} to ${num(body.history.at(-1)[1])}, the best ${num(body.held_out_loss)}; the network's is ${num(networkLoss)}`,
       xLabel: "rounds", yLabel: "held-out loss", height: 220,
       read: (i) => (body.history[i] ? [el("b", {}, `${num(body.history[i][0])} rounds: `), `held-out loss ${num(body.history[i][1])}.`] : []),
     });
     const most = Math.max(...body.columns.map((one) => one.gain), 1e-12);
     const facts = [["trees", num(body.trees)], ["ensembles", num(body.ensembles)], ["rounds", num(body.iterations)], ["leaves", num(body.leaves)], ["learning rate", num(body.learning_rate)],
-      ["held-out loss", num(body.held_out_loss)], ["network's held-out loss", num(beside)], ["time", `${num(body.seconds, 3)} s`]];
+      ["held-out loss", num(body.held_out_loss)], ["network's held-out loss", num(networkLoss)], ["time", `${num(body.seconds, 3)} s`]];
     const node = el("section", { class: "trees" }, el("h2", {}, "Boosted trees"),
       el("p", {}, data(body.said, 600), "."),
       el("dl", { class: "facts" }, facts.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text)))),
       el("div", { class: "pair" },
-        chart && el("div", {}, legend([["line2", "trees, held out"], ...(beside === null ? [] : [["line0", "network, held out", "dashed"]])]), chart),
+        chart && el("div", {}, legend([["line2", "trees, held out"], ...(networkLoss === null ? [] : [["line0", "network, held out", "dashed"]])]), chart),
         body.columns.length > 0 && table("Columns the trees split on, by share of the total gain", ["Column", "Share of the gain", ""], body.columns.slice(0, 12).map((one) => [data(one.column, 40), percent(one.gain), bar(one.gain / most)]))));
     node.grow = () => chart && chart.draw({ x, marks: [{ at: body.iterations, kind: "best", label: `kept: ${plural(body.iterations, "round")}` }], series: [
       { label: "trees", colour: "line2", values: body.history.map(([, loss]) => loss) },
-      ...(beside === null ? [] : [{ label: "network", colour: "line0", values: x.map(() => beside), dash: [6, 3] }])] });
+      ...(networkLoss === null ? [] : [{ label: "network", colour: "line0", values: x.map(() => networkLoss), dash: [6, 3] }])] });
     node.close = () => chart && chart.close();
     return node;
   },
