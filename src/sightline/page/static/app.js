@@ -68,7 +68,7 @@ class Page {
     }
     addEventListener("hashchange", () => { this.read(); this.draw(); });
     addEventListener("keydown", (event) => this.key(event));
-    addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+    addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((node) => { node.open = true; }));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
     this.draw();
   }
@@ -83,7 +83,7 @@ class Page {
   /** Redraw, at the browser's next frame, the blocks that show these kinds of records. */
   touch(kinds) {
     const scheduled = this.dirty.size;
-    for (const one of kinds) this.dirty.add(one);
+    for (const name of kinds) this.dirty.add(name);
     if (!scheduled && this.dirty.size) requestAnimationFrame(() => this.update());
   }
 
@@ -93,7 +93,7 @@ class Page {
     this.drawHead();
     for (const block of this.blocks) {
       const { part, node } = block;
-      if (!part.uses.some((one) => changed.has(one)) && !(changed.has("#state") && (part === controls))) continue;
+      if (!part.uses.some((name) => changed.has(name)) && !(changed.has("#state") && (part === controls))) continue;
       if (part.grows && node.grow) node.grow();
       else if (!part.key || part.key(this) !== block.key) this.replace(block);
     }
