@@ -18,7 +18,7 @@ REPORT_FILE = "report.html"
 REPORT_BYTES = 1_400_000
 """The largest size of a report: small enough for an e-mail, and browsers open it at once."""
 HIDDEN = {
-    ("run", "start"): ("origin", "read", "split"),
+    ("run", "start"): ("origin", "read", "split", "options"),
     ("build", "network"): ("spec", "again"),
     ("run", "end"): ("run", "bundle", "report", "next"),
 }
