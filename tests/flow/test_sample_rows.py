@@ -6,6 +6,7 @@ import pytest
 from tests.predict.tables import columns
 
 import sightline as sl
+from sightline.pipeline.origin import importance
 from sightline.train.checkpoints import FOLDER
 
 OPTIONS = {"network": "MLP", "baselines": False, "epochs": 2, "device": "cpu", "quiet": True}
@@ -59,7 +60,7 @@ def test_importance_is_of_the_rows_of_the_metrics(fitted):
     said = body(run, "importance")
     assert (said["part"], said["rows"], said["repeats"]) == ("test", 34, 5)
     assert said["value"] == pytest.approx(run.metrics["log_loss"], rel=1e-4)
-    assert json.dumps(said) == json.dumps(sl.provenance.importance(run.model))
+    assert json.dumps(said) == json.dumps(importance(run.model))
 
 
 def test_of_many_rows_some_are_drawn_with_the_seed(tmp_path, monkeypatch):

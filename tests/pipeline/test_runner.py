@@ -136,7 +136,7 @@ def test_each_checkpoint_has_its_record(here):
     first, second = [record.body for record in run.find("train", "checkpoint")][:2]
     assert (first["epoch"], second["epoch"]) == (0, 1)
     assert second["file"] == f"{FOLDER}/step-{9:012}.checkpoint"
-    assert second["said"] == "a checkpoint, from which the run can go on after step 9"
+    assert second["said"] == "a checkpoint, from which the run can be resumed after step 9"
     kinds = [record.type for record in run.records]
     assert kinds.index("checkpoint") == kinds.index("plan") + 1
 
@@ -213,7 +213,7 @@ def test_cut_behind_its_training(here, monkeypatch):
 def test_a_model_is_there_before_it_is_looked_at(here, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(
-            "sightline.evaluate.evaluation.importance", lambda *_, **__: cut(), raising=True
+            "sightline.evaluate.evaluation.measure_importance", lambda *_, **__: cut(), raising=True
         )
         with pytest.raises(Cut):
             fit()
@@ -766,8 +766,8 @@ def test_one_epoch_at_a_time(here):
     ]  # fmt: skip
     said = [record.body["said"] for record in sl.Run("r").find("train", "continued")]
     assert said == [
-        "goes on to the end of epoch 1, then pauses", "goes on to the end of epoch 2, then pauses",
-        "goes on",
+        "continues to the end of epoch 1, then pauses", "continues to the end of epoch 2, then pauses",
+        "continues",
     ]  # fmt: skip
 
 
@@ -797,7 +797,7 @@ def test_edits_wait_for_the_end_of_a_pause_and_stop_ends_it(here):
         if r.type in ("paused", "continued", "edit", "refused")
     ]  # fmt: skip
     assert types == [("paused", 4), ("refused", 4), ("continued", 4), ("edit", 4), ("edit", 4)]
-    assert run.find("train", "continued")[0].body["said"] == "goes on to stop"
+    assert run.find("train", "continued")[0].body["said"] == "continues, to stop"
     assert run.find("train", "end")[0].body["stopped"].startswith("enough")
 
 
@@ -896,11 +896,11 @@ def test_a_pause_and_its_end_from_another_process(here):
     fit(view=View(_2=talker.start, **slow), epochs=30, patience=None)
     talker.join(60)
     assert answers == [
-        (["paused; edits that are sent now are made when it goes on"], False),
-        (["the run is paused: this is made when it goes on"], False),
+        (["paused; edits that are sent now are made when it continues"], False),
+        (["the run is paused: this is made when it continues"], False),
         ([answers[2][0][0]], True),
         ([answers[3][0][0]], False),
-        (["goes on"], False),
+        (["continues"], False),
         (["enough"], False),
     ]
     assert "hidden.7" in answers[2][0][0]

@@ -18,7 +18,7 @@ FILE = "report.html"
 MOST_BYTES = 1_400_000
 """The largest report: small enough for a mail, and a browser opens it at once."""
 HIDDEN = {
-    ("run", "start"): ("origin", "read", "split"),
+    ("run", "start"): ("origin", "read", "split", "options"),
     ("build", "network"): ("spec", "again"),
     ("run", "end"): ("run", "bundle", "report", "next"),
 }

@@ -36,7 +36,7 @@ def send_and_wait(run: Path, edits: Sequence[Edit], seconds: float) -> tuple[lis
             return _said(found)
         taken += not (run / FOLDER / name).exists()
         if taken > 3 and _is_paused([*before, *records]):  # it was read, and not refused
-            return ["the run is paused: this is made when it goes on"], False
+            return ["the run is paused: this is made when it continues"], False
     raise AssertionError("hearing ends with an answer or an error")
 
 

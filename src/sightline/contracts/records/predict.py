@@ -141,7 +141,12 @@ class PredictMetrics(TypedDict):
     ]
     positive: NotRequired[Annotated[Label | None, "the positive class; of classification"]]
     classes: NotRequired[Annotated[list[ClassScores], "metrics of each class"]]
-    confusion: NotRequired[Annotated[list[list[int]], "confusion matrix: [true][predicted]"]]
+    confusion: NotRequired[
+        Annotated[
+            list[list[int]],
+            "confusion matrix: a row for each true class, a column for each predicted one",
+        ]
+    ]
     rmse: NotRequired[Annotated[float, "root mean squared error; of regression"]]
     mae: NotRequired[Annotated[float, "mean absolute error; of regression"]]
     r2: NotRequired[
