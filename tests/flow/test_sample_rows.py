@@ -7,7 +7,7 @@ from tests.predict.tables import columns
 
 import sightline as sl
 from sightline.pipeline.origin import importance
-from sightline.train.checkpoints import FOLDER
+from sightline.train.checkpoints import CHECKPOINTS_FOLDER
 
 OPTIONS = {"network": "MLP", "baselines": False, "epochs": 2, "device": "cpu", "quiet": True}
 
@@ -103,7 +103,7 @@ def test_report_false_leaves_them_out_in_a_resumed_and_a_replayed_run_too(
 
     first = told(run)
     assert {len(records) for records in first.values()} == {int(report)}
-    assert (run.folder / FOLDER).is_dir()
+    assert (run.folder / CHECKPOINTS_FOLDER).is_dir()
     assert body(run, "example")["explanation"]["pushes"] is not None
 
     trace = run.folder / "trace.jsonl"

@@ -28,7 +28,7 @@ FEWEST_ROWS = 50
 """With fewer test rows the intervals cannot tell which model is better."""
 MULTINOMIAL_ROWS = 2_000
 """Up to this many rows the bootstrap draws exactly N rows; above, Poisson counts (much faster)."""
-TINY = float(np.finfo(np.float32).tiny)
+SMALLEST_FLOAT32 = float(np.finfo(np.float32).tiny)
 OURS = "this model"
 
 
@@ -279,7 +279,7 @@ def _losses(values: np.ndarray, truth: np.ndarray, classification: bool) -> np.n
     wide = values.astype(np.float64)
     losses: np.ndarray
     if classification:
-        losses = -np.log(wide[np.arange(len(truth)), truth].clip(TINY))
+        losses = -np.log(wide[np.arange(len(truth)), truth].clip(SMALLEST_FLOAT32))
     else:
         losses = np.square(wide[:, 0] - truth)
     return losses

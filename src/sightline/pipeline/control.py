@@ -9,7 +9,7 @@ from pathlib import Path
 from sightline.contracts import Edit, Record
 from sightline.errors import RunError
 from sightline.trace.records import being_written, read_records
-from sightline.train.commands import FOLDER, drop, send
+from sightline.train.commands import COMMANDS_FOLDER, send, write_command
 
 
 def send_and_wait(run: Path, edits: Sequence[Edit], seconds: float) -> tuple[list[str], bool]:
@@ -34,7 +34,7 @@ def send_and_wait(run: Path, edits: Sequence[Edit], seconds: float) -> tuple[lis
         ]  # fmt: skip
         if len(found) >= len(wanted) or any("file" in record.body for record in found):
             return _said(found)
-        taken += not (run / FOLDER / name).exists()
+        taken += not (run / COMMANDS_FOLDER / name).exists()
         if taken > 3 and _is_paused([*before, *records]):  # it was read, and not refused
             return ["the run is paused: this is made when it continues"], False
     raise AssertionError("hearing ends with an answer or an error")
@@ -56,7 +56,7 @@ def control_and_wait(run: Path, control: str, seconds: float) -> tuple[list[str]
     """
     wanted = "paused" if control == "pause" else "continued"
     before = len(_records_of_now(run))
-    name = drop(run, {control: True})
+    name = write_command(run, {control: True})
     for records in _hear(run, before, name, seconds):
         found = [r for r in records if r.type == wanted or r.body.get("file") == name]
         if found:
@@ -79,7 +79,7 @@ def _hear(run: Path, before: int, name: str, seconds: float) -> Iterator[list[Re
     while True:
         yield [record for record in read_records(run)[0][before:] if record.stage == "train"]
         if time.monotonic() > deadline or not being_written(run):
-            (run / FOLDER / name).unlink(missing_ok=True)
+            (run / COMMANDS_FOLDER / name).unlink(missing_ok=True)
             raise RunError(
                 f"The run {run} did not answer within {seconds:g} s: it may not train yet, or no more.",
                 "Look at its records, and send the edit again.",
