@@ -32,29 +32,29 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds per table")
     parser.add_argument("--epochs", type=int, default=20, help="epochs per training")
     given = parser.parse_args()
-    found: dict[str, dict[str, list[float]]] = {}
+    lowest: dict[str, dict[str, list[float]]] = {}
     for name in TABLES:
         table = sl.read(given.folder / f"{name}.csv.gz")
-        found[name] = {"float32": [], "bfloat16": []}
+        lowest[name] = {"float32": [], "bfloat16": []}
         for seed in range(given.seeds):
             prepared = sl.prepare(sl.split(table, target=TARGETS[name], seed=seed, test=0))
-            for precision, losses in found[name].items():
+            for precision, losses in lowest[name].items():
                 torch.manual_seed(seed)
                 training = sl.Training(
                     sl.MLP(prepared.spec, hidden=HIDDEN), prepared, epochs=given.epochs, seed=seed,
                     precision=precision, device="cpu",
                 )  # fmt: skip
                 losses.append(min(e.valid_loss or 0.0 for e in training))
-        print(name, {p: statistics.mean(x) for p, x in found[name].items()}, flush=True)
+        print(name, {p: statistics.mean(x) for p, x in lowest[name].items()}, flush=True)
     ratios = {
         name: [b / a for a, b in zip(losses["float32"], losses["bfloat16"], strict=True)]
-        for name, losses in found.items()
+        for name, losses in lowest.items()
     }
     every = [ratio for row in ratios.values() for ratio in row]
     save("bfloat16_quality", {
         "hidden": HIDDEN, "epochs": given.epochs, "seeds": given.seeds,
         "has_bfloat16_units": bool(torch.cpu._is_avx512_bf16_supported()),
-        "lowest_validation_loss": found,
+        "lowest_validation_loss": lowest,
         "ratio_bfloat16_to_float32": {name: statistics.mean(row) for name, row in ratios.items()},
         "mean_ratio": statistics.mean(every), "standard_deviation": statistics.stdev(every),
         "goal": 1.01,

@@ -1,4 +1,4 @@
-"""What every benchmark needs: interleaved timing, the machine's description, a JSON file."""
+"""Shared by all benchmarks: interleaved timing, the machine's description, the JSON file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def interleaved(sides: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Time each side in turn, round after round, so that a noisy moment hits all of them."""
+    """Time each side in turn, round after round, so that a slow moment of the machine affects all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
         for name, run in sides.items():
             began = time.perf_counter()
-            found = run()
-            seconds[name].append(found if isinstance(found, float) else time.perf_counter() - began)
+            measured = run()
+            seconds[name].append(
+                measured if isinstance(measured, float) else time.perf_counter() - began
+            )
     return seconds
 
 
@@ -50,13 +52,13 @@ def machine() -> dict[str, Any]:
 
 def save(name: str, results: Mapping[str, Any]) -> None:
     """Write a result as benchmarks/results/NAME.json and print it."""
-    said = {
+    body = {
         "benchmark": name,
         "when": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
         **results,
     }
     RESULTS.mkdir(exist_ok=True)
-    text = json.dumps(said, indent=2, ensure_ascii=False)
+    text = json.dumps(body, indent=2, ensure_ascii=False)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     print(text)

@@ -83,7 +83,7 @@ tensors = numeric.nbytes + categorical.nbytes + target.nbytes
 
 
 def write_table(path: Path, rows: int) -> None:
-    """Write the made-up table as CSV."""
+    """Write the synthetic table as CSV."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
@@ -104,7 +104,7 @@ def write_table(path: Path, rows: int) -> None:
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the made-up table")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the synthetic table")
     parser.add_argument("--repeats", type=int, default=5, help="rounds")
     parser.add_argument("--numeric", default="quantile", help="scaling, as in sightline.prepare")
     given = parser.parse_args()
@@ -132,7 +132,7 @@ def main() -> None:
             given.repeats,
         )
     tensors = seen["sightline"][0]["tensors"]
-    peak = max(one["peak"] for one in seen["sightline"])
+    peak = max(result["peak"] for result in seen["sightline"])
     save(
         "load_speed" if given.numeric == "quantile" else f"load_speed_{given.numeric}",
         {
@@ -144,7 +144,7 @@ def main() -> None:
             "time_ratio_goal": 0.5,
             "tensor_mb": tensors / 1e6,
             "peak_mb": {
-                name: max(one["peak"] for one in runs) / 1e6 for name, runs in seen.items()
+                name: max(result["peak"] for result in runs) / 1e6 for name, runs in seen.items()
             },
             "peak_goal_mb": (3 * tensors + 300e6) / 1e6,
             "peak_ok": peak <= 3 * tensors + 300e6,

@@ -2,7 +2,7 @@
 
     python -m benchmarks.loader_speed [--rows 1000000] [--repeats 7]
 
-Bare: one `randperm`, then `X[index]` and `y[index]` for each batch. Ours also hands over an empty
+Bare: one `randperm`, then `X[index]` and `y[index]` for each batch. Ours also returns an empty
 categorical tensor and the row numbers. The default is `DataLoader(TensorDataset(X, y),
 shuffle=True)`, timed on 2 % of an epoch and scaled up, because it is so slow.
 
@@ -25,7 +25,7 @@ from sightline.load.batches import TensorSource, loader
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the made-up table")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the synthetic table")
     parser.add_argument("--features", type=int, default=28, help="numeric columns")
     parser.add_argument("--batch-size", type=int, default=256, help="rows per batch")
     parser.add_argument("--repeats", type=int, default=7, help="rounds")

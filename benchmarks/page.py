@@ -31,22 +31,22 @@ from sightline.trace.records import Trace
 PAINT_GOAL = 1.0
 HEAP_GOAL = 100.0
 EPOCHS = 1_000
-A_SECOND = 20
+EPOCHS_PER_SECOND = 20
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 
 def table(columns: int, rows: int) -> dict[str, np.ndarray]:
     """Make a table of numbers and a few categories."""
     random = np.random.default_rng(0)
-    made = {f"measurement number {j}": random.normal(size=rows) for j in range(columns - 20)}
+    data = {f"measurement number {j}": random.normal(size=rows) for j in range(columns - 20)}
     for j in range(20):
-        made[f"category number {j}"] = random.choice([f"value {k}" for k in range(12)], size=rows)
-    made["answer"] = np.where(made["measurement number 0"] > 0, "yes", "no")
-    return made
+        data[f"category number {j}"] = random.choice([f"value {k}" for k in range(12)], size=rows)
+    data["answer"] = np.where(data["measurement number 0"] > 0, "yes", "no")
+    return data
 
 
 def first_paint(browser: Browser, report: Path, rounds: int) -> dict[str, Any]:
-    """Open a report again and again; return seconds from the start of navigation."""
+    """Open a report in several new contexts; return seconds from the start of navigation."""
     paints, drawn = [], []
     for _ in range(rounds):
         context = browser.new_context()
@@ -83,13 +83,13 @@ def heap(browser: Browser, run: sl.Run, folder: Path) -> dict[str, Any]:
     assert server.stdout is not None
     try:
         address = next(
-            found[0] for line in server.stdout if (found := re.search(r"http://\S+", line))
+            match[0] for line in server.stdout if (match := re.search(r"http://\S+", line))
         )
         page = browser.new_page()
         page.goto(f"{address}#way=training")
         page.wait_for_selector("main > section")
-        wire = page.context.new_cdp_session(page)
-        wire.send("Performance.enable")
+        devtools = page.context.new_cdp_session(page)
+        devtools.send("Performance.enable")
         seen = []
         began = time.perf_counter()
         for number in range(EPOCHS):
@@ -101,17 +101,17 @@ def heap(browser: Browser, run: sl.Run, folder: Path) -> dict[str, Any]:
             )
             if number % 2 == 0:
                 trace.write("train", "layers", {**layers, "step": number * 9 + 1, "epoch": number})
-            if number % A_SECOND == 0:
-                seen.append(used(wire))
-            time.sleep(max(0.0, began + (number + 1) / A_SECOND - time.perf_counter()))
+            if number % EPOCHS_PER_SECOND == 0:
+                seen.append(used(devtools))
+            time.sleep(max(0.0, began + (number + 1) / EPOCHS_PER_SECOND - time.perf_counter()))
         page.wait_for_timeout(500)
         rows = page.locator(".epochs tbody th").last.inner_text()
         if rows != str(EPOCHS - 1):
             raise SystemExit(f"the page shows epoch {rows}, the run wrote {EPOCHS - 1}")
-        wire.send("HeapProfiler.collectGarbage")
+        devtools.send("HeapProfiler.collectGarbage")
         return {
-            "epochs": EPOCHS, "a_second": A_SECOND, "goal_mb": HEAP_GOAL, "largest_mb": max(seen),
-            "at_the_end_mb": used(wire), "seconds": time.perf_counter() - began,
+            "epochs": EPOCHS, "a_second": EPOCHS_PER_SECOND, "goal_mb": HEAP_GOAL, "largest_mb": max(seen),
+            "at_the_end_mb": used(devtools), "seconds": time.perf_counter() - began,
         }  # fmt: skip
     finally:
         server.terminate()
@@ -119,9 +119,9 @@ def heap(browser: Browser, run: sl.Run, folder: Path) -> dict[str, Any]:
         trace.close()
 
 
-def used(wire: Any) -> float:
+def used(devtools: Any) -> float:
     """Return the megabytes of JavaScript's heap in use."""
-    metrics = {m["name"]: m["value"] for m in wire.send("Performance.getMetrics")["metrics"]}
+    metrics = {m["name"]: m["value"] for m in devtools.send("Performance.getMetrics")["metrics"]}
     return float(metrics["JSHeapUsedSize"]) / 1e6
 
 
@@ -137,13 +137,13 @@ def main() -> None:
             table(100, 2000), "answer", epochs=200, patience=None, run=folder / "run", quiet=True
         )
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        found = {
+        results = {
             "report": first_paint(browser, folder / "run" / "report.html", 15),
             "live": heap(browser, run, folder / "live"),
             "browser": browser.version,
         }
         browser.close()
-    save("page", found)
+    save("page", results)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""One fit of one model in a process of its own: its score, seconds and memory.
+"""One fit of one model in a separate process: its score, seconds and memory.
 
     python -m benchmarks.peers '{"model": "lightgbm", "path": "adult.csv.gz", ...}'
 
 `benchmarks.quality` starts one of these for each fit. The last line printed is the outcome, JSON;
 a fit over the limit ends by SIGALRM, which also stops a loop in C. Every model has its defaults,
 the same rows, the same kinds of columns and the same number of threads. What a model cannot take is
-prepared in the usual way, and that counts as its time:
+prepared in the usual way, which counts as its time:
 
-- trees: categories of the training rows; a value they do not have is missing. Above 255 categories
-  scikit-learn's take their numbers.
+- trees: categories of the training rows; other values are missing. Columns with more than 255
+  categories are numbers for scikit-learn.
 - CatBoost: texts; an empty cell is a text too.
 - RealMLP, TabM: the median for a missing number, and a flag; a missing category is a category.
 - scikit-learn's MLP: the same, standardised, one-hot; a regression's target standardised too.
@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-MOST_CLASSES = 20  # more different integers than this in a target are a regression
+CLASSIFICATION_VALUES = 20  # a target with more different integers is a regression
 BINS = 15
 View = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -47,10 +47,10 @@ class Rows(NamedTuple):
 
 
 def read(path: str, target: str | None, categories: list[str], seed: int) -> Rows:
-    """Read a CSV file; the same kinds and the same 80/20 split for everybody.
+    """Read a CSV file; with the same kinds and the same 80/20 split for all models.
 
-    A column is numbers if every cell is one or empty, and it is not named in `categories`. So is
-    the target: numbers are a regression, but for few integers, and for what `categories` names.
+    A column is numeric if every cell is a number or empty and `categories` does not name it. A numeric
+    target is a regression, unless it has few different integers.
     """
     from sklearn.model_selection import train_test_split
 
@@ -66,7 +66,7 @@ def read(path: str, target: str | None, categories: list[str], seed: int) -> Row
     frame = frame[frame[target].notna()].reset_index(drop=True)
     X, y = frame.drop(columns=target), frame[target]
     numbers = pd.api.types.is_numeric_dtype(y)
-    if numbers and (y.nunique() > MOST_CLASSES or (y % 1 != 0).any()):
+    if numbers and (y.nunique() > CLASSIFICATION_VALUES or (y % 1 != 0).any()):
         train, test = train_test_split(np.arange(len(y)), test_size=0.2, random_state=seed)
         y_N, classes = y.to_numpy(), None
     else:
@@ -85,19 +85,21 @@ def read(path: str, target: str | None, categories: list[str], seed: int) -> Row
     return Rows(X_train, y_N[train], X_test, y_N[test], named, classes)
 
 
-# ------------------------------------------------------------------- what each model is handed
+# ------------------------------------------------------------------- the inputs of each model
 
 
 def raw(X: pd.DataFrame, categories: list[str]) -> View:
-    """Change nothing but say which columns are categories."""
+    """Only mark which columns are categories."""
     return lambda frame: frame.astype(dict.fromkeys(categories, "category"))
 
 
 def coded(X: pd.DataFrame, categories: list[str], empty: bool = False) -> View:
-    """Make categories pandas' own, with those of the training rows (and the empty cell)."""
+    """Use pandas categories: those of the training rows (and the empty cell)."""
     fill: Callable[[pd.Series], pd.Series] = (lambda x: x.fillna("")) if empty else (lambda x: x)
     known = {name: pd.CategoricalDtype(sorted(fill(X[name]).dropna().unique())) for name in categories}  # fmt: skip
-    named = {name: f"x{j}" for j, name in enumerate(X.columns)}  # not all take any text as a name
+    named = {
+        name: f"x{j}" for j, name in enumerate(X.columns)
+    }  # not every model takes any text as a name
 
     def view(frame: pd.DataFrame) -> pd.DataFrame:
         codes = {  # what training did not have becomes missing
@@ -144,15 +146,15 @@ class Peer(NamedTuple):
     make: Callable[..., Any]  # (classify, seed, threads, categories) -> an estimator
 
 
-def _named(module: str, stem: str, *, fixed: dict[str, Any] | None = None, **asked: str) -> Callable[..., Any]:  # fmt: skip
+def _named(module: str, stem: str, *, fixed: dict[str, Any] | None = None, **passed: str) -> Callable[..., Any]:  # fmt: skip
     """Return a maker of the class `stem` + "Classifier" or "Regressor" in `module`.
 
-    `fixed` are its arguments; `asked` says which of them the seed, threads or categories go to.
+    `fixed` are its arguments; `passed` says which arguments get the seed, threads or categories.
     """
 
     def make(classify: bool, **given: Any) -> Any:
         kind = getattr(importlib.import_module(module), stem + ("Classifier" if classify else "Regressor"))  # fmt: skip
-        return kind(**(fixed or {}), **{name: given[what] for name, what in asked.items()})
+        return kind(**(fixed or {}), **{name: given[what] for name, what in passed.items()})
 
     return make
 
@@ -234,20 +236,20 @@ def classification(probabilities_NK: np.ndarray, y_N: np.ndarray) -> dict[str, f
     K = probabilities_NK.shape[1]
     confidence_N = probabilities_NK.max(1)
     draw = np.random.default_rng(0)
-    by_luck = [calibration_error(confidence_N, draw.random(len(y_N)) < confidence_N) for _ in range(500)]  # fmt: skip
-    found = {
+    by_chance = [calibration_error(confidence_N, draw.random(len(y_N)) < confidence_N) for _ in range(500)]  # fmt: skip
+    scores = {
         "score": log_loss(y_N, probabilities_NK, labels=np.arange(K)),
         "accuracy": np.mean(probabilities_NK.argmax(1) == y_N),
         "ece": calibration_error(confidence_N, probabilities_NK.argmax(1) == y_N),
-        "ece_perfect": np.quantile(by_luck, 0.95),
+        "ece_perfect": np.quantile(by_chance, 0.95),
     }
     if K == 2:
-        found["roc_auc"] = roc_auc_score(y_N, probabilities_NK[:, 1])
-    return {name: float(value) for name, value in found.items()}
+        scores["roc_auc"] = roc_auc_score(y_N, probabilities_NK[:, 1])
+    return {name: float(value) for name, value in scores.items()}
 
 
-def held(model: Any, X: pd.DataFrame, y_N: np.ndarray, classify: bool) -> dict[str, float]:
-    """Measure our 90 % sets or intervals: how many hold the truth, and how large they are."""
+def coverage(model: Any, X: pd.DataFrame, y_N: np.ndarray, classify: bool) -> dict[str, float]:
+    """Measure our 90 % sets or intervals: how many contain the truth, and how large they are."""
     if classify:
         set_NK = np.asarray(model.predict_set(X, alpha=0.1), dtype=bool)
         inside_N, size_N = set_NK[np.arange(len(y_N)), y_N], set_NK.sum(1)
@@ -258,7 +260,7 @@ def held(model: Any, X: pd.DataFrame, y_N: np.ndarray, classify: bool) -> dict[s
 
 
 def peak() -> float:
-    """Return the most memory that this process has held, in MB."""
+    """Return the largest memory use of this process so far, in MB."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(most / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
@@ -267,7 +269,7 @@ def measure(
     model: str, path: str, target: str | None, categories: list[str], seed: int,
     threads: int, limit: int, predict_rows: int,
 ) -> dict[str, Any]:  # fmt: skip
-    """Fit once and say how it went."""
+    """Fit once and return scores, times and memory."""
     peer = PEERS[model]
     for module in peer.modules:
         importlib.import_module(module)
@@ -277,19 +279,19 @@ def measure(
     signal.alarm(limit)
     began, worked = time.perf_counter(), time.process_time()
     view = peer.view(rows.X_train, rows.categories)
-    made = peer.make(classify, seed=seed, threads=threads, categories=rows.categories)
-    made.fit(view(rows.X_train), rows.y_train)
+    estimator = peer.make(classify, seed=seed, threads=threads, categories=rows.categories)
+    estimator.fit(view(rows.X_train), rows.y_train)
     fit_seconds, work_seconds = time.perf_counter() - began, time.process_time() - worked
     signal.alarm(0)
 
     def predict(X: pd.DataFrame) -> np.ndarray:
-        found = made.predict_proba(view(X)) if classify else made.predict(view(X))
-        found = np.asarray(found, dtype="float64")
-        if not np.isfinite(found).all():
+        values = estimator.predict_proba(view(X)) if classify else estimator.predict(view(X))
+        values = np.asarray(values, dtype="float64")
+        if not np.isfinite(values).all():
             raise ValueError("some predictions are not finite")
-        return found
+        return values
 
-    fit_memory, found = peak(), predict(rows.X_test)
+    fit_memory, predicted = peak(), predict(rows.X_test)
     many = rows.X_test.iloc[np.resize(np.arange(len(rows.X_test)), predict_rows)]
     many = many.reset_index(drop=True)
     began = time.perf_counter()
@@ -299,19 +301,19 @@ def measure(
     predict(many)
     predict_seconds = time.perf_counter() - began
     if classify:
-        scores = classification(found / found.sum(1, keepdims=True), rows.y_test)
+        scores = classification(predicted / predicted.sum(1, keepdims=True), rows.y_test)
     else:
-        error_N = found.reshape(-1) - rows.y_test
+        error_N = predicted.reshape(-1) - rows.y_test
         scores = {"score": float(np.sqrt(np.mean(error_N**2))), "mae": float(np.abs(error_N).mean())}  # fmt: skip
     if peer.distribution == "sightline":
-        scores |= held(made, view(rows.X_test), rows.y_test, classify)
+        scores |= coverage(estimator, view(rows.X_test), rows.y_test, classify)
     return {
         "task": "classification" if classify else "regression",
         "train_rows": len(rows.y_train), "test_rows": len(rows.y_test),
         "version": version(peer.distribution), **scores,
         "fit_seconds": round(fit_seconds, 3), "fit_cpu_seconds": round(work_seconds, 3),
         "predict_seconds": round(predict_seconds, 3),
-        "view_seconds": round(view_seconds, 3),  # of it, to hand over columns as the model wants them
+        "view_seconds": round(view_seconds, 3),  # part of it: conversion to what the model takes
         "memory_before_mb": before, "fit_memory_mb": fit_memory, "memory_mb": peak(),
     }  # fmt: skip
 

@@ -57,13 +57,15 @@ Cells = dict[str, dict[str, dict[str, Any]]]  # table -> model -> means over the
 def fit(job: dict[str, Any]) -> dict[str, Any]:
     """Run one fit in a new process; a failure is an outcome too."""
     threads = str(job["threads"])
-    places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    python_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = {
         **os.environ, **dict.fromkeys(names, threads), "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": os.pathsep.join([str(HERE.parent), *(str(Path(p).resolve()) for p in places if p)]),
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent), *(str(Path(p).resolve()) for p in python_path if p)]),
     }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:  # some models leave files where they run
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # some models write files into the working directory
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.peers", json.dumps(job)],
@@ -102,8 +104,8 @@ def tabulate(fits: list[dict[str, Any]]) -> Cells:
     ranked = {f["model"] for f in fits if f["model"] == "ours" or f["model"] not in OURS}
     for table in dict.fromkeys(f["table"] for f in fits):
         tried: dict[str, dict[int, dict[str, Any]]] = {}
-        for found in (f for f in fits if f["table"] == table):
-            tried.setdefault(found["model"], {})[found["seed"]] = found
+        for outcome in (f for f in fits if f["table"] == table):
+            tried.setdefault(outcome["model"], {})[outcome["seed"]] = outcome
         seeds = set.intersection(*(set(tried.get(name, ())) for name in ranked or tried))
         for name, by_seed in tried.items():
             if not seeds or not seeds <= by_seed.keys():
@@ -119,21 +121,21 @@ def tabulate(fits: list[dict[str, Any]]) -> Cells:
     return cells
 
 
-def placed(cells: Cells, ours: str = "ours", without: str = "") -> dict[str, float]:
+def mean_ranks(cells: Cells, ours: str = "ours", without: str = "") -> dict[str, float]:
     """Return mean ranks among the peers and one of ours, over the tables that this one has tried."""
-    places: dict[str, list[float]] = {}
+    ranks_of: dict[str, list[float]] = {}
     for table, by_model in cells.items():
         if table == without or (ours != "ours" and ours not in by_model):
             continue
         among = {m: c.get("score", math.inf) for m, c in by_model.items() if m not in OURS or m == ours}  # fmt: skip
         for name, rank in ranks(among).items():
-            places.setdefault(name, []).append(rank)
-    return {name: round(mean(rank), 3) for name, rank in places.items()}
+            ranks_of.setdefault(name, []).append(rank)
+    return {name: round(mean(rank), 3) for name, rank in ranks_of.items()}
 
 
 def against(cells: Cells, ours: str) -> dict[str, Any]:
     """Compare one of our models with the best trees, CatBoost's time, LightGBM's, and the default."""
-    found: dict[str, Any] = {"gap_to_best_trees": {}, "percent_to_default": {}, "calibration": {}}
+    result: dict[str, Any] = {"gap_to_best_trees": {}, "percent_to_default": {}, "calibration": {}}
     times: dict[str, dict[str, float]] = {"fit_to_catboost": {}, "predict_to_lightgbm": {}}
     totals = {name: [0.0, 0.0] for name in times}
     for table, by_model in cells.items():
@@ -146,40 +148,42 @@ def against(cells: Cells, ours: str) -> dict[str, Any]:
             gap = mine["score"] - trees[best]
             absolute = 0.005 if mine["task"] == "classification" else 0.0  # RMSE has a unit
             allowed = max(0.02 * trees[best], absolute)
-            found["gap_to_best_trees"][table] = {
+            result["gap_to_best_trees"][table] = {
                 "best": best, "gap": gap, "relative": gap / trees[best], "within": gap <= allowed,
             }  # fmt: skip
         if "score" in by_model.get("ours", {}):
-            found["percent_to_default"][table] = 100 * (mine["score"] / by_model["ours"]["score"] - 1)  # fmt: skip
+            result["percent_to_default"][table] = 100 * (mine["score"] / by_model["ours"]["score"] - 1)  # fmt: skip
         kept = ("ece", "ece_perfect", "coverage", "mean_size")
-        found["calibration"][table] = {key: mine[key] for key in kept if key in mine}
+        result["calibration"][table] = {key: mine[key] for key in kept if key in mine}
         for name in times:
             key, peer = f"{name.split('_')[0]}_seconds", name.split("_to_")[1]
             theirs = by_model.get(peer, {}).get(key)
             if theirs:
                 times[name][table] = mine[key] / theirs
                 totals[name] = [totals[name][0] + mine[key], totals[name][1] + theirs]
-    gaps = found["gap_to_best_trees"].values()
-    found["tables_within"] = f"{sum(gap['within'] for gap in gaps)} of {len(gaps)}"
-    if found["percent_to_default"]:
-        found["mean_percent_to_default"] = mean(found["percent_to_default"].values())
+    gaps = result["gap_to_best_trees"].values()
+    result["tables_within"] = f"{sum(gap['within'] for gap in gaps)} of {len(gaps)}"
+    if result["percent_to_default"]:
+        result["mean_percent_to_default"] = mean(result["percent_to_default"].values())
     for name, by_table in times.items():
         total = {"total": totals[name][0] / totals[name][1]} if by_table else {}
-        found[name] = total | by_table
-    return found
+        result[name] = total | by_table
+    return result
 
 
-def summarise(said: dict[str, Any]) -> dict[str, Any]:
-    """Make everything that can be said about the fits there are."""
-    cells = tabulate(said["fits"])
+def summarise(result: dict[str, Any]) -> dict[str, Any]:
+    """Summarise all fits so far."""
+    cells = tabulate(result["fits"])
     order = {m: None for m in MODELS if any(m in by_model for by_model in cells.values())}
-    places = placed(cells)
-    places |= {m: placed(cells, m)[m] for m in order if m in OURS and m != "ours"}
+    mean_rank = mean_ranks(cells)
+    mean_rank |= {m: mean_ranks(cells, m)[m] for m in order if m in OURS and m != "ours"}
     totals = {m: [by_model[m].get("fit_seconds") for by_model in cells.values() if m in by_model] for m in order}  # fmt: skip
     return {
         "tables_counted": list(cells),
-        "mean_rank": {m: places[m] for m in sorted(order, key=places.__getitem__)},
-        "mean_rank_without": {t: placed(cells, without=t) for t in cells} if len(cells) > 1 else {},
+        "mean_rank": {m: mean_rank[m] for m in sorted(order, key=mean_rank.__getitem__)},
+        "mean_rank_without": {t: mean_ranks(cells, without=t) for t in cells}
+        if len(cells) > 1
+        else {},
         "total_fit_seconds": {m: round(sum(filter(None, each)), 2) for m, each in totals.items()},
         "tables_timed": {m: len([x for x in each if x is not None]) for m, each in totals.items()},
         "ours": {m: against(cells, m) for m in order if m in OURS},
@@ -188,7 +192,7 @@ def summarise(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def show(summary: dict[str, Any]) -> None:
-    """Print a table: a line a model, a column a data set."""
+    """Print a table: one line for each model, one column for each data set."""
     cells, timed = summary["cells"], summary["tables_timed"]
     print(
         f"\n{'model':<14}{'mean rank':>10}{'fit, s':>10}" + "".join(f"{t[:12]:>13}" for t in cells)
@@ -201,16 +205,18 @@ def show(summary: dict[str, Any]) -> None:
         print(f"{name:<14}{rank:>10.2f}{seconds:>10}" + "".join(f"{word:>13}" for word in words))
     if any(count < len(cells) for count in timed.values()):
         print("* without the tables on which it failed, or that it has not tried")
-    for name, found in summary["ours"].items():
-        print(f"{name}: within the limit of the best trees on {found['tables_within']}", end="")
+    for name, comparison in summary["ours"].items():
+        print(
+            f"{name}: within the limit of the best trees on {comparison['tables_within']}", end=""
+        )
         for key in ("fit_to_catboost", "predict_to_lightgbm"):
-            if found[key]:
-                print(f"; {key.replace('_', ' ')} {found[key]['total']:.2f}", end="")
+            if comparison[key]:
+                print(f"; {key.replace('_', ' ')} {comparison[key]['total']:.2f}", end="")
         print()
 
 
 def draw(summary: dict[str, Any], path: Path) -> None:
-    """Draw score against time: the lower left is where to be."""
+    """Draw score against time; the lower left is best."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
@@ -241,47 +247,49 @@ def draw(summary: dict[str, Any], path: Path) -> None:
 
 def tables(given: list[str]) -> dict[str, dict[str, Any]]:
     """Read FILE[:target] from the command line: name -> path, target, sha256."""
-    found = {}
+    result = {}
     for text in given:
         name, target = (text, None) if Path(text).exists() else (text.rpartition(":")[::2])
         path = Path(name)
         if not path.is_file():
-            raise SystemExit(f"{text}: there is no such file")
+            raise SystemExit(f"{text}: the file does not exist")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         table = path.name.split(".")[0]
-        if table in found:
+        if table in result:
             raise SystemExit(f"two files are called {table}; rename one")
-        found[table] = {"path": str(path.resolve()), "target": target, "sha256": digest}
-    return found
+        result[table] = {"path": str(path.resolve()), "target": target, "sha256": digest}
+    return result
 
 
-def opened(path: Path, given: argparse.Namespace, asked: dict[str, dict[str, Any]]) -> dict[str, Any]:  # fmt: skip
-    """Start a result, or take up the one that is there."""
+def opened(path: Path, given: argparse.Namespace, requested: dict[str, dict[str, Any]]) -> dict[str, Any]:  # fmt: skip
+    """Start a result file, or read the existing one."""
     settings = {"predict_rows": PREDICT_ROWS}
-    kept = {name: {k: v for k, v in table.items() if k != "path"} for name, table in asked.items()}
+    kept = {
+        name: {k: v for k, v in table.items() if k != "path"} for name, table in requested.items()
+    }
     if not path.exists():
         when = datetime.now(UTC).date().isoformat()
         return {"benchmark": path.stem, "when": when, "machine": machine(), "settings": settings,
                 "tables": kept, "summary": {}, "fits": []}  # fmt: skip
     if not (given.resume or given.redo):
-        raise SystemExit(f"{path} is there already: say --resume to go on, or --out NAME")
-    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    changed = [name for name in kept if said["tables"].get(name, kept[name]) != kept[name]]
-    if changed or said["settings"] != settings:
-        what = ", ".join(changed) or f"settings: {said['settings']}, not {settings}"
-        raise SystemExit(f"{path} was measured with other {what}; say --out NAME")
-    said["tables"] |= kept
-    said["fits"] = [
-        f for f in said["fits"] if f["model"] not in given.redo or f["table"] not in asked
+        raise SystemExit(f"{path} exists already. Give --resume to continue it, or --out NAME.")
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    changed = [name for name in kept if result["tables"].get(name, kept[name]) != kept[name]]
+    if changed or result["settings"] != settings:
+        what = ", ".join(changed) or f"settings: {result['settings']}, not {settings}"
+        raise SystemExit(f"{path} was measured with other {what}. Give --out NAME.")
+    result["tables"] |= kept
+    result["fits"] = [
+        f for f in result["fits"] if f["model"] not in given.redo or f["table"] not in requested
     ]
-    return said
+    return result
 
 
-def write(path: Path, said: dict[str, Any]) -> None:
-    """Write the result whole, or not at all."""
+def write(path: Path, result: dict[str, Any]) -> None:
+    """Write the result atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(path)
 
 
@@ -289,10 +297,10 @@ def main() -> None:
     """Measure, save, draw."""
 
     def names(text: str) -> list[str]:
-        found = text.split(",")
-        if unknown := [name for name in found if name not in MODELS]:
+        models = text.split(",")
+        if unknown := [name for name in models if name not in MODELS]:
             raise argparse.ArgumentTypeError(f"no model {unknown[0]!r}; there are {', '.join(MODELS)}")  # fmt: skip
-        return found
+        return models
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -320,20 +328,20 @@ def main() -> None:
     )
     given = parser.parse_args()
     path = Path(given.out) if given.out.endswith(".json") else RESULTS / f"{given.out}.json"
-    asked, codes = tables(given.files), json.loads(given.categories.read_text(encoding="utf-8"))
-    said = opened(path, given, asked)
-    stored = {(f["table"], f["seed"], f["model"]): f for f in said["fits"]}
-    for seed in range(given.seeds):  # models take turns, so that a noisy hour hits all of them
-        for table, source in asked.items():
+    requested, codes = tables(given.files), json.loads(given.categories.read_text(encoding="utf-8"))
+    result = opened(path, given, requested)
+    stored = {(f["table"], f["seed"], f["model"]): f for f in result["fits"]}
+    for seed in range(given.seeds):  # models take turns, so that slow hours affect all of them
+        for table, source in requested.items():
             for model in given.models:
-                if "failed" not in stored.get((table, seed, model), {"failed": "never tried"}):
+                if "failed" not in stored.get((table, seed, model), {"failed": "not tried"}):
                     continue
-                load = round(os.getloadavg()[0], 2)  # tells later which times to trust
+                load = round(os.getloadavg()[0], 2)  # shows later which times are reliable
                 before = [f for (t, _, m), f in stored.items() if (t, m) == (table, model)]
                 if any("cut" in f for f in before):
-                    found = {"cut": "with another seed, so that it was not tried with this one"}
+                    outcome = {"cut": "with another seed, so that it was not tried with this one"}
                 else:
-                    found = fit({
+                    outcome = fit({
                         "model": model, "path": source["path"], "target": source["target"],
                         "categories": codes.get(table, []), "seed": seed, "threads": given.threads,
                         "limit": given.limit, "predict_rows": PREDICT_ROWS,
@@ -342,16 +350,16 @@ def main() -> None:
                     "table": table, "seed": seed, "model": model,
                     "threads": given.threads, "limit": given.limit, "load_before": load,
                 }  # fmt: skip
-                stored[table, seed, model] = {**at, **found}
-                said["fits"] = list(stored.values())
-                said["summary"] = summarise(said)
-                write(path, said)
-                how = f"{found['score']:.5g} in {found['fit_seconds']} s" if "score" in found else found  # fmt: skip
-                print(f"{table} seed {seed} {model}: {how}", flush=True)
-    said["summary"] = summarise(said)
-    write(path, said)
-    show(said["summary"])
-    draw(said["summary"], path.with_suffix(".png"))
+                stored[table, seed, model] = {**at, **outcome}
+                result["fits"] = list(stored.values())
+                result["summary"] = summarise(result)
+                write(path, result)
+                text = f"{outcome['score']:.5g} in {outcome['fit_seconds']} s" if "score" in outcome else outcome  # fmt: skip
+                print(f"{table} seed {seed} {model}: {text}", flush=True)
+    result["summary"] = summarise(result)
+    write(path, result)
+    show(result["summary"])
+    draw(result["summary"], path.with_suffix(".png"))
     print(f"{path}, {path.with_suffix('.png')}")
 
 

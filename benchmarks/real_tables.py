@@ -2,8 +2,8 @@
 
     python -m benchmarks.real_tables FOLDER [--seeds 1] [--numeric standard robust ...] [--name NAME]
 
-FOLDER holds gzipped CSV files as named below (header row, target last). With several ways of
-scaling, it is the evidence for the default: the mean rank by validation loss is in the result.
+FOLDER holds gzipped CSV files as named below (header row, target last). With several
+scalings the result has their mean rank by validation loss, from which the default was chosen.
 """
 
 from __future__ import annotations
@@ -27,32 +27,34 @@ KEPT = ("rows", "accuracy", "log_loss", "roc_auc", "rmse", "mae", "r2")
 
 
 def run(path: Path, target: str, seed: int, numeric: str | None) -> dict[str, Any]:
-    """Fit one table and say how it went."""
+    """Fit one table and return metrics and seconds."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        made = sl.fit(
+        result = sl.fit(
             path, target, seed=seed, numeric=numeric, quiet=True, run=Path(folder) / "run"  # type: ignore[arg-type]
         )  # fmt: skip
-    end = made.find("train", "end")[-1].body
+    end = result.find("train", "end")[-1].body
     return {
         "seconds": round(time.perf_counter() - began, 2),
-        "epochs": made.epochs[-1].number,
+        "epochs": result.epochs[-1].number,
         "best_epoch": end["best_epoch"],
-        "valid_loss": made.epochs[end["best_epoch"]].valid_loss,
-        **{name: made.metrics[name] for name in KEPT if name in made.metrics},
-        "baseline": made.metrics["baseline"],
+        "valid_loss": result.epochs[end["best_epoch"]].valid_loss,
+        **{name: result.metrics[name] for name in KEPT if name in result.metrics},
+        "baseline": result.metrics["baseline"],
     }
 
 
-def ranks(found: dict[str, dict[str, list[dict[str, Any]]]], ways: list[str]) -> dict[str, float]:
-    """Rank the ways by validation loss on each table and seed; return their mean ranks."""
-    places: dict[str, list[int]] = {way: [] for way in ways}
-    for by_way in found.values():
-        for seed in range(len(by_way[ways[0]])):
-            order = sorted(ways, key=lambda way: by_way[way][seed]["valid_loss"])
-            for place, way in enumerate(order, start=1):
-                places[way].append(place)
-    return {way: statistics.mean(place) for way, place in places.items()}
+def ranks(
+    results: dict[str, dict[str, list[dict[str, Any]]]], scalings: list[str]
+) -> dict[str, float]:
+    """Rank the scalings by validation loss on each table and seed; return their mean ranks."""
+    ranks_of: dict[str, list[int]] = {scaling: [] for scaling in scalings}
+    for by_scaling in results.values():
+        for seed in range(len(by_scaling[scalings[0]])):
+            order = sorted(scalings, key=lambda name: by_scaling[name][seed]["valid_loss"])
+            for rank, scaling in enumerate(order, start=1):
+                ranks_of[scaling].append(rank)
+    return {scaling: statistics.mean(values) for scaling, values in ranks_of.items()}
 
 
 def main() -> None:
@@ -71,21 +73,24 @@ def main() -> None:
     )
     parser.add_argument("--name", default="real_tables", help="write benchmarks/results/NAME.json")
     given = parser.parse_args()
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    by_table: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for name in given.only:
         path = given.folder / f"{name}.csv.gz"
-        found[name] = {
-            way: [run(path, TARGETS[name], seed, None if way == "default" else way) for seed in range(given.seeds)]
-            for way in given.numeric
+        by_table[name] = {
+            scaling: [
+                run(path, TARGETS[name], seed, None if scaling == "default" else scaling)
+                for seed in range(given.seeds)
+            ]
+            for scaling in given.numeric
         }  # fmt: skip
         print(
             name,
-            {way: [r["valid_loss"] for r in runs] for way, runs in found[name].items()},
+            {scaling: [r["valid_loss"] for r in runs] for scaling, runs in by_table[name].items()},
             flush=True,
         )
-    results: dict[str, Any] = {"seeds": given.seeds, "tables": found}
+    results: dict[str, Any] = {"seeds": given.seeds, "tables": by_table}
     if len(given.numeric) > 1:
-        results["mean_rank_by_validation_loss"] = ranks(found, given.numeric)
+        results["mean_rank_by_validation_loss"] = ranks(by_table, given.numeric)
     save(given.name, results)
 
 

@@ -3,7 +3,7 @@
     python -m benchmarks.text_choice FOLDER [--seeds 3]
 
 None of the real tables has a text column, so the categories of a row are written as one sentence
-("workclass Private, education HS-grad, ...", each row's in its own order), and a model is trained
+("workclass Private, education HS-grad, ...", in a different order in each row), and a model is trained
 on the numbers with that sentence, without it, and with the columns it was made of.
 """
 
@@ -25,10 +25,10 @@ TABLES = {"adult": "income", "credit_g": "class", "telco_churn": "Churn"}
 
 def columns_of(path: Path, target: str, most: int) -> dict[str, dict[str, list[Any]]]:
     """Read a table and return its three forms."""
-    dice = random.Random(0)
+    generator = random.Random(0)
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    dice.shuffle(rows)
+    generator.shuffle(rows)
     rows = rows[:most]
     schema = sl.read({name: [row[name] for row in rows] for name in rows[0]}).schema
     words = [c.name for c in schema.columns if c.kind != "numeric" and c.name != target]
@@ -36,7 +36,7 @@ def columns_of(path: Path, target: str, most: int) -> dict[str, dict[str, list[A
     sentences = []
     for row in rows:
         parts = [f"{name} {row[name]}" for name in words if row[name]]
-        dice.shuffle(parts)
+        generator.shuffle(parts)
         sentences.append(", ".join(parts))
     plain = {name: [row[name] or None for row in rows] for name in numbers}
     return {
@@ -53,10 +53,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds per table")
     parser.add_argument("--rows", type=int, default=10_000, help="rows per table, at most")
     given = parser.parse_args()
-    found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    test_metrics: dict[str, dict[str, list[dict[str, float]]]] = {}
     for name, target in TABLES.items():
         forms = columns_of(given.folder / f"{name}.csv.gz", target, given.rows)
-        found[name] = {form: [] for form in forms}
+        test_metrics[name] = {form: [] for form in forms}
         for form, columns in forms.items():
             kinds = {"sentence": "text"} if "sentence" in columns else {}
             for seed in range(given.seeds):
@@ -70,9 +70,9 @@ def main() -> None:
                         run=Path(folder) / "run",
                     )
                 metrics = {key: run.metrics[key] for key in ("accuracy", "log_loss", "roc_auc")}
-                found[name][form].append(metrics)
-        print(name, found[name], flush=True)
-    save("text_choice", {"seeds": given.seeds, "rows": given.rows, "test_metrics": found})
+                test_metrics[name][form].append(metrics)
+        print(name, test_metrics[name], flush=True)
+    save("text_choice", {"seeds": given.seeds, "rows": given.rows, "test_metrics": test_metrics})
 
 
 if __name__ == "__main__":

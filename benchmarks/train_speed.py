@@ -1,4 +1,4 @@
-"""Training speed: Sightline beside a bare PyTorch loop, and beside other libraries at their defaults.
+"""Training speed: Sightline, a bare PyTorch loop, and other libraries with default settings.
 
     pip install lightning skorch pytorch_tabular requests    # sides that are not installed are skipped
     python -m benchmarks.train_speed [--sizes small medium large huge] [--repeats 5]
@@ -63,7 +63,7 @@ SIZES = {
 
 
 class Sides:
-    """Every way to train one size; each returns the seconds of its epochs."""
+    """The libraries and loops that train one size; each returns the seconds of its epochs."""
 
     def __init__(self, size: Size, folder: str) -> None:
         random = np.random.default_rng(0)
@@ -85,7 +85,7 @@ class Sides:
         return sl.MLP(self.prepared.spec, hidden=self.size.hidden)
 
     def flat(self) -> nn.Module:
-        """Make the same network for libraries that hand over one tensor."""
+        """Make the same network for libraries that pass one tensor."""
         return _OneInput(self.network())
 
     def sightline(self, doctor: bool = True) -> float:
@@ -248,22 +248,22 @@ def measure(size: Size, repeats: int, others: bool) -> dict[str, Any]:
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         sides = Sides(size, folder)
-        ways: dict[str, Callable[[], Any]] = {
+        variants: dict[str, Callable[[], Any]] = {
             "sightline": sides.sightline,
             "sightline without doctor": lambda: sides.sightline(doctor=False),
         }
         for count in sorted({1, threads}):
-            ways[f"bare, {count} threads"] = lambda count=count: sides.bare(count)
+            variants[f"bare, {count} threads"] = lambda count=count: sides.bare(count)
         missing = []
         if others:
             for name in OTHERS:
                 if name == "dataloader" or find_spec(name) is not None:
-                    ways[name] = getattr(sides, name)
+                    variants[name] = getattr(sides, name)
                 else:
                     missing.append(name)
-        for way in ways.values():
-            way()  # the first time of each warms caches up
-        seconds = interleaved(ways, repeats)
+        for run in variants.values():
+            run()  # the first run of each fills caches
+        seconds = interleaved(variants, repeats)
     bare = {name: sorted(times)[len(times) // 2] for name, times in seconds.items() if name.startswith("bare")}  # fmt: skip
     best = min(bare, key=lambda name: bare[name])
     plan = sides.plan
@@ -290,12 +290,12 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=5, help="rounds")
     given = parser.parse_args()
-    found = {
+    results = {
         name: measure(SIZES[name], given.repeats, others=name in ("medium", "large"))
         for name in given.sizes
     }
     whole = set(given.sizes) == set(SIZES)
-    save("train_speed" if whole else f"train_speed_{'_'.join(given.sizes)}", {"sizes": found})
+    save("train_speed" if whole else f"train_speed_{'_'.join(given.sizes)}", {"sizes": results})
 
 
 if __name__ == "__main__":

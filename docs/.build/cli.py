@@ -10,8 +10,8 @@ OPENING = """\
 # Command line
 
 Every command is a thin layer over the [API](api.md) and works on files. `--json` prints one JSON object
-on standard output for scripts; the exit code is 0 when all went well, 2 when you can mend it (the
-message says how), 1 when a replay came out differently or when the fault is ours.
+on standard output for scripts; the exit code is 0 on success, 2 for an error that you can fix (the
+message says how), 1 if a replay gives other weights or for a bug in Sightline.
 """
 WIDTH = 100
 
@@ -37,5 +37,5 @@ def _section(title: str, command: click.Command, above: click.Context | None) ->
 
 
 if __name__ == "__main__":
-    place = Path(__file__).parent.parent / "reference" / "cli.md"
-    place.write_text(page(), encoding="utf-8")
+    path = Path(__file__).parent.parent / "reference" / "cli.md"
+    path.write_text(page(), encoding="utf-8")

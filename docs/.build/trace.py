@@ -38,17 +38,17 @@ Every line is `{"v": 1, "seq": N, "attempt": N, "time": "...", "stage": "...", "
 - `v` is the version of the format.
 - `seq` counts the records of a run from 0.
 - `attempt` is 1 for the first process. A resumed run is a new attempt that starts at some `seq`: readers drop
-  what earlier attempts wrote from there on. A resumed run also writes its checkpoint again, and the
+  the records of earlier attempts from there on. A resumed run also writes its checkpoint again, and the
   record of it.
 - `time` is ISO 8601 in UTC.
 - `stage` and `type` say which record it is, and so which fields `body` has: see the tables below.
 
-Numbers that JSON lacks are the texts `"NaN"`, `"Infinity"` and `"-Infinity"`. A last line without a line
-end was cut off by a crash: readers ignore it, and a resumed run ends it before it goes on.
+Numbers that JSON does not have are the texts `"NaN"`, `"Infinity"` and `"-Infinity"`. A last line without a line
+end was cut off by a crash: readers ignore it, and a resumed run ends it before it continues.
 
-The tables are made from the types in `sightline.contracts.records`. A field marked "optional" may be absent.
-`null` is allowed only where the type says so. A record may be absent where it makes no sense: there is no
-`train/trees` in a run without trees.
+The tables are generated from the types in `sightline.contracts.records`. A field marked "optional" may be absent.
+`null` is allowed only where the type says so. A record is absent if it does not apply: a run without
+trees has no `train/trees`.
 """
 WORDS = {
     int: "integer",
@@ -66,10 +66,10 @@ def page() -> str:
     parts = [
         OPENING,
         "## Records\n",
-        "\n".join(["| stage/type | what it says |", "|---|---|", *rows]) + "\n",
+        "\n".join(["| stage/type | meaning |", "|---|---|", *rows]) + "\n",
     ]
     parts += [section(title, body) for title, body in titled()]
-    parts += ["## Values inside records\n", *(section(name(one), one) for one in nested())]
+    parts += ["## Values inside records\n", *(section(name(kind), kind) for kind in nested())]
     return "\n".join(parts)
 
 
@@ -94,7 +94,7 @@ def section(title: str, kind: type[Any]) -> str:
         "|---|---|---|",
     ]
     fields = get_type_hints(kind, include_extras=True)
-    for field, hint in sorted(fields.items(), key=lambda one: one[0] in kind.__optional_keys__):
+    for field, hint in sorted(fields.items(), key=lambda pair: pair[0] in kind.__optional_keys__):
         optional = "" if field in kind.__required_keys__ else ", optional"
         lines.append(f"| `{field}` | {words(bare(hint))}{optional} | {meaning(hint)} |")
     return "\n".join(lines) + "\n"
@@ -108,24 +108,24 @@ def words(kind: Any) -> str:
     if is_typeddict(kind):
         return f"[{name(kind)}](#{anchor(name(kind))})"
     if origin in (Union, UnionType):
-        return " or ".join(words(one) for one in inner)
+        return " or ".join(words(part) for part in inner)
     if origin is Literal:
-        return " or ".join(f'`"{one}"`' for one in inner)
+        return " or ".join(f'`"{value}"`' for value in inner)
     if origin is list:
         return f"list of {words(inner[0])}"
     if origin is tuple:
-        return f"\\[{', '.join(words(one) for one in inner)}\\]"
+        return f"\\[{', '.join(words(part) for part in inner)}\\]"
     if origin is dict:
         return f"object, text to {words(inner[1])}"
     return WORDS[kind]
 
 
 def nested() -> list[type[Any]]:
-    """Return the types inside the records' bodies, in the order in which they are met."""
-    found: dict[type[Any], None] = {}
+    """Return the types inside the records' bodies, in the order in which they occur."""
+    kinds: dict[type[Any], None] = {}
     for body in BODIES.values():
-        found |= dict.fromkeys(below(body))
-    return [kind for kind in found if kind not in BODIES.values()]
+        kinds |= dict.fromkeys(below(body))
+    return [kind for kind in kinds if kind not in BODIES.values()]
 
 
 def below(kind: Any) -> Iterator[type[Any]]:
@@ -136,12 +136,12 @@ def below(kind: Any) -> Iterator[type[Any]]:
         for hint in get_type_hints(kind, include_extras=True).values():
             yield from below(hint)
     else:
-        for one in get_args(kind):
-            yield from below(one)
+        for inner in get_args(kind):
+            yield from below(inner)
 
 
 def bare(hint: Any) -> Any:
-    """Take `NotRequired` and the description off a type."""
+    """Return a type without `NotRequired` and its description."""
     while get_origin(hint) in (NotRequired, Annotated):
         hint = get_args(hint)[0]
     return hint

@@ -1,6 +1,7 @@
 """scikit-learn's interface: a classifier and a regressor for pipelines, searches and scores.
 
-`save` and `load` are the safe way to keep a model; pickling works as far as scikit-learn demands it.
+To store a model use `save` and `load`. Estimators can also be pickled, because scikit-learn copies them
+that way.
 """
 
 from __future__ import annotations
@@ -90,17 +91,19 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             weights = _check_sample_weight(
                 sample_weight, y, dtype=np.float64, ensure_non_negative=True
             )
-        keep = slice(None) if weights is None else np.flatnonzero(weights > 0)
+        kept = slice(None) if weights is None else np.flatnonzero(weights > 0)
         if rows < 2:
             raise ValueError(f"n_samples={rows}: at least 2 samples are needed.")
         target, weight = _free(TARGET, names), _free(WEIGHT, names)
-        data = {name: _take(values, keep) for name, values in columns.items()}
-        data[target] = y[keep]
+        data = {name: _take(values, kept) for name, values in columns.items()}
+        data[target] = y[kept]
         kinds[target] = "numeric" if task == "regression" else "categorical"
         if y.dtype.kind == "b":
             kinds[target] = "boolean"
-        if weights is not None and len(np.unique(weights[keep])) > 1:  # equal weights are none
-            data[weight], kinds[weight] = weights[keep] / weights[keep].mean(), "numeric"
+        if (
+            weights is not None and len(np.unique(weights[kept])) > 1
+        ):  # equal weights change nothing
+            data[weight], kinds[weight] = weights[kept] / weights[kept].mean(), "numeric"
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         settings = {
             name: value
@@ -129,7 +132,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             row, error = table.bad[0]
             raise ValueError(
                 f"Input X has {len(table.bad):,} rows that cannot be read; the first is row {row:,}: "
-                f"{error}. Mend the values, or leave the rows out."
+                f"{error}. Correct the values, or leave the rows out."
             )
         return table
 
@@ -146,21 +149,21 @@ class SightlineClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
     Args:
         quality: "fast", "default" or "best", as in `sl.fit`.
-        time_limit: Seconds of fitting, about.
+        time_limit: Time limit for fitting in seconds, approximate.
         network: A network of your own: a class or function that takes the spec, or "file.py:Class".
-        trees: Whether boosted trees predict beside the network; None as in `sl.fit`.
-        eval_metric: What decides which epoch is best, such as "roc_auc".
-        threshold: For two classes, what the decision threshold is chosen by ("f1", ...), or the
-            threshold; None predicts the likelier class.
-        valid: Share or number of validation rows; None takes folds.
-        kinds: Columns' kinds where they should not be inferred.
-        epochs, batch_size, learning_rate, device: As in `sl.Training`; None is the quality's own.
+        trees: Whether boosted trees are added to the model; None as in `sl.fit`.
+        eval_metric: The metric that chooses the best epoch, such as "roc_auc".
+        threshold: For two classes, the metric for which the decision threshold is chosen ("f1", ...),
+            or the threshold; None predicts the more probable class.
+        valid: Share or number of validation rows; None uses folds.
+        kinds: The kinds of columns whose kind is not to be inferred.
+        epochs, batch_size, learning_rate, device: As in `sl.Training`; None lets the quality choose.
         random_state: An int, a RandomState, or None.
 
     Attributes:
         classes_: The classes, sorted.
         model_: The `sl.Model`.
-        n_features_in_, feature_names_in_: As scikit-learn has them.
+        n_features_in_, feature_names_in_: As in scikit-learn.
         n_iter_: The epoch whose weights are kept.
 
     Example:
@@ -197,12 +200,12 @@ class SightlineClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         self.threshold = threshold
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit on rows and their classes; rows of weight zero change nothing.
+        """Fit on rows and their classes; rows of weight zero have no effect.
 
         Args:
             X: [samples, features], a DataFrame or an array.
             y: [samples], classes.
-            sample_weight: [samples], how much each counts.
+            sample_weight: [samples], the weight of each row.
         """
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
@@ -211,10 +214,10 @@ class SightlineClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         if y.dtype.kind == "f" and not np.isfinite(y).all():
             raise ValueError("Input y contains NaN or infinity.")
         classes, numbers = np.unique(y, return_inverse=True)
-        if sample_weight is not None:  # classes of rows that count for nothing are no classes
-            counted = _check_sample_weight(sample_weight, y, dtype=np.float64) > 0
-            if counted.any() and not counted.all():
-                present = np.unique(numbers[counted])
+        if sample_weight is not None:  # a class with no weight at all is left out
+            weighted = _check_sample_weight(sample_weight, y, dtype=np.float64) > 0
+            if weighted.any() and not weighted.all():
+                present = np.unique(numbers[weighted])
                 lookup = np.full(len(classes), 0)
                 lookup[present] = np.arange(len(present))
                 classes, numbers = classes[present], lookup[numbers]
@@ -224,26 +227,26 @@ class SightlineClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             )
         self.classes_ = classes
         kind = "U" if all(isinstance(label, str) for label in classes.tolist()) else y.dtype.kind
-        # The empty text would be a missing target; numbers stand in for what has no plain form.
+        # An empty text would be a missing target. Then, and for other types, class numbers are used.
         plain = kind in "iubU" and "" not in classes.tolist()
         labels = classes.tolist() if plain else list(range(len(classes)))
-        told = np.array(labels, object if plain and kind == "U" else None)[numbers]
-        return self._fit(X, told, sample_weight, "classification")
+        target = np.array(labels, object if plain and kind == "U" else None)[numbers]
+        return self._fit(X, target, sample_weight, "classification")
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict each row's class."""
         check_is_fitted(self, "model_")
-        places = {label: place for place, label in enumerate(self.model_.classes)}
-        found = self.model_.predictions(self._table(X)).labels.tolist()
-        labels: np.ndarray = self.classes_[[places[label] for label in found]]
+        index = {label: number for number, label in enumerate(self.model_.classes)}
+        predicted = self.model_.predictions(self._table(X)).labels.tolist()
+        labels: np.ndarray = self.classes_[[index[label] for label in predicted]]
         return labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict each class's probability: float64 [samples, classes], in the order of `classes_`."""
         check_is_fitted(self, "model_")
         values = self.model_.predictions(self._table(X)).values.astype(np.float64)
-        found: np.ndarray = values / values.sum(axis=1, keepdims=True)
-        return found
+        probabilities: np.ndarray = values / values.sum(axis=1, keepdims=True)
+        return probabilities
 
     def predict_set(self, X: Any, alpha: float = 0.1) -> np.ndarray:
         """Predict sets that miss the true class in a share `alpha` of rows: bool [samples, classes]."""
@@ -252,17 +255,17 @@ class SightlineClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | Path, *, network: Any = None) -> Self:
-        """Read a model that `save` wrote (or `sl.fit`), as an estimator that is fitted."""
+        """Read a model that `save` or `sl.fit` wrote, as a fitted estimator."""
         model = Model.load(path, network=network)
         if not model.task.classification:
             raise OptionError(f"{path} predicts a number.", "Load it with SightlineRegressor.load.")
-        made: Self = _loaded(cls(), model)
-        made.classes_ = np.array(model.classes)
-        return made
+        estimator: Self = _loaded(cls(), model)
+        estimator.classes_ = np.array(model.classes)
+        return estimator
 
 
 class SightlineRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
-    """A regressor for scikit-learn; arguments as in `SightlineClassifier`, but `threshold`.
+    """A regressor for scikit-learn, with the arguments of `SightlineClassifier` except `threshold`.
 
     Example:
         >>> from sklearn.datasets import load_diabetes
@@ -274,7 +277,7 @@ class SightlineRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit on rows and their numbers; rows of weight zero change nothing."""
+        """Fit on rows and their numbers; rows of weight zero have no effect."""
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         y = column_or_1d(y, warn=True)
@@ -286,8 +289,8 @@ class SightlineRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     def predict(self, X: Any) -> np.ndarray:
         """Predict each row's number: float64 [samples]."""
         check_is_fitted(self, "model_")
-        found: np.ndarray = self.model_.predictions(self._table(X)).values[:, 0]
-        return found
+        numbers: np.ndarray = self.model_.predictions(self._table(X)).values[:, 0]
+        return numbers
 
     def predict_interval(self, X: Any, alpha: float = 0.1) -> np.ndarray:
         """Predict intervals that miss the true number in a share `alpha` of rows: [samples, 2]."""
@@ -296,25 +299,25 @@ class SightlineRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | Path, *, network: Any = None) -> Self:
-        """Read a model that `save` wrote (or `sl.fit`), as an estimator that is fitted."""
+        """Read a model that `save` or `sl.fit` wrote, as a fitted estimator."""
         model = Model.load(path, network=network)
         if model.task.classification:
             raise OptionError(f"{path} predicts classes.", "Load it with SightlineClassifier.load.")
-        made: Self = _loaded(cls(), model)
-        return made
+        estimator: Self = _loaded(cls(), model)
+        return estimator
 
 
-def _loaded(made: Any, model: Model) -> Any:
+def _loaded(estimator: Any, model: Model) -> Any:
     names = [column.name for column in model.encoder.schema.features]
-    made.model_, made.n_features_in_, made.n_iter_ = model, len(names), 1
-    made.feature_names_in_ = np.array(names, object)
-    return made
+    estimator.model_, estimator.n_features_in_, estimator.n_iter_ = model, len(names), 1
+    estimator.feature_names_in_ = np.array(names, object)
+    return estimator
 
 
 def _columns(
     estimator: Any, X: Any, *, fitting: bool
 ) -> tuple[dict[str, Any], list[str], dict[str, Kind]]:
-    """Return X as columns by name, checked as scikit-learn demands, and the kinds that are known."""
+    """Return X as columns by name, checked as scikit-learn requires, and the kinds that are known."""
     frame = hasattr(X, "columns") or hasattr(X, "column_names") or hasattr(X, "__dataframe__")
     if not frame:
         numbers = np.asarray(X).dtype.kind in "biufc" if not hasattr(X, "toarray") else True
@@ -324,11 +327,11 @@ def _columns(
         )  # fmt: skip
         _check_feature_names(estimator, X, reset=fitting)
         _check_n_features(estimator, array, reset=fitting)
-        names = [f"x{place}" for place in range(array.shape[1])]
+        names = [f"x{index}" for index in range(array.shape[1])]
         kinds: dict[str, Kind] = dict.fromkeys(names, "numeric") if numbers else {}
         if not numbers:
-            kinds = {n: k for place, n in enumerate(names) if (k := _kind_of(array[:, place]))}
-        return {n: _plain(array[:, place]) for place, n in enumerate(names)}, names, kinds
+            kinds = {n: k for index, n in enumerate(names) if (k := _kind_of(array[:, index]))}
+        return {n: _plain(array[:, index]) for index, n in enumerate(names)}, names, kinds
     _check_feature_names(estimator, X, reset=fitting)
     _check_n_features(estimator, X, reset=fitting)
     names = [str(name) for name in (X.columns if hasattr(X, "columns") and not callable(X.columns) and not hasattr(X, "column_names") else X.column_names)]  # fmt: skip
@@ -338,34 +341,34 @@ def _columns(
         )
     if not names:
         raise ValueError(f"0 feature(s) (shape=({len(X)}, 0)) while a minimum of 1 is required.")
-    found, kinds = {}, {}
-    for place, name in enumerate(names):
-        column = X.iloc[:, place] if hasattr(X, "iloc") else X[name]
+    columns, kinds = {}, {}
+    for index, name in enumerate(names):
+        column = X.iloc[:, index] if hasattr(X, "iloc") else X[name]
         kind = str(getattr(column, "dtype", "")).lower()
         if kind.startswith(("float", "int", "uint")):
             values = np.asarray(column, np.float64)
             if np.isinf(values).any():
                 raise ValueError(f"Input X contains infinity (column {name!r}).")
             kinds[name] = "numeric"
-            found[name] = values
+            columns[name] = values
         else:
             if kind in ("category", "categorical", "enum") or kind.startswith(
                 ("categorical", "enum")
             ):
                 kinds[name] = "categorical"
-            found[name] = column
-    return found, names, kinds
+            columns[name] = column
+    return columns, names, kinds
 
 
 def _plain(values: np.ndarray) -> Any:
-    """Return a column as what `read` understands: numbers, or Python values with None for missing."""
+    """Return a column as `read` takes it: numbers, or Python values with None for missing."""
     if values.dtype.kind in "biuf":
         return values.astype(np.float64)
     return [None if value is None or value != value else value for value in values.tolist()]
 
 
 def _kind_of(values: np.ndarray) -> Kind | None:
-    """Tell whether an object column holds numbers alone."""
+    """Return the kind of an object column that holds only numbers or only texts; None for others."""
     known = [value for value in values.tolist() if value is not None and value == value]
     if known and all(
         isinstance(value, int | float) and not isinstance(value, bool) for value in known
@@ -376,20 +379,21 @@ def _kind_of(values: np.ndarray) -> Kind | None:
     return None
 
 
-def _take(values: Any, keep: Any) -> Any:
-    if isinstance(keep, slice):
+def _take(values: Any, rows: Any) -> Any:
+    """Return some rows of a column of any type."""
+    if isinstance(rows, slice):
         return values
     if isinstance(values, list):
-        return [values[i] for i in keep]
+        return [values[i] for i in rows]
     if hasattr(values, "iloc"):
-        return values.iloc[keep]
+        return values.iloc[rows]
     if hasattr(values, "take"):
-        return values.take(keep)
-    return values[keep]
+        return values.take(rows)
+    return values[rows]
 
 
 def _free(name: str, taken: list[str]) -> str:
-    """A name that no feature has."""
+    """Return a name that no feature has: `name`, with underscores if need be."""
     while name in taken:
         name += "_"
     return name

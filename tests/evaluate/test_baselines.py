@@ -70,12 +70,12 @@ def test_numbers():
 
 
 def test_the_intervals_are_those_of_a_mean():
-    losses = {b.OURS: np.random.default_rng(0).exponential(size=900)}
-    drawn = b._bootstrap(losses, 2000, 0, classification=True)[b.OURS]
-    assert drawn.std() == pytest.approx(losses[b.OURS].std() / 30, rel=0.08)
-    many = {b.OURS: np.random.default_rng(0).exponential(size=5000)}
-    drawn = b._bootstrap(many, 500, 0, classification=True)[b.OURS]
-    assert drawn.std() == pytest.approx(many[b.OURS].std() / 5000**0.5, rel=0.12)
+    losses = {b.THIS_MODEL: np.random.default_rng(0).exponential(size=900)}
+    drawn = b._bootstrap(losses, 2000, 0, classification=True)[b.THIS_MODEL]
+    assert drawn.std() == pytest.approx(losses[b.THIS_MODEL].std() / 30, rel=0.08)
+    many = {b.THIS_MODEL: np.random.default_rng(0).exponential(size=5000)}
+    drawn = b._bootstrap(many, 500, 0, classification=True)[b.THIS_MODEL]
+    assert drawn.std() == pytest.approx(many[b.THIS_MODEL].std() / 5000**0.5, rel=0.12)
 
 
 def test_few_rows_cannot_tell():

@@ -263,16 +263,16 @@ def test_the_defaults_are_those_of_the_api():
         parameters = inspect.signature(function).parameters
         return {name: parameters[name].default for name in names}
 
-    read = defaults(sl.read, code.READ)
-    assert {**read, "kinds": {}, "drop": list(read["drop"])} == code.READ
-    assert defaults(sl.split, code.SPLIT) == code.SPLIT
-    mlp = defaults(sl.MLP, source.NETWORKS["MLP"])
+    read = defaults(sl.read, code.READ_DEFAULTS)
+    assert {**read, "kinds": {}, "drop": list(read["drop"])} == code.READ_DEFAULTS
+    assert defaults(sl.split, code.SPLIT_DEFAULTS) == code.SPLIT_DEFAULTS
+    mlp = defaults(sl.MLP, source.NETWORK_DEFAULTS["MLP"])
     said = {**mlp, "hidden": list(mlp["hidden"]), "residual": list(mlp["residual"]), "replaced": {}}
-    assert said == source.NETWORKS["MLP"]
+    assert said == source.NETWORK_DEFAULTS["MLP"]
     assert mlp["replaced"] is None
-    ensemble = defaults(sl.Ensemble, source.NETWORKS["Ensemble"])
-    assert {**ensemble, "hidden": list(ensemble["hidden"])} == source.NETWORKS["Ensemble"]
-    assert Recipe().to_json() == code.RECIPE
+    ensemble = defaults(sl.Ensemble, source.NETWORK_DEFAULTS["Ensemble"])
+    assert {**ensemble, "hidden": list(ensemble["hidden"])} == source.NETWORK_DEFAULTS["Ensemble"]
+    assert Recipe().to_json() == code.RECIPE_DEFAULTS
 
 
 # ------------------------------------------------------------- hostile names

@@ -128,7 +128,7 @@ def test_a_file_that_was_made_anew_is_read_from_the_start(run):
 
 
 def test_a_line_longer_than_a_chunk(run, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 64)
+    monkeypatch.setattr(module, "CHUNK_BYTES", 64)
     add(run, line(0), line(1, body={"x": "y" * 10_000}), line(2))
     follower, found = Follower(run), []
     for _ in range(10):
@@ -145,8 +145,8 @@ def test_however_it_is_cut_every_record_comes_once(tmp_path_factory, cuts, chunk
     run = tmp_path_factory.mktemp("run")
     whole = b"".join(line(seq, body={"x": "é" * (seq * 7)}) for seq in range(8))
     (run / TRACE_FILE).touch()
-    follower, found, end, kept = Follower(run), [], 0, module.CHUNK
-    module.CHUNK = chunk
+    follower, found, end, kept = Follower(run), [], 0, module.CHUNK_BYTES
+    module.CHUNK_BYTES = chunk
     try:
         places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
         for a, b in pairwise(places):
@@ -159,7 +159,7 @@ def test_however_it_is_cut_every_record_comes_once(tmp_path_factory, cuts, chunk
             if comes_back:  # a tab that reconnects with the id of what came last
                 follower = Follower(run, end)
     finally:
-        module.CHUNK = kept
+        module.CHUNK_BYTES = kept
     assert b"".join(text + b"\n" for text in found) == whole
 
 

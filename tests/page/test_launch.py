@@ -113,7 +113,7 @@ def test_a_refused_fit_ends_its_page(here, pages):
 def test_a_fit_goes_on_without_a_page(here, pages, capsys, monkeypatch, command, said):
     monkeypatch.setattr(launch, "_command", lambda run: [sys.executable, *command])
     seconds = 0.5 if "sleep" in command[1] else 20.0
-    monkeypatch.setattr("sightline.pipeline.observers.LONGEST_START", seconds)
+    monkeypatch.setattr("sightline.pipeline.observers.START_SECONDS", seconds)
     run = fit(quiet=True)
     assert run.find("run", "end")
     assert capsys.readouterr().err == f"Warning: there is no live page: {said}\n"

@@ -127,7 +127,7 @@ def test_a_thousand_classes_fit_into_a_report(tmp_path):
 
 
 def test_what_cannot_be_made_smaller_says_so(monkeypatch):
-    monkeypatch.setattr(made, "MOST_BYTES", 1000)
+    monkeypatch.setattr(made, "REPORT_BYTES", 1000)
     record = Record(1, 0, 1, "", "lesson", "insight", {"title": "t", "text": "x"})
     assert "everything that can be left out" in embedded(made.report([record]))["notes"][-1]
 

@@ -67,7 +67,9 @@ def test_a_run_that_did_not_end(here):
         small("penguins.csv", view=View(), run="r")
     run = sl.Run("r")
     assert len(run.epochs) == 2
-    with pytest.raises(RunError, match=r"has no metrics: the run did not end. Make the run again."):
+    with pytest.raises(
+        RunError, match=r"has no metrics: the run did not end. Resume the run, or fit again."
+    ):
         _ = run.metrics
     with pytest.raises(BundleError):
         _ = run.model
@@ -124,7 +126,9 @@ def test_data_that_changed_is_noticed(here):
     (here / "penguins.csv").write_text(text)
     assert evaluate(model)["part"] == "test"
     (here / "penguins.csv").unlink()
-    with pytest.raises(DataError, match=r"penguins.csv, which the model was trained on, is gone"):
+    with pytest.raises(
+        DataError, match=r"penguins.csv, the table that the model was trained on, does not exist"
+    ):
         evaluate(model)
 
 

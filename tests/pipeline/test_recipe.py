@@ -139,7 +139,7 @@ def test_a_network_alone_has_no_sets():
 def test_a_network_of_your_own_may_be_calibrated():
     model, _, data = made(network=sl.MLP, calibrate=True, count=600, settings={"epochs": 5})
     assert set(model.blend.weights) == {"network"}
-    assert "30 validation rows that stopping never saw" in model.conformal.source
+    assert "30 validation rows not used for early stopping" in model.conformal.source
     assert model.predict_set(data).any()
     both, *_ = made(network=sl.MLP, trees=True, count=600, settings={"epochs": 5})
     assert set(both.blend.weights) == {"network", "trees"}

@@ -571,7 +571,7 @@ def test_nobody_makes_the_run(here):
     fit()
     pytest.importorskip("fcntl", reason="Windows cannot tell")
     with pytest.raises(
-        RunError, match=r"No process is making the run .*r\. Edit a run while it trains"
+        RunError, match=r"No process is training the run .*r\. Send edits while the run trains"
     ):
         send_and_wait(here / "r", [Stop()], 1)
     with pytest.raises(RunError, match="is no run folder"):
@@ -899,8 +899,8 @@ def test_a_pause_and_its_end_from_another_process(here):
     fit(view=View(_2=talker.start, **slow), epochs=30, patience=None)
     talker.join(60)
     assert answers == [
-        (["paused; edits that are sent now are made when it continues"], False),
-        (["the run is paused: this is made when it continues"], False),
+        (["paused; edits that are sent now are applied when it continues"], False),
+        (["the run is paused: the edits are applied when it continues"], False),
         ([answers[2][0][0]], True),
         ([answers[3][0][0]], False),
         (["continues"], False),
@@ -908,5 +908,5 @@ def test_a_pause_and_its_end_from_another_process(here):
     ]
     assert "hidden.7" in answers[2][0][0]
     assert answers[3][0][0].endswith(", then pauses")
-    with pytest.raises(RunError, match="No process is making the run r"):
+    with pytest.raises(RunError, match="No process is training the run r"):
         control_and_wait(Path("r"), "pause", 1)

@@ -1,4 +1,4 @@
-"""The command that changes a run while it trains in another process: edit."""
+"""The command that changes a training in another process: edit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 
 import click
 
-from sightline.cli.options import (
-    run_argument,
-)
+from sightline.cli.options import run_argument
 from sightline.cli.output import safe
 from sightline.errors import OptionError
 
@@ -63,7 +61,7 @@ from sightline.errors import OptionError
 @click.option(
     "--stop", is_flag=True, help="End the training now; calibration and report follow as usual."
 )
-@click.option("--pause", is_flag=True, help="Hold the training at its next step.")
+@click.option("--pause", is_flag=True, help="Pause the training at its next step.")
 @click.option("--continue", "continue_", is_flag=True, help="Continue a paused training.")
 @click.option(
     "--one-epoch", is_flag=True, help="Continue to the end of the epoch, then pause again."
@@ -73,10 +71,10 @@ from sightline.errors import OptionError
     default=30.0,
     metavar="SECONDS",
     show_default=True,
-    help="How many seconds to wait for the answer of the run.",
+    help="How many seconds to wait for the run to answer.",
 )
 def edit(run: str, wait: float, **options: Any) -> None:
-    """Change RUN while it trains in another process: the change is made at its next step."""
+    """Change RUN while it trains in another process. The edits are applied at its next step."""
     from sightline.pipeline.control import control_and_wait, send_and_wait
 
     names = (("pause", "pause"), ("continue_", "continue"), ("one_epoch", "one_epoch"))
@@ -103,13 +101,19 @@ def _edits(options: Mapping[str, Any]) -> list[Any]:
     for pair in options["widen"]:
         name, _, units = pair.rpartition("=")
         if not name or not units.isdecimal():
-            raise OptionError(f"--widen is {pair!r}.", "Write LAYER=UNITS, such as hidden.0=128.")
+            raise OptionError(
+                f"--widen {pair!r} is not of the form LAYER=UNITS.",
+                "Write LAYER=UNITS, such as hidden.0=128.",
+            )
         edits.append(c.Widen(name, int(units)))
     edits += [c.Deepen(name) for name in options["deepen"]]
     for pair in options["replace"]:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise OptionError(f"--replace is {pair!r}.", "Write MODULE=TEXT.")
+            raise OptionError(
+                f"--replace {pair!r} is not of the form MODULE=TEXT.",
+                'Write MODULE=TEXT, such as "hidden.0.activation=GELU()".',
+            )
         edits.append(c.Replace(name, text))
     edits += [c.Freeze(name) for name in options["freeze"]]
     edits += [c.Unfreeze(name) for name in options["unfreeze"]]
@@ -120,5 +124,5 @@ def _edits(options: Mapping[str, Any]) -> list[Any]:
     edits += [kind(options[name]) for name, kind in kinds.items() if options[name] is not None]
     edits += [c.Stop()] if options["stop"] else []
     if not edits:
-        raise OptionError("There is no edit.", "Give one, such as --widen hidden.0=128.")
+        raise OptionError("No edit is given.", "Give one, such as --widen hidden.0=128.")
     return edits

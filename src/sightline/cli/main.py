@@ -1,4 +1,4 @@
-"""The command `sightline`: parse, call the API, print. Thin on purpose.
+"""The command `sightline`: parse arguments, call the API, print.
 
 Nothing heavy is imported before a command runs, so that `--help` is instant.
 """
@@ -22,7 +22,7 @@ class Commands(click.Group):
     """A group whose unknown commands get a suggestion."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Find a command, or say which one was probably meant."""
+        """Find a command; if it is unknown, suggest the most similar one."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             names = self.list_commands(ctx)
             raise click.UsageError(
@@ -36,7 +36,7 @@ class Commands(click.Group):
 )
 @click.version_option(package_name="sightline")
 def cli() -> None:
-    """Deep learning on tables with PyTorch, every stage in sight.
+    """Deep learning on tables with PyTorch, with every stage visible.
 
     \b
     sightline demo                                  watch five stages on made-up rows
@@ -56,14 +56,13 @@ def _fail(text: str, code: int) -> NoReturn:
 
 
 def main() -> None:
-    """Run the command: exit code 2 and one message for a user's mistake, a traceback for ours.
+    """Run the command. A user's mistake prints one message and exits with 2; a bug prints a traceback.
 
-    A reader that has seen enough, such as head, ends it without a word: click sees to that.
+    If the reader of a pipe ends early, such as head, click exits without a message.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(
-            stream, "reconfigure"
-        ):  # a terminal that lacks a letter shows ? instead of failing
+        if hasattr(stream, "reconfigure"):
+            # A terminal that cannot print a character prints ? instead of failing.
             stream.reconfigure(errors="replace")
     try:
         cli(prog_name="sightline", standalone_mode=False)
@@ -81,5 +80,5 @@ def main() -> None:
         _fail(f"Error: {safe(error.problem)} {safe(error.fix)}", 2)
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
-        _fail(f"Error: {what}{error.strerror or error}. Nothing was left half-written; free space or "
-              "choose another place, then try again.", 2)  # fmt: skip
+        _fail(f"Error: {what}{error.strerror or error}. No incomplete file was left. Free some space or "
+              "choose another folder, then try again.", 2)  # fmt: skip

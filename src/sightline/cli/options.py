@@ -82,8 +82,8 @@ def _class_weights(
     return weights
 
 
-# What a `form` in the declarations means here: the callback, and whether the option may be repeated.
-FORMS: Mapping[str, tuple[Callable[..., Any], bool]] = {
+# For each `form` of the declarations: the callback, and whether the option may be repeated.
+OPTION_FORMS: Mapping[str, tuple[Callable[..., Any], bool]] = {
     "pairs": (_pairs, True), "names": (_names, True), "texts": (_texts, True),
     "rows": (_rows, False), "threshold": (_threshold, False), "class_weights": (_class_weights, True),
 }  # fmt: skip
@@ -98,9 +98,11 @@ def fit_options(*groups: str) -> Callable[[Command], Command]:
     An option of the group "training" that is not given is None: the quality chooses it.
     """
     chosen = [
-        one for one in declared().values() if one.group in groups and one.option.flag is not None
+        argument
+        for argument in declared().values()
+        if argument.group in groups and argument.option.flag is not None
     ]
-    return _all([_click_option(one) for one in chosen])
+    return _all([_click_option(argument) for argument in chosen])
 
 
 def named_options(*names: str) -> Callable[[Command], Command]:
@@ -117,33 +119,33 @@ def _all(options: Sequence[Callable[[Command], Command]]) -> Callable[[Command],
     return decorate
 
 
-def _click_option(one: Declared) -> Callable[[Command], Command]:
-    option, dashed = one.option, one.name.replace("_", "-")
+def _click_option(argument: Declared) -> Callable[[Command], Command]:
+    option, dashed = argument.option, argument.name.replace("_", "-")
     flag = option.flag or f"--{dashed}"
-    default = None if one.group == "training" and one.name != "seed" else one.default
-    settings: dict[str, Any] = {"default": default, "help": _help(one)}
+    default = None if argument.group == "training" and argument.name != "seed" else argument.default
+    settings: dict[str, Any] = {"default": default, "help": _help(argument)}
     if option.metavar:
         settings["metavar"] = option.metavar
     if option.form:
-        callback, repeated = FORMS[option.form]
+        callback, repeated = OPTION_FORMS[option.form]
         settings |= {"callback": callback, "multiple": repeated, "type": str}
         settings["default"] = () if repeated else default
-    elif bool in one.plain_types and one.default is False:
-        return click.option(flag, one.name, is_flag=True, help=option.help)
-    elif bool in one.plain_types and len(one.plain_types) == 1:
+    elif bool in argument.plain_types and argument.default is False:
+        return click.option(flag, argument.name, is_flag=True, help=option.help)
+    elif bool in argument.plain_types and len(argument.plain_types) == 1:
         flag = f"{flag}/--no-{dashed}"
-    elif one.choices:
-        settings["type"] = click.Choice(one.choices)
+    elif argument.choices:
+        settings["type"] = click.Choice(argument.choices)
     else:
         settings["type"] = next(
-            (kind for kind in (str, float, int) if kind in one.plain_types), str
+            (kind for kind in (str, float, int) if kind in argument.plain_types), str
         )
-    return click.option(flag, one.name, **settings)
+    return click.option(flag, argument.name, **settings)
 
 
-def _help(one: Declared) -> str:
+def _help(argument: Declared) -> str:
     """Return the help text with the default: in the declared words, or the value itself."""
-    option, default = one.option, one.default
+    option, default = argument.option, argument.default
     if option.default_help:
         return f"{option.help}  [default: {option.default_help}]"
     if default is None or default in ({}, ()):
@@ -153,8 +155,8 @@ def _help(one: Declared) -> str:
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the training settings that were not given: the quality chooses them."""
-    training = {name for name, one in declared().items() if one.group == "training"}
+    """Leave out the training settings that were not given, so that the quality chooses them."""
+    training = {name for name, argument in declared().items() if argument.group == "training"}
     return {
         name: value for name, value in options.items() if value is not None or name not in training
     }

@@ -31,7 +31,7 @@ def records_of(run: str) -> list[Record]:
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """Return what `--json` prints of a run that has ended."""
+    """Return what `--json` prints about a run that has ended."""
     end = run.find("run", "end")[-1].body
     return {
         "run": str(run.folder), "bundle": end["bundle"], "seconds": end["seconds"],
@@ -50,7 +50,7 @@ def print_json(values: Mapping[str, Any]) -> None:
 
 
 def safe(text: str) -> str:
-    """Make control characters visible, so that no text of a table can steer the terminal."""
+    """Escape control characters, so that no text of a table can control the terminal."""
     from sightline.views.format import plain
 
     return plain(text, 4000)

@@ -61,19 +61,20 @@ def predict(
                     "Give another file to -o.",
                 )
     loaded = load_model(model, network)
-    found = loaded.predictions(source, keep=tuple(keep), encoding=encoding)
-    table = prediction_table(loaded, found, keep, alpha)
+    predictions = loaded.predictions(source, keep=tuple(keep), encoding=encoding)
+    table = prediction_table(loaded, predictions, keep, alpha)
     if output is not None:
         write_table(table, Path(output))
     if as_json:
-        said: dict[str, Any] = {
-            "rows": len(found.labels), "output": output, "missing": dict(found.missing),
-            "unseen": dict(found.unseen), "out_of_range": dict(found.out_of_range),
-            "extra": list(found.extra), "bad": [{"row": row, "error": error} for row, error in found.bad],
+        body: dict[str, Any] = {
+            "rows": len(predictions.labels), "output": output, "missing": dict(predictions.missing),
+            "unseen": dict(predictions.unseen), "out_of_range": dict(predictions.out_of_range),
+            "extra": list(predictions.extra),
+            "bad": [{"row": row, "error": error} for row, error in predictions.bad],
         }  # fmt: skip
         if output is None:
-            said["predictions"] = table.to_pylist()
-        print_json(said)
+            body["predictions"] = table.to_pylist()
+        print_json(body)
         return
     if output is None:
         import pyarrow.csv as pc
@@ -81,12 +82,13 @@ def predict(
         sys.stdout.flush()
         pc.write_csv(table, sys.stdout.buffer)
     if not quiet:
-        for sentence in found.report():
+        for sentence in predictions.report():
             click.echo(safe(sentence), err=True)
         if output is not None:
-            made = counted(len(found.labels) - len(found.bad), "prediction")
-            without = f"; {len(found.bad):,} without, see the column error" if found.bad else ""
-            click.echo(safe(f"{made} written to {output}{without}."), err=True)
+            bad = len(predictions.bad)
+            count = counted(len(predictions.labels) - bad, "prediction")
+            without = f"; {bad:,} without, see the column error" if bad else ""
+            click.echo(safe(f"{count} written to {output}{without}."), err=True)
 
 
 @click.command()
@@ -114,13 +116,13 @@ def evaluate(
     if source is None:
         metrics = run_evaluate(loaded)
     else:
-        found = loaded.predictions(source, encoding=encoding)
-        metrics = {**loaded.measure(found), "part": source}
-        seen, _ = overlap(loaded, found.table)
+        predictions = loaded.predictions(source, encoding=encoding)
+        metrics = {**loaded.measure(predictions), "part": source}
+        seen, _ = overlap(loaded, predictions.table)
         if seen:
             warning = (
-                f"{seen:,} of the {found.table.rows:,} rows of {source} equal a row that the model was "
-                "trained on, in every value (duplicates among them): these figures flatter it."
+                f"{seen:,} of the {predictions.table.rows:,} rows of {source} equal a row that the model was "
+                "trained on, in every value (duplicates among them): the metrics are too good."
             )
         metrics["training_rows_seen"] = seen
     if as_json:
@@ -155,15 +157,15 @@ def importance(
 
     loaded = load_model(model, network)
     if source is None:
-        found = run_importance(loaded, repeats=repeats, seed=seed)
+        measured = run_importance(loaded, repeats=repeats, seed=seed)
     else:
-        found = loaded.importance(source, repeats=repeats, seed=seed, encoding=encoding)
+        measured = loaded.importance(source, repeats=repeats, seed=seed, encoding=encoding)
     if as_json:
-        print_json(found)
+        print_json(measured)
         return
     from sightline.views.terminal import TerminalView
 
-    TerminalView().importance(found)
+    TerminalView().importance(measured)
 
 
 @click.command()
@@ -201,7 +203,7 @@ def explain(
 @fit_options("read")
 @json_option
 def inspect(source: str, as_json: bool, **options: Any) -> None:
-    """Show how the columns of SOURCE would be read, or what a .sightline file holds."""
+    """Show how the columns of SOURCE would be read, or what a .sightline file contains."""
     from sightline.views.terminal import TerminalView
 
     if (Path(source) / "model.sightline").is_file():
@@ -209,14 +211,14 @@ def inspect(source: str, as_json: bool, **options: Any) -> None:
     if source.endswith(".sightline"):
         from sightline.predict.bundle import describe
 
-        said = describe(source)
+        description = describe(source)
         if as_json:
-            print_json(said)
+            print_json(description)
             return
         view = TerminalView()
-        for line in said["lines"]:
+        for line in description["lines"]:
             view.console.print(safe(line), markup=False)
-        view.columns(said["columns"])
+        view.columns(description["columns"])
         return
     from sightline.load.table import read
 

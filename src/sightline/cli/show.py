@@ -10,10 +10,7 @@ from pathlib import Path
 
 import click
 
-from sightline.cli.options import (
-    json_option,
-    run_argument,
-)
+from sightline.cli.options import json_option, run_argument
 from sightline.cli.output import print_json, records_of, safe
 from sightline.errors import OptionError, RunError
 
@@ -37,7 +34,7 @@ from sightline.errors import OptionError, RunError
 )
 @click.option("--of-fit", type=int, hidden=True)
 def live(run: str, host: str, port: int, browser: bool, of_fit: int | None) -> None:
-    """Show RUN in a browser until Ctrl-C: a run that is training, or one that has ended."""
+    """Show RUN in a browser until Ctrl-C, during training or afterwards."""
     from importlib.util import find_spec
 
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
@@ -48,9 +45,9 @@ def live(run: str, host: str, port: int, browser: bool, of_fit: int | None) -> N
     from sightline.page.server import serve
 
     def ready(address: str) -> None:
-        if of_fit is not None:  # to the fit, in one line; then nothing holds its output open
+        if of_fit is not None:  # one line for the fit; then its output must not stay open
             click.echo(json.dumps({"address": address}))
-            _let_go_of_output()
+            _detach_output()
             return
         click.echo(f"{safe(run)} is shown at {address} until Ctrl-C.")
         if browser:
@@ -59,13 +56,13 @@ def live(run: str, host: str, port: int, browser: bool, of_fit: int | None) -> N
     serve(Path(run), host=host, port=port, of_fit=of_fit, ready=ready)
 
 
-def _let_go_of_output() -> None:
-    """Close standard output and error, so that a pipe which the fit's caller reads can end."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
+def _detach_output() -> None:
+    """Redirect standard output and error to nowhere, so that a pipe of the fit's caller can end."""
+    null = os.open(os.devnull, os.O_WRONLY)
     sys.stdout.flush()
     for number in (1, 2):
-        os.dup2(nothing, number)
-    os.close(nothing)
+        os.dup2(null, number)
+    os.close(null)
 
 
 @click.command()
@@ -81,7 +78,7 @@ def _let_go_of_output() -> None:
 )
 @json_option
 def compare(runs: Sequence[str], page: bool, output: str, as_json: bool) -> None:
-    """Say in which options RUNS differ, and compare their metrics."""
+    """Show which options of RUNS differ, and compare their metrics."""
     from sightline.trace.compare import compare as run_compare
 
     if page:
@@ -91,13 +88,13 @@ def compare(runs: Sequence[str], page: bool, output: str, as_json: bool) -> None
         if not as_json:
             click.echo(f"{len(runs)} runs side by side: {safe(str(written))}")
             return
-    said = run_compare(*runs)
+    comparison = run_compare(*runs)
     if as_json:
-        print_json(said)
+        print_json(comparison)
         return
     from sightline.views.terminal import TerminalView
 
-    TerminalView().compared(said)
+    TerminalView().compared(comparison)
 
 
 @click.command()
@@ -143,10 +140,12 @@ def quiz(run: str, as_json: bool) -> None:
     from sightline.trace.records import find
     from sightline.views.terminal import TerminalView
 
-    found = find(records_of(run), "lesson", "quiz")
-    if not found:
-        raise RunError(f"{run} has no questions: the run did not end.", "Make the run again.")
-    questions = found[-1].body["questions"]
+    quizzes = find(records_of(run), "lesson", "quiz")
+    if not quizzes:
+        raise RunError(
+            f"{run} has no questions: the run did not end.", "Resume the run, or fit again."
+        )
+    questions = quizzes[-1].body["questions"]
     if as_json:
         print_json({"questions": questions})
         return
@@ -166,7 +165,7 @@ def quiz(run: str, as_json: bool) -> None:
 
 
 def _ask() -> str | None:
-    """Read A, B, C or D; None when there is nobody to ask."""
+    """Read A, B, C or D; return None at the end of the input."""
     while True:
         click.echo("Your answer (A, B, C or D): ", nl=False)
         line = sys.stdin.readline() if sys.stdin else ""  # None where it is closed

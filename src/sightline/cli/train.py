@@ -40,9 +40,9 @@ def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> 
     """Watch a small network learn three classes from ten numbers."""
     from sightline.pipeline.demo import demo as run_demo
 
-    made = run_demo(run=run, seed=seed, live=live, quiet=quiet or as_json)
+    result = run_demo(run=run, seed=seed, live=live, quiet=quiet or as_json)
     if as_json:
-        print_json(summary(made))
+        print_json(summary(result))
 
 
 @click.command()
@@ -59,7 +59,7 @@ def fit(source: str, target: str, balanced: bool, as_json: bool, **options: Any)
 
     if balanced and options["class_weights"] not in (None, "balanced"):
         raise OptionError(
-            "--balanced and --class-weights are given together.", "Give one of the two."
+            "--balanced and --class-weights are given together.", "Give only one of them."
         )
     if balanced:
         options["class_weights"] = "balanced"
@@ -75,14 +75,14 @@ def fit(source: str, target: str, balanced: bool, as_json: bool, **options: Any)
 @click.option(
     "--watch",
     metavar="FILE.py:CLASS",
-    help="Load this network's file again whenever it is saved from now on, e.g. net.py:Net.",
+    help="Reload this network's file whenever it is saved from now on, e.g. net.py:Net.",
 )
 @named_options("checkpoint_seconds", "checkpoint_epochs")
 @live_option
 @quiet_option
 @json_option
 def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Continue RUN, a fit that was cut off: it ends as if it had not been."""
+    """Continue RUN, a fit that was interrupted, with the result of an uninterrupted fit."""
     from sightline.pipeline.fit import resume as run_resume
 
     if (
@@ -90,9 +90,9 @@ def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
         and not quiet
     ):
         click.echo(f"{safe(run)} is complete: there is nothing to continue.", err=True)
-    made = run_resume(run, quiet=quiet or as_json, **options)
+    result = run_resume(run, quiet=quiet or as_json, **options)
     if as_json:
-        print_json(summary(made))
+        print_json(summary(result))
 
 
 @click.command()
@@ -106,12 +106,12 @@ def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
 @quiet_option
 @json_option
 def replay(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Make RUN again, with its edits at the same steps; exit code 1 if the weights differ."""
+    """Repeat RUN, with its edits at the same steps; exit code 1 if the weights differ."""
     from sightline.pipeline.fit import replay as run_replay
 
-    again = run_replay(run, quiet=quiet or as_json, **options)
-    compared = again.find("train", "replay")[-1].body
+    result = run_replay(run, quiet=quiet or as_json, **options)
+    comparison = result.find("train", "replay")[-1].body
     if as_json:
-        print_json({**summary(again), **compared})
-    if not compared["identical"]:
+        print_json({**summary(result), **comparison})
+    if not comparison["identical"]:
         sys.exit(1)

@@ -1,1 +1,1 @@
-"""How good a model is: what needs the model, its rows and other models beside it."""
+"""How good a model is: metrics, curves, explanations and simple models to compare with."""

@@ -17,19 +17,19 @@ from sightline.contracts import Batch, Target
 from sightline.errors import counted, readable
 
 TRAINING_ROWS = 50_000
-"""Simple models learn from at most this many training rows, drawn at random."""
+"""Simple models are trained on at most this many training rows, drawn at random."""
 FITTED_CLASSES = 50
-"""With more classes only the majority class is compared with: the others would take too long."""
+"""With more classes only the majority class is scored: the other models would take too long."""
 FITTED_COLUMNS = 2_000
-"""With more prepared columns only the majority class or the mean is compared with."""
+"""With more prepared columns only the majority class or the mean is scored."""
 BOOSTING_CODES = 255
-"""scikit-learn's boosting takes a column of at most this many codes as categorical."""
+"""scikit-learn's boosting treats a column with at most this many codes as categorical."""
 FEWEST_ROWS = 50
-"""With fewer test rows the intervals cannot tell which model is better."""
+"""With fewer test rows the intervals cannot show which model is better."""
 MULTINOMIAL_ROWS = 2_000
 """Up to this many rows the bootstrap draws exactly N rows; above, Poisson counts (much faster)."""
-SMALLEST_FLOAT32 = float(np.finfo(np.float32).tiny)
-OURS = "this model"
+SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
+THIS_MODEL = "this model"
 
 
 def score_baselines(
@@ -45,7 +45,7 @@ def score_baselines(
     draws: int = 1000,
     plain: Callable[[Batch, Batch], tuple[Batch, Batch]] | None = None,
 ) -> dict[str, Any]:
-    """Score a model beside simple ones, with 95 % bootstrap intervals (Efron 1979).
+    """Score a model and simple models, with 95 % bootstrap intervals (Efron 1979).
 
     The simple models: the training rows' class shares (or their mean), a logistic (or ridge)
     regression on standardised numbers and one-hot codes, and scikit-learn's histogram gradient
@@ -53,17 +53,17 @@ def score_baselines(
 
     Args:
         target: What is predicted.
-        train: Prepared rows to learn from; rows of weight 0 are left out.
-        test: Prepared rows to score on.
+        train: Prepared training rows; rows of weight 0 are left out.
+        test: Prepared rows that the models are scored on.
         cardinalities: How many codes each categorical column has, [C].
         values: The model's predictions for the test rows: probabilities [N, K], or numbers [N, 1].
-        truth: Of the test rows, int64 class numbers [N], or numbers [N].
-        guessed: The class that the model decides for, int64 [N]; None takes the most probable one.
-        seed: Of the rows drawn, the bootstrap and the simple models.
-        draws: How many bootstrap samples.
+        truth: The true values of the test rows, int64 class numbers [N], or numbers [N].
+        guessed: The predicted class, int64 [N]; None takes the most probable one.
+        seed: Seed of the sampled rows, the bootstrap and the simple models.
+        draws: Number of bootstrap samples.
         plain: Takes training and test rows and returns them with their numbers scaled linearly. A
-            quantile scaling would hide a linear relation from the linear model. None leaves them
-            as they are.
+            quantile scaling would hide a linear relation from the linear model. None does not
+            scale them.
 
     Returns:
         `rows`, `metric` ("log_loss" or "rmse"), `models` (each `name`, `score`, the ends `low` and
@@ -92,8 +92,10 @@ def score_baselines(
     note = f"on {len(rows):,} training rows, drawn at random" if sampled else None
 
     second = _second_metric(values, truth, classification, guessed)
-    models: list[dict[str, Any]] = [{"name": OURS, "second": second, "seconds": None, "note": None}]
-    losses = {OURS: _losses(values, truth, classification)}
+    models: list[dict[str, Any]] = [
+        {"name": THIS_MODEL, "second": second, "seconds": None, "note": None}
+    ]
+    losses = {THIS_MODEL: _losses(values, truth, classification)}
     for name, fit in _simple_models(classification):
         if too_much is not None and fit is not _constant:
             left_out = {"second": None, "seconds": None, "note": f"left out: {too_much}"}
@@ -111,7 +113,7 @@ def score_baselines(
     for model in models:
         model |= _interval(model["name"], losses, scores, classification)
     differences = [
-        _difference(name, losses, scores, classification) for name in losses if name != OURS
+        _difference(name, losses, scores, classification) for name in losses if name != THIS_MODEL
     ]
     return {
         "rows": len(truth), "metric": "log_loss" if classification else "rmse", "models": models,
@@ -124,7 +126,7 @@ def score_baselines(
 
 @dataclass(frozen=True)
 class _Data:
-    """What the simple models learn from, and the rows that they predict.
+    """The training rows of the simple models, and the rows that they predict.
 
     Attributes:
         train, test: float32 [N, D + C]: numbers first, then codes.
@@ -133,7 +135,7 @@ class _Data:
         numbers: D.
         cardinalities: How many codes each categorical column has, [C].
         classes: K; 0 for regression.
-        seed: Of the models that draw at random.
+        seed: Seed of the models that use random numbers.
     """
 
     train: np.ndarray
@@ -149,7 +151,7 @@ class _Data:
     def of(
         cls, target: Target, train: Batch, test: Batch, cardinalities: Sequence[int], seed: int
     ) -> _Data:
-        """Take two batches of prepared rows."""
+        """Build it from two batches of prepared rows."""
         return cls(
             train=_inputs(train), test=_inputs(test), target=train.target.numpy(),
             weight=None if train.weight is None else train.weight.double().numpy(),
@@ -159,7 +161,7 @@ class _Data:
 
 
 def _training_rows(train: Batch, seed: int) -> np.ndarray:
-    """Choose the rows to learn from: those with a weight, `TRAINING_ROWS` of them at most."""
+    """Choose the training rows: those with a positive weight, at most `TRAINING_ROWS` of them."""
     counts = np.ones(len(train.row), bool) if train.weight is None else train.weight.numpy() > 0
     rows = np.flatnonzero(counts)
     if len(rows) > TRAINING_ROWS:
@@ -168,7 +170,7 @@ def _training_rows(train: Batch, seed: int) -> np.ndarray:
 
 
 def _why_not_fitted(target: Target, train: Batch) -> str | None:
-    """Say why no model with parameters is fitted, or None."""
+    """Return why no model with parameters is fitted, or None."""
     columns = train.numeric.shape[1] + train.categorical.shape[1]
     if target.task == "classification" and len(np.unique(train.target.numpy())) < 2:
         return "all training rows are of one class"
@@ -180,7 +182,7 @@ def _why_not_fitted(target: Target, train: Batch) -> str | None:
 
 
 def _inputs(batch: Batch) -> np.ndarray:
-    """Numbers, then codes, as float32 [N, D + C]."""
+    """Return numbers, then codes, as float32 [N, D + C]."""
     return np.concatenate(
         [batch.numeric.numpy(), batch.categorical.numpy().astype(np.float32)], axis=1
     )
@@ -192,7 +194,7 @@ Fit = Callable[[_Data], np.ndarray]
 
 
 def _simple_models(classification: bool) -> list[tuple[str, Fit]]:
-    """The models by name; each function fits one and returns its predictions, [N, K]."""
+    """Return the models by name; each function fits one and returns its predictions, [N, K]."""
     return [
         ("the majority class" if classification else "the mean", _constant),
         ("logistic regression" if classification else "ridge regression", _linear),
@@ -205,7 +207,7 @@ def _fitted(fit: Fit, data: _Data) -> tuple[np.ndarray, bool]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         predicted = fit(data)
-    return predicted, not any("converge" in str(one.message).lower() for one in caught)
+    return predicted, not any("converge" in str(warning.message).lower() for warning in caught)
 
 
 def _constant(data: _Data) -> np.ndarray:
@@ -256,7 +258,7 @@ def _boosted(data: _Data) -> np.ndarray:
         random_state=data.seed, early_stopping=False,
         categorical_features=categorical if categorical.any() else None,
     )  # fmt: skip
-    # Two threads that wait for each other are slower than one where another process runs too.
+    # If other processes are running, two threads that wait for each other are slower than one.
     with threadpool_limits(1, user_api="openmp"):
         model.fit(data.train, data.target, sample_weight=data.weight)
         if not data.classes:
@@ -279,7 +281,7 @@ def _losses(values: np.ndarray, truth: np.ndarray, classification: bool) -> np.n
     wide = values.astype(np.float64)
     losses: np.ndarray
     if classification:
-        losses = -np.log(wide[np.arange(len(truth)), truth].clip(SMALLEST_FLOAT32))
+        losses = -np.log(wide[np.arange(len(truth)), truth].clip(SMALLEST_PROBABILITY))
     else:
         losses = np.square(wide[:, 0] - truth)
     return losses
@@ -310,11 +312,11 @@ def _bootstrap(
 ) -> dict[str, np.ndarray]:
     """Score each model on the same bootstrap samples, [draws] each."""
     random = np.random.default_rng(seed)
-    rows = len(losses[OURS])
+    rows = len(losses[THIS_MODEL])
     losses_MN = np.stack(list(losses.values()))
     means = np.empty((len(losses), draws))
     for draw in range(draws):
-        # How often each row is drawn: the same as drawing row numbers, and quicker to add up.
+        # How often each row is drawn: equivalent to drawing row numbers, and faster to sum.
         counts = (
             random.multinomial(rows, np.full(rows, 1 / rows))
             if rows <= MULTINOMIAL_ROWS
@@ -327,7 +329,7 @@ def _bootstrap(
 def _interval(
     name: str, losses: dict[str, np.ndarray], scores: dict[str, np.ndarray], classification: bool
 ) -> dict[str, Any]:
-    """A model's score and its 95 % interval; None for one that was left out."""
+    """Return a model's score and its 95 % interval; None for a model that was left out."""
     if name not in losses:
         return {"score": None, "low": None, "high": None}
     low, high = np.quantile(scores[name], (0.025, 0.975)).tolist()
@@ -337,16 +339,16 @@ def _interval(
 def _difference(
     name: str, losses: dict[str, np.ndarray], scores: dict[str, np.ndarray], classification: bool
 ) -> dict[str, Any]:
-    """This model's score minus another's, with the 95 % interval of the paired samples."""
-    ours, theirs = (_score(losses[one].mean(), classification) for one in (OURS, name))
-    low, high = np.quantile(scores[OURS] - scores[name], (0.025, 0.975)).tolist()
+    """Return this model's score minus another's, with the 95 % interval of the paired samples."""
+    ours, theirs = (_score(losses[model].mean(), classification) for model in (THIS_MODEL, name))
+    low, high = np.quantile(scores[THIS_MODEL] - scores[name], (0.025, 0.975)).tolist()
     return {"name": name, "mean": ours - theirs, "low": low, "high": high}
 
 
 def _verdict(
     models: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]], rows: int
 ) -> str:
-    """Say in words whether this model beats the best simple one."""
+    """Return a sentence: whether this model is better than the best simple one."""
     if rows < FEWEST_ROWS:
         return (
             f"{counted(rows, 'test row')}, fewer than {FEWEST_ROWS}: too few to tell from such intervals which "

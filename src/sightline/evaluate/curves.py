@@ -23,9 +23,9 @@ CURVE_CLASSES = 10
 """Classes that have a curve, at most: the most frequent ones."""
 SCATTER_ROWS = 300
 """Rows in the sample of true and predicted numbers, at most."""
-TOO_NOISY = 0.05
-"""If chance alone makes a larger calibration error than this, the rows are too few to judge by."""
-FLAT = 1e-9
+LARGEST_CHANCE_ECE = 0.05
+"""If chance alone gives a larger calibration error than this, the rows are too few to judge."""
+FLAT_AREA = 1e-9
 """Three points whose triangle has less than half of this area lie on a straight line."""
 RELIABILITY_BINS = 10
 """Bins of the reliability curve that is drawn."""
@@ -102,7 +102,7 @@ def thin(x: np.ndarray, y: np.ndarray, most: int = CURVE_POINTS) -> np.ndarray:
                 - (y[last] - y[first]) * (x[between] - x[first])
             )
             farthest = int(twice.argmax())
-            if twice[farthest] > FLAT:
+            if twice[farthest] > FLAT_AREA:
                 gap = (-float(twice[farthest]), first, first + 1 + farthest, last)
                 heapq.heappush(gaps, gap)
 
@@ -118,7 +118,7 @@ def thin(x: np.ndarray, y: np.ndarray, most: int = CURVE_POINTS) -> np.ndarray:
 def calibration_error(
     confidence: np.ndarray, right: np.ndarray, count: int = ECE_BINS
 ) -> tuple[float, float]:
-    """Return the expected calibration error (ECE), and the one that chance alone would make.
+    """Return the expected calibration error (ECE), and the error that chance alone would give.
 
     The ECE is the difference between mean confidence and accuracy in bins of equal width, averaged
     over all rows (Naeini et al. 2015; Guo et al. 2017). It is not 0 for perfectly calibrated
@@ -213,15 +213,15 @@ def reliability(values: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     bin_N = _bin_numbers(confidence, RELIABILITY_BINS)
     curve = []
     for number in np.unique(bin_N).tolist():
-        here = bin_N == number
+        inside = bin_N == number
         curve.append({
             "low": number / RELIABILITY_BINS, "high": (number + 1) / RELIABILITY_BINS,
-            "confidence": float(confidence[here].mean()), "accuracy": float(right[here].mean()),
-            "rows": int(here.sum()),
+            "confidence": float(confidence[inside].mean()), "accuracy": float(right[inside].mean()),
+            "rows": int(inside.sum()),
         })  # fmt: skip
     error, chance = calibration_error(confidence, right)
     mean, accuracy = float(confidence.mean()), float(right.mean())
-    if chance > TOO_NOISY:
+    if chance > LARGEST_CHANCE_ECE:
         verdict = "too few rows to tell whether the probabilities are calibrated"
     elif error <= 1.5 * chance:
         verdict = "no sign that the probabilities are miscalibrated"

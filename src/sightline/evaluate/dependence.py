@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sightline.predict.model import Model
 
 GRID_CATEGORIES = 12
-"""Points of a category's grid, at most: the most frequent values ("missing" comes on top)."""
+"""Points of a category's grid, at most: the most frequent values (and "missing")."""
 SHOWN_CLASSES = 12
 """Classes whose probabilities are recorded, at most: the most probable ones."""
 MISSING = "missing"
@@ -35,7 +35,7 @@ def partial_dependence(
     most: int = 8,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Set a column to one value after the other in all rows, and average the predictions.
+    """Set a column to one value after another in all rows, and average the predictions.
 
     Partial dependence (Friedman 2001); its spread over the rows is that of the individual conditional
     expectation curves (Goldstein et al. 2015). If columns are correlated, some of the rows made in this
@@ -44,11 +44,11 @@ def partial_dependence(
     Args:
         model: A trained model.
         table: Rows as `model.read` gives them.
-        columns: Which columns; the first `most` of them are taken. None takes the table's order.
-        rows: How many rows to average over at most, drawn at random.
-        points: How many grid points a number or a date has at most: quantiles of its values.
-        most: How many columns at most.
-        seed: Draws the rows.
+        columns: Which columns, of which the first `most` are used; None means all, in the table's order.
+        rows: The largest number of rows to average over, drawn at random.
+        points: The largest number of grid points of a number or a date: quantiles of its values.
+        most: The largest number of columns.
+        seed: Seed of the sample of rows.
 
     Returns:
         `rows` (how many were averaged over), `outputs` (the 12 most probable classes, or the target's
@@ -104,28 +104,28 @@ def _outputs(model: Model, table: Table, sample: np.ndarray) -> tuple[np.ndarray
 def _column(
     model: Model, table: Table, name: str, sample: np.ndarray, points: int, outputs: np.ndarray
 ) -> dict[str, Any]:
-    """Follow one column: at each grid point one row lends its value to all others."""
+    """Compute one column's curves: at each grid point all rows get the value of one of them."""
     kind = model.encoder.schema[name].kind
     traits = traits_of(kind)
     cells = [table.cells(name, int(row)) for row in sample]
-    lenders, share = _grid(cells, traits.ordered, points)
+    sources, share = _grid(cells, traits.ordered, points)
     names, number_at, code_at = input_columns(model.encoder, model.spec)
     numbers, codes = number_at == names.index(name), code_at == names.index(name)
     numeric_ND, codes_NC = model.inputs(model.encoder.open(table)(sample))
     mean: list[Any] = []
     low: list[Any] = []
     high: list[Any] = []
-    for lender in lenders:
+    for source in sources:
         numeric, categorical = numeric_ND.clone(), codes_NC.clone()
-        numeric[:, numbers] = numeric_ND[lender, numbers]
-        categorical[:, codes] = codes_NC[lender, codes]
+        numeric[:, numbers] = numeric_ND[source, numbers]
+        categorical[:, codes] = codes_NC[source, codes]
         with evaluating(*model.modules):
             values = model.outputs(numeric, categorical).cpu().numpy()[:, outputs]
         mean.append(values.mean(axis=0).tolist())
         low.append(np.quantile(values, 0.1, axis=0).tolist())
         high.append(np.quantile(values, 0.9, axis=0).tolist())
     curves: dict[str, Any] = rounded({"mean": mean, "low": low, "high": high, "share": share})
-    grid = [MISSING if cells[lender] is None else cells[lender] for lender in lenders]
+    grid = [MISSING if cells[source] is None else cells[source] for source in sources]
     if traits.storage != "numbers":
         grid = [str(value) for value in grid]
     return {"column": name, "kind": kind, "grid": grid, **curves}
@@ -135,7 +135,7 @@ def _grid(cells: list[Any], ordered: bool, points: int) -> tuple[list[int], list
     """Choose a column's grid: quantiles of numbers and dates, else the most frequent values.
 
     Returns:
-        For each grid point the index in `cells` of a row that has this value, and the share of rows.
+        For each grid point the index in `cells` of a row with this value, and the share of rows.
     """
     known = [index for index, cell in enumerate(cells) if cell is not None]
     if ordered and known:
@@ -148,10 +148,10 @@ def _grid(cells: list[Any], ordered: bool, points: int) -> tuple[list[int], list
         return list(first.values()), [float(count) / len(cells) for count in counts]
     frequency = Counter(cells[index] for index in known)
     top = sorted(frequency, key=lambda value: (-frequency[value], str(value)))[:GRID_CATEGORIES]
-    lenders = [
+    sources = [
         next(index for index in known if cells[index] == value) for value in sorted(top, key=str)
     ]
     if len(known) < len(cells):
-        lenders.append(next(index for index, cell in enumerate(cells) if cell is None))
-    share = [frequency.get(cells[i], len(cells) - len(known)) / len(cells) for i in lenders]
-    return lenders, share
+        sources.append(next(index for index, cell in enumerate(cells) if cell is None))
+    share = [frequency.get(cells[i], len(cells) - len(known)) / len(cells) for i in sources]
+    return sources, share

@@ -35,7 +35,7 @@ RECORDS = (
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What stage 5 finds out about a finished model.
+    """The results of stage 5 for a finished model.
 
     Each attribute named in `RECORDS` is the body of the record of that type (docs/trace.md), or None
     where a run has no such record. It is computed when it is first read and kept: a run that writes
@@ -45,15 +45,15 @@ class Evaluation:
     predictions, then on the training rows.
 
     Args:
-        model: The model that ships.
+        model: The final model.
         prepared: The rows that it was trained on, and their splits.
-        held_out: What its calibration was fitted on, `source` in words and number of `rows`; None
-            where nothing was calibrated.
+        held_out: The rows that calibration was fitted on: `source` in words and the number of `rows`;
+            None without calibration.
         out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of all training rows, or None.
         with_baselines: Whether simple models are fitted on the same rows to compare with.
-        with_report: Whether to compute what the report alone shows: curves, worst and explained rows,
+        with_report: Whether to compute what only the report shows: curves, worst and explained rows,
             importance, dependence.
-        seed: Draws samples, shuffles and bootstrap.
+        seed: Seed of the samples, the shuffles and the bootstrap.
 
     Example:
         >>> import sightline as sl
@@ -111,12 +111,12 @@ class Evaluation:
 
     @cached_property
     def _truth(self) -> tuple[np.ndarray, np.ndarray]:
-        """The true values of the measured rows, and which rows can be compared with them."""
+        """The true values of the measured rows, and which rows have a truth and a prediction."""
         return self.model.truth(self.predictions)
 
     @property
     def _compared(self) -> tuple[np.ndarray, np.ndarray]:
-        """Predicted values and truth of those rows that can be compared."""
+        """Predicted values and true values of the rows that have both."""
         truth, usable = self._truth
         return self.predictions.values[usable], truth[usable]
 
@@ -125,7 +125,7 @@ class Evaluation:
         return self.model.choose(values) if self.model.task.classification else None
 
     def _about(self, held_out: Mapping[str, Any]) -> dict[str, Any]:
-        """Name the rows that calibration was fitted on and those that it is measured on."""
+        """Return which rows calibration was fitted on, and which it is measured on."""
         _, usable = self._truth
         return {"source": held_out["source"], "part": self.part, "rows": int(usable.sum())}
 
@@ -158,7 +158,7 @@ class Evaluation:
 
     @cached_property
     def sets(self) -> dict[str, Any] | None:
-        """How often the model's sets or intervals hold the true value."""
+        """How often the model's sets or intervals contain the true value."""
         held_out, conformal = self.held_out, self.model.conformal
         if held_out is None or self.model.blend is None:
             return None
@@ -176,7 +176,7 @@ class Evaluation:
 
     @cached_property
     def baselines(self) -> dict[str, Any] | None:
-        """Simple models beside this one; None where all measured rows were learned from."""
+        """Simple models, scored on the same rows; None if the model was trained on these rows."""
         prepared, target = self.prepared, self.model.spec.target
         batch = {"test": prepared.test, "validation": prepared.valid}.get(self.part)
         if not self.with_baselines or batch is None:
@@ -199,7 +199,7 @@ class Evaluation:
 
     @cached_property
     def worst(self) -> dict[str, Any] | None:
-        """The rows with the largest errors."""
+        """The rows with the largest errors, with their raw values."""
         if not self.with_report:
             return None
         _, usable = self._truth

@@ -1,4 +1,4 @@
-"""Rows of a run that stand for the others: the measured ones, the example, the explained sample."""
+"""Choices of rows in a run: the measured rows, the example, the explained sample."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def example_row(model: Model, splits: Splits) -> dict[str, Any]:
 
     Returns:
         `row` (its number in the table), `part` such as "a test row", `truth`, `explanation`, and
-        `set` or `interval` where the model is calibrated for them.
+        `set` or `interval` if the model is calibrated for them.
 
     Example:
         >>> import sightline as sl
@@ -95,7 +95,7 @@ def explained_rows(model: Model, splits: Splits, seed: int) -> dict[str, Any]:
     Args:
         model: A trained model.
         splits: The divided table that it was trained on.
-        seed: Draws the sample where there are more rows than are explained (50; fewer for wide
+        seed: Seed of the sample, if there are more rows than are explained (50; fewer for wide
             tables).
 
     Returns:
@@ -122,13 +122,14 @@ def explained_rows(model: Model, splits: Splits, seed: int) -> dict[str, Any]:
     table = model.read(subset(splits.table, sample))
     explanations = model.explain_rows(table, list(range(len(sample))))
     explained = []
-    for row, truth, one in zip(
+    for row, truth, explanation in zip(
         sample.tolist(), true_values(splits, sample), explanations, strict=True
     ):
-        known = splits.target.task == "classification" and one.prediction is not None
+        known = splits.target.task == "classification" and explanation.prediction is not None
         explained.append({
-            "row": row, "truth": truth, "right": one.prediction == truth if known else None,
-            "explanation": _shortened(one), **conformal_output(model, one.to_json()),
+            "row": row, "truth": truth, "right": explanation.prediction == truth if known else None,
+            "explanation": _shortened(explanation),
+            **conformal_output(model, explanation.to_json()),
         })  # fmt: skip
     return {"part": part, "of": len(rows), "sentence": sentence, "rows": explained}
 

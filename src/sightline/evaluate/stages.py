@@ -1,6 +1,6 @@
-"""What a run records of stages 2 and 3: the preparation and the untrained network, looked into.
+"""What a run records of stages 2 and 3: the preparation and the untrained network in detail.
 
-It stands above `prepare/` and `build/` because one example row is followed through both, and the
+This is above `prepare/` and `build/` because one example row is followed through both, and the
 target's scaling (`predict/task.py`) and the weights' fingerprint (`train/checkpoints.py`) are shown.
 """
 
@@ -31,7 +31,7 @@ def prepare_columns(prepared: Prepared, seed: int) -> dict[str, Any]:
 
     Args:
         prepared: From `sightline.prepare`.
-        seed: Draws the sample that columns are searched in for the answer (`prepare/leakage.py`).
+        seed: Seed of the sample of rows that is checked for target leakage (`prepare/leakage.py`).
 
     Returns:
         `scaling`, `ways` (each column's), `notes`, `columns_in`, `numbers`, `flags`, `codes`,
@@ -68,16 +68,16 @@ def build_network(
     """Describe an untrained network: the body of `build/network`, without `seconds`.
 
     Args:
-        network: With its first weights.
-        prepared: The rows that it will learn from.
+        network: The network with its first weights.
+        prepared: The rows that it will be trained on.
         batch_size: Training rows that are put through it for the layers' shapes.
-        description: How it is built again: from `describe_network`, `Training.first_network`.
-        seed: Of the run, from which the first weights of a built-in network are drawn.
+        description: How it is rebuilt: from `describe_network`, `Training.first_network`.
+        seed: Seed of the run, from which the first weights of a built-in network are drawn.
 
     Returns:
         `class`, `batch` (the batch size), `inputs`, `outputs`, `features` (columns of the table),
         `parameters`, `layers` (each `name`, `shape`, `parameters`), `spec`, `printed`, `again` (the
-        description, and `drawn`: whether the seed alone gives these weights), `logits_shape`,
+        description, and `drawn`: whether the seed determines these weights), `logits_shape`,
         `logits_dtype`, `weight_bytes` and `units` (two units computed by hand for the example row).
 
     Example:
@@ -145,17 +145,17 @@ def _example_units(network: nn.Module, prepared: Prepared) -> list[dict[str, Any
 def _drawn_from_seed(
     network: nn.Module, spec: Spec, description: Mapping[str, Any], seed: int
 ) -> bool:
-    """Tell whether a built-in network's first weights are those that the seed draws."""
+    """Return whether a built-in network's first weights are those that the seed draws."""
     if not description["built_in"]:
         return False
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        again = BUILT_IN[description["class"]].from_config(spec, description["config"])
-    return weights_fingerprint(again) == weights_fingerprint(network)
+        rebuilt = BUILT_IN[description["class"]].from_config(spec, description["config"])
+    return weights_fingerprint(rebuilt) == weights_fingerprint(network)
 
 
 def _without_edges(spec: Spec) -> dict[str, Any]:
-    """Leave the bins' edges out of a spec: thousands of numbers that nobody reads."""
+    """Return a spec as JSON without the edges of the bins, which may be thousands of numbers."""
     body = spec.to_json()
     return {**body, "numeric": [{**feature, "edges": []} for feature in body["numeric"]]}
 

@@ -19,8 +19,8 @@ ALPHA = 0.1
 """Sets and intervals that a run shows miss the true value in at most this share of the rows."""
 NO_CHANGE = 0.02
 """A temperature whose logarithm is smaller than this changes the probabilities too little to explain."""
-TOO_NOISY = 0.1
-"""If a perfectly calibrated model may show a larger error by chance, the rows are too few to judge."""
+LARGEST_PERFECT_ECE = 0.1
+"""If a perfectly calibrated model may have a larger error by chance, the rows are too few to judge."""
 
 
 def measure_calibration(model: Model, values_NK: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def measure_calibration(model: Model, values_NK: np.ndarray, truth: np.ndarray) 
 
 
 def calibration_sentence(body: Mapping[str, Any]) -> str:
-    """Say in words what the body of a record `predict/calibration` shows.
+    """Describe the body of a record `predict/calibration` in words.
 
     Example:
         >>> from sightline.evaluate.trust import calibration_sentence
@@ -80,7 +80,7 @@ def calibration_sentence(body: Mapping[str, Any]) -> str:
 
 
 def _temperature_sentence(body: Mapping[str, Any]) -> str:
-    """Say what the temperature does to the probabilities."""
+    """Describe the effect of the temperature on the probabilities."""
     temperature = body["temperature"]
     if abs(np.log(temperature)) < NO_CHANGE:
         effect = "leaves the probabilities almost as they were"
@@ -92,12 +92,12 @@ def _temperature_sentence(body: Mapping[str, Any]) -> str:
 
 
 def _error_sentence(body: Mapping[str, Any]) -> str:
-    """Compare the calibration error with before, and with that of a perfectly calibrated model."""
+    """Compare the calibration error before and after, and with a perfectly calibrated model's."""
     before, after, perfect = body["before"]["ece"], body["after"]["ece"], body["perfect_ece"]
     limit = (
         f"A perfectly calibrated model stays below {readable(perfect, 2)} in 95 of 100 such samples"
     )
-    if perfect > TOO_NOISY:
+    if perfect > LARGEST_PERFECT_ECE:
         verdict = "the rows are too few to tell whether the probabilities are calibrated"
     elif after <= perfect:
         verdict = "no sign of miscalibration"
@@ -113,7 +113,7 @@ def conformal_output(model: Model, explanation: Mapping[str, Any]) -> dict[str, 
     """Return the prediction set or interval of an explained row, for records of rows.
 
     Args:
-        model: Any; one without conformal scores, or with too few for `ALPHA`, has neither.
+        model: Any model; one without conformal scores, or with too few for `ALPHA`, gives nothing.
         explanation: Of one row, from `Explanation.to_json`.
 
     Returns:
@@ -133,7 +133,11 @@ def conformal_output(model: Model, explanation: Mapping[str, Any]) -> dict[str, 
         return {}
     if model.task.classification:
         inside = conformal.sets(np.array([explanation["probabilities"]]), ALPHA)[0]
-        return {"set": [label for label, one in zip(model.classes, inside, strict=True) if one]}
+        return {
+            "set": [
+                label for label, included in zip(model.classes, inside, strict=True) if included
+            ]
+        }
     return {
         "interval": conformal.interval(np.array([explanation["prediction"]]), ALPHA)[0].tolist()
     }

@@ -1,4 +1,4 @@
-"""A row that somebody typed into the page, explained by a model: the body of `predict/asked`."""
+"""A row that a user typed into the page, explained by a model: the body of `predict/asked`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def answer(
     epoch: int | None,
     sentence: str,
 ) -> dict[str, Any]:
-    """Explain a row; an error becomes part of the answer and is never raised.
+    """Explain a row; an error is returned in the answer and never raised.
 
     Args:
-        model: Makes or loads the model; an exception that it raises is an answer too.
+        model: Makes or loads the model; an exception that it raises is returned in the answer too.
         question: A command of the kind "explain".
-        step, epoch: When in training the answering weights were reached; None where it is unknown.
+        step, epoch: The step and epoch of the weights that answer; None if unknown.
         sentence: The same in words.
 
     Returns:
         `id` (the question's), `step`, `epoch`, `said`, `row`, `explanation` (None with an error),
-        `set` or `interval` where the model has them, and `error` in words (None without one).
+        `set` or `interval` if the model has them, and `error` in words (None without one).
 
     Example:
         >>> import sightline as sl
@@ -56,7 +56,7 @@ def answer(
             conformal = conformal_output(answering, exact)
     except UserError as problem:
         error = str(problem)
-    except Exception as problem:  # noqa: BLE001 - a strange row must end neither training nor server
+    except Exception as problem:  # noqa: BLE001 - no row may end training or the server
         error = f"{type(problem).__name__}: {problem}"
     return {
         "id": question.id, "step": step, "epoch": epoch, "said": sentence, "row": dict(question.row),

@@ -34,7 +34,7 @@ def worst_rows(
         truth: int64 class numbers [N], or numbers [N].
         table: The N rows as they were read.
         numbers: Each row's number in the whole table, [N].
-        guessed: The class that the model decides for, int64 [N]; None takes the most probable one.
+        guessed: The predicted class, int64 [N]; None takes the most probable one.
 
     Returns:
         `rows`, 10 at most, and a `sentence`. Each row has `row` (its number), `truth`, `prediction`,
@@ -70,18 +70,18 @@ def worst_rows(
             "error": None if classes else rounded(value - true),
             "raw": {name: _short(table.cells(name, index)) for name in names[:RAW_COLUMNS]},
         })  # fmt: skip
-    one = len(rows) == 1
+    single = len(rows) == 1
     if classes:
         wrong = int((guessed[worst] != truth[worst]).sum())
         which = "with the lowest probability of the true class"
         result = f"{wrong} of them {'is' if wrong == 1 else 'are'} misclassified" if wrong else "none is misclassified"  # fmt: skip
     else:
         median = float(np.median(np.abs(quality)))
-        which = f"with the largest error{'' if one else 's'}"
+        which = f"with the largest error{'' if single else 's'}"
         result = (
             f"up to {-float(quality[worst[0]]):,.4g}, where the median of all rows is {median:,.4g}"
         )
-    sentence = f"The {'row' if one else f'{len(rows)} rows'} {which}: {result}."
+    sentence = f"The {'row' if single else f'{len(rows)} rows'} {which}: {result}."
     if len(names) > RAW_COLUMNS:
         sentence += f" The first {RAW_COLUMNS} of their {len(names):,} columns are shown."
     return {"rows": rows, "sentence": sentence}

@@ -1,7 +1,7 @@
 """Each stage of a run as Python, with the run's own settings.
 
 Every function returns blocks, `{"title", "code"}`. The first blocks of the five stages, in order, are a
-program that makes the run's model again, bit for bit.
+program that reproduces the run's model, bit for bit.
 """
 
 from __future__ import annotations
@@ -14,17 +14,30 @@ from sightline.lesson.source import call, changed, comment, is_own, literal, nam
 
 Body = Mapping[str, Any]
 Blocks = list[dict[str, str]]
-READ: dict[str, Any] = {
+READ_DEFAULTS: dict[str, Any] = {
     "kinds": {},
     "drop": [],
     "missing": None,
     "encoding": None,
     "on_bad_rows": "error",
 }
-SPLIT = {"valid": 0.1, "test": 0.1, "group": None, "time": None, "weight": None, "folds": 0}
-RECIPE = {"quality": "default", "folds": 0, "trees": False, "calibrate": False, "threshold": None}
-OURS = "With Sightline"
-PLAIN = "The same step in plain PyTorch"
+SPLIT_DEFAULTS = {
+    "valid": 0.1,
+    "test": 0.1,
+    "group": None,
+    "time": None,
+    "weight": None,
+    "folds": 0,
+}
+RECIPE_DEFAULTS = {
+    "quality": "default",
+    "folds": 0,
+    "trees": False,
+    "calibrate": False,
+    "threshold": None,
+}
+SIGHTLINE_TITLE = "With Sightline"
+PLAIN_TITLE = "The same step in plain PyTorch"
 
 
 def load(start: Body, source: str | None, task: str | None) -> Blocks:
@@ -51,19 +64,19 @@ def load(start: Body, source: str | None, task: str | None) -> Blocks:
     if source is None:
         lines += [
             f"# {comment(start['source'])}: this table was in memory, or a part of its split was.",
-            "data = ...  # put it here: a DataFrame, or a dict of columns",
+            "data = ...  # the table: a DataFrame, or a dict of columns",
         ]
     else:
         first = literal(source)
-    lines += call("table = sl.read", [first, *named(changed(origin["read"], READ))])
-    options = {**SPLIT, **origin["split"]}
+    lines += call("table = sl.read", [first, *named(changed(origin["read"], READ_DEFAULTS))])
+    options = {**SPLIT_DEFAULTS, **origin["split"]}
     given: dict[str, Any] = {} if task is None else {"task": task}
     if target["positive"] is not None and target["positive"] != target["classes"][-1]:
         given["positive"] = target["positive"]
-    given |= changed(options, SPLIT)
+    given |= changed(options, SPLIT_DEFAULTS)
     arguments = {"target": target["name"], **given, "seed": start["seed"]}
     lines += call("splits = sl.split", ["table", *named(arguments)])
-    return [_block(OURS, lines)]
+    return [_block(SIGHTLINE_TITLE, lines)]
 
 
 def prepare(start: Body) -> Blocks:
@@ -81,7 +94,7 @@ def prepare(start: Body) -> Blocks:
             "", "from sightline.pipeline.finish import finish", "from sightline.pipeline.recipe import Recipe, set_apart", "", *recipe,
             "prepared, apart = set_apart(prepared, recipe)  # without folds, these rows are for calibration",
         ]  # fmt: skip
-    return [_block(OURS, lines)]
+    return [_block(SIGHTLINE_TITLE, lines)]
 
 
 def build(network: Body, seed: int) -> Blocks:
@@ -100,17 +113,17 @@ def build(network: Body, seed: int) -> Blocks:
         torch.manual_seed(7)  # the first weights are drawn from the seed
         network = sl.MLP(prepared.spec, hidden=[8])
     """
-    return [_block(OURS, ["import torch", "", *network_lines(network, seed)])]
+    return [_block(SIGHTLINE_TITLE, ["import torch", "", *network_lines(network, seed)])]
 
 
-def train(settings: Body, network: Body, seed: int, how: Body) -> Blocks:
+def train(settings: Body, network: Body, seed: int, details: Body) -> Blocks:
     """Write stage 4: with Sightline, then one step of it in plain PyTorch.
 
     Args:
         settings: The settings of `sl.Training` that differ from its defaults.
         network: As in `build`.
         seed: Seed of the run.
-        how: `plan` (the body of `train/plan`), `settings` (all of them), `outputs` (shape of a batch's
+        details: `plan` (the body of `train/plan`), `settings` (all of them), `outputs` (shape of a batch's
             logits), `center` and `scale` (of a regression's target, else None), `weighted` (whether
             rows have weights), `classes` (of the target), `folds` (how many, or 0).
 
@@ -134,16 +147,16 @@ def train(settings: Body, network: Body, seed: int, how: Body) -> Blocks:
         "    print(epoch.number, epoch.train_loss, epoch.valid_loss, epoch.observation)",
     ]
     if "time_limit" in given:
-        lines.insert(0, f"# In that run the time limit allowed {how['plan']['epochs']} epochs.")
-    return [_block(OURS, lines), _block(PLAIN, plain_step(network, seed, how))]
+        lines.insert(0, f"# In that run the time limit allowed {details['plan']['epochs']} epochs.")
+    return [_block(SIGHTLINE_TITLE, lines), _block(PLAIN_TITLE, plain_step(network, seed, details))]
 
 
 def _recipe(start: Body) -> list[str]:
-    """Write the recipe of a model with more than a network; nothing for a network alone."""
+    """Write the recipe of a model with several parts or calibration; nothing for a single network."""
     recipe = start.get("recipe", {})
     if not recipe.get("calibrate"):
         return []
-    return call("recipe = Recipe", named(changed(recipe, RECIPE)))
+    return call("recipe = Recipe", named(changed(recipe, RECIPE_DEFAULTS)))
 
 
 def predict(part: str, row: int, edits: int, start: Body | None = None) -> Blocks:
@@ -182,7 +195,7 @@ def predict(part: str, row: int, edits: int, start: Body | None = None) -> Block
         f"explanation = model.explain_rows(splits.table, [{row}])[0]",
         f"model.save({literal('model.sightline')})",
     ]
-    return [_block(OURS, lines)]
+    return [_block(SIGHTLINE_TITLE, lines)]
 
 
 def _block(title: str, lines: Iterable[str]) -> dict[str, str]:

@@ -75,7 +75,7 @@ def softmax(
 ) -> tuple[str, str] | None:
     """Write a softmax, e^own / Σ e^z, or minus its logarithm.
 
-    The largest logits are written out, the others as one number. If a logit is beyond ±50, the largest
+    The largest logits are written out, and the sum over the others is one number. If a logit is beyond ±50, the largest
     logit is subtracted from all of them, which does not change the softmax.
 
     Args:
@@ -99,8 +99,8 @@ def softmax(
         return None
     shift = max(top) if max(abs(z) for z in (*top, own)) > 50 else 0.0
     shown = [z - shift for z in top]
-    rest = math.exp(total - shift) - sum(math.exp(z) for z in shown)
-    values = [own - shift, *shown, *([max(rest, 0.0)] if classes > len(top) else [])]
+    others = math.exp(total - shift) - sum(math.exp(z) for z in shown)
+    values = [own - shift, *shown, *([max(others, 0.0)] if classes > len(top) else [])]
 
     def share(z: float, *terms: float) -> float:
         whole = sum(math.exp(x) for x in terms[: len(top)]) + sum(terms[len(top) :])
@@ -115,7 +115,9 @@ def softmax(
     return (f"−ln({text})" if log else text), done[1]
 
 
-def equation(title: str, formula: str, numbers: str, result: str, said: str) -> dict[str, str]:
+def equation(
+    title: str, formula: str, numbers: str, result: str, explanation: str
+) -> dict[str, str]:
     """Return an equation as the lesson's records hold it.
 
     Example:
@@ -123,4 +125,9 @@ def equation(title: str, formula: str, numbers: str, result: str, said: str) -> 
         >>> equation("Sum", "a + b", "1 + 2", "= 3", "Added.")["numbers"]
         '1 + 2 = 3'
     """
-    return {"title": title, "formula": formula, "numbers": f"{numbers} {result}", "said": said}
+    return {
+        "title": title,
+        "formula": formula,
+        "numbers": f"{numbers} {result}",
+        "said": explanation,
+    }

@@ -15,7 +15,8 @@ Body = Mapping[str, Any]
 Bodies = Mapping[str, Body]
 Pairs = list[list[str]]
 FLOAT_BYTES = INT_BYTES = 4
-MOST_LAYERS = 40
+SHAPE_LAYERS = 40
+"""Layers whose shapes are listed, at most."""
 
 
 def facts(stage: str, bodies: Bodies, seconds: float) -> Pairs:
@@ -235,9 +236,9 @@ def _feature_shapes(bodies: Bodies) -> Pairs:
 def _layer_shapes(bodies: Bodies) -> Pairs:
     network = bodies["build/network"]
     layers = network["layers"]
-    pairs = [[shorten(layer["name"]), f"{layer['shape']}"] for layer in layers[:MOST_LAYERS]]
-    if len(layers) > MOST_LAYERS:
-        pairs.append([f"{len(layers) - MOST_LAYERS} more layers", "..."])
+    pairs = [[shorten(layer["name"]), f"{layer['shape']}"] for layer in layers[:SHAPE_LAYERS]]
+    if len(layers) > SHAPE_LAYERS:
+        pairs.append([f"{len(layers) - SHAPE_LAYERS} more layers", "..."])
     return [*pairs, ["logits", f"{network['logits_shape']} {network['logits_dtype']}"]]
 
 
@@ -262,7 +263,7 @@ def _answer_shapes(bodies: Bodies) -> Pairs:
     example, network = bodies["predict/example"]["explanation"], bodies["build/network"]
     spec = network["spec"]
     layers = [
-        [shorten(layer["name"]), f"{layer['shape']}"] for layer in example["layers"][:MOST_LAYERS]
+        [shorten(layer["name"]), f"{layer['shape']}"] for layer in example["layers"][:SHAPE_LAYERS]
     ]
     outputs = len(example["logits"])
     head = "probabilities" if example["probabilities"] else "number"

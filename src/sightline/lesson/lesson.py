@@ -116,7 +116,7 @@ def prepare_stage(prepared: Body, split: Body) -> dict[str, Any]:
         >>> lesson.prepare_stage(prepared, {"train": 7})["caption"]
         'Normalised to 0..1 on the training rows.'
     """
-    how = {
+    scaling = {
         "minmax": "normalised to 0..1", "standard": "standardised (mean 0, standard deviation 1)",
         "robust": "centred on the median and scaled by the interquartile range",
         "quantile": "mapped by rank to a normal distribution",
@@ -124,7 +124,7 @@ def prepare_stage(prepared: Body, split: Body) -> dict[str, Any]:
     numbers, codes, flags = prepared["numbers"], prepared["codes"], prepared["flags"]
     done = []
     if numbers:
-        done.append(f"Numbers were {how}")
+        done.append(f"Numbers were {scaling}")
     if flags:
         done.append(f"missing values were filled in and flagged in {counted(flags, 'column')}")
     if codes:
@@ -143,7 +143,7 @@ def prepare_stage(prepared: Body, split: Body) -> dict[str, Any]:
         done=sentence,
         came_out=f"{counted(split['train'], 'row')} x {width}, as tensors"
         + (" float32" if not codes else " float32 and int32"),
-        caption=(f"{how[0].upper() + how[1:]}" if numbers else "Each category has a code of its own, assigned")
+        caption=(f"{scaling[0].upper() + scaling[1:]}" if numbers else "Each category has a code of its own, assigned")
         + " on the training rows."
         + (f" {notes}" if notes else ""),
     )  # fmt: skip
@@ -290,7 +290,7 @@ def insight() -> dict[str, Any]:
         "title": "Key insight",
         "text": (
             "A network is ordinary code. Its graph is dynamic: every forward pass builds it anew, so you "
-            "can change a line of the network and go on training. Automatic differentiation keeps each "
+            "can change a line of the network and continue training. Automatic differentiation keeps each "
             "step simple: forward, loss, backward, update, with no gradient derived by hand. And what "
             "was trained here is what runs in production: the same preparation and the same weights, in "
             "one file."
@@ -306,7 +306,7 @@ def _stage(name: str, **texts: str) -> dict[str, Any]:
 
 
 def _one_weight(seen: Body) -> str:
-    """Say how one weight changed in a step."""
+    """Return a sentence about how one weight changed in a step."""
     sentence = (
         f"In step {seen['step']:,}, for example, {seen['weight']} was "
         f"{float(seen['weight_before']):.5f}, its gradient {float(seen['gradient']):.5f}, and it "
@@ -321,7 +321,7 @@ def _one_weight(seen: Body) -> str:
 
 
 def _progress(epochs: Sequence[Body], end: Body, target: Body, split: Body | None) -> str:
-    """Say how loss and metric changed from the untrained network to the best epoch."""
+    """Return a sentence about loss and metric, from the untrained network to the best epoch."""
     first, last, best = epochs[0], epochs[-1], epochs[end["best_epoch"]]
     name = "accuracy" if target["task"] == "classification" else "rmse"
     shown = f"valid_{name}" if f"valid_{name}" in best["metrics"] else f"train_{name}"
@@ -343,12 +343,14 @@ def _progress(epochs: Sequence[Body], end: Body, target: Body, split: Body | Non
 
 
 def _beside(example: Body) -> str:
-    """Say how much each part of a model counts, if it has several."""
+    """Return a sentence about the weights of the parts of a model, if it has several."""
     parts = example["explanation"].get("parts") or ()
     if len(parts) < 2:
         return ""
     total = sum(float(part["weight"]) for part in parts) or 1.0
-    shares = [f"the {one['name']} at {100 * float(one['weight']) / total:.0f} %" for one in parts]
+    shares = [
+        f"the {part['name']} at {100 * float(part['weight']) / total:.0f} %" for part in parts
+    ]
     return f" The prediction combines {joined(shares)}."
 
 

@@ -1,7 +1,7 @@
 """The equations of each stage, with this run's numbers.
 
-Every equation is computed again from the numbers as they are written, and left out if the result differs:
-what is shown can be checked with a pocket calculator.
+Every equation is recomputed from the numbers as they are written, and left out if the result differs. So
+readers can check it with a pocket calculator.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from sightline.lesson.updates import update
 Body = Mapping[str, Any]
 Bodies = Mapping[str, Body]
 Equations = list[dict[str, str]]
-MOST_TERMS = 6
+SOFTMAX_TERMS = 6
 """Logits that a softmax writes out."""
-MOST_COUNTS = 10
+ACCURACY_TERMS = 10
 """Classes up to which an accuracy is written as a sum of counts."""
 
 
@@ -59,12 +59,12 @@ def _load(bodies: Bodies) -> list[dict[str, str] | None]:
     size, batches = batch["batch_size"], batch["batches"]
     up = batches == -(-rows // size)
     left, right = ("⌈", "⌉") if up else ("⌊", "⌋")
-    more = "" if up else " A single last row is added to the batch before it."
+    exception = "" if up else " A single last row is added to the batch before it."
     return [{
         "title": "Batches of an epoch",
         "formula": f"batches = {left}rows / batch size{right}",
         "numbers": f"{left}{rows} / {size}{right} = {batches}",
-        "said": f"The last batch has the remaining rows.{more}",
+        "said": f"The last batch has the remaining rows.{exception}",
     }]  # fmt: skip
 
 
@@ -184,31 +184,31 @@ def _build(bodies: Bodies) -> list[dict[str, str] | None]:
 
 
 def _unit(unit: Body) -> dict[str, str] | None:
-    terms, rest, bias = unit["terms"], float(unit["rest"]), float(unit["bias"])
-    values = [float(x) for _, weight, value in terms for x in (weight, value)] + [rest, bias]
+    terms, others, bias = unit["terms"], float(unit["rest"]), float(unit["bias"])
+    values = [float(x) for _, weight, value in terms for x in (weight, value)] + [others, bias]
 
     def total(*given: float) -> float:
-        *pairs, more, b = given
-        return sum(w * x for w, x in zip(pairs[::2], pairs[1::2], strict=True)) + more + b
+        *pairs, remainder, b = given
+        return sum(w * x for w, x in zip(pairs[::2], pairs[1::2], strict=True)) + remainder + b
 
     # If products cancel, the rounding error of float32 is relative to the largest one.
     products = (float(weight) * float(value) for _, weight, value in terms)
-    size = max(abs(x) for x in (*products, rest, bias))
+    size = max(abs(x) for x in (*products, others, bias))
     done = settle(total, values, float(unit["sum"]), 1e-4 * abs(float(unit["sum"])) + 2e-6 * size)
     if done is None:
         return None
-    *pairs, more, b = done[0]
+    *pairs, remainder, b = done[0]
     written = [f"{w} × {x}" for w, x in zip(pairs[::2], pairs[1::2], strict=True)]
     names = ", ".join(shorten(name, 30) for name, _, _ in terms)
-    others = (
-        f" The other {unit['others']} products add up to {more.strip('()')}."
+    sum_of_others = (
+        f" The other {unit['others']} products add up to {remainder.strip('()')}."
         if unit["others"]
         else ""
     )
     return equation(
         f"{unit['name']}: w·x + b", "z = w₁·x₁ + w₂·x₂ + … + b",
-        " + ".join([*written, *([more] if unit["others"] else []), b]), done[1],
-        f"Row {unit['row']:,}, before training. Its largest products are those of {names}.{others}",
+        " + ".join([*written, *([remainder] if unit["others"] else []), b]), done[1],
+        f"Row {unit['row']:,}, before training. Its largest products are those of {names}.{sum_of_others}",
     )  # fmt: skip
 
 
@@ -249,12 +249,12 @@ def _train(bodies: Bodies) -> list[dict[str, str] | None]:
 
 
 def _not_counted(start: Body) -> str:
-    """Say what else the training loss includes."""
+    """Return a sentence about what else the training loss includes."""
     settings = start["settings"]
-    more = ["label smoothing"] if settings["label_smoothing"] else []
+    terms = ["label smoothing"] if settings["label_smoothing"] else []
     weighted = settings["class_weights"] is not None or start["split"]["weight"] is not None
-    more += ["the row's weight"] if weighted else []
-    return f" The training loss also includes {' and '.join(more)}." if more else ""
+    terms += ["the row's weight"] if weighted else []
+    return f" The training loss also includes {' and '.join(terms)}." if terms else ""
 
 
 def _cross_entropy(seen: Body, classes: Sequence[Any]) -> dict[str, str] | None:
@@ -321,7 +321,7 @@ def _probability(logits: list[float], best: int, p: float, name: str) -> dict[st
         return None
     high = max(logits)
     total = high + math.log(sum(math.exp(z - high) for z in logits))
-    top = sorted(logits, reverse=True)[:MOST_TERMS]
+    top = sorted(logits, reverse=True)[:SOFTMAX_TERMS]
     done = softmax(top, logits[best], total, len(logits), p, log=False)
     if done is None:
         return None
@@ -346,7 +346,7 @@ def _accuracy(metrics: Body) -> dict[str, str] | None:
     right = [row[index] for index, row in enumerate(metrics["confusion"])]
     rows = metrics["rows"]
     done = settle(lambda: sum(right) / rows, [], float(metrics["accuracy"]))
-    counts = f"({' + '.join(map(str, right))})" if len(right) <= MOST_COUNTS else f"{sum(right)}"
+    counts = f"({' + '.join(map(str, right))})" if len(right) <= ACCURACY_TERMS else f"{sum(right)}"
     return done and equation(
         "Accuracy", "correct predictions / rows", f"{counts} / {rows}", done[1],
         f"The correct predictions of each class, on the {rows:,} {metrics['part']} rows.",

@@ -10,15 +10,15 @@ from sightline.lesson.source import call, is_own, literal, network_lines
 Body = Mapping[str, Any]
 
 
-def plain_step(network: Body, seed: int, how: Body) -> list[str]:
-    """Write a training loop whose steps do what `sl.Training` does, to the last bit.
+def plain_step(network: Body, seed: int, details: Body) -> list[str]:
+    """Write a training loop whose steps give the same weights as `sl.Training`, bit for bit.
 
     Args:
         network: How the network is built: the field `again` of `build/network`.
         seed: Seed of the run.
-        how: As in `code.train`.
+        details: As in `code.train`.
     """
-    plan, settings = how["plan"], how["settings"]
+    plan, settings = details["plan"], details["settings"]
     scheduled = not is_own(settings["schedule"]) and (
         settings["schedule"] not in ("constant", "plateau") or bool(settings["warm_up"])
     )
@@ -42,8 +42,8 @@ def plain_step(network: Body, seed: int, how: Body) -> list[str]:
     size = f"batch_size={plan['batch_size']}, seed={seed}"
     draws = bool(network.get("config", {}).get("dropout"))
     lines += [
-        *_class_weights(settings["class_weights"], how["classes"]),
-        *_source(how, size),
+        *_class_weights(settings["class_weights"], details["classes"]),
+        *_source(details, size),
         *(["from sightline.train.randomness import mixed", "", "step = 0"] if draws else []),
         f"for epoch in range(1, {plan['epochs'] + 1}):  # or until early stopping",
         "    network.train()",
@@ -55,7 +55,7 @@ def plain_step(network: Body, seed: int, how: Body) -> list[str]:
             f"        torch.manual_seed(mixed({seed}, step))  # dropout depends on seed and step alone",
             "        step += 1",
         ]
-    return [*lines, *(f"        {line}" for line in _body(how, scheduled))]
+    return [*lines, *(f"        {line}" for line in _body(details, scheduled))]
 
 
 def _class_weights(weights: Any, classes: Sequence[Any]) -> list[str]:
@@ -72,16 +72,16 @@ def _class_weights(weights: Any, classes: Sequence[Any]) -> list[str]:
     return call("class_weight = torch.tensor", [literal(by_class)])
 
 
-def _source(how: Body, size: str) -> list[str]:
+def _source(details: Body, size: str) -> list[str]:
     """Write the source of batches; with folds, row weights of 0 hide each member's fold from it."""
-    if not how.get("folds"):
+    if not details.get("folds"):
         return [f"source = prepared.source({size})"]
     return [
         "from sightline.load.batches import TensorSource",
         "from sightline.train.evaluation import hold_out",
         "",
-        f"folds = torch.from_numpy(splits.folds)  # each member leaves out one of {how['folds']} folds",
-        f"source = TensorSource(hold_out(prepared.train, folds, members={how['outputs'][1]}), {size})",
+        f"folds = torch.from_numpy(splits.folds)  # each member leaves out one of {details['folds']} folds",
+        f"source = TensorSource(hold_out(prepared.train, folds, members={details['outputs'][1]}), {size})",
     ]
 
 
@@ -96,7 +96,7 @@ def _optimizer(settings: Body, device: str, network: str) -> list[str]:
             "# Muon for hidden matrices, AdamW for everything else",
             *call("optimizer = make_optimizer", arguments),
         ]
-    name, more = {
+    name, keywords = {
         "adamw": ("AdamW", "fused=True" if device in ("cpu", "cuda") else ""),
         "sgd": ("SGD", "momentum=0.9, nesterov=True, foreach=True"),
     }[kind]
@@ -106,7 +106,7 @@ def _optimizer(settings: Body, device: str, network: str) -> list[str]:
             f"optimizer = torch.optim.{name}(",
             f"    [{{'params': [p for n, p in named if not n.endswith('bias')], 'weight_decay': {decay}}},",
             "     {'params': [p for n, p in named if n.endswith('bias')], 'weight_decay': 0.0}],",
-            f"    lr={rate},{' ' + more + ',' if more else ''}",
+            f"    lr={rate},{' ' + keywords + ',' if keywords else ''}",
             ")",
         ]
     return [
@@ -114,13 +114,13 @@ def _optimizer(settings: Body, device: str, network: str) -> list[str]:
         f"optimizer = torch.optim.{name}(",
         f"    [{{'params': [p for p in parameters if p.dim() >= 2], 'weight_decay': {decay}}},",
         "     {'params': [p for p in parameters if p.dim() < 2], 'weight_decay': 0.0}],  # biases",
-        f"    lr={rate},{' ' + more + ',' if more else ''}",
+        f"    lr={rate},{' ' + keywords + ',' if keywords else ''}",
         ")",
     ]
 
 
-def _body(how: Body, scheduled: bool) -> list[str]:
-    plan, settings = how["plan"], how["settings"]
+def _body(details: Body, scheduled: bool) -> list[str]:
+    plan, settings = details["plan"], details["settings"]
     lines = []
     if plan["device"] != "cpu":
         where = f"torch.device({literal(plan['device'])})"
@@ -137,7 +137,7 @@ def _body(how: Body, scheduled: bool) -> list[str]:
             f"# (in micro-batches of {plan['micro_batch']} rows, whose gradients are summed)"
         )
     lines.append("optimizer.zero_grad()")
-    shape = f"# forward: {list(how['outputs'])}"
+    shape = f"# forward: {list(details['outputs'])}"
     if plan["precision"] == "float32":
         lines.append(f"logits = network(batch.numeric, batch.categorical)  {shape}")
     else:
@@ -146,7 +146,7 @@ def _body(how: Body, scheduled: bool) -> list[str]:
             f"    logits = network(batch.numeric, batch.categorical)  {shape}",
             "logits = logits.float()",
         ]
-    lines += [*_loss(how), "loss.backward()  # autograd: computes a gradient for each weight"]
+    lines += [*_loss(details), "loss.backward()  # autograd: computes a gradient for each weight"]
     if settings["clip_norm"] is not None:
         norm = literal(settings["clip_norm"])
         lines.append(f"torch.nn.utils.clip_grad_norm_(network.parameters(), {norm})")
@@ -162,33 +162,33 @@ def _body(how: Body, scheduled: bool) -> list[str]:
     return lines
 
 
-def _loss(how: Body) -> list[str]:
-    outputs, settings = how["outputs"], how["settings"]
+def _loss(details: Body) -> list[str]:
+    outputs, settings = details["outputs"], details["settings"]
     members = outputs[1] if len(outputs) == 3 else None
-    folds = bool(how.get("folds"))
-    weighted = how["weighted"] or folds or settings["class_weights"] is not None
-    more = ", reduction='none'" if weighted else ""
+    folds = bool(details.get("folds"))
+    weighted = details["weighted"] or folds or settings["class_weights"] is not None
+    arguments = ", reduction='none'" if weighted else ""
     lines = []
     if settings["class_weights"] is not None:
         lines.append("own = class_weight[batch.target]  # each row has the weight of its class")
-    if how["scale"] is None:
+    if details["scale"] is None:
         if settings["label_smoothing"]:
-            more += f", label_smoothing={literal(settings['label_smoothing'])}"
+            arguments += f", label_smoothing={literal(settings['label_smoothing'])}"
         predicted, truth = "logits", "batch.target"
         if members:  # the loss is that of each member, not of their mean
             predicted, truth = "logits.flatten(0, 1)", f"batch.target.repeat_interleave({members})"
-        loss = f"F.cross_entropy({predicted}, {truth}{more})"
+        loss = f"F.cross_entropy({predicted}, {truth}{arguments})"
     else:
-        center, scale = literal(how["center"]), literal(how["scale"])
+        center, scale = literal(details["center"]), literal(details["scale"])
         lines.append(f"scaled = ((batch.target - {center}) / {scale}).float()")
         predicted, truth = "logits[:, 0]", "scaled"
         if members:
             predicted, truth = "logits.flatten()", f"scaled.repeat_interleave({members})"
-        loss = f"F.mse_loss({predicted}, {truth}{more})"
+        loss = f"F.mse_loss({predicted}, {truth}{arguments})"
     if not weighted:
         return [*lines, f"loss = {loss}"]
-    weight = "batch.weight" if how["weighted"] or folds else "own"
-    if (how["weighted"] or folds) and settings["class_weights"] is not None:
+    weight = "batch.weight" if details["weighted"] or folds else "own"
+    if (details["weighted"] or folds) and settings["class_weights"] is not None:
         weight = "(batch.weight * own[:, None])" if folds else "(batch.weight * own)"
     weight += ".flatten()" if folds else f".repeat_interleave({members})" if members else ""
     return [*lines, f"losses = {loss}", f"weight = {weight}",

@@ -26,8 +26,8 @@ def quiz(
 ) -> dict[str, Any]:
     """Ask three questions about this run, each with four answers and an explanation.
 
-    The seed alone decides which questions are asked and the order of their answers. So both are the
-    same on every processor, however it rounds a loss.
+    Only the seed decides which questions are asked and the order of their answers. So both are the same
+    on every processor, however it rounds a loss.
 
     Args:
         plan, split, end, example: The bodies of `train/plan`, `load/split`, `train/end` and
@@ -72,7 +72,7 @@ def steps_question(plan: Body, split: Body) -> Question:
 
 
 def graph_question() -> Question:
-    """Ask what a dynamic graph is good for."""
+    """Ask why a dynamic graph is useful."""
     return (
         "PyTorch's graphs are dynamic. Why does that matter here?",
         "The graph is built anew by each forward pass, so the network can be changed between two steps",
@@ -88,8 +88,8 @@ def graph_question() -> Question:
 
 
 def chosen_by_loss(epochs: Sequence[Body], end: Body) -> bool:
-    """Tell whether the best epoch has the lowest loss; `eval_metric` may have chosen another one."""
-    losses = [one["valid_loss"] for one in epochs if one["valid_loss"] is not None]
+    """Return whether the best epoch has the lowest loss; `eval_metric` may have chosen another one."""
+    losses = [epoch["valid_loss"] for epoch in epochs if epoch["valid_loss"] is not None]
     return not losses or float(epochs[end["best_epoch"]]["valid_loss"]) <= min(map(float, losses))
 
 

@@ -1,6 +1,6 @@
 """Pieces of Python source: literals, calls, and the lines that build a network.
 
-Names and paths come from the user: they are written as literals, never as they are.
+Names and paths come from the user, so they are always written as literals.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 from sightline.errors import shorten
 
 Body = Mapping[str, Any]
-WIDTH = 92
+LINE_WIDTH = 92
 """A longer call has one argument per line."""
-LONGEST = 300
+TEXT_LENGTH = 300
 """A longer text is replaced by `...`, and a comment says so."""
-NETWORKS: dict[str, dict[str, Any]] = {
+NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
     "MLP": {"hidden": [64], "activation": "relu", "dropout": 0.0, "residual": [], "replaced": {}},
     "Ensemble": {
         "members": 10, "hidden": [64, 64], "activation": "relu", "dropout": 0.1, "bins": True,
@@ -34,7 +34,7 @@ def literal(value: Any) -> str:
         ('["a\\'b", 1.5]', '...')
     """
     if isinstance(value, str):
-        return repr(value) if len(value) <= LONGEST else "..."
+        return repr(value) if len(value) <= TEXT_LENGTH else "..."
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
     if isinstance(value, Sequence):
@@ -69,7 +69,7 @@ def named(options: Body) -> list[str]:
 
 
 def is_own(value: Any) -> bool:
-    """Tell whether a setting stands for an object of the user's: it is recorded as "(your own)".
+    """Return whether a setting stands for an object of the user: it is recorded as "(your own)".
 
     Example:
         >>> from sightline.lesson.source import is_own
@@ -88,7 +88,9 @@ def call(head: str, arguments: Sequence[str]) -> list[str]:
         ["table = sl.read('t.csv')"]
     """
     line = f"{head}({', '.join(arguments)})"
-    lines = [line] if len(line) <= WIDTH else [f"{head}(", *(f"    {a}," for a in arguments), ")"]
+    lines = (
+        [line] if len(line) <= LINE_WIDTH else [f"{head}(", *(f"    {a}," for a in arguments), ")"]
+    )
     if any(
         isinstance(node, ast.Constant) and node.value is ... for node in ast.walk(ast.parse(line))
     ):
@@ -122,7 +124,7 @@ def network_lines(network: Body, seed: int) -> list[str]:
     name = network["class"]
     draw = f"torch.manual_seed({seed})  # the first weights are drawn from the seed"
     if network["built_in"]:
-        config = changed(network["config"], NETWORKS[name])
+        config = changed(network["config"], NETWORK_DEFAULTS[name])
         lines = call(f"network = sl.{name}", ["prepared.spec", *named(config)])
         if network["drawn"]:
             return [draw, *lines]

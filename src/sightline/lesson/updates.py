@@ -38,22 +38,22 @@ def update(seen: Body) -> dict[str, str] | None:
     weight = f"The weight is {shorten(seen['weight'], 60)}."
     for by_rule in (_adamw, _sgd):
         if (written := by_rule(seen, before, after, near)) is not None:
-            formula, numbers, result, more = written
+            formula, numbers, result, explanation = written
             return equation(
                 f"The update in step {seen['step']:,}, by {name}",
                 formula,
                 numbers,
                 result,
-                f"{weight} {more}",
+                f"{weight} {explanation}",
             )
     gradient = float(seen["gradient"])
-    more = f"The update is what {name} computed from the gradient {gradient:.5g}."
+    explanation = f"The update is what {name} computed from the gradient {gradient:.5g}."
     if not math.isfinite(gradient):
-        more = "Its gradient was not a finite number, so the step was skipped."
+        explanation = "Its gradient was not a finite number, so the step was skipped."
     done = settle(lambda w, u: w + u, [before, moved], after, near)
     return done and equation(
         f"The update in step {seen['step']:,}", "w_new = w_old + update", "{} + {}".format(*done[0]), done[1],
-        f"{weight} {more}",
+        f"{weight} {explanation}",
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from sightline.trace.records import TRACE_FILE, TRACE_VERSION, being_written
 
-CHUNK = 1 << 19
+CHUNK_BYTES = 1 << 19
 STATE_SECONDS = 0.2
 
 
@@ -39,7 +39,7 @@ class Lines:
 class Follower:
     """Reads a run's records as they are written, from a position on.
 
-    A last line without a line end is incomplete and waits. A damaged line is reported, unless the
+    A last line without a line end is incomplete: it is read again later. A damaged line is reported, unless the
     records of a new attempt follow it: then it is the incomplete line of a killed process.
 
     Args:
@@ -106,9 +106,9 @@ class Follower:
                 if os.fstat(file.fileno()).st_size < self.position:  # the file was replaced
                     self.position = self._end = self._attempt = 0
                 file.seek(self.position)
-                data = file.read(CHUNK)
-                while b"\n" not in data and (more := file.read(len(data))):
-                    data += more
+                data = file.read(CHUNK_BYTES)
+                while b"\n" not in data and (next_part := file.read(len(data))):
+                    data += next_part
         except FileNotFoundError:
             return b""
         return data
@@ -152,7 +152,7 @@ class RunState:
     Attributes:
         trained: The body of `train/end`; None until training has ended.
         ended: Whether the run has its last record.
-        writing_here: Whether this process is adding a record, so that the lock is its own.
+        writing_here: Whether this process is adding a record, and so holds the lock itself.
 
     Example:
         >>> import sightline as sl

@@ -63,7 +63,7 @@ class Hosts:
 
 
 class Guard:
-    """Refuses requests without the token, with a foreign Host, and commands with a foreign Origin.
+    """Refuses requests without the token or with a foreign Host, and commands with a foreign Origin.
 
     Args:
         app: The application it protects; it gets paths without the token.
@@ -82,8 +82,8 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = {name for name, _ in _RAW_HEADERS}
-                kept = [pair for pair in message["headers"] if pair[0].lower() not in own]
+                replaced = {name for name, _ in _RAW_HEADERS}
+                kept = [pair for pair in message["headers"] if pair[0].lower() not in replaced]
                 message = {**message, "headers": [*kept, *_RAW_HEADERS]}
             await send(message)
 

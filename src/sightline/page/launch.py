@@ -1,4 +1,4 @@
-"""Start the server of a fit's live page: a process of its own, which stays open after the fit."""
+"""Start the server of a fit's live page: a separate process, which stays open after the fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sightline.page.address import Address, read_address
 
-LONGEST_START = 10.0  # seconds
+START_SECONDS = 10.0  # how long a fit waits for the server, at most
 
 
 class LivePage:
@@ -22,7 +22,7 @@ class LivePage:
 
     Args:
         run: The run folder that the fit will create, or continue.
-        quiet: Do not print the URL.
+        quiet: Whether not to print the URL.
     """
 
     def __init__(self, run: Path, quiet: bool) -> None:
@@ -93,7 +93,7 @@ def live_page(run: Path, live: bool, quiet: bool) -> Iterator[Callable[[float], 
     Args:
         run: The run folder that the fit will create, or continue.
         live: Whether a page is wanted.
-        quiet: Do not print its URL.
+        quiet: Whether not to print its URL.
     """
     if not live:
         yield lambda seconds: None

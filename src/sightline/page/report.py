@@ -1,4 +1,4 @@
-"""The report: the page and a run's records in one HTML file, which needs no network and can be mailed."""
+"""The report: the page and a run's records in one HTML file, which loads nothing else."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sightline.page.single_file import html_page
 from sightline.trace.compare import compare
 from sightline.trace.records import find, read_records
 
-FILE = "report.html"
-MOST_BYTES = 1_400_000
-"""The largest report: small enough for a mail, and a browser opens it at once."""
+REPORT_FILE = "report.html"
+REPORT_BYTES = 1_400_000
+"""The largest size of a report: small enough for an e-mail, and browsers open it at once."""
 HIDDEN = {
     ("run", "start"): ("origin", "read", "split", "options"),
     ("build", "network"): ("spec", "again"),
     ("run", "end"): ("run", "bundle", "report", "next"),
 }
-"""What no report holds: paths on its owner's disk, and values for programs only."""
+"""Fields that reports leave out: paths on the disk, and values that only programs read."""
 
 
 def write_report(run: str | Path, output: str | Path | None = None) -> Path:
@@ -48,7 +48,7 @@ def write_report(run: str | Path, output: str | Path | None = None) -> Path:
         'penguins.html'
     """
     records, _ = read_records(Path(run))
-    return _write(report(records), Path(run) / FILE if output is None else Path(output))
+    return _write(report(records), Path(run) / REPORT_FILE if output is None else Path(output))
 
 
 def write_comparison(runs: Sequence[str | Path], output: str | Path) -> Path:
@@ -93,14 +93,14 @@ def report(records: Sequence[Record]) -> str:
     notes: list[str] = []
     page = html_page({"records": lines, "notes": notes})
     for sample in SAMPLINGS:
-        if len(page.encode()) <= MOST_BYTES:
+        if len(page.encode()) <= REPORT_BYTES:
             break
         lines, note = sample(lines)
         notes += [note] if note else []
         page = html_page({"records": lines, "notes": notes})
-    if len(page.encode()) > MOST_BYTES:
+    if len(page.encode()) > REPORT_BYTES:
         notes.append(
-            f"This report is larger than {MOST_BYTES / 1e6:g} MB, although everything that can be "
+            f"This report is larger than {REPORT_BYTES / 1e6:g} MB, although everything that can be "
             "left out of it was left out."
         )
         page = html_page({"records": lines, "notes": notes})

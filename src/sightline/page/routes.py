@@ -31,13 +31,13 @@ from sightline.page.single_file import STATIC
 from sightline.trace.records import Trace, find, read_records
 from sightline.train.commands import Command, command_from_json, write_command
 
-TYPES = {
+MEDIA_TYPES = {
     ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml",
     ".png": "image/png", ".json": "application/json", ".txt": "text/plain", ".md": "text/plain",
 }  # fmt: skip
-LARGEST_COMMAND = 1 << 20
+COMMAND_BYTES = 1 << 20
 BODY_SECONDS = 10.0
-BETWEEN_MESSAGES = 0.06  # seconds: fewer than 20 messages a second to a client
+MESSAGE_SECONDS = 0.06  # between two messages: fewer than 20 messages a second to a client
 HEARTBEAT_SECONDS = 15.0
 
 
@@ -110,7 +110,7 @@ class RunPage:
                 if out:
                     yield out  # waits here for a slow client
                     beat = time.monotonic()
-                await asyncio.sleep(BETWEEN_MESSAGES)
+                await asyncio.sleep(MESSAGE_SECONDS)
         finally:
             self.clients -= 1
             self.last_seen = time.monotonic()
@@ -197,12 +197,12 @@ async def _body(request: Request) -> bytes | None:
     """Read a request's body; None if it is too large."""
     body = b""
     length = request.headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > LARGEST_COMMAND:
+    if not length.isdigit() or int(length) > COMMAND_BYTES:
         return None
     try:
         async for part in request.stream():
             body += part
-            if len(body) > LARGEST_COMMAND:
+            if len(body) > COMMAND_BYTES:
                 return None
     except ClientDisconnect:
         return b""
@@ -213,9 +213,9 @@ def _file(name: str) -> Response:
     """Answer with a file of the static folder; a name outside it is not found."""
     files = {path.relative_to(STATIC).as_posix(): path for path in STATIC.rglob("*")}
     path = files.get(name)
-    if path is None or path.suffix not in TYPES or not path.is_file():
+    if path is None or path.suffix not in MEDIA_TYPES or not path.is_file():
         return PlainTextResponse("Not Found", 404)
-    return FileResponse(path, media_type=TYPES[path.suffix])
+    return FileResponse(path, media_type=MEDIA_TYPES[path.suffix])
 
 
 def _event(name: str, data: Any) -> bytes:

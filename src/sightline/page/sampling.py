@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MOST_CLASSES = 26
+CONFUSION_CLASSES = 26
+"""Classes that the confusion matrix of a smaller report keeps."""
 Line = dict[str, Any]
 
 
@@ -20,17 +21,17 @@ def every(
 
     Args:
         lines: All records.
-        stage: Of the records to sample.
-        type_: Of the records to sample.
+        stage: The stage of the records to sample.
+        type_: The type of the records to sample.
         most: How many are kept; at least 2.
-        what: What they are called in the note.
+        what: Their name in the note.
     """
-    found = [i for i, line in enumerate(lines) if (line["stage"], line["type"]) == (stage, type_)]
-    if len(found) <= most:
+    indices = [i for i, line in enumerate(lines) if (line["stage"], line["type"]) == (stage, type_)]
+    if len(indices) <= most:
         return lines, ""
-    kept = {found[round(k * (len(found) - 1) / (most - 1))] for k in range(most)}
-    dropped = set(found) - kept
-    note = f"Sampled: {most:,} of {len(found):,} {what} are in this report; all are in the run's trace.jsonl."
+    kept = {indices[round(k * (len(indices) - 1) / (most - 1))] for k in range(most)}
+    dropped = set(indices) - kept
+    note = f"Sampled: {most:,} of {len(indices):,} {what} are in this report; all are in the run's trace.jsonl."
     return [line for i, line in enumerate(lines) if i not in dropped], note
 
 
@@ -41,11 +42,11 @@ def fewer(
 
     Args:
         lines: All records.
-        stage: Of the records to shorten.
-        type_: Of the records to shorten.
+        stage: The stage of the records to shorten.
+        type_: The type of the records to shorten.
         key: The list's name in the body.
         most: How many entries are kept.
-        what: What they are called in the note.
+        what: Their name in the note.
     """
     note = ""
     for i, line in enumerate(lines):
@@ -62,12 +63,12 @@ def fewer_classes(lines: list[Line]) -> tuple[list[Line], str]:
         body = line["body"]
         if (line["stage"], line["type"]) == ("predict", "metrics") and len(
             body.get("classes", ())
-        ) > MOST_CLASSES:
+        ) > CONFUSION_CLASSES:
             note = (
-                f"Sampled: {MOST_CLASSES} of {len(body['classes']):,} classes are in this report's "
+                f"Sampled: {CONFUSION_CLASSES} of {len(body['classes']):,} classes are in this report's "
                 "confusion matrix; all are in the run's trace.jsonl."
             )
-            kept = [row[:MOST_CLASSES] for row in body["confusion"][:MOST_CLASSES]]
+            kept = [row[:CONFUSION_CLASSES] for row in body["confusion"][:CONFUSION_CLASSES]]
             lines[i] = {**line, "body": {**body, "confusion": kept}}
     return lines, note
 
@@ -79,7 +80,7 @@ def without_members(lines: list[Line]) -> tuple[list[Line], str]:
     def without(row: Any) -> Any:
         nonlocal note
         members = (row.get("explanation") or {}).get("members")
-        if not members or len(members["mean"]) <= MOST_CLASSES:
+        if not members or len(members["mean"]) <= CONFUSION_CLASSES:
             return row
         note = (
             "Sampled: the predictions of the network's members for the explained rows are left out of "
@@ -138,4 +139,4 @@ SAMPLINGS: tuple[Callable[[list[Line]], tuple[list[Line], str]], ...] = (
     ),
     lambda lines: fewer(lines, "predict", "rows", "rows", 0, "explained rows"),
 )
-"""In the order in which they are applied: what readers miss least comes first."""
+"""In the order in which they are applied: the least important information is left out first."""

@@ -1,4 +1,4 @@
-"""The process of the live page's server: it listens, keeps the page's address, and ends in time.
+"""The process of the live page's server: it listens, writes the page's address, and ends when idle.
 
 uvicorn (extra `live`) is imported here, and this module only where a page is served.
 """
@@ -41,7 +41,7 @@ def serve(
         port: The port to listen on; 0 is the port of this run's last server if it is free, else any
             free port.
         of_fit: The id of the fit's process, if it started this one: then wait for the run folder,
-            and end once the run is over and no browser has been connected for a minute, or once
+            and end once the run has ended and no browser has been connected for a minute, or once
             that process has ended without making a folder.
         ready: Called with the page's URL as soon as it can be opened.
 
@@ -68,7 +68,7 @@ def serve(
             ready(address.url)
             await _watch(page, server, address, of_fit)
 
-    with contextlib.suppress(KeyboardInterrupt):  # how it ends
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the server
         asyncio.run(main())
 
 
@@ -76,22 +76,23 @@ async def _watch(
     page: RunPage, server: uvicorn.Server, address: Address, of_fit: int | None
 ) -> None:
     """Once a second: write the address once the run folder exists; end the server when it is not needed."""
-    written, over_since, next_look = False, None, 0.0
+    written, unused_since, next_check = False, None, 0.0
     while not server.should_exit:
         now = time.monotonic()
-        if now >= next_look:
-            next_look = now + 1
+        if now >= next_check:
+            next_check = now + 1
             exists = (page.run / TRACE_FILE).is_file()
             if exists and not written:
                 with contextlib.suppress(OSError):  # a full disk: tried again a second later
                     write_address(page.run, address)
                     written = True
             if of_fit is not None:
-                over = exists and not page.clients and not page.state.is_written()
-                over_since = (over_since or now) if over else None
+                unused = exists and not page.clients and not page.state.is_written()
+                unused_since = (unused_since or now) if unused else None
                 orphaned = not exists and os.getppid() != of_fit
                 idle = (
-                    over_since is not None and now - max(over_since, page.last_seen) > IDLE_SECONDS
+                    unused_since is not None
+                    and now - max(unused_since, page.last_seen) > IDLE_SECONDS
                 )
                 server.should_exit = server.should_exit or orphaned or idle
         await asyncio.sleep(0.1)

@@ -38,14 +38,14 @@ class Fresh:
 
     Args:
         source: Anything `sl.read` takes, or a table that it has read.
-        options: What is asked for. Everything that can be refused without the table is refused here.
+        options: The options of the fit. They are checked here, as far as that needs no table.
 
     Attributes:
-        options: The same.
-        watched: "file.py:Class" where the network's file is to be loaded again when it is saved.
+        options: The options of the fit.
+        watched: "file.py:Class" if the network's file is reloaded whenever it is saved; else None.
 
     Raises:
-        UserError: An option that makes no sense, or a network that cannot be loaded.
+        UserError: An option is invalid, or the network cannot be loaded.
     """
 
     tree_rounds: int | None = None
@@ -68,7 +68,7 @@ class Fresh:
         self._settings: TrainingSettings | None = None
 
     def load(self) -> Loaded:
-        """Read the table, divide its rows, and decide what they decide."""
+        """Read the table, split its rows, and choose the settings that depend on them."""
         options, source = self.options, self.source
         table = source if isinstance(source, Table) else read(source, **vars(options.read))
         splits = divide(
@@ -84,7 +84,7 @@ class Fresh:
         return Loaded(table, splits, rows, decisions)
 
     def build(self, prepared: Prepared, decisions: Decisions) -> Training:
-        """Build the network, its first weights drawn from the seed, and its training."""
+        """Build the network, with first weights drawn from the seed, and its training."""
         assert self._settings is not None  # load
         training = make_training(self._network, prepared, self._settings, decisions.recipe)
         if not self._is_rebuilt_by_its_source():
@@ -92,34 +92,33 @@ class Fresh:
         return training
 
     def edits(self, training: Training) -> list[tuple[int, Edit]]:
-        """Return the edits to make again: none."""
+        """Return the edits to repeat: none."""
         return []
 
     def _is_rebuilt_by_its_source(self) -> bool:
-        """Tell whether a kept source, called with the spec, builds this network again.
+        """Return whether the network can be rebuilt from its source file and the spec.
 
-        A function or a module may have given its class arguments that no source tells; and the source of
-        a class in the main script is the script, with the fit in it.
+        For a function or a module it cannot: its class may have been called with other arguments. The
+        source file of a class in the main script also runs the fit.
         """
-        own = self._network
+        network = self._network
         return self._location is not None or (
-            isinstance(own, type) and own.__module__ != "__main__"
+            isinstance(network, type) and network.__module__ != "__main__"
         )
 
 
 class Resumed:
-    """A run that was cut off, from its newest checkpoint on.
+    """An interrupted run, continued from its newest checkpoint.
 
     Args:
         run: The run folder.
         saved: The checkpoint.
-        records: The records of the run, those after the checkpoint too.
-        source: The table, where it was one in memory.
-        own: What the run does not keep, as keyword arguments of `restore`: network, optimizer,
-            schedule.
+        records: All records of the run, including those written after the checkpoint.
+        source: The table, if it was in memory.
+        own: The user's own network, optimizer and schedule, as keyword arguments of `restore`.
 
     Attributes:
-        decisions: What was asked for and decided when the run began.
+        decisions: The options of the fit, and what was decided when the run began.
     """
 
     tree_rounds: int | None = None
@@ -138,7 +137,7 @@ class Resumed:
         self._own: dict[str, Any] = own
 
     def load(self) -> Loaded:
-        """Read the table again and divide its rows as they were."""
+        """Read the table again and split its rows as before."""
         table, splits = read_again(self.decisions.origin, self.source)
         return Loaded(table, splits, self.saved.state["plan"]["batch_size"], self.decisions)
 
@@ -147,42 +146,42 @@ class Resumed:
         return restore(self.saved, prepared, sources=self.run / "sources", **self._own)
 
     def edits(self, training: Training) -> list[tuple[int, Edit]]:
-        """Return the edits that were made after the checkpoint, to be made again."""
+        """Return the edits that were made after the checkpoint and must be repeated."""
         return edits_left(self.records, self.saved, training)
 
 
 class Replayed(Resumed):
-    """A run made again from the start of a first one, with its edits at the same steps.
+    """A repetition of a run from its first checkpoint, with the same edits at the same steps.
 
     Args:
         run: The folder of the first run.
         records: Its records.
-        source, own: As in `Resumed`.
+        own: `source`, `network`, `optimizer` and `schedule`, as in `Resumed`.
 
     Raises:
-        RunError: Its training did not end, or its first checkpoint is not there.
+        RunError: The run's training did not end, or its first checkpoint is missing.
     """
 
-    def __init__(self, run: Path, records: Sequence[Record], **more: Any) -> None:
+    def __init__(self, run: Path, records: Sequence[Record], **own: Any) -> None:
         ended = find(records, "train", "end")
         if not ended:
             raise RunError(
                 f"The training of {run} did not end.", f"Resume it: sightline resume {run}"
             )
-        super().__init__(run, read_first(run), records, **more)
-        grown = find(records, "train", "trees")
+        super().__init__(run, read_first(run), records, **own)
+        trees = find(records, "train", "trees")
         self.ended: Mapping[str, Any] = ended[-1].body
-        self.trees: Mapping[str, Any] | None = grown[-1].body if grown else None
+        self.trees: Mapping[str, Any] | None = trees[-1].body if trees else None
 
     @property
     def tree_rounds(self) -> int | None:  # type: ignore[override]
-        """As many rounds of boosting as the first time."""
+        """The number of boosting rounds of the first run; None if it had no trees."""
         return None if self.trees is None else int(self.trees["iterations"])
 
     def build(self, prepared: Prepared, decisions: Decisions) -> Training:
         """Restore the training as it was before its first step."""
         training = super().build(prepared, decisions)
-        # What the clock decided the first time is in the plan and the edits.
+        # What the time limit decided in the first run is in its plan and its edits.
         training.settings = replace(training.settings, time_limit=None)
         return training
 

@@ -13,35 +13,35 @@ from sightline.train.commands import COMMANDS_FOLDER, send, write_command
 
 
 def send_and_wait(run: Path, edits: Sequence[Edit], seconds: float) -> tuple[list[str], bool]:
-    """Send edits to the process that makes a run, and wait for what comes of them.
+    """Send edits to the process that trains a run, and wait for the records about them.
 
     Returns:
-        A sentence for each record about them, and whether any was refused. Of a run that is paused
-        the one sentence that they wait.
+        A sentence for each record about them, and whether any was refused. For a paused run, one
+        sentence that says that the edits wait.
 
     Raises:
-        RunError: Nobody makes the run, or nothing was heard in time.
+        RunError: No process trains the run, or it did not answer in time.
     """
     wanted = [edit.to_json() for edit in edits]
-    before = _records_of_now(run)
+    before = _current_records(run)
     name = send(run, edits)
     taken = 0
-    for records in _hear(run, len(before), name, seconds):
-        found = [
+    for records in _new_records(run, len(before), name, seconds):
+        answers = [
             record for record in records
             if record.type in ("edit", "refused")
             and (record.body.get("edit") in wanted or record.body.get("file") == name)
         ]  # fmt: skip
-        if len(found) >= len(wanted) or any("file" in record.body for record in found):
-            return _said(found)
+        if len(answers) >= len(wanted) or any("file" in record.body for record in answers):
+            return _sentences(answers)
         taken += not (run / COMMANDS_FOLDER / name).exists()
-        if taken > 3 and _is_paused([*before, *records]):  # it was read, and not refused
-            return ["the run is paused: this is made when it continues"], False
-    raise AssertionError("hearing ends with an answer or an error")
+        if taken > 3 and _is_paused([*before, *records]):  # they were read, and not refused
+            return ["the run is paused: the edits are applied when it continues"], False
+    raise AssertionError("_new_records ends with an answer or an error")
 
 
 def control_and_wait(run: Path, control: str, seconds: float) -> tuple[list[str], bool]:
-    """Pause a run, or let it go on, and wait until it says so.
+    """Pause or continue a run, and wait until it confirms that.
 
     Args:
         run: The run folder.
@@ -52,46 +52,48 @@ def control_and_wait(run: Path, control: str, seconds: float) -> tuple[list[str]
         A sentence for the record about it, and whether it was refused.
 
     Raises:
-        RunError: Nobody makes the run, or nothing was heard in time.
+        RunError: No process trains the run, or it did not answer in time.
     """
     wanted = "paused" if control == "pause" else "continued"
-    before = len(_records_of_now(run))
+    before = len(_current_records(run))
     name = write_command(run, {control: True})
-    for records in _hear(run, before, name, seconds):
-        found = [r for r in records if r.type == wanted or r.body.get("file") == name]
-        if found:
-            return _said(found[:1])
-    raise AssertionError("hearing ends with an answer or an error")
+    for records in _new_records(run, before, name, seconds):
+        answers = [r for r in records if r.type == wanted or r.body.get("file") == name]
+        if answers:
+            return _sentences(answers[:1])
+    raise AssertionError("_new_records ends with an answer or an error")
 
 
-def _records_of_now(run: Path) -> list[Record]:
+def _current_records(run: Path) -> list[Record]:
     records, _ = read_records(run)
     if not being_written(run):
         raise RunError(
-            f"No process is making the run {run}.", "Edit a run while it trains; or fit again."
+            f"No process is training the run {run}.",
+            "Send edits while the run trains, or fit again.",
         )
     return records
 
 
-def _hear(run: Path, before: int, name: str, seconds: float) -> Iterator[list[Record]]:
-    """Yield the training's records since a command was sent, again and again until the time is over."""
+def _new_records(run: Path, before: int, name: str, seconds: float) -> Iterator[list[Record]]:
+    """Yield the training's records since a command was sent, ten times a second, until the timeout."""
     deadline = time.monotonic() + seconds
     while True:
         yield [record for record in read_records(run)[0][before:] if record.stage == "train"]
         if time.monotonic() > deadline or not being_written(run):
             (run / COMMANDS_FOLDER / name).unlink(missing_ok=True)
             raise RunError(
-                f"The run {run} did not answer within {seconds:g} s: it may not train yet, or no more.",
-                "Look at its records, and send the edit again.",
+                f"The run {run} did not answer within {seconds:g} s: its training may not have started yet, "
+                "or has ended.",
+                "Look at its records, then send the command again.",
             )
         time.sleep(0.1)
 
 
-def _said(records: Sequence[Record]) -> tuple[list[str], bool]:
+def _sentences(records: Sequence[Record]) -> tuple[list[str], bool]:
     refused = any(record.type == "refused" for record in records)
     return [record.body["said"] for record in records], refused
 
 
 def _is_paused(records: Sequence[Record]) -> bool:
-    told = [record.type for record in records if record.type in ("paused", "continued", "end")]
-    return told[-1:] == ["paused"]
+    states = [record.type for record in records if record.type in ("paused", "continued", "end")]
+    return states[-1:] == ["paused"]

@@ -1,4 +1,4 @@
-"""What a fit was asked for and what it decided: kept in `run/start` and in every checkpoint."""
+"""The options and decisions of a fit, kept in `run/start` and in every checkpoint."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from sightline.pipeline.recipe import Recipe
 
 @dataclass(frozen=True)
 class Decisions:
-    """The options of a fit, and what was decided by the table, the quality and the clock.
+    """The options of a fit, and what was decided from the table, the quality and the time limit.
 
-    A run that goes on, or is made again, takes the decisions from here: a later version may decide
-    otherwise.
+    Resume and replay take the decisions from here, because a later version may decide differently.
 
     Attributes:
-        options: What was asked for.
-        origin: Where the table is and how it was divided, from `origin.provenance`.
+        options: The options of the fit.
+        origin: Where the table is and how it was split, from `origin.provenance`.
         recipe: Folds, trees, calibration.
         settings: All settings of the training, as JSON.
-        trees_limit: Seconds that the trees may take; None for as long as it takes.
+        trees_limit: Time limit for the trees in seconds; None means no limit.
     """
 
     options: FitOptions
@@ -34,8 +33,8 @@ class Decisions:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values.
 
-        `numeric`, `report` and `baselines` stand beside `options`, which has them too, for readers of
-        records that older versions wrote.
+        `numeric`, `report` and `baselines` are also in `options`. They are repeated here because
+        records have always had them.
         """
         return {
             "origin": dict(self.origin), "numeric": self.options.model.numeric,
@@ -46,15 +45,15 @@ class Decisions:
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote, or what a checkpoint of Sightline 0.1 kept.
+        """Read what `to_json` wrote, or what an older checkpoint has.
 
         Raises:
             RunError: The options are of a newer version, or damaged.
         """
-        plain = Recipe(quality=None).to_json()  # the oldest checkpoints knew no recipe
+        plain = Recipe(quality=None).to_json()  # the oldest checkpoints have no recipe
         kept = {"report": True, "recipe": plain, "baselines": False, "trees_limit": None, **kept}
-        known = "options" in kept
-        options = FitOptions.from_json(kept["options"]) if known else FitOptions.of_older(kept)
+        complete = "options" in kept
+        options = FitOptions.from_json(kept["options"]) if complete else FitOptions.of_older(kept)
         return cls(
             options, kept["origin"], Recipe(**kept["recipe"]), kept["settings"], kept["trees_limit"]
         )

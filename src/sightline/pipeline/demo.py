@@ -23,17 +23,17 @@ def demo(
     quiet: bool = False,
     view: FitView | None = None,
 ) -> Run:
-    """Make the reference run: a small network learns three classes from ten numbers.
+    """Run the reference fit: a small network learns three classes from ten numbers.
 
     1000 training rows, 250 + 250 held out, min-max scaling, one hidden layer of 32, batches of
-    32, five epochs. It stays this network, whatever the default becomes.
+    32, five epochs. The network does not change when the default model does.
 
     Args:
         run: The run folder to make; None makes `runs/demo-TIME`.
-        seed: Of the data, the split, the weights and the batches.
-        live: Show it in a browser while it happens, as in `fit`.
-        quiet: Print nothing.
-        view: What watches instead of the terminal.
+        seed: Seed of the data, the split, the first weights and the batches.
+        live: Whether to show the run in a browser while it trains, as in `fit`.
+        quiet: Whether to print nothing.
+        view: Shows the run instead of the terminal, as in `fit`.
 
     Example:
         >>> import sightline as sl
@@ -51,7 +51,7 @@ def demo(
 
 
 def demo_table(seed: int = 0) -> dict[str, np.ndarray]:
-    """Make 1500 rows of ten measurements, each row around the middle of one of three kinds.
+    """Make 1500 rows of ten measurements, each row near the center of one of three classes.
 
     Example:
         >>> from sightline.pipeline.demo import demo_table
@@ -61,7 +61,7 @@ def demo_table(seed: int = 0) -> dict[str, np.ndarray]:
     """
     check_seed(seed)
     random = np.random.default_rng(seed)
-    # Three corners of a triangle with equal sides, turned at random: each pair is equally hard.
+    # Three corners of a triangle with equal sides, rotated at random: each pair is equally hard.
     corners = np.linalg.qr(random.normal(size=(10, 10)))[0][:3] * 2.8
     kind = random.permutation(np.arange(1500) % 3)
     values = (corners[kind] + random.normal(size=(1500, 10))).round(3)

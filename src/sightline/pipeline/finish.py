@@ -1,4 +1,4 @@
-"""From a training that has ended to the model that ships: its parts, their weights, calibration.
+"""Makes the final model from a finished training: its parts, their weights, calibration.
 
 Letters: N held-out rows, K outputs.
 """
@@ -18,9 +18,7 @@ from sightline.contracts import Batch
 from sightline.errors import counted
 from sightline.load.batches import map_tensors
 from sightline.pipeline.parts import PART_FITS, FittedPart, PartRequest
-from sightline.pipeline.recipe import (
-    Recipe,
-)
+from sightline.pipeline.recipe import Recipe
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
 from sightline.predict.model import Model
@@ -32,14 +30,14 @@ from sightline.train.training import Training
 
 @dataclass(frozen=True)
 class Finished:
-    """A model, and what finishing it left behind besides its training.
+    """The final model, and what was computed while it was made.
 
     Attributes:
-        model: What ships.
+        model: The model.
         part_records: The bodies of the records "train/<part>" by part, such as "trees".
         held_out: The rows that it was calibrated on: `source` in words, `rows`; or None.
-        out_of_fold: Each training row's probabilities [N, K] or numbers [N, 1], of parts that did
-            not learn from it; None without folds, or where the trees hold out one fold alone.
+        out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of the training rows; None
+            without folds, or if the trees hold out only one fold.
     """
 
     model: Model
@@ -55,11 +53,11 @@ class Finished:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Predictions of rows that no part learned from, to weigh and calibrate the parts with.
+    """Predictions for rows that the parts were not trained on, for weights and calibration.
 
     Attributes:
         rows: The rows, with their targets and weights.
-        parts: float64 [N, K], by part, what is blended: log-probabilities or numbers.
+        parts: The values of each part that are blended, float64 [N, K]: log-probabilities or numbers.
         source: Which rows these are, in words.
         every_row: Whether these are all training rows.
     """
@@ -77,15 +75,15 @@ def finish(
     limit: float | None = None,
     rounds: int | None = None,
 ) -> Finished:
-    """Make the model that ships out of a training that has ended.
+    """Make the final model from a finished training.
 
     Args:
-        training: The training, whose best weights are taken.
-        recipe: What else belongs to the model.
+        training: The finished training; its best weights are used.
+        recipe: Which other parts the model has, and whether it is calibrated.
         apart: The validation rows that `set_apart` kept for calibration.
-        limit: Seconds for the boosted trees; None for as long as it takes.
-        rounds: Exactly this many boosting rounds, in place of what the clock allows: those of the
-            first time, where a run is resumed or replayed.
+        limit: Time limit for the boosted trees in seconds; None means no limit.
+        rounds: The number of boosting rounds of the first run, if this one replays it; None lets
+            early stopping and the time limit decide.
 
     Raises:
         NetworkError: The loss with the best weights is not a finite number.
@@ -98,12 +96,12 @@ def finish(
     network = model.fitted_parts[NetworkPart.name]
     request = PartRequest(training, network, recipe, limit, rounds)
     fitted = [part for fit in PART_FITS.values() if (part := fit(request)) is not None]
-    model.fitted_parts = {one.part.name: one.part for one in fitted}
+    model.fitted_parts = {result.part.name: result.part for result in fitted}
     held_out = _out_of_fold(training, fitted) if apart is None else _set_apart_rows(model, apart)
     values = _calibrate(model, held_out, training, recipe)
     return Finished(
         model,
-        {one.part.name: one.record for one in fitted if one.record is not None},
+        {result.part.name: result.record for result in fitted if result.record is not None},
         {"source": held_out.source, "rows": len(held_out.rows.row)},
         values if held_out.every_row else None,
     )
@@ -112,10 +110,13 @@ def finish(
 def _out_of_fold(training: Training, fitted: list[FittedPart]) -> HeldOut:
     """Return the training rows with their out-of-fold predictions.
 
-    Of a large table the trees hold out one fold alone: then only its rows are known of every part.
+    On a large table the trees hold out only one fold. Then only the rows of that fold have predictions
+    of every part, and only they are returned.
     """
     rows = training.prepared.train
-    parts = {one.part.name: one.out_of_fold for one in fitted if one.out_of_fold is not None}
+    parts = {
+        result.part.name: result.out_of_fold for result in fitted if result.out_of_fold is not None
+    }
     unknown = torch.stack([values.isnan().any(dim=1) for values in parts.values()]).any(dim=0)
     every_row = not bool(unknown.any())
     if not every_row:
@@ -129,7 +130,7 @@ def _set_apart_rows(model: Model, apart: Batch) -> HeldOut:
     """Return the validation rows that were kept for calibration, with the model's predictions."""
     with evaluating(*model.modules):
         parts = model.parts(apart.numeric, apart.categorical)
-    source = f"{counted(len(apart.row), 'validation row')} that stopping never saw"
+    source = f"{counted(len(apart.row), 'validation row')} not used for early stopping"
     return HeldOut(apart, _as_float64(parts), source, every_row=False)
 
 

@@ -20,7 +20,7 @@ from sightline.contracts.options import (
 )
 from sightline.contracts.rules import check_checkpoint_intervals
 from sightline.page.launch import live_page
-from sightline.page.report import FILE, write_report
+from sightline.page.report import REPORT_FILE, write_report
 from sightline.pipeline.beginnings import Fresh, Replayed, Resumed
 from sightline.pipeline.flow import Outcome, run_stages
 from sightline.pipeline.folder import Run
@@ -81,7 +81,7 @@ def fit(
         quality: "fast" for a first look in seconds, "default", or "best" for the most accurate model,
             which takes several times longer.
         network: A network of your own in place of the chosen one: a module, a class or function
-            that takes the spec, or "file.py:Class". It trains and ships as it is.
+            that takes the spec, or "file.py:Class". It is trained without changes to its structure.
         trees: Whether boosted trees are added to the model; None means yes, and no with a network
             of your own.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from, and
@@ -90,20 +90,20 @@ def fit(
         threshold: For two classes, the metric ("f1", "accuracy", "balanced_accuracy") for which the
             best decision threshold is chosen, or the threshold itself, such as 0.3; None predicts the
             class with the higher probability.
-        baselines: Whether to score simple models on the same rows at the end, and say whether this one
+        baselines: Whether to score simple models on the same rows at the end, to see whether this one
             is better.
-        seed: Decides the split, the first weights, the order of the batches and dropout.
+        seed: Seed of the split, the first weights, the order of the batches and dropout.
         watch: Whether to load a network given as "file.py:Class" again whenever its file is saved.
         checkpoint_seconds: Seconds between two checkpoints; None writes none by the clock. There is one at the
             start and one at the end as well.
         checkpoint_epochs: Epochs between two checkpoints; None writes none by their number.
         run: The run folder to make; None makes `runs/NAME-TIME`.
         live: Whether to show the run in a browser while it trains, at an address that is printed and
-            kept in RUN/live.json. The page is a process of its own (extra "live"): training never
-            waits for it.
+            kept in RUN/live.json. The page is served by a separate process (extra "live"):
+            training never waits for it.
         report: Whether to explain sample rows, measure importance and write report.html at the end.
         quiet: Whether to print nothing.
-        view: What watches in place of the terminal.
+        view: Shows the run in place of the terminal.
         settings: Any other setting of `sl.Training` by name: epochs, batch_size, learning_rate,
             optimizer, schedule, ema, time_limit, eval_metric, precision, device, ... The quality
             chooses those that are not given.
@@ -158,19 +158,20 @@ def resume(
     quiet: bool = False,
     view: FitView | None = None,
 ) -> Run:
-    """Continue a fit that was cut off; to the last bit, it ends as if it had not been.
+    """Continue an interrupted fit; the result is bit for bit that of an uninterrupted one.
 
     Args:
-        run: Its run folder. A run that is complete is returned as it is.
-        source: The table, where it was one in memory.
+        run: Its run folder. A complete run is returned unchanged.
+        source: The table, if it was in memory.
         network: A network of your own whose source the run does not keep.
-        optimizer, schedule: Your own ones, where you gave any.
-        watch: "file.py:Class" to load again whenever it is saved from now on.
+        optimizer, schedule: Your own, if the fit had any.
+        watch: "file.py:Class" to reload whenever it is saved from now on.
         checkpoint_seconds, checkpoint_epochs, live, quiet, view: As in `fit`.
 
     Raises:
-        RunError: It is no run, it was cut off before training, or another process is making it.
-        DataError: The table is gone or has changed.
+        RunError: The folder is not a run, the run was interrupted before training, or another process is
+            training it.
+        DataError: The table does not exist any more, or has changed.
 
     Example:
         >>> import sightline as sl
@@ -182,7 +183,7 @@ def resume(
     check_checkpoint_intervals(checkpoint_seconds, checkpoint_epochs)
     records, _ = read_records(folder)
     if ended := find(records, "run", "end"):
-        if ended[-1].body.get("report") and not (folder / FILE).exists():
+        if ended[-1].body.get("report") and not (folder / REPORT_FILE).exists():
             write_report(folder)  # the process was killed just before it wrote it
         return Run(folder, network=network)
     if being_written(folder):
@@ -219,26 +220,26 @@ def replay(
     quiet: bool = False,
     view: FitView | None = None,
 ) -> Run:
-    """Do a fit again: the same rows, settings, plan and first weights, the same edits at the same steps.
+    """Repeat a fit: the same rows, settings, plan and first weights, the same edits at the same steps.
 
     The new run's `train/replay` record says whether its weights are bit for bit those of the first.
 
     Args:
         run: The run folder of a fit whose training ended.
         to: The run folder to make; None makes `runs/NAME-TIME`.
-        source: The table, where it was one in memory.
-        network, optimizer, schedule: Your own ones, where the run does not keep them.
+        source: The table, if it was in memory.
+        network, optimizer, schedule: Your own, if the run does not keep them.
         quiet, view: As in `fit`.
 
     Raises:
-        RunError: It is no run, or its training did not end.
-        DataError: The table is gone or has changed.
+        RunError: The folder is not a run, or its training did not end.
+        DataError: The table does not exist any more, or has changed.
 
     Example:
         >>> import sightline as sl
         >>> run = sl.fit("examples/penguins.csv", target="species", epochs=3, quiet=True)
-        >>> again = sl.replay(run.folder, quiet=True)
-        >>> again.find("train", "replay")[0].body["identical"]
+        >>> repeated = sl.replay(run.folder, quiet=True)
+        >>> repeated.find("train", "replay")[0].body["identical"]
         True
     """
     first = Path(run)
@@ -262,7 +263,7 @@ def replay(
 def _recording(
     view: FitView | None, quiet: bool, folder: Path | None = None, records: int = 0
 ) -> Iterator[tuple[Trace, FitView | None]]:
-    """Open a trace, or continue a run's behind so many records, and close it whatever happens."""
+    """Open a trace, or continue one after this many records; close it on any exit."""
     if view is None and not quiet:
         view = NotebookView() if in_kernel() else TerminalView()
     views = [view] if view else []
@@ -282,15 +283,15 @@ def _shown(view: FitView | None) -> list[StepsShown]:
 
 
 def _run(folder: Path, outcome: Outcome) -> Run:
-    """Open the run; its model is loaded into the network that its edits may have changed."""
+    """Open the run; its model is loaded into the trained network, which edits may have changed."""
     return Run(folder, network=outcome.finished.model.network)
 
 
 def run_folder(source: Any, run: str | Path | None) -> Path:
-    """Name the run folder: the one asked for, or runs/NAME-TIME.
+    """Return the run folder: the one given, or runs/NAME-TIME.
 
     Raises:
-        RunError: The one asked for exists already.
+        RunError: The given folder exists already.
     """
     if run is not None:
         folder = Path(run)

@@ -1,8 +1,8 @@
 """The five stages, written once: load, prepare, build, train, predict.
 
-`sl.fit`, `sl.resume`, `sl.replay` and the scikit-learn estimators are this flow with another beginning
-(`beginnings.py`: fresh, from a checkpoint, from the start of a first run) and other observers (the
-recorder, the live page, checkpoints and commands; or nobody).
+`sl.fit`, `sl.resume`, `sl.replay` and the scikit-learn estimators are this flow with different beginnings
+(`beginnings.py`: fresh, from a checkpoint, from the start of an earlier run) and different observers (the
+recorder, the live page, checkpoints and commands; or none).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from sightline.train.training import Training
 
 @dataclass(frozen=True)
 class Loaded:
-    """What stage 1 gives.
+    """The result of stage 1.
 
     Attributes:
-        table: As it was read.
-        splits: Its rows, divided.
+        table: The table as it was read.
+        splits: The table, split.
         batch_size: Rows of a batch.
-        decisions: What was asked for, and what was decided now that the rows are known.
+        decisions: The options of the fit, and what was decided from the rows.
     """
 
     table: Table
@@ -41,24 +41,24 @@ class Loaded:
 
 
 class Beginning(Protocol):
-    """Where a run starts from."""
+    """The start of a run: fresh, from a checkpoint, or from an earlier run."""
 
     def load(self) -> Loaded:
-        """Read the table and divide its rows."""
+        """Read the table and split its rows."""
 
     def build(self, prepared: Prepared, decisions: Decisions) -> Training:
         """Build the network and its training, or restore them."""
 
     @property
     def tree_rounds(self) -> int | None:
-        """How many rounds of boosting to take; None lets validation and the clock decide."""
+        """The number of boosting rounds; None lets early stopping and the time limit decide."""
 
 
 class Observer:
-    """What looks on while a run is made. It changes nothing in the flow, which does not know its name.
+    """Watches a run without changing it; the flow knows only this class.
 
-    Each method is called when what it is named after has happened, and does nothing unless it is
-    overridden.
+    Each method is called when the event that it is named after has happened. By default it does
+    nothing.
     """
 
     def loaded(self, loaded: Loaded) -> None:
@@ -78,10 +78,10 @@ class Observer:
         return steps
 
     def finished(self, finished: Finished) -> None:
-        """Stage 4 is done: the model that ships is there."""
+        """Stage 4 is done: the final model exists."""
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """Stage 5 has begun: what is read from the evaluation is computed then."""
+        """Stage 5 has begun: the evaluation computes each result when it is first read."""
 
     def ended(self) -> None:
         """The run is complete."""
@@ -89,11 +89,11 @@ class Observer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gives.
+    """The result of a run.
 
     Attributes:
-        finished: The model that ships, and how it came about.
-        training: The training, ended.
+        finished: The final model, and what was computed while it was made.
+        training: The finished training.
     """
 
     finished: Finished
@@ -105,7 +105,7 @@ def run_stages(beginning: Beginning, observers: Sequence[Observer] = ()) -> Outc
 
     Args:
         beginning: Where to start from.
-        observers: What looks on; each is told of a stage in this order.
+        observers: Objects that are notified of each event, in this order.
 
     Example:
         >>> import sightline as sl
@@ -117,22 +117,22 @@ def run_stages(beginning: Beginning, observers: Sequence[Observer] = ()) -> Outc
         >>> outcome.training.best_epoch in (1, 2), outcome.finished.model.classes
         (True, ('Adelie', 'Chinstrap', 'Gentoo'))
     """
-    # 1 load: a file becomes typed columns, and its rows are divided
+    # 1 load: a file becomes typed columns, and its rows are split
     loaded = beginning.load()
-    _tell(observers, "loaded", loaded)
+    _notify(observers, "loaded", loaded)
     decisions, recipe = loaded.decisions, loaded.decisions.recipe
 
     # 2 prepare: typed columns become tensors, fitted on the training rows alone
     prepared = prepare(loaded.splits, numeric=decisions.options.model.numeric)
     prepared, calibration_rows = set_apart(prepared, recipe)
-    _tell(observers, "prepared", prepared)
+    _notify(observers, "prepared", prepared)
 
     # 3 build: a network, features in, logits out
     training = beginning.build(prepared, decisions)
-    _tell(observers, "built", training)
+    _notify(observers, "built", training)
 
-    # 4 train: weights are updated after each batch; then trees, weights of the parts, calibration
-    _tell(observers, "begins", training)
+    # 4 train: weights are updated after each batch; then trees, the parts' weights, calibration
+    _notify(observers, "begins", training)
     steps = training.steps()
     for observer in observers:
         steps = observer.steps(training, steps)
@@ -143,7 +143,7 @@ def run_stages(beginning: Beginning, observers: Sequence[Observer] = ()) -> Outc
     )
     finished.model.provenance = dict(decisions.origin)
     finished.model.rows = row_numbers(loaded.splits)
-    _tell(observers, "finished", finished)
+    _notify(observers, "finished", finished)
 
     # 5 predict: the model is measured on rows that it has not seen
     options = decisions.options
@@ -151,11 +151,11 @@ def run_stages(beginning: Beginning, observers: Sequence[Observer] = ()) -> Outc
         finished.model, prepared, finished.held_out, finished.out_of_fold,
         with_baselines=options.model.baselines, with_report=options.run.report, seed=options.seed,
     )  # fmt: skip
-    _tell(observers, "evaluated", evaluation)
-    _tell(observers, "ended")
+    _notify(observers, "evaluated", evaluation)
+    _notify(observers, "ended")
     return Outcome(finished, training)
 
 
-def _tell(observers: Sequence[Observer], event: str, *about: Any) -> None:
+def _notify(observers: Sequence[Observer], event: str, *about: Any) -> None:
     for observer in observers:
         getattr(observer, event)(*about)

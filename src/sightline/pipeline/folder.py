@@ -23,7 +23,7 @@ BUNDLE = "model.sightline"
 
 
 class Run:
-    """A training that was recorded.
+    """A recorded fit: its records, its model, its table.
 
     Args:
         folder: What `fit` wrote.
@@ -32,10 +32,10 @@ class Run:
     Attributes:
         folder: The run folder.
         records: Its records in order; `docs/trace.md` lists the types.
-        notes: What was amiss in them, such as a torn last line.
+        notes: Problems found while reading them, such as an incomplete last line.
 
     Raises:
-        RunError: The folder is no run, or its records are damaged.
+        RunError: The folder is not a run, or its records are damaged.
 
     Example:
         >>> import sightline as sl
@@ -66,45 +66,46 @@ class Run:
         """The final metrics, on the test rows (without any, the validation rows).
 
         Raises:
-            RunError: The run did not get so far.
+            RunError: The run has none, because it did not end.
         """
-        found = self.find("predict", "metrics")
-        if not found:
+        records = self.find("predict", "metrics")
+        if not records:
             raise RunError(
-                f"{self.folder} has no metrics: the run did not end.", "Make the run again."
+                f"{self.folder} has no metrics: the run did not end.",
+                "Resume the run, or fit again.",
             )
-        return found[-1].body
+        return records[-1].body
 
     @cached_property
     def model(self) -> Model:
         """The trained model.
 
         Raises:
-            BundleError: There is none, or it needs `network`.
+            BundleError: The run has no model file, or its model needs `network`.
         """
         return Model.load(self.folder / BUNDLE, network=self._network)
 
     @cached_property
     def table(self) -> Table:
-        """The table, read again from where it was.
+        """The table, read again.
 
         Raises:
-            DataError: It was a table in memory, is gone, or has changed.
+            DataError: It was in memory, does not exist any more, or has changed.
         """
         return training_data(self.model)[0]
 
     def pictures(self, folder: str | Path, form: Form = "png") -> list[Path]:
-        """Draw the run as files, for slides and papers: see `sightline.views.pictures`.
+        """Draw pictures of the run, for slides and papers: see `sightline.views.pictures`.
 
         Args:
-            folder: Where to write; it is made if need be.
+            folder: Where to write; it is created if it does not exist.
             form: "png" or "svg".
 
         Returns:
-            The files, one a picture.
+            The files, one for each picture.
 
         Raises:
-            OptionError: Another form, or matplotlib (`pip install "sightline[plot]"`) is missing.
+            OptionError: `form` is another text, or matplotlib (`pip install "sightline[plot]"`) is missing.
 
         Example:
             >>> import sightline as sl

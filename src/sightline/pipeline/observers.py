@@ -1,4 +1,4 @@
-"""What else looks on while a run is made: its folder, the live page, a view of the steps."""
+"""Observers of a run: its folder, the live page, a view of the steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from sightline.build.networks import source_of
 from sightline.contracts import Record, Step
-from sightline.page.launch import LONGEST_START
+from sightline.page.launch import START_SECONDS
 from sightline.page.report import write_report
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.flow import Loaded, Observer
@@ -21,20 +21,20 @@ from sightline.train.training import Training
 
 
 class FitView(Protocol):
-    """What watches a fit in place of the terminal: called with each record, and told of each step."""
+    """Shows a fit, in place of the terminal: it is called with each record and each step."""
 
     def __call__(self, record: Record) -> None:
         """Take a record."""
 
     def step(self, done: int, total: int) -> None:
-        """Take how many steps are done, of how many at most."""
+        """Take the number of steps done, and the planned number."""
 
     def close(self) -> None:
-        """Training is over, or failed."""
+        """Close the view: the fit has ended, or failed."""
 
 
 class StepsShown(Observer):
-    """Tells a view of each step."""
+    """Reports each step to a view."""
 
     def __init__(self, view: FitView) -> None:
         self.view = view
@@ -57,22 +57,22 @@ class LivePageShown(Observer):
         self.show = show
 
     def loaded(self, loaded: Loaded) -> None:
-        """Print it if it is known already."""
+        """Print the address if it is known already."""
         self.show(0)
 
     def built(self, training: Training) -> None:
-        """Wait for it: training is about to begin."""
-        self.show(LONGEST_START)
+        """Wait for the address: training is about to begin."""
+        self.show(START_SECONDS)
 
 
 class RunFolder(Observer):
-    """Keeps the network's source, the model and the report in the run folder.
+    """Writes the network's source, the model and the report into the run folder.
 
     Args:
         folder: The run folder.
         report: Whether to write the report.
-        resumed: The sources are kept already.
-        first: Of a replay, the folder of the first run, whose sources are copied.
+        resumed: Whether the sources are already in the folder.
+        first: For a replay, the folder of the first run; its sources are copied.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class RunFolder(Observer):
         self.folder, self.report, self.resumed, self.first = folder, report, resumed, first
 
     def built(self, training: Training) -> None:
-        """Keep the source of a network of your own."""
+        """Write the source of a network of your own."""
         if self.first is None and not self.resumed:
             keep_source(training.network, self.folder)
         elif self.first is not None and (self.first / "sources").is_dir():
             shutil.copytree(self.first / "sources", self.folder / "sources")
 
     def finished(self, finished: Finished) -> None:
-        """Save the model, before anything that only looks at it."""
+        """Save the model, before it is evaluated."""
         finished.model.save(self.folder / BUNDLE)
 
     def ended(self) -> None:
@@ -98,7 +98,7 @@ class RunFolder(Observer):
 
 
 def keep_source(network: nn.Module, folder: Path) -> None:
-    """Keep the source of a network of your own beside its run, by its sha256."""
+    """Write the source of a network of your own into the run folder, named by its sha256."""
     source = source_of(network)
     if source is not None:
         (folder / "sources").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Where a model comes from: told at fit, read again to measure the model on its own test rows."""
+"""The origin of a model: recorded at fit, and read again to evaluate the model on its test rows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sightline.metrics.importance import importance as measure_importance
 from sightline.predict.model import Model
 
 MOST_HASHES = 100_000
-"""Of so many training rows at most a model keeps a hash, to know them again."""
+"""A model keeps the hashes of at most this many training rows, to recognise them."""
 
 
 def evaluate(model: Model) -> dict[str, Any]:
-    """Measure a model on its own test rows, read again from where its table was.
+    """Measure a model on its own test rows, which are read again from its table.
 
     Raises:
-        DataError: The table was in memory, is gone or has changed, or there are no test rows.
+        DataError: The table was in memory, does not exist any more or has changed, or no rows are held out.
 
     Example:
         >>> import sightline as sl
@@ -37,11 +37,11 @@ def evaluate(model: Model) -> dict[str, Any]:
 
 
 def importance(model: Model, *, repeats: int = 5, seed: int = 0) -> dict[str, Any]:
-    """Measure what each column is good for on a model's own test rows, read again.
+    """Measure the permutation importance of each column on a model's own test rows, read again.
 
     Args:
         model: The model.
-        repeats, seed: As in `Model.importance`, whose result this gives.
+        repeats, seed: As in `Model.importance`, and so is the result.
 
     Raises:
         DataError: As `evaluate`.
@@ -55,17 +55,19 @@ def importance(model: Model, *, repeats: int = 5, seed: int = 0) -> dict[str, An
         'test'
     """
     splits, part, rows = _held_out(model)
-    found = model.predictions(subset(splits.table, rows))
-    truth, usable = model.truth(found)
-    return measure_importance(model, found.table, truth, usable, part, repeats=repeats, seed=seed)
+    predictions = model.predictions(subset(splits.table, rows))
+    truth, usable = model.truth(predictions)
+    return measure_importance(
+        model, predictions.table, truth, usable, part, repeats=repeats, seed=seed
+    )
 
 
 def _held_out(model: Model) -> tuple[Splits, str, np.ndarray]:
-    """Read a model's own table again, and name the rows to measure it on."""
+    """Read a model's own table again, and return the rows to measure it on."""
     _, splits = training_data(model)
-    held = {"test": model.rows["test"].numpy(), "validation": model.rows["valid"].numpy()}
-    part = "test" if len(held["test"]) else "validation"
-    rows = held[part]
+    parts = {"test": model.rows["test"].numpy(), "validation": model.rows["valid"].numpy()}
+    part = "test" if len(parts["test"]) else "validation"
+    rows = parts[part]
     if not len(rows):
         raise DataError(
             "The model was trained on every row: it has neither test nor validation rows.",
@@ -75,34 +77,34 @@ def _held_out(model: Model) -> tuple[Splits, str, np.ndarray]:
 
 
 def overlap(model: Model, table: Table) -> tuple[int, int]:
-    """Count a table's rows that are rows the model was trained on, in every value.
+    """Count the rows of a table that equal a training row of the model in every value.
 
     Returns:
-        How many are, and out of how many training rows a sample was compared with (all of
-        them, up to 100,000).
+        The count, and the number of training rows that were compared: all of them, or a sample of
+        100,000.
     """
     names = [c.name for c in model.encoder.schema.columns if c.role in ("feature", "target")]
     hashes = model.rows.get("train_hashes")
     if hashes is None or any(name not in table.columns for name in names):
         return 0, 0
-    own = table.row_hashes(names).view(np.int64)
-    return int(np.isin(own, hashes.numpy()).sum()), len(hashes)
+    table_hashes = table.row_hashes(names).view(np.int64)
+    return int(np.isin(table_hashes, hashes.numpy()).sum()), len(hashes)
 
 
 def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any) -> dict[str, Any]:
-    """Say where a model comes from, so that its rows can be found again: plain JSON values."""
+    """Return where a table is and how it was split, as JSON values, so that it can be read again."""
     parts = {"valid": 0 if valid is None else valid, "test": test}
     files = {name: part for name, part in parts.items() if isinstance(part, str | Path)}
     plain = all(isinstance(part, int | float | str | Path) for part in parts.values())
-    again = isinstance(source, str | Path) and plain
+    readable = isinstance(source, str | Path) and plain
     options = {
         **splits.options,
         **{name: str(Path(part).absolute()) for name, part in files.items()},
     }
     return {
-        "source": str(Path(source).absolute()) if again else None,
+        "source": str(Path(source).absolute()) if readable else None,
         "name": table.name,
-        "paths": absolute_paths(table.paths) if again else [],
+        "paths": absolute_paths(table.paths) if readable else [],
         "read": dict(table.options),
         "split": options,
         "train_rows": len(splits.train),
@@ -111,7 +113,7 @@ def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any)
 
 
 def row_numbers(splits: Splits) -> dict[str, torch.Tensor]:
-    """Return what a model keeps of its rows: which are held out, and hashes of the training rows."""
+    """Return what a model keeps about its rows: which are held out, and hashes of the training rows."""
     names = [c.name for c in splits.table.schema.columns if c.role in ("feature", "target")]
     sample = splits.train[:: -(-len(splits.train) // MOST_HASHES)]
     hashes = splits.table.row_hashes(names)[sample].view(np.int64)
@@ -122,23 +124,23 @@ def row_numbers(splits: Splits) -> dict[str, torch.Tensor]:
 
 
 def training_data(model: Model) -> tuple[Table, Splits]:
-    """Read a model's own table again and divide it as at training.
+    """Read a model's own table again and split it as for training.
 
     Raises:
-        DataError: It was a table in memory, is gone, or has changed.
+        DataError: It was in memory, does not exist any more, or has changed.
     """
     return read_again(model.provenance)
 
 
 def read_again(origin: Mapping[str, Any], source: Any = None) -> tuple[Table, Splits]:
-    """Read a table again and divide it as `origin`, from `provenance`, says.
+    """Read a table again and split it as `origin`, from `provenance`, says.
 
     Args:
-        origin: Where it was.
-        source: The table itself, where it was in memory.
+        origin: Where the table is and how it was split.
+        source: The table, if it was in memory.
 
     Raises:
-        DataError: It was a table in memory, is gone, or has changed.
+        DataError: It was in memory, does not exist any more, or has changed.
     """
     if source is not None:
         table = source if isinstance(source, Table) else read(source, **origin["read"])
@@ -151,7 +153,7 @@ def read_again(origin: Mapping[str, Any], source: Any = None) -> tuple[Table, Sp
     for path in origin["paths"]:
         if not Path(path).is_file():
             raise DataError(
-                f"{path}, which the model was trained on, is gone.",
+                f"{path}, the table that the model was trained on, does not exist any more.",
                 "Put it back, or give a file with rows.",
             )
     table = read(origin["source"], **origin["read"])

@@ -32,11 +32,11 @@ class PartRequest:
 
     Attributes:
         training: The network's training, which has ended.
-        network: The part of the network that ships, from `training.model()`.
-        recipe: What belongs to the model.
-        limit: Seconds for the trees; None for as long as it takes.
-        rounds: Exactly this many boosting rounds, in place of what the clock allows: those of the
-            first time, where a run is resumed or replayed.
+        network: The network with the best weights, from `training.model()`.
+        recipe: Which parts the model has.
+        limit: Time limit for the trees in seconds; None means no limit.
+        rounds: The number of boosting rounds of the first run, if this one replays it; None lets
+            early stopping and the time limit decide.
     """
 
     training: Training
@@ -48,13 +48,12 @@ class PartRequest:
 
 @dataclass(frozen=True)
 class FittedPart:
-    """A part, and what its fit left behind.
+    """A part, and what was computed while it was fitted.
 
     Attributes:
-        part: What ships.
-        out_of_fold: Each training row's prediction by models that did not learn from it, in the unit
-            that is blended (`Part.values`), [N, K]; NaN for rows that no model holds out; None without
-            folds.
+        part: The part of the final model.
+        out_of_fold: Out-of-fold predictions of the training rows, in the unit that is blended
+            (`Part.values`), [N, K]; NaN for rows that no model holds out; None without folds.
         record: The body of the record "train/<part's name>", or None.
     """
 
@@ -64,7 +63,7 @@ class FittedPart:
 
 
 def fit_network(request: PartRequest) -> FittedPart:
-    """Take the network as it was trained; with folds, each member held one of them out."""
+    """Return the trained network, with folds also its out-of-fold predictions."""
     training, part = request.training, request.network
     rows, folds = training.prepared.train, training.prepared.splits.folds
     if folds is None:
@@ -74,10 +73,9 @@ def fit_network(request: PartRequest) -> FittedPart:
 
 
 def fit_boosted_trees(request: PartRequest) -> FittedPart | None:
-    """Grow boosted trees on the rows that the network learned from.
+    """Grow boosted trees on the training rows.
 
-    Without folds one ensemble grows on the training rows, and the validation rows decide on the number
-    of rounds. With more than `TREES_CLASSES` classes there are no trees.
+    Without folds one ensemble is grown, and the validation rows decide the number of rounds. With more than `TREES_CLASSES` classes there are no trees.
     """
     training, recipe = request.training, request.recipe
     prepared, task, seed = training.prepared, training.task, training.settings.seed

@@ -68,7 +68,7 @@ class Recipe:
 
     Attributes:
         quality: "fast", "default" or "best"; None for a network of your own.
-        folds: How many folds; 0 for validation rows in their place.
+        folds: How many folds; 0 if there are validation rows instead.
         trees: Whether boosted trees are added to the network.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from.
         threshold: The metric that the decision threshold of two classes is chosen for, or the threshold.
@@ -90,7 +90,7 @@ class Recipe:
     def choose(cls, options: FitOptions) -> Self:
         """Decide what does not depend on the table.
 
-        A network of your own trains as it is, with early stopping on validation rows; trees and
+        A network of your own is trained with early stopping on validation rows; trees and
         calibration are added if they are asked for. Without one, there are folds, unless validation
         rows are asked for or a time column splits the rows.
         """
@@ -113,24 +113,24 @@ class Recipe:
 
 
 def divide(
-    table: Table, target: str, recipe: Recipe, *, valid: Any = None, test: Any = 0.1, **how: Any
+    table: Table, target: str, recipe: Recipe, *, valid: Any = None, test: Any = 0.1, **options: Any
 ) -> Splits:
     """Split a table's rows as a recipe needs them: with folds, or with validation rows.
 
     Args:
         table: From `sightline.read`.
         target: The column to predict.
-        recipe: Says how many folds; a table of few rows or groups gets fewer.
-        valid, test, how: As in `sightline.split`; `valid=None` means 0 with folds and 0.1 without.
+        recipe: Gives the number of folds; a table of few rows or groups gets fewer.
+        valid, test, options: As in `sightline.split`; `valid=None` means 0 with folds and 0.1 without.
 
     Raises:
         OptionError: A threshold for a target that does not have two classes, or one that is to be
-            chosen where there are no held-out rows to choose it on.
+            chosen on held-out rows if there are too few.
     """
     if recipe.folds:
-        how |= {"folds": recipe.folds, "min_rows_per_fold": ROWS_PER_FOLD}
+        options |= {"folds": recipe.folds, "min_rows_per_fold": ROWS_PER_FOLD}
         valid = 0
-    splits = split(table, target, valid=0.1 if valid is None else valid, test=test, **how)
+    splits = split(table, target, valid=0.1 if valid is None else valid, test=test, **options)
     _check_threshold(recipe, splits)
     return splits
 
@@ -232,7 +232,7 @@ def make_settings(recipe: Recipe, options: FitOptions, size: Size) -> TrainingSe
     """Return the settings of a fit: those chosen by the quality, then those that were given.
 
     Raises:
-        OptionError: A name that is no setting, or a value that makes no sense.
+        OptionError: An unknown setting, or an invalid value.
     """
     settings = options.settings(settings_for(recipe, size))
     limit = settings.time_limit
@@ -255,11 +255,11 @@ def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | Non
         notes += (f"{outputs:,} classes, more than {TREES_CLASSES}: no trees beside the network",)
     elif recipe.trees and prepared.splits.folds is not None:
         size = prepared_size(prepared)
-        if (how := trees_for(recipe, size))["one_fold"]:
+        if (trees := trees_for(recipe, size))["one_fold"]:
             notes += (
                 f"{counted(size.rows, 'row')} x {counted(size.features, 'feature')} x "
                 f"{counted(size.outputs, 'output')} is a lot of work for trees: they hold out one "
-                f"fold only, and take at most {how['iterations']} rounds",
+                f"fold only, and take at most {trees['iterations']} rounds",
             )
     apart = prepared.splits.folds is None and recipe.calibrate
     if apart and len(valid.row) < CALIBRATION_ROWS:

@@ -1,7 +1,7 @@
-"""Writes what happens in a run as records, stage by stage; it computes none of it.
+"""Writes the records of a run, stage by stage; it computes no results.
 
-The bodies come from the rooms that know them (`evaluate.stages`, `evaluate.evaluation`, the training)
-and from the lesson, whose sentences are made of these very bodies. docs/trace.md lists them.
+The bodies come from the modules that compute them (`evaluate.stages`, `evaluate.evaluation`, the
+training) and from the lesson, whose sentences use the same bodies. docs/trace.md lists them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sightline.lesson.terms import terms
 from sightline.load.batches import count_batches
 from sightline.load.split import Splits
 from sightline.load.table import Table
-from sightline.page.report import FILE
+from sightline.page.report import REPORT_FILE
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.flow import Loaded, Observer
 from sightline.pipeline.folder import BUNDLE
@@ -38,15 +38,15 @@ from sightline.train.training import Training
 
 
 class Recorder(Observer):
-    """Turns what happens in a run into records.
+    """Records what happens in a run.
 
     Args:
-        trace: Where they go.
-        folder: The run folder; it is made when stage 3 is done, so that a run which is refused before
-            training leaves none.
-        resumed: The first three stages and the plan are recorded already.
-        first: Of a replay, the first run's `train/end` and `train/trees` (or None): the weights are
-            compared with those.
+        trace: Where the records are written.
+        folder: The run folder; it is created after stage 3, so that a run which is refused before
+            training leaves no folder.
+        resumed: Whether the first three stages and the plan are recorded already.
+        first: For a replay, the first run's `train/end` and `train/trees` (or None), whose weights
+            are compared.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Recorder(Observer):
         )
 
     def built(self, training: Training) -> None:
-        """Record stage 3: the network's layers, with the shapes of one batch; make the run folder."""
+        """Record stage 3: the network's layers, with the shapes of one batch; create the run folder."""
         if self.resumed:
             return
         seconds = self._lap()
@@ -142,8 +142,8 @@ class Recorder(Observer):
         if self.resumed:
             return
         start, network = self._body("run", "start"), self._body("build", "network")
-        settings, usual = start["settings"], TrainingSettings().to_json()
-        changed = {name: value for name, value in settings.items() if value != usual[name]}
+        settings, defaults = start["settings"], TrainingSettings().to_json()
+        changed = {name: value for name, value in settings.items() if value != defaults[name]}
         task = training.task
         scaled = (None, None) if task.classification else (task.center, task.scale)
         self._begin("train", code.train(changed, network["again"], self.options.seed, {
@@ -160,7 +160,7 @@ class Recorder(Observer):
             self.catch_up(training)
             yield step
         self.catch_up(training)
-        if self.trace.find("train", "end"):  # the run was cut off after its training
+        if self.trace.find("train", "end"):  # the run was interrupted after its training
             return
         for number in sorted(training.detailed_steps):
             self.trace.write("train", "step", training.detailed_steps[number])
@@ -204,7 +204,7 @@ class Recorder(Observer):
         })  # fmt: skip
 
     def finished(self, finished: Finished) -> None:
-        """Record the trees, and of a replay whether its weights are those of the first run."""
+        """Record the trees, and for a replay whether its weights equal those of the first run."""
         if finished.trees is not None:
             self.trace.write("train", "trees", finished.trees)
         if self.first is None:
@@ -222,7 +222,7 @@ class Recorder(Observer):
     # ------------------------------------------------------------- stage 5
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """Record stage 5: one row's path, the metrics, and what the run teaches."""
+        """Record stage 5: one row's path, the metrics, the lesson's last part and the quiz."""
         self._lap()
         part, rows = measured_rows(self.splits)
         end = self._body("train", "end")
@@ -244,7 +244,7 @@ class Recorder(Observer):
         ))  # fmt: skip
 
     def ended(self) -> None:
-        """Record where everything is (a report of all this comes next), and what to type."""
+        """Record where the files are, and commands to try next. The report is written after this record."""
         bundle = self.folder / BUNDLE
         model, run = shlex.quote(str(bundle)), shlex.quote(str(self.folder))
         commands = [f"sightline inspect {model}", f"sightline quiz {run}"]
@@ -256,7 +256,7 @@ class Recorder(Observer):
                 f"sightline explain {model} {data} --row {min(3, self.table.rows - 1)}",
                 *commands,
             ]
-        report = self.folder / FILE if self.options.run.report else None
+        report = self.folder / REPORT_FILE if self.options.run.report else None
         self.trace.write("run", "end", {
             "run": str(self.folder), "bundle": str(bundle),
             "report": None if report is None else str(report), "next": commands,
@@ -307,10 +307,10 @@ def _load_notes(table: Table, splits: Splits) -> list[str]:
         notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
     if splits.dropped:
         notes.append(f"Left out: {counted(splits.dropped, 'row')} without a target.")
-    if twice := splits.twice():
+    if copies := splits.twice():
         notes.append(
-            f"{twice:,} held-out row{'s are' if twice != 1 else ' is'} equal to a training row in every "
-            "feature and the target: they flatter the model."
+            f"{copies:,} held-out row{'s are' if copies != 1 else ' is'} equal to a training row in every "
+            "feature and the target: they make the metrics too good."
         )
     return [*notes, f"Split: {splits.describe()}."]
 
@@ -324,8 +324,8 @@ def _samples(size: int, features: tuple[Column, ...]) -> str:
 
 
 def _relative(path: str | None) -> str | None:
-    """Write a path as one types it: from here, where it lies below."""
-    here = Path.cwd()
-    if path is None or not Path(path).is_relative_to(here):
+    """Write a path relative to the working directory, if it is inside it."""
+    directory = Path.cwd()
+    if path is None or not Path(path).is_relative_to(directory):
         return path
-    return str(Path(path).relative_to(here))
+    return str(Path(path).relative_to(directory))

@@ -1,7 +1,7 @@
-"""Looks after a training while it runs: checkpoints, commands, a watched file, signals, edits to make again.
+"""Handles checkpoints, commands, a watched file, signals and repeated edits while a training runs.
 
-It passes the steps of the training through, and acts between two of them; nothing of it is inside
-the loop. To pause, it keeps the next step waiting: the training's own clock does not run meanwhile.
+It passes the steps of the training through and acts between two of them; the training loop does not
+know it. To pause, it delays the next step: the training's own clock does not run meanwhile.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from sightline.train.commands import Command, Commands
 from sightline.train.training import Training
 from sightline.train.watch import Watch
 
-PAUSED_LOOKS = 0.05  # seconds between two looks for commands and signals
+PAUSE_SECONDS = 0.05  # between two checks for commands and signals while paused
 
 
 class Runner(Observer):
-    """Looks after the training of one run.
+    """Handles everything that happens to a training between two steps.
 
     Args:
         recorder: Writes the records.
         folder: The run folder.
-        edits: Gives the edits to make again, as (steps done before it, edit).
+        edits: Returns the edits to repeat, as (steps done before it, edit).
         checkpoint_seconds, checkpoint_epochs: How often to write checkpoints.
-        watch: "file.py:Class" to load again whenever it is saved.
+        watch: "file.py:Class" to reload whenever it is saved.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class Runner(Observer):
         self._edits, self._watched = edits, watch
         self._intervals = (checkpoint_seconds, checkpoint_epochs)
         self.paused = False
-        self._pause_at: int | None = None  # this many epochs are done
+        self._pause_at: int | None = None  # the number of epochs after which to pause
 
     def loaded(self, loaded: Loaded) -> None:
-        """Take what the checkpoints keep of the request."""
+        """Keep the options and decisions for the checkpoints."""
         self._decisions = loaded.decisions.to_json()
 
     def begins(self, training: Training) -> None:
-        """Open the folder of checkpoints, and look for commands and for the watched file."""
+        """Open the folder of checkpoints, and start to check for commands and the watched file."""
         self.training = training
         training.sources = self.folder / "sources"
         seconds, epochs = self._intervals
@@ -82,16 +82,16 @@ class Runner(Observer):
         """Pass the steps through.
 
         Raises:
-            Interrupted: SIGINT or SIGTERM came: a checkpoint is written, the run can be resumed.
+            Interrupted: SIGINT or SIGTERM came. A checkpoint is written, so the run can be resumed.
         """
         with signals_caught() as signals:
             if training.stopped is None and not signals:
                 self._record(self.checkpoints.save())
-            self._make_again()
+            self._repeat_edits()
             for step in steps:
                 yield step
-                self._make_again()
-                self._look(signals)
+                self._repeat_edits()
+                self._check_commands(signals)
                 if signals and training.stopped is None:
                     written = self._record(self.checkpoints.save())
                     self.recorder.catch_up(training)
@@ -102,16 +102,16 @@ class Runner(Observer):
     def _record(self, checkpoint: Path | None) -> bool:
         """Record a checkpoint, if one was written.
 
-        Its record follows it and is not among those that it counts: a run that is resumed
-        begins by writing the checkpoint again, and its record with it. So each file has one record,
-        also where the process was killed between the two.
+        The record follows the file, whose count of records does not include it: a resumed run first
+        writes the checkpoint and its record again. So each file has one record, even if the process
+        was killed between the two.
         """
         if checkpoint is not None:
             self.recorder.checkpoint(self.training, checkpoint)
         return checkpoint is not None
 
-    def _look(self, signals: Sequence[int]) -> None:
-        """Take commands and a saved file; hold the training here for as long as it is paused."""
+    def _check_commands(self, signals: Sequence[int]) -> None:
+        """Read commands and the watched file; while the training is paused, wait here."""
         self.commands.after_step()
         if self.watch is not None:
             self.watch.after_step()
@@ -124,13 +124,13 @@ class Runner(Observer):
                 self._continue("continues, to stop")
                 break
             self.recorder.catch_up(self.training)
-            time.sleep(PAUSED_LOOKS)
+            time.sleep(PAUSE_SECONDS)
             self.commands.read()
             if self.watch is not None:
                 self.watch.after_step()
 
     def _obey(self, command: Command) -> None:
-        """Follow a command that is no edit."""
+        """Execute a command that is not an edit."""
         if command.kind == "pause":
             self._pause()
         elif command.kind == "continue":
@@ -144,7 +144,7 @@ class Runner(Observer):
 
     def _pause(self) -> None:
         self.paused, self._pause_at = True, None
-        self._write("paused", "paused; edits that are sent now are made when it continues")
+        self._write("paused", "paused; edits that are sent now are applied when it continues")
 
     def _continue(self, sentence: str) -> None:
         self.paused, self._pause_at = False, None
@@ -158,7 +158,7 @@ class Runner(Observer):
         })  # fmt: skip
 
     def _explain(self, command: Command) -> None:
-        """Follow a row through the network as it is now; an error is recorded, not raised."""
+        """Explain a row with the current network; an error is recorded, not raised."""
         progress = self.training.progress
         self.recorder.catch_up(self.training)
         sentence = f"asked after step {progress.steps:,}, in epoch {progress.epoch}"
@@ -166,8 +166,8 @@ class Runner(Observer):
             lambda: self.training.model(best=False), command, progress.steps, progress.epoch, sentence
         ))  # fmt: skip
 
-    def _make_again(self) -> None:
-        """Queue the edits that were made at this step the first time."""
+    def _repeat_edits(self) -> None:
+        """Queue the edits that the first run made at this step."""
         while self.replayed and self.replayed[0][0] <= self.training.progress.steps:
             self.training.edit(self.replayed.pop(0)[1])
 
@@ -184,14 +184,14 @@ def edits_of(records: Sequence[Record]) -> list[tuple[int, Edit]]:
 def edits_left(
     records: Sequence[Record], saved: SavedCheckpoint, training: Training
 ) -> list[tuple[int, Edit]]:
-    """Return the edits that a resumed training must make again, with the steps done before each.
+    """Return the edits that a resumed training must repeat, with the steps done before each.
 
-    Those recorded since its checkpoint, and those that the attempt which wrote that was itself
-    still to make again; what waited in the checkpoint is queued already.
+    These are the edits recorded since its checkpoint, and those that the attempt which wrote the
+    checkpoint still had to repeat. Edits that waited in the checkpoint are queued already.
     """
     left = edits_of(records)[len(training.progress.edits) :]
-    known = Counter((int(step), edit_from_json(edit)) for step, edit in saved.more["later"])
-    left += (known - Counter(left)).elements()
+    later = Counter((int(step), edit_from_json(edit)) for step, edit in saved.more["later"])
+    left += (later - Counter(left)).elements()
     for edit in training.waiting:
         if (training.progress.steps, edit) in left:
             left.remove((training.progress.steps, edit))
@@ -200,9 +200,9 @@ def edits_left(
 
 @contextmanager
 def signals_caught() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second one stops at once.
+    """Collect SIGINT and SIGTERM instead of ending the process; the second one ends it.
 
-    Outside the main thread Python allows no handlers, and nothing changes.
+    Outside the main thread, where Python allows no handlers, nothing changes.
     """
     signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Pictures of the table, the network and its training; each is None without its record."""
+"""Pictures of the table, the network and its training; a function returns None without its record."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_PANELS = 24
-MOST_LAYERS = 24
-MOST_EDITS = 6
+DRAWN_LAYERS = 24
+LABELLED_EDITS = 6
 
 
 # ------------------------------------------------------------- training
@@ -57,8 +57,10 @@ def loss(sheet: Sheet) -> Figure | None:
         axes.axvline(best, color=GREY, linestyle="--", linewidth=1, label=f"best epoch: {best}")
     edits = sheet.bodies("train", "edit")
     for index, edit in enumerate(edits):
-        label = sheet.label(edit["said"], 36) if index < MOST_EDITS else None
-        label = f"and {len(edits) - MOST_EDITS} more edits" if index == MOST_EDITS else label
+        label = sheet.label(edit["said"], 36) if index < LABELLED_EDITS else None
+        label = (
+            f"and {len(edits) - LABELLED_EDITS} more edits" if index == LABELLED_EDITS else label
+        )
         axes.plot(
             [edit["epoch"]], [0.02], marker="^", linestyle="", color=colour(index + 2),
             transform=axes.get_xaxis_transform(), label=label,
@@ -116,13 +118,13 @@ def _curves(axes: Axes, x: list[int], series: dict[str, list[Any]]) -> list[floa
 
 def layers(sheet: Sheet) -> Figure | None:
     """Draw each layer's gradient and update over the steps at which they were recorded."""
-    looks = sheet.bodies("train", "layers")
-    names = list(dict.fromkeys(layer["title"] for body in looks for layer in body["layers"]))
+    measurements = sheet.bodies("train", "layers")
+    names = list(dict.fromkeys(layer["title"] for body in measurements for layer in body["layers"]))
     if not names:
         return None
-    rows = -(-min(len(names), MOST_LAYERS) // 2)
+    rows = -(-min(len(names), DRAWN_LAYERS) // 2)
     figure = sheet.figure(
-        f"Gradient and update of each layer{some_of(MOST_LAYERS, len(names), 'layers')}",
+        f"Gradient and update of each layer{some_of(DRAWN_LAYERS, len(names), 'layers')}",
         11,
         4.6 + 0.22 * rows,
     )
@@ -134,9 +136,9 @@ def layers(sheet: Sheet) -> Figure | None:
         strict=True,
     ):
         drawn = False
-        for index, name in enumerate(names[:MOST_LAYERS]):
+        for index, name in enumerate(names[:DRAWN_LAYERS]):
             points = [
-                (body["step"], drawable(layer[key])) for body in looks for layer in body["layers"]
+                (body["step"], drawable(layer[key])) for body in measurements for layer in body["layers"]
                 if layer["title"] == name
             ]  # fmt: skip
             y = [value if value > 0 else math.nan for _, value in points]
@@ -166,9 +168,9 @@ def columns(sheet: Sheet) -> Figure | None:
     spread = [column for column in table["columns"] if column.get("histogram")] if table else []
     if not spread:
         return None
-    ends = [column for column in spread if column["role"] == "target"]
-    rest = [column for column in spread if column["role"] != "target"]
-    shown = [*rest[: MOST_PANELS - len(ends)], *ends]
+    targets = [column for column in spread if column["role"] == "target"]
+    others = [column for column in spread if column["role"] != "target"]
+    shown = [*others[: MOST_PANELS - len(targets)], *targets]
     across = next(n for n in (3, 4, 6) if len(shown) <= n * 2 or n == 6)
     down = -(-len(shown) // across)
     title = f"Distribution of each column (rows for each value){some_of(len(shown), len(spread), 'columns')}"
@@ -216,8 +218,8 @@ def network(sheet: Sheet) -> Figure | None:
     if built is None:
         return None
     boxes: list[Body | str] = list(built["layers"])
-    if len(boxes) > MOST_LAYERS:
-        cut = len(boxes) - MOST_LAYERS + 1
+    if len(boxes) > DRAWN_LAYERS:
+        cut = len(boxes) - DRAWN_LAYERS + 1
         boxes = [*boxes[:12], f"{cut:,} more layers", *boxes[12 + cut :]]
     name = sheet.label(built["class"], 40)
     title = f"The network {name}: {built['parameters']:,} parameters"

@@ -1,4 +1,4 @@
-"""Values as short, safe text: what the terminal, the notebook and the pictures print in common."""
+"""Values as short, safe text: shared by the terminal, the notebook and the pictures."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def interval(low: Any, high: Any) -> str:
 
 
 def metric_name(name: Any) -> str:
-    """Return a metric's name for headings; an unknown one stays as it is.
+    """Return a metric's name for headings; an unknown name is returned unchanged.
 
     Example:
         >>> from sightline.views.format import metric_name

@@ -1,4 +1,4 @@
-"""Fragments of a notebook's cards: the same record looks the same in every card."""
+"""Parts of a notebook's cards, shared by all cards."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sightline.views.format import METRIC_NAMES, brief, interval, metric_name, p
 from sightline.views.markup import bar, curve, heading, heat, sentence, table, text
 
 Body = Mapping[str, Any]
-MOST_CLASSES = 10
-MOST_EDITS = 5
+LISTED_CLASSES = 10
+LISTED_EDITS = 5
 
 
 def stages(records: Sequence[Record]) -> list[tuple[str, str, str]]:
@@ -46,7 +46,7 @@ def epochs(bodies: Sequence[Body], best: int | None, edits: Sequence[Body], held
         bodies: Of `train/epoch`.
         best: The best epoch, or None while it is not known.
         edits: Bodies of `train/edit`; the last five are listed.
-        held: What the rows behind `valid_loss` are called, such as "out-of-fold".
+        held: The name of the rows behind `valid_loss`, such as "out-of-fold".
 
     Example:
         >>> from sightline.views.fragments import epochs
@@ -60,12 +60,12 @@ def epochs(bodies: Sequence[Body], best: int | None, edits: Sequence[Body], held
     summary = (
         f"Epoch {last['number']}: loss {brief(last['train_loss'])}{valid}; {last['observation']}"
     )
-    edited = [f"Edit in epoch {edit['epoch']}: {edit['said']}" for edit in edits[-MOST_EDITS:]]
+    edited = [f"Edit in epoch {edit['epoch']}: {edit['said']}" for edit in edits[-LISTED_EDITS:]]
     return [curve(bodies, best, edits, held), sentence(summary), *map(sentence, edited)]
 
 
 def metrics(body: Body) -> str:
-    """Lay out metrics beside those of the baseline.
+    """Lay out the metrics of the model and of the baseline.
 
     Args:
         body: Of `predict/metrics`.
@@ -85,15 +85,16 @@ def metrics(body: Body) -> str:
 
 
 def baselines(body: Body) -> str:
-    """Lay out the scores of simple models beside this model's, and the verdict.
+    """Lay out the scores of this model and of simple models, and the verdict.
 
     Args:
         body: Of `predict/baselines`.
     """
     rows = [
-        [text(one["name"], 60), brief(one["score"]), interval(one["low"], one["high"]),
-         "-" if one["seconds"] is None else duration(float(one["seconds"])), text(one["note"] or "", 200)]
-        for one in body["models"]
+        [text(model["name"], 60), brief(model["score"]), interval(model["low"], model["high"]),
+         "-" if model["seconds"] is None else duration(float(model["seconds"])),
+         text(model["note"] or "", 200)]
+        for model in body["models"]
     ]  # fmt: skip
     return (
         heading("This model and simple models")
@@ -163,15 +164,15 @@ def probabilities(explanation: Body) -> list[str]:
         key=lambda pair: -float(pair[1]),
     )
     lines = [heading("Probabilities"), table(["Class", "Probability", ""], [
-        [text(name, 60), brief(value), bar(value, 1.0)] for name, value in pairs[:MOST_CLASSES]
+        [text(name, 60), brief(value), bar(value, 1.0)] for name, value in pairs[:LISTED_CLASSES]
     ])]  # fmt: skip
-    if len(pairs) > MOST_CLASSES:
-        lines.append(sentence(f"and {len(pairs) - MOST_CLASSES:,} more classes"))
+    if len(pairs) > LISTED_CLASSES:
+        lines.append(sentence(f"and {len(pairs) - LISTED_CLASSES:,} more classes"))
     return lines
 
 
 def activations(layer: Body) -> str:
-    """Draw a layer's output as coloured cells; if it is not recorded whole, list its largest values.
+    """Draw a layer's output as coloured cells; if it is not recorded completely, list its largest values.
 
     Args:
         layer: One of an explanation's `layers`.
@@ -189,6 +190,6 @@ def class_names(names: Sequence[Any]) -> str:
         >>> class_names("abcdefghijkl")
         'a, b, c, d, e, f, g, h, i, j and 2 more'
     """
-    shown = ", ".join(plain(name, 40) for name in names[:MOST_CLASSES])
-    more = len(names) - MOST_CLASSES
-    return f"{shown} and {more} more" if more > 0 else shown
+    shown = ", ".join(plain(name, 40) for name in names[:LISTED_CLASSES])
+    hidden = len(names) - LISTED_CLASSES
+    return f"{shown} and {hidden} more" if hidden > 0 else shown

@@ -18,7 +18,7 @@ def loss_chart(
         epochs: Bodies of `train/epoch`.
         width: Columns of characters at most; with more epochs, evenly spaced ones are drawn.
         height: Rows of characters.
-        held: What the rows behind `valid_loss` are called, such as "out-of-fold".
+        held: The name of the rows behind `valid_loss`, such as "out-of-fold".
 
     Returns:
         The lines; none if no loss is a finite number.

@@ -1,7 +1,7 @@
 """Elements of static HTML for a notebook: no script, no style sheet, every text escaped.
 
 The colours are readable on white and on black; text has the notebook's own colour. Some viewers,
-such as GitHub, remove styles and drawings: the tables and sentences that remain say the same.
+such as GitHub, remove styles and drawings; the tables and sentences that remain contain the same information.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from sightline.views.format import brief, plain
 Body = Mapping[str, Any]
 BLUE, ORANGE, GREY = "#2b8cc4", "#e0820f", "#8a8a8a"
 LINE = "rgba(128,128,128,0.35)"
-MOST_ROWS = 40
-MOST_POINTS = 300
+TABLE_ROWS = 40
+CURVE_POINTS = 300
+MARKED_EDITS = 40
 TOO_LARGE = 1e30
 
 
@@ -82,12 +83,13 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = "".join(f"<th {cell}>{text(name, 60)}</th>" for name in heads)
     body = "".join(
         f"<tr>{''.join(f'<td {cell}>{value}</td>' for value in row)}</tr>"
-        for row in rows[:MOST_ROWS]
+        for row in rows[:TABLE_ROWS]
     )
-    more = len(rows) - MOST_ROWS
+    hidden = len(rows) - TABLE_ROWS
     return (
         f'<table style="border-collapse:collapse;font-size:inherit;margin:2px 0"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table>" + (sentence(f"and {more:,} more rows") if more > 0 else "")
+        f"<tbody>{body}</tbody></table>"
+        + (sentence(f"and {hidden:,} more rows") if hidden > 0 else "")
     )
 
 
@@ -179,7 +181,7 @@ def curve(
         epochs: Bodies of `train/epoch`.
         best: The best epoch, marked by a line.
         edits: Bodies of `train/edit`; each is a mark at its epoch.
-        held: What the rows behind `valid_loss` are called, such as "out-of-fold".
+        held: The name of the rows behind `valid_loss`, such as "out-of-fold".
 
     Returns:
         An SVG; empty with fewer than two epochs.
@@ -190,9 +192,9 @@ def curve(
         >>> curve(epochs).count("<polyline"), curve(epochs[:1])
         (1, '')
     """
-    every = -(-len(epochs) // MOST_POINTS)
+    every = -(-len(epochs) // CURVE_POINTS)
     shown = [*epochs[:-1:every], *epochs[-1:]] if every else []
-    series = [[_number(one[key]) for one in shown] for key in ("train_loss", "valid_loss")]
+    series = [[_number(epoch[key]) for epoch in shown] for key in ("train_loss", "valid_loss")]
     known = [value for line in series for value in line if value is not None]
     if len(shown) < 2 or not known:
         return ""
@@ -216,14 +218,16 @@ def curve(
     for line, ink, name, y in zip(
         series, (BLUE, ORANGE), ("training", held), (40, 58), strict=True
     ):
-        pieces = _pieces([(one["number"], value) for one, value in zip(shown, line, strict=True)])
+        pieces = _pieces(
+            [(epoch["number"], value) for epoch, value in zip(shown, line, strict=True)]
+        )
         parts += [
             f'<polyline points="{" ".join(at(*point) for point in piece)}" fill="none" '
             f'stroke="{ink}" stroke-width="2"/>' for piece in pieces
         ]  # fmt: skip
         if pieces:
             parts.append(f'<text x="540" y="{y}" style="fill:{ink}">{text(name, 40)}</text>')
-    broken = [one["number"] for one in shown if _number(one["train_loss"]) is None]
+    broken = [epoch["number"] for epoch in shown if _number(epoch["train_loss"]) is None]
     parts += [
         f'<text x="{70 + 460 * number / last:.1f}" y="30" text-anchor="middle" style="fill:{ORANGE}">'
         "&#215;<title>not a finite number</title></text>" for number in broken
@@ -231,7 +235,7 @@ def curve(
     parts += [
         f'<text x="{70 + 460 * edit["epoch"] / last:.1f}" y="192" text-anchor="middle" '
         f'style="fill:{GREY}">&#9650;<title>{text(edit["said"], 200)}</title></text>'
-        for edit in edits[:MOST_ROWS]
+        for edit in edits[:MARKED_EDITS]
     ]
     parts.append(
         '<text x="70" y="208">0</text><text x="300" y="208" text-anchor="middle">epoch</text>'
@@ -254,7 +258,7 @@ def _height(value: float, low: float, high: float) -> float:
 
 
 def _pieces(points: Iterable[tuple[int, float | None]]) -> list[list[tuple[int, float]]]:
-    """Cut a line at missing values; a point between two gaps becomes a line of its own."""
+    """Cut a line at missing values; a point between two gaps becomes a separate line."""
     pieces: list[list[tuple[int, float]]] = [[]]
     for x, y in points:
         if y is not None:

@@ -19,7 +19,7 @@ from sightline.views.format import brief, plain
 from sightline.views.markup import bar, card, heading, sentence, strip, table, text
 
 Body = Mapping[str, Any]
-SECONDS_BETWEEN = 0.25
+REDRAW_SECONDS = 0.25
 TITLE_WIDTH = 80
 
 
@@ -30,8 +30,8 @@ def of_run(records: Sequence[Record], steps: tuple[int, int] | None = None) -> s
     """Show a run: its stages, losses, metrics, and its files.
 
     Args:
-        records: Of the run, all or those so far.
-        steps: While it trains: the steps done and the steps planned.
+        records: The records of the run so far.
+        steps: During training, the steps done and the steps planned.
 
     Example:
         >>> from sightline.views.notebook import of_run
@@ -63,8 +63,8 @@ def of_run(records: Sequence[Record], steps: tuple[int, int] | None = None) -> s
     for type_ in ("calibration", "sets", "threshold"):
         if body := _last(records, "predict", type_):
             lines.append(sentence(body["said"]))
-    if over := _last(records, "run", "end"):
-        lines.append(_files(over))
+    if run_end := _last(records, "run", "end"):
+        lines.append(_files(run_end))
     return card(opening["title"] if opening else "A run", *lines)
 
 
@@ -102,7 +102,7 @@ def of_model(body: Body) -> str:
         table(["Column", "Kind"], [[text(c["name"], 60), text(c["kind"])] for c in body["columns"]]),
         heading("Layers"),
         table(["Layer", "Parameters"], [
-            [text(one["name"], 80), f"{one['parameters']:,}"] for one in body["layers"]
+            [text(layer["name"], 80), f"{layer['parameters']:,}"] for layer in body["layers"]
         ]),
     )  # fmt: skip
 
@@ -123,8 +123,8 @@ def of_prepared(body: Body) -> str:
         table(["Tensor", "Shape"], [[text(name), text(shape)] for name, shape in body["shapes"]]),
         heading("Preparation of each column"),
         table(["Column", "Kind", "Preparation", "Features"], [
-            [text(way["column"], 60), text(way["kind"]), text(way["way"], 200),
-             text(way["features"], 120)] for way in body["ways"]
+            [text(column["column"], 60), text(column["kind"]), text(column["way"], 200),
+             text(column["features"], 120)] for column in body["ways"]
         ]),
         *(sentence(f"{note}.") for note in body["notes"]),
     )  # fmt: skip
@@ -135,7 +135,7 @@ def of_training(body: Body) -> str:
 
     Args:
         body: `class`, `parameters`, `plan`, `steps`, `epochs` (as in `train/epoch`), `best_epoch`,
-            `stopped`, `edits` (epoch, said) and, if it is judged out of fold, `folds`.
+            `stopped`, `edits` (epoch, said) and, if its validation loss is out-of-fold, `folds`.
 
     Example:
         >>> import sightline as sl
@@ -156,8 +156,8 @@ def of_training(body: Body) -> str:
         sentence(f"{body['steps']:,} steps done.") if epochs else "",
         *fragments.epochs(epochs, body["best_epoch"] if len(epochs) > 1 else None, body["edits"], held),
         table(["Epoch", "Loss", held.capitalize(), "Observation"], [
-            [str(one["number"]), brief(one["train_loss"]), brief(one["valid_loss"]),
-             text(one["observation"])] for one in epochs[-10:]
+            [str(epoch["number"]), brief(epoch["train_loss"]), brief(epoch["valid_loss"]),
+             text(epoch["observation"])] for epoch in epochs[-10:]
         ]) if epochs else "",
     )  # fmt: skip
 
@@ -222,10 +222,10 @@ def of_predictions(body: Body) -> str:
 
 
 class NotebookView:
-    """Shows a fit in its notebook cell: each stage as it ends, the losses as they are measured.
+    """Shows a fit in its notebook cell: each stage when it ends, the losses after each epoch.
 
-    It redraws at most four times a second, so that it does not slow training. The last drawing is
-    static HTML, so the saved notebook keeps it.
+    It redraws at most four times a second, so that it does not slow training down. The last drawing is
+    static HTML, which the saved notebook keeps.
 
     Args:
         show: Called with the HTML; None updates the output of the cell.
@@ -267,7 +267,7 @@ class NotebookView:
             self._draw()
 
     def _update(self) -> None:
-        if time.monotonic() - self._shown >= SECONDS_BETWEEN:
+        if time.monotonic() - self._shown >= REDRAW_SECONDS:
             self._draw()
 
     def _draw(self) -> None:
@@ -276,7 +276,7 @@ class NotebookView:
 
 
 def in_kernel() -> bool:
-    """Return whether this runs in a Jupyter kernel. IPython's terminal is none: it shows no HTML.
+    """Return whether this runs in a Jupyter kernel. IPython's terminal is not a kernel: it shows no HTML.
 
     Example:
         >>> from sightline.views.notebook import in_kernel

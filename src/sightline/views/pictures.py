@@ -35,7 +35,7 @@ def pictures(records: Sequence[Record], folder: str | Path, form: Form = "png") 
     a gap and a mark. The same records give the same SVG, byte for byte.
 
     Args:
-        records: Of a run, such as `Run.records`.
+        records: The records of a run, such as `Run.records`.
         folder: Where to write; it is created if it does not exist. Files of the same names are
             replaced.
         form: "png" (200 dots per inch) or "svg" (text stays text).

@@ -1,4 +1,4 @@
-"""Pictures of what a model predicts; each is None without its record."""
+"""Pictures of a model's predictions; a function returns None without its record."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def confusion(sheet: Sheet) -> Figure | None:
     from matplotlib.ticker import MaxNLocator
 
     counts = metrics["confusion"]
-    names = [sheet.label(one["class"], 16) for one in metrics["classes"]]
+    names = [sheet.label(row["class"], 16) for row in metrics["classes"]]
     side = min(11.0, max(6.0, 3 + 0.36 * len(names)))
     figure, axes = sheet.axes(
         f"Confusion matrix, {counted(metrics['rows'], metrics['part'] + ' row')}", "predicted class", "true class",
@@ -77,21 +77,21 @@ def reliability(sheet: Sheet) -> Figure | None:
     )  # fmt: skip
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect calibration")
     error = f"this model: expected calibration error {brief(body['reliability']['ece'])}"
-    x = [drawable(one["confidence"]) for one in bins]
-    y = [drawable(one["accuracy"]) for one in bins]
+    x = [drawable(group["confidence"]) for group in bins]
+    y = [drawable(group["accuracy"]) for group in bins]
     axes.plot(x, y, color=BLUE, marker="o", markersize=8, label=error)
-    for at, height, one in zip(x, y, bins, strict=True):
+    for at, height, group in zip(x, y, bins, strict=True):
         side, where = ("left", (7, -13)) if at < 0.93 else ("right", (-7, 5))  # beside the line
         axes.annotate(
-            f"{one['rows']:,}", (at, height), xytext=where, textcoords="offset points", ha=side,
+            f"{group['rows']:,}", (at, height), xytext=where, textcoords="offset points", ha=side,
             fontsize=9, color=GREY,
         )  # fmt: skip
     calibration = sheet.body("predict", "calibration")
     if calibration and "before" in calibration and calibration["part"] == body["part"]:
         points = calibration["before"]["points"]
         axes.plot(
-            [drawable(one["confidence"]) for one in points],
-            [drawable(one["accuracy"]) for one in points],
+            [drawable(point["confidence"]) for point in points],
+            [drawable(point["accuracy"]) for point in points],
             color=VERMILLION, linestyle=":", marker="x",
             label=f"before calibration: {brief(calibration['before']['ece'])}",
         )  # fmt: skip
@@ -112,7 +112,7 @@ def roc(sheet: Sheet) -> Figure | None:
 def precision_recall(sheet: Sheet) -> Figure | None:
     """Draw the precision-recall curve of each class."""
     return _class_curves(
-        sheet, "pr", "Precision-recall curve", "recall (share of the class that is body)",
+        sheet, "pr", "Precision-recall curve", "recall (share of the class that is found)",
         "precision (share of these predictions that are right)",
     )  # fmt: skip
 
@@ -185,25 +185,25 @@ def baselines(sheet: Sheet) -> Figure | None:
     body = sheet.body("predict", "baselines")
     if body is None:
         return None
-    models = [one for one in body["models"] if one["score"] is not None]
+    models = [model for model in body["models"] if model["score"] is not None]
     what = AXIS_NAMES.get(body["metric"], body["metric"])
     figure, axes = sheet.axes(
         f"This model and simple models, {counted(body['rows'], body['part'] + ' row')}", "", "", 9, 0.5 * len(models) + 2.4
     )  # fmt: skip
     figure.supxlabel(f"{what}, lower is better\nlines: 95 % intervals", fontsize=12)
-    for y, one in enumerate(models):
-        ink, score = BLUE if y == 0 else GREY, drawable(one["score"])
-        axes.plot([drawable(one["low"]), drawable(one["high"])], [y, y], color=ink, linewidth=3)
+    for y, model in enumerate(models):
+        ink, score = BLUE if y == 0 else GREY, drawable(model["score"])
+        axes.plot([drawable(model["low"]), drawable(model["high"])], [y, y], color=ink, linewidth=3)
         axes.plot([score], [y], "o", color=ink, markersize=10)
     axes.set_yticks(
-        range(len(models)), [sheet.label(one["name"], 28) for one in models], fontsize=11
+        range(len(models)), [sheet.label(model["name"], 28) for model in models], fontsize=11
     )
     axes.set_ylim(len(models) - 0.4, -0.6)
     return figure
 
 
 def importance(sheet: Sheet) -> Figure | None:
-    """Draw permutation importance: how much worse the model is when a column is shuffled."""
+    """Draw permutation importance: how much worse the metric gets when a column is shuffled."""
     body = sheet.body("predict", "importance")
     if body is None or not body["columns"]:
         return None
@@ -211,7 +211,7 @@ def importance(sheet: Sheet) -> Figure | None:
     shown = some_of(MOST_BARS, len(body["columns"]), "columns")
     return _bars(
         sheet, f"Permutation importance of each column{shown}", f"rise of the {what} when a column is shuffled",
-        [(sheet.label(one["column"], 28), one["mean"], one["deviation"]) for one in body["columns"]],
+        [(sheet.label(c["column"], 28), c["mean"], c["deviation"]) for c in body["columns"]],
         f"bars: mean of {body['repeats']} shuffles of {counted(body['rows'], body['part'] + ' row')}, "
         "lines: standard deviation",
     )  # fmt: skip

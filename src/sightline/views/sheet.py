@@ -175,7 +175,7 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 
 def some_of(most: int, count: int, what: str) -> str:
-    """Return the end of a title that says that not all are shown; "" if all are.
+    """Return the end of a title, with the count if not all are shown; "" if all are.
 
     Example:
         >>> from sightline.views.sheet import some_of

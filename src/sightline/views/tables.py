@@ -1,4 +1,4 @@
-"""Results as tables on the terminal: what a fit prints and what the commands print on their own."""
+"""Results as tables on the terminal: for fits and for commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Body = Mapping[str, Any]
 MOST_LISTED_CLASSES = 10
 MOST_CONFUSED_CLASSES = 8
 """With more classes the confusion matrix is too wide for a terminal."""
-MOST_VALUES = 30
+ROW_VALUES = 30
 
 
 class TablePrinter(Printer):
@@ -57,18 +57,17 @@ class TablePrinter(Printer):
         """Print one prediction step by step: raw values, layers, probabilities, contributions."""
         self.heading(title, "bold")
         raw = ", ".join(
-            f"{plain(k, 30)}={plain(v, 30)}"
-            for k, v in list(explained["raw"].items())[:MOST_VALUES]
+            f"{plain(k, 30)}={plain(v, 30)}" for k, v in list(explained["raw"].items())[:ROW_VALUES]
         )
-        self.say(f"Raw values: {raw}{_rest(explained['raw'])}")
+        self.say(f"Raw values: {raw}{_how_many_more(explained['raw'])}")
         if explained["error"]:
             self.say(f"No prediction: {explained['error']}")
             return
         for note in explained["notes"]:
             self.say(f"Note: {note}")
         encoded = list(explained["encoded"].items())
-        numbers = ", ".join(f"{plain(k, 30)} {brief(v)}" for k, v in encoded[:MOST_VALUES])
-        self.say(f"Encoded tensor: {numbers}{_rest(encoded)}")
+        numbers = ", ".join(f"{plain(k, 30)} {brief(v)}" for k, v in encoded[:ROW_VALUES])
+        self.say(f"Encoded tensor: {numbers}{_how_many_more(encoded)}")
         table = self.new_table("Layer", "Output", "Largest values")
         for layer in explained["layers"]:
             largest = ", ".join(f"[{unit}] {brief(value)}" for unit, value in layer["largest"])
@@ -98,7 +97,7 @@ class TablePrinter(Printer):
     def _parts(self, explained: Body) -> None:
         """Print the prediction of each part, of the members, and the effect of calibration."""
         index, output = explained_output(explained)
-        parts = explained.get("parts") or ()  # a model of one's own network has one part
+        parts = explained.get("parts") or ()  # a network of your own is a single part
         if len(parts) > 1:
             unit = "Probability" if explained["probabilities"] else "Value"
             share = "Share of the logit" if explained["probabilities"] else "Share"
@@ -134,7 +133,7 @@ class TablePrinter(Printer):
     # ------------------------------------------------------------- many rows
 
     def metrics(self, body: Body) -> None:
-        """Print metrics beside those of the baseline."""
+        """Print the metrics of the model and of the baseline."""
         base = body["baseline"]
         table = self.new_table(
             "Metric", "Model", "Baseline", title=f"{body['part']}: {counted(body['rows'], 'row')}"
@@ -158,11 +157,11 @@ class TablePrinter(Printer):
         confusion = len(body["classes"]) <= MOST_CONFUSED_CLASSES
         predicted = [f"as {plain(c['class'], 12)}" for c in body["classes"]] if confusion else []
         table = self.new_table("Class", "Precision", "Recall", "F1", "Rows", *predicted)
-        for i, one in enumerate(body["classes"][:MOST_COLUMNS]):
+        for i, row in enumerate(body["classes"][:MOST_COLUMNS]):
             counts = [f"{n:,}" for n in body["confusion"][i]] if confusion else []
             table.add_row(
-                Text(plain(one["class"], 40)), brief(one["precision"]), brief(one["recall"]),
-                brief(one["f1"]), f"{one['rows']:,}", *counts,
+                Text(plain(row["class"], 40)), brief(row["precision"]), brief(row["recall"]),
+                brief(row["f1"]), f"{row['rows']:,}", *counts,
             )  # fmt: skip
         self.show(table)
 
@@ -181,22 +180,25 @@ class TablePrinter(Printer):
         self.say(body["sentence"])
 
     def baselines(self, body: Body) -> None:
-        """Print the scores of simple models beside this model's, and the verdict."""
-        other = next((one["second"]["name"] for one in body["models"] if one["second"]), "")
+        """Print the scores of this model and of simple models, and the verdict."""
+        second_metric = next(
+            (model["second"]["name"] for model in body["models"] if model["second"]), ""
+        )
         table = self.new_table(
-            "Model", metric_name(body["metric"]), "95 % interval", metric_name(other), "Time",
+            "Model", metric_name(body["metric"]), "95 % interval", metric_name(second_metric), "Time",
             title=f"{body['part']}: this model and simple models, {counted(body['rows'], 'row')}",
         )  # fmt: skip
-        for one in body["models"]:
+        for model in body["models"]:
             table.add_row(
-                Text(plain(one["name"], 60)), brief(one["score"]), interval(one["low"], one["high"]),
-                brief(one["second"]["value"]) if one["second"] else "-",
-                "-" if one["seconds"] is None else duration(float(one["seconds"])),
+                Text(plain(model["name"], 60)), brief(model["score"]),
+                interval(model["low"], model["high"]),
+                brief(model["second"]["value"]) if model["second"] else "-",
+                "-" if model["seconds"] is None else duration(float(model["seconds"])),
             )  # fmt: skip
         self.show(table)
-        for one in body["models"]:
-            if one["note"]:
-                self.say(f"{one['name']}: {one['note']}")
+        for model in body["models"]:
+            if model["note"]:
+                self.say(f"{model['name']}: {model['note']}")
         self.say(body["verdict"])
 
     def compared(self, comparison: Body) -> None:
@@ -225,5 +227,5 @@ def _listed(value: Any) -> str:
     return "; ".join(value) or "-" if sentences else str(value)
 
 
-def _rest(values: Any) -> str:
-    return f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
+def _how_many_more(values: Any) -> str:
+    return f" and {len(values) - ROW_VALUES} more" if len(values) > ROW_VALUES else ""

@@ -1,4 +1,4 @@
-"""The terminal's view of a run: each record as it comes, in tables and sentences."""
+"""The terminal's view of a run: each record as it is written, in tables and sentences."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class TerminalView(TablePrinter):
 
     def _prepare_columns(self, body: Body) -> None:
         table = self.new_table("Column", "Preparation")
-        for way in body["ways"][:MOST_COLUMNS]:
-            table.add_row(Text(plain(way["column"], 30)), Text(plain(way["way"], 200)))
+        for column in body["ways"][:MOST_COLUMNS]:
+            table.add_row(Text(plain(column["column"], 30)), Text(plain(column["way"], 200)))
         self.show(table)
         self.more_columns(len(body["ways"]))
 
@@ -107,15 +107,15 @@ class TerminalView(TablePrinter):
         )
         self.show(Text(line), soft=True)
 
-    def _begin_epochs(self, judged: bool) -> None:
+    def _begin_epochs(self, held_out_metric: bool) -> None:
         """Print the head of the epochs' table, and which rows its columns are measured on."""
         self._epochs = []
         name = "Accuracy" if self._metric == "accuracy" else "RMSE"
-        rows = f"{self._held} rows" if judged else "training rows"
+        rows = f"{self._held} rows" if held_out_metric else "training rows"
         short = "Valid"
         if self._held == "out-of-fold":
             short = "Held out"
-            if judged:
+            if held_out_metric:
                 rows = "out-of-fold, each row by members that did not learn from it"
         self.say(f"Loss: training, {self._held}. {name}: {rows}.")
         head = EPOCH_FORM.format("Epoch", "Loss", short, name, "Observation")

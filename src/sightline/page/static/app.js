@@ -1,4 +1,4 @@
-// The page: nine views of the same records, live from the run's server or frozen into a report.
+// The page: nine views of the same records, live from the run's server or stored in a report.
 
 import { compare } from "./compare.js";
 import { dependence } from "./dependence.js";
@@ -36,7 +36,7 @@ class Page {
     this.run = new Store();
     this.live = null;
     this.notes = [];
-    this.state = { way: "story", present: false, slide: 0, row: null, open: {}, answers: {}, typed: new Map() };
+    this.state = { view: "story", present: false, slide: 0, row: null, open: {}, answers: {}, typed: new Map() };
     this.blocks = [];
     this.dirty = new Set();
     this.main = document.getElementById("page");
@@ -68,7 +68,7 @@ class Page {
     }
     addEventListener("hashchange", () => { this.read(); this.draw(); });
     addEventListener("keydown", (event) => this.key(event));
-    addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+    addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((node) => { node.open = true; }));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
     this.draw();
   }
@@ -82,9 +82,9 @@ class Page {
 
   /** Redraw, at the browser's next frame, the blocks that show these kinds of records. */
   touch(kinds) {
-    const waiting = this.dirty.size;
-    for (const one of kinds) this.dirty.add(one);
-    if (!waiting && this.dirty.size) requestAnimationFrame(() => this.update());
+    const scheduled = this.dirty.size;
+    for (const name of kinds) this.dirty.add(name);
+    if (!scheduled && this.dirty.size) requestAnimationFrame(() => this.update());
   }
 
   update() {
@@ -93,7 +93,7 @@ class Page {
     this.drawHead();
     for (const block of this.blocks) {
       const { part, node } = block;
-      if (!part.uses.some((one) => changed.has(one)) && !(changed.has("#state") && (part === controls))) continue;
+      if (!part.uses.some((name) => changed.has(name)) && !(changed.has("#state") && (part === controls))) continue;
       if (part.grows && node.grow) node.grow();
       else if (!part.key || part.key(this) !== block.key) this.replace(block);
     }
@@ -123,7 +123,7 @@ class Page {
     this.blocks.forEach(({ node }) => node.close?.());
     this.drawHead();
     document.body.classList.toggle("present", this.state.present);
-    const [title, about, parts] = VIEWS[this.state.way];
+    const [title, about, parts] = VIEWS[this.state.view];
     const shown = this.state.present ? SLIDES[this.state.slide] : parts;
     this.blocks = shown.map(([part, depth]) => ({ part, depth, node: this.make(part, depth), key: part.key?.(this) }));
     const notes = this.notes.map((note) => el("p", { class: "note sampled" }, note));
@@ -136,11 +136,11 @@ class Page {
   }
 
   drawHead() {
-    const ways = Object.keys(VIEWS);
+    const views = Object.keys(VIEWS);
     if (!this.head.firstChild) {
       this.chip = el("span", { class: "chip" });
       this.present = el("button", { type: "button", class: "quiet", onclick: () => this.go({ present: !this.state.present, slide: 0 }) });
-      this.links = ways.map((way, i) => el("a", { href: this.address({ way }), title: `${VIEWS[way][1]} (key ${i + 1})` }, el("kbd", { "aria-hidden": "true" }, String(i + 1)), " ", VIEWS[way][0]));
+      this.links = views.map((view, i) => el("a", { href: this.address({ view }), title: `${VIEWS[view][1]} (key ${i + 1})` }, el("kbd", { "aria-hidden": "true" }, String(i + 1)), " ", VIEWS[view][0]));
       this.head.append(el("div", { class: "topbar" }, this.brand(), this.chip, el("span", { class: "grow" }), this.present, themeButton(() => this.draw())),
         el("nav", { class: "ways", "aria-label": "Nine views" }, this.links));
     }
@@ -150,8 +150,8 @@ class Page {
     this.chip.textContent = this.status()[1];
     this.present.textContent = this.state.present ? "End presentation" : "Present";
     this.links.forEach((link, i) => {
-      link.href = this.address({ way: ways[i], present: false });
-      if (ways[i] === this.state.way && !this.state.present) link.setAttribute("aria-current", "page");
+      link.href = this.address({ view: views[i], present: false });
+      if (views[i] === this.state.view && !this.state.present) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     });
   }
@@ -181,7 +181,7 @@ class Page {
 
   read() {
     const hash = new URLSearchParams(location.hash.slice(1));
-    this.state.way = Object.hasOwn(VIEWS, hash.get("way") ?? "") ? hash.get("way") : "story";
+    this.state.view = Object.hasOwn(VIEWS, hash.get("way") ?? "") ? hash.get("way") : "story";
     this.state.row = hash.get("row");
     this.state.present = hash.has("slide");
     this.state.slide = Math.min(SLIDES.length - 1, Math.max(0, Math.trunc(Number(hash.get("slide"))) - 1 || 0));
@@ -189,7 +189,7 @@ class Page {
 
   address(change = {}) {
     const next = { ...this.state, ...change };
-    const hash = new URLSearchParams({ way: next.way });
+    const hash = new URLSearchParams({ way: next.view });
     if (next.row !== null) hash.set("row", next.row);
     if (next.present) hash.set("slide", String(next.slide + 1));
     return `#${hash}`;
@@ -206,9 +206,9 @@ class Page {
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
-    const way = Object.keys(VIEWS)[Number(event.key) - 1];
+    const view = Object.keys(VIEWS)[Number(event.key) - 1];
     const { present, slide } = this.state;
-    if (way) this.go({ way, present: false });
+    if (view) this.go({ view, present: false });
     else if (event.key === "p") this.go({ present: !present, slide: 0 });
     else if (present && event.key === "Escape") this.go({ present: false });
     else if (present && ["ArrowRight", "PageDown"].includes(event.key)) this.go({ slide: Math.min(SLIDES.length - 1, slide + 1) });
@@ -222,7 +222,7 @@ class Page {
   jump(name) {
     const section = document.getElementById(`stage-${name}`);
     if (section) section.scrollIntoView();
-    else this.go({ way: "story" });
+    else this.go({ view: "story" });
   }
 }
 

@@ -26,8 +26,8 @@ export function curves({ label, xLabel, yLabel, log = false, height = 260, read 
     scales: { x: { time: false }, y: log ? { distr: 3 } : { range: padded } },
     series: [
       { label: xLabel },
-      ...now.series.map((one) => ({
-        label: one.label, stroke: colour(one.colour), width: 2, spanGaps: true, dash: one.dash,
+      ...now.series.map((line) => ({
+        label: line.label, stroke: colour(line.colour), width: 2, spanGaps: true, dash: line.dash,
         points: { show: now.x.length < 30, size: 5 },
       })),
     ],
@@ -65,7 +65,7 @@ export function curves({ label, xLabel, yLabel, log = false, height = 260, read 
         const text = cut(mark.label, 24), wide = ctx.measureText(text).width;
         const left = x + wide + 8 * dpr > bbox.left + bbox.width ? x - wide - 4 * dpr : x + 4 * dpr;
         let line = 0;
-        while (line < 6 && taken.some((one) => one.line === line && left < one.right && left + wide > one.left)) line += 1;
+        while (line < 6 && taken.some((label) => label.line === line && left < label.right && left + wide > label.left)) line += 1;
         taken.push({ line, left, right: left + wide });
         ctx.fillText(text, left, bbox.top + (12 + 13 * line) * dpr);
       }
@@ -80,8 +80,8 @@ export function curves({ label, xLabel, yLabel, log = false, height = 260, read 
 
   node.draw = (next) => {
     now = next;
-    const values = [now.x, ...now.series.map((one) => one.values.map(log ? positive : finite))];
-    const shape = JSON.stringify([now.series.map((one) => one.label), now.x.length < 30, colour("soft")]);
+    const values = [now.x, ...now.series.map((line) => line.values.map(log ? positive : finite))];
+    const shape = JSON.stringify([now.series.map((line) => line.label), now.x.length < 30, colour("soft")]);
     if (plot && key === shape) {
       plot.setData(values);
     } else if (now.x.length && box.isConnected) {
@@ -165,8 +165,8 @@ export function confusion(classes, counts, most = 26) {
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
     el("table", { class: "confusion" },
       el("caption", {}, "Rows: true class. Columns: predicted class."),
-      el("thead", {}, el("tr", {}, el("td", {}), shown.map((one) => el("th", { scope: "col" }, data(one, 14))))),
-      el("tbody", {}, shown.map((one, i) => el("tr", {}, el("th", { scope: "row" }, data(one, 20)),
+      el("thead", {}, el("tr", {}, el("td", {}), shown.map((name) => el("th", { scope: "col" }, data(name, 14))))),
+      el("tbody", {}, shown.map((name, i) => el("tr", {}, el("th", { scope: "row" }, data(name, 20)),
         shown.map((_, j) => {
           const cell = el("td", { class: i === j ? "right" : counts[i][j] ? "wrong" : "" }, counts[i][j] ? num(counts[i][j]) : "·");
           cell.style.setProperty("--share", counts[i][j] / top);
@@ -207,17 +207,17 @@ function axisNames(size, xLabel, yLabel) {
 
 /** The reliability diagram: accuracy against confidence, one dot for each bin, larger for more rows. */
 export function reliability(bins, name = "Reliability diagram") {
-  const size = 220, most = Math.max(1, ...bins.map((one) => one.rows));
+  const size = 220, most = Math.max(1, ...bins.map((bin) => bin.rows));
   return el("figure", { class: "unit" },
     svg("svg", { viewBox: "0 0 268 268", role: "img", "aria-label": `${name}: ${bins.map((b) => `confidence ${percent(b.confidence)}, accuracy ${percent(b.accuracy)} in ${b.rows} rows`).join("; ")}` },
       frame(size),
       svg("line", { class: "diagonal", x1: 34, y1: 8 + size, x2: 34 + size, y2: 8 }),
-      bins.map((one) => {
-        const x = 34 + one.confidence * size, y = 8 + (1 - one.accuracy) * size;
+      bins.map((bin) => {
+        const x = 34 + bin.confidence * size, y = 8 + (1 - bin.accuracy) * size;
         return [
-          svg("line", { class: "gap", x1: x, x2: x, y1: y, y2: 8 + (1 - one.confidence) * size }),
-          svg("circle", { class: "mark", cx: x, cy: y, r: 3 + 9 * Math.sqrt(one.rows / most) },
-            svg("title", {}, `${num(one.rows)} rows: confidence ${percent(one.confidence)}, accuracy ${percent(one.accuracy)}`)),
+          svg("line", { class: "gap", x1: x, x2: x, y1: y, y2: 8 + (1 - bin.confidence) * size }),
+          svg("circle", { class: "mark", cx: x, cy: y, r: 3 + 9 * Math.sqrt(bin.rows / most) },
+            svg("title", {}, `${num(bin.rows)} rows: confidence ${percent(bin.confidence)}, accuracy ${percent(bin.accuracy)}`)),
         ];
       }),
       axisNames(size, "confidence", "accuracy")));
@@ -242,15 +242,15 @@ export function scatter(truth, predicted, label) {
 /** Shares of a whole, side by side: [{name, share}]. */
 export function shares(parts) {
   let at = 0;
-  const total = parts.reduce((sum, one) => sum + (finite(one.share) ?? 0), 0) || 1;
+  const total = parts.reduce((sum, part) => sum + (finite(part.share) ?? 0), 0) || 1;
   return el("figure", { class: "shares" },
-    svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": parts.map((one) => `${cut(one.name, 40)} ${percent(one.share)}`).join(", ") },
-      parts.map((one, i) => {
-        const wide = (100 * (finite(one.share) ?? 0)) / total;
+    svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": parts.map((part) => `${cut(part.name, 40)} ${percent(part.share)}`).join(", ") },
+      parts.map((part, i) => {
+        const wide = (100 * (finite(part.share) ?? 0)) / total;
         at += wide;
-        return svg("rect", { class: `fill${i % 8}`, x: at - wide, width: wide, height: 10 }, svg("title", {}, `${cut(one.name, 40)} ${percent(one.share)}`));
+        return svg("rect", { class: `fill${i % 8}`, x: at - wide, width: wide, height: 10 }, svg("title", {}, `${cut(part.name, 40)} ${percent(part.share)}`));
       })),
-    legend(parts.map((one, i) => [`line${i % 8}`, [data(one.name, 40), ` ${percent(one.share)}`]])));
+    legend(parts.map((part, i) => [`line${i % 8}`, [data(part.name, 40), ` ${percent(part.share)}`]])));
 }
 
 /** A value with its interval, on a scale shared by a whole table column. */
@@ -266,7 +266,7 @@ export function whisker(value, low, high, [from, to], { strong = false, zero = n
 
 /** The smallest and largest of some numbers; values that are not finite are left out. */
 export function extent(values, room = 0) {
-  const known = values.filter((one) => finite(one) !== null);
+  const known = values.filter((value) => finite(value) !== null);
   const low = known.reduce((a, b) => Math.min(a, b), Infinity), high = known.reduce((a, b) => Math.max(a, b), -Infinity);
   const more = (high - low || Math.abs(high) || 1) * room;
   return known.length ? [low - more, high + more] : [0, 1];

@@ -17,9 +17,9 @@ export function compare(comparison) {
     const long = comparison.epochs.reduce((a, b) => (b.length > a.length ? b : a), []);
     const chart = curves({ label: key === "train_loss" ? "Training loss of each run" : "Held-out loss of each run", xLabel: "epoch", yLabel: key === "train_loss" ? "training loss" : "held-out loss",
       read: (i) => (long[i] ? [`Epoch ${long[i].number}: `, names.map((name, k) => `${name.slice(0, 30)} ${num(comparison.epochs[k][i]?.[key])}`).join(", ")] : []) });
-    return { chart, key, x: long.map((one) => one.number) };
+    return { chart, key, x: long.map((epoch) => epoch.number) };
   });
-  node.append(el("section", {}, el("h2", {}, "Curves"), el("p", { class: "note" }, "Held-out loss: on validation rows, or out-of-fold if there are none."), legend(names.map((name, i) => [`line${i % 8}`, data(name, 40)])), el("div", { class: "pair" }, lines.map((one) => one.chart))));
+  node.append(el("section", {}, el("h2", {}, "Curves"), el("p", { class: "note" }, "Held-out loss: on validation rows, or out-of-fold if there are none."), legend(names.map((name, i) => [`line${i % 8}`, data(name, 40)])), el("div", { class: "pair" }, lines.map((line) => line.chart))));
   node.grow = () => lines.forEach(({ chart, key, x }) => chart.draw({ x, marks: [],
     series: comparison.epochs.map((epochs, i) => ({ label: `${i} ${names[i]}`, colour: `line${i % 8}`, values: x.map((_, k) => epochs[k]?.[key] ?? null) })) }));
   return node;

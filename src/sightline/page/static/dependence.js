@@ -13,7 +13,7 @@ export const dependence = {
     const outputs = body.outputs, charts = el("div", { class: "small-charts" });
     const show = () => {
       const output = Math.min(state.output ?? body.shown, outputs.length - 1);
-      const scale = extent(body.columns.flatMap((column) => ["mean", "low", "high"].flatMap((key) => column[key].map((one) => one[output]))), 0.06);
+      const scale = extent(body.columns.flatMap((column) => ["mean", "low", "high"].flatMap((key) => column[key].map((values) => values[output]))), 0.06);
       const shares = body.classes ? [Math.max(0, scale[0]), Math.min(1, scale[1])] : scale;
       charts.replaceChildren(...body.columns.map((column) => chart(column, output, shares, body)));
     };
@@ -31,15 +31,15 @@ export const dependence = {
 
 /** A column's grid as labels, and as positions on an axis: numbers, times, or equally spaced. */
 function grid(column) {
-  const labels = column.grid.map((one) => (typeof one === "number" && !Number.isInteger(one) ? num(one) : String(one)));
-  const positions = column.grid.map((one) => (column.kind === "datetime" ? Date.parse(one) : finite(one)));
+  const labels = column.grid.map((value) => (typeof value === "number" && !Number.isInteger(value) ? num(value) : String(value)));
+  const positions = column.grid.map((value) => (column.kind === "datetime" ? Date.parse(value) : finite(value)));
   const bars = column.kind !== "numeric" && column.kind !== "datetime";
-  return { ...column, labels, bars, at: positions.every((one) => Number.isFinite(one)) ? positions : positions.map((_, i) => i) };
+  return { ...column, labels, bars, at: positions.every((position) => Number.isFinite(position)) ? positions : positions.map((_, i) => i) };
 }
 
 function chart(raw, output, scale, body) {
   const column = grid(raw);
-  const pick = (key) => column[key].map((one) => finite(one[output])), mean = pick("mean"), low = pick("low"), high = pick("high");
+  const pick = (key) => column[key].map((values) => finite(values[output])), mean = pick("mean"), low = pick("low"), high = pick("high");
   const show = (v) => (body.classes ? percent(v) : num(v, 3)), known = mean.map((v, i) => [v, i]).filter(([v]) => v !== null);
   const ordered = [...known].sort((a, b) => a[0] - b[0]), least = ordered[0], most = ordered.at(-1);
   const label = known.length

@@ -47,7 +47,7 @@ function time(stage) {
   return fact && el("p", { class: "time" }, fact[1]);
 }
 
-/** A stage: what it did in words and facts, and its drawers with details. */
+/** A stage: a description, facts, and drawers with details. */
 function stage(name, uses, drawers) {
   return {
     id: name, uses: [...LESSON, ...uses],
@@ -172,9 +172,9 @@ export const maths = {
       STAGES.map((name, i) => {
         const ended = run.lesson("stage", name);
         return ended?.maths?.length
-          ? el("article", {}, el("h3", {}, `${i + 1}. ${ended.title}`), ended.maths.map((one) =>
-            el("div", { class: "formula" }, el("h4", {}, data(one.title, 200)), el("p", { class: "math" }, data(one.formula, 600)),
-              el("p", { class: "math with" }, data(one.numbers, 2000)), el("p", { class: "note" }, data(one.said, 1000)))))
+          ? el("article", {}, el("h3", {}, `${i + 1}. ${ended.title}`), ended.maths.map((formula) =>
+            el("div", { class: "formula" }, el("h4", {}, data(formula.title, 200)), el("p", { class: "math" }, data(formula.formula, 600)),
+              el("p", { class: "math with" }, data(formula.numbers, 2000)), el("p", { class: "note" }, data(formula.said, 1000)))))
           : null;
       }));
   },

@@ -6,10 +6,10 @@ import { data, el } from "./dom.js";
 export const terms = {
   id: "terms", title: "Terms", uses: ["lesson/stage"],
   render({ run }) {
-    const all = STAGES.flatMap((name) => (run.lesson("stage", name)?.terms ?? []).map((one) => ({ ...one, name })));
+    const all = STAGES.flatMap((name) => (run.lesson("stage", name)?.terms ?? []).map((term) => ({ ...term, name })));
     return all.length
       ? el("section", {}, el("h2", {}, "Terms"),
-        el("dl", { class: "terms" }, all.map((one) => el("div", {}, el("dt", {}, one.term, " ", el("small", {}, one.name)), el("dd", {}, data(one.text, 1500))))))
+        el("dl", { class: "terms" }, all.map((term) => el("div", {}, el("dt", {}, term.term, " ", el("small", {}, term.name)), el("dd", {}, data(term.text, 1500))))))
       : null;
   },
 };

@@ -47,7 +47,7 @@ export class Live {
   }
 
   forget(sent) {
-    this.pending = this.pending.filter((one) => one !== sent);
+    this.pending = this.pending.filter((command) => command !== sent);
   }
 
   /** Announce the results of this tab's own commands only. */

@@ -14,13 +14,13 @@ export const prediction = {
     }
     const path = el("div", { class: "path", "aria-live": "polite" });
     const choices = [
-      ...asked.map((one, i) => ({ key: `asked-${one.id}`, text: `typed row ${i + 1} (${one.step === null ? "the finished model" : `after step ${num(one.step)}`})`, ...one, part: "a typed row" })),
-      ...rows.map((one) => ({ key: String(one.row), text: `row ${one.row}: ${name(one)}`, ...one })),
+      ...asked.map((answer, i) => ({ key: `asked-${answer.id}`, text: `typed row ${i + 1} (${answer.step === null ? "the finished model" : `after step ${num(answer.step)}`})`, ...answer, part: "a typed row" })),
+      ...rows.map((row) => ({ key: String(row.row), text: `row ${row.row}: ${name(row)}`, ...row })),
     ];
     const show = () => {
-      const one = choices.find((choice) => choice.key === state.row) ?? choices.find((choice) => !choice.key.startsWith("asked")) ?? choices[0];
-      pick.value = one.key;
-      path.replaceChildren(...follow(one, page, show));
+      const choice = choices.find((choice) => choice.key === state.row) ?? choices.find((choice) => !choice.key.startsWith("asked")) ?? choices[0];
+      pick.value = choice.key;
+      path.replaceChildren(...follow(choice, page, show));
     };
     const step = (by) => {
       const i = choices.findIndex((choice) => choice.key === pick.value);
@@ -31,7 +31,7 @@ export const prediction = {
       page.remember();
       show();
     };
-    const pick = el("select", { id: "row", onchange: () => choose(pick.value) }, choices.map((one) => el("option", { value: one.key }, one.text)));
+    const pick = el("select", { id: "row", onchange: () => choose(pick.value) }, choices.map((choice) => el("option", { value: choice.key }, choice.text)));
     show();
     const sentence = run.last("predict/rows")?.sentence;
     return el("section", { class: "prediction" }, el("h2", {}, "Prediction of one row"),
@@ -49,23 +49,23 @@ function recordedRows(run) {
   return example ? [example] : [];
 }
 
-function name(one) {
-  const right = one.right === true ? ", right" : one.right === false ? ", wrong" : "";
-  const predicted = one.explanation?.prediction;
+function name(row) {
+  const right = row.right === true ? ", right" : row.right === false ? ", wrong" : "";
+  const predicted = row.explanation?.prediction;
   return `${typeof predicted === "number" ? num(predicted) : String(predicted ?? "no prediction").slice(0, 40)}${right}`;
 }
 
-function follow(one, page, again) {
-  const explained = one.explanation, { run, state } = page;
-  if (!explained) return [el("p", { class: "error" }, "No prediction: ", data(one.error, 600))];
+function follow(row, page, redraw) {
+  const explained = row.explanation, { run, state } = page;
+  if (!explained) return [el("p", { class: "error" }, "No prediction: ", data(row.error, 600))];
   const raw = Object.entries(explained.raw), encoded = Object.entries(explained.encoded ?? {});
   const first = el("section", {}, el("h3", {}, "Raw values"), el("dl", { class: "values" }, raw.slice(0, 40).map(([column, value]) => el("div", {}, el("dt", {}, data(column, 30)), el("dd", {}, cell(value))))),
     raw.length > 40 && el("p", { class: "note" }, `and ${plural(raw.length - 40, "more column")}`));
   if (explained.error) return [first, el("p", { class: "error" }, "No prediction: ", data(explained.error, 600))];
   return [
     el("p", { class: "verdict" }, explained.parts?.length > 1 ? "The model predicts " : "The network predicts ", el("b", {}, verdict(explained.prediction)),
-      one.truth !== undefined && [`; the true value is `, el("b", {}, verdict(one.truth)), one.right === true ? " ✓" : one.right === false ? " ✗" : ""], one.part ? ` (${one.part})` : ""),
-    held(one, run.last("predict/sets")),
+      row.truth !== undefined && [`; the true value is `, el("b", {}, verdict(row.truth)), row.right === true ? " ✓" : row.right === false ? " ✗" : ""], row.part ? ` (${row.part})` : ""),
+    held(row, run.last("predict/sets")),
     ...explained.notes.length ? [el("ul", { class: "notes" }, explained.notes.map((note) => el("li", {}, data(note, 300))))] : [],
     el("ol", { class: "way" },
       el("li", {}, first),
@@ -75,8 +75,8 @@ function follow(one, page, again) {
       explained.layers.map((layer) => el("li", {}, el("h3", {}, data(layer.name, 60)), el("p", { class: "shape" }, layer.shape.join(" × "), ` · ${num(layer.active)} of ${num(layer.size)} not zero`),
         layer.values ? heatStrip(layer.values, layer.places, layer.scale, layer.name) : el("p", { class: "note" }, layer.largest.map(([place, v]) => `[${place}] ${num(v)}`).join(", ")),
         layer.values && layer.values.length < layer.size && el("p", { class: "note" }, `${layer.values.length} of ${num(layer.size)} units are shown.`))),
-      ...together(explained, state, again),
-      explained.probabilities.length ? el("li", {}, el("h3", {}, "Logits, softmax, probabilities"), probabilities(explained, one.set)) : null),
+      ...together(explained, state, redraw),
+      explained.probabilities.length ? el("li", {}, el("h3", {}, "Logits, softmax, probabilities"), probabilities(explained, row.set)) : null),
     pushes(explained),
   ];
 }
@@ -104,27 +104,27 @@ function held({ set, interval, truth }, about) {
 }
 
 /** The members' predictions, the weights of the parts, and the effect of calibration. */
-function together(explained, state, again) {
+function together(explained, state, redraw) {
   const { parts = [], members, classes, probabilities: calibrated, temperature, uncalibrated } = explained;
   const classed = calibrated.length > 0, output = classed ? Math.max(0, state.followed ?? classes.indexOf(explained.prediction)) : 0;
   const show = classed ? percent : num;
   const of = () => (classed ? [" of ", data(classes[output], 40)] : "");
   const steps = [];
   if (members?.values.length) {
-    const values = members.values.map((one) => one[output]), [low, high] = extent(values);
+    const values = members.values.map((member) => member[output]), [low, high] = extent(values);
     const range = classed ? [Math.max(0, Math.min(low - 0.02, high - 0.1)), Math.min(1, Math.max(high + 0.02, low + 0.1))] : extent(values, 0.1);
     steps.push(el("li", {}, el("h3", {}, `The network's ${plural(values.length, "member")}`),
       el("p", {}, classed ? "Their probability" : "Their number", of(), ": ", el("b", {}, show(members.mean[output])), ` on average, standard deviation ${num(members.spread[output], 3)}.`),
       dots(values, members.mean[output], range, `${values.length} members from ${show(low)} to ${show(high)}, mean ${show(members.mean[output])}`)));
   }
   if (parts.length) {
-    const most = Math.max(...parts.map((one) => Math.abs(one.share[output])), 1e-12), sum = parts.reduce((all, one) => all + one.share[output], 0);
-    const total = parts.reduce((all, one) => all + one.weight, 0);
+    const most = Math.max(...parts.map((part) => Math.abs(part.share[output])), 1e-12), sum = parts.reduce((all, part) => all + part.share[output], 0);
+    const total = parts.reduce((all, part) => all + part.weight, 0);
     steps.push(el("li", {}, el("h3", {}, parts.length > 1 ? "Prediction of each part" : "Weight of the network"),
-      parts.length > 1 && shares(parts.map((one) => ({ name: one.name, share: one.weight / (total || 1) }))),
+      parts.length > 1 && shares(parts.map((part) => ({ name: part.name, share: part.weight / (total || 1) }))),
       el("p", { class: "note" }, classed ? ["A part's share of the logit", of(), " is its weight × the logarithm of its probability. The shares add up to the logit."] : "A part's share is its weight × its value. The shares add up to the prediction."),
       table(classed ? `Shares of the logit of ${cut(classes[output], 40)}` : "Shares of the prediction", ["Part", classed ? "Probability" : "Value", "Weight", "Share", ""],
-        [...parts.map((one) => [data(one.name, 40), show(one.values[output]), num(one.weight, 3), num(one.share[output]), bar(one.share[output] / most, { signed: true })]),
+        [...parts.map((part) => [data(part.name, 40), show(part.values[output]), num(part.weight, 3), num(part.share[output]), bar(part.share[output] / most, { signed: true })]),
           [el("b", {}, "sum"), "", "", num(sum), ""]])));
   }
   if (classed && uncalibrated && temperature) {
@@ -133,7 +133,7 @@ function together(explained, state, again) {
       table(`Probability of ${cut(classes[output], 40)}`, ["", "Probability", ""], [["before", percent(uncalibrated[output]), bar(uncalibrated[output])], ["after", percent(calibrated[output]), bar(calibrated[output])]])));
   }
   if (steps.length && classes.length > 2) {
-    const pick = el("select", { id: "of-class", onchange: () => { state.followed = pick.value ? Number(pick.value) : null; again(); document.getElementById("of-class")?.focus(); } },
+    const pick = el("select", { id: "of-class", onchange: () => { state.followed = pick.value ? Number(pick.value) : null; redraw(); document.getElementById("of-class")?.focus(); } },
       el("option", { value: "" }, "the predicted class"), classes.map((name, i) => el("option", { value: String(i) }, cut(name, 40))));
     pick.value = String(state.followed ?? "");
     steps[0].prepend(el("div", { class: "picker" }, el("label", { for: "of-class" }, "Show the class"), pick));
@@ -172,7 +172,7 @@ function form(page, rows) {
     const value = page.state.typed.get(column.name) ?? own(from?.explanation?.raw, column.name) ?? "";
     return el("label", {}, data(column.name, 40), el("input", { name: String(i), value, list: names.length ? `names-${i}` : null, inputmode: column.kind === "numeric" ? "decimal" : null, placeholder: cut(column.values, 40),
       oninput: (event) => { page.state.typed.set(column.name, event.target.value); } }),
-    names.length ? el("datalist", { id: `names-${i}` }, names.map((one) => el("option", { value: one }))) : null);
+    names.length ? el("datalist", { id: `names-${i}` }, names.map((name) => el("option", { value: name }))) : null);
   });
   return el("form", { class: "typed", onsubmit: (event) => {
     event.preventDefault();

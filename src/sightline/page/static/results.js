@@ -1,4 +1,4 @@
-// Results on rows that were not used for training, beside the baseline.
+// Results on rows that were not used for training, compared with the baseline.
 
 import { bar, confusion, histogram, reliability, scatter, unitLines } from "./charts.js";
 import { cell, data, drawer, el, num, percent, plural, table } from "./dom.js";
@@ -19,16 +19,16 @@ export const results = {
       metrics.notes?.map((note) => el("p", { class: "note" }, data(note, 600))),
       depth !== "brief" && [
         el("div", { class: "figures" },
-          metrics.confusion && panel("Confusion matrix", confusion(metrics.classes.map((one) => one.class), metrics.confusion), metrics.classes.length > 6),
+          metrics.confusion && panel("Confusion matrix", confusion(metrics.classes.map((row) => row.class), metrics.confusion), metrics.classes.length > 6),
           curves?.reliability && !calibrated && panel("Reliability diagram", [reliability(curves.reliability.bins), el("p", { class: "note" }, curves.reliability.sentence)]),
-          curves?.roc?.length ? panel("ROC curves", unitLines("ROC curves: true against false positive rate", curves.roc.map((one) => ({ ...one, text: `${one.class}: area ${num(one.area, 3)}` })), { xLabel: "false positive rate", yLabel: "true positive rate", diagonal: true })) : null,
-          curves?.pr?.length ? panel("Precision-recall curves", unitLines("Precision against recall", curves.pr.map((one) => ({ ...one, text: `${one.class}: average ${num(one.area, 3)}` })), { xLabel: "recall", yLabel: "precision" })) : null,
+          curves?.roc?.length ? panel("ROC curves", unitLines("ROC curves: true against false positive rate", curves.roc.map((curve) => ({ ...curve, text: `${curve.class}: area ${num(curve.area, 3)}` })), { xLabel: "false positive rate", yLabel: "true positive rate", diagonal: true })) : null,
+          curves?.pr?.length ? panel("Precision-recall curves", unitLines("Precision against recall", curves.pr.map((curve) => ({ ...curve, text: `${curve.class}: average ${num(curve.area, 3)}` })), { xLabel: "recall", yLabel: "precision" })) : null,
           curves?.scatter && panel("Predicted and true values", [scatter(curves.scatter.truth, curves.scatter.predicted, "Predicted against true values, one dot for each row"), el("p", { class: "note" }, curves.scatter.sentence)]),
           curves?.residuals && panel("Errors: predicted minus true", [histogram(curves.residuals, "errors"), el("p", { class: "note" }, curves.residuals.sentence)]),
           importance && panel("Permutation importance", columns(importance))),
         curves?.curves_note && el("p", { class: "note" }, curves.curves_note),
         metrics.classes && drawer(state, "classes", `Each of the ${metrics.classes.length} classes`, () => table("Classes", ["Class", "Precision", "Recall", "F1", "Rows"],
-          metrics.classes.slice(0, 400).map((one) => [data(one.class, 40), num(one.precision, 3), num(one.recall, 3), num(one.f1, 3), num(one.rows)]))),
+          metrics.classes.slice(0, 400).map((row) => [data(row.class, 40), num(row.precision, 3), num(row.recall, 3), num(row.f1, 3), num(row.rows)]))),
         worst && drawer(state, "worst", "The worst predictions", () => [el("p", {}, worst.sentence), wrong(worst)]),
       ]);
   },
@@ -43,10 +43,10 @@ function panel(title, content, wide = false) {
 }
 
 function columns(importance) {
-  const most = Math.max(...importance.columns.map((one) => one.mean), 1e-12);
+  const most = Math.max(...importance.columns.map((column) => column.mean), 1e-12);
   return [
-    table(`Rise of the ${importance.metric === "rmse" ? "RMSE" : "log loss"} when a column is shuffled`, ["Column", "Rise", ""], importance.columns.slice(0, 20).map((one) =>
-      [data(one.column, 40), `${num(one.mean, 3)} ± ${num(one.deviation, 2)}`, bar(Math.max(0, one.mean) / most)])),
+    table(`Rise of the ${importance.metric === "rmse" ? "RMSE" : "log loss"} when a column is shuffled`, ["Column", "Rise", ""], importance.columns.slice(0, 20).map((column) =>
+      [data(column.column, 40), `${num(column.mean, 3)} ± ${num(column.deviation, 2)}`, bar(Math.max(0, column.mean) / most)])),
     el("p", { class: "note" }, importance.sentence),
   ];
 }

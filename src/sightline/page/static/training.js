@@ -11,8 +11,8 @@ const MOST_LAYERS = 8; // as many as there are colours
 function marks(run) {
   const end = run.last("train/end");
   return [
-    ...run.all("train/checkpoint").map((one) => ({ at: one.epochs_done ?? one.epoch, kind: "checkpoint", text: one.said })),
-    ...run.all("train/edit").map((one) => ({ at: one.epochs_done ?? one.epoch, kind: "edit", label: words(one.edit.edit), text: one.said })),
+    ...run.all("train/checkpoint").map((checkpoint) => ({ at: checkpoint.epochs_done ?? checkpoint.epoch, kind: "checkpoint", text: checkpoint.said })),
+    ...run.all("train/edit").map((edit) => ({ at: edit.epochs_done ?? edit.epoch, kind: "edit", label: words(edit.edit.edit), text: edit.said })),
     ...(end ? [{ at: end.best_epoch, kind: "best", label: `best: epoch ${end.best_epoch}` }] : []),
   ];
 }
@@ -46,34 +46,34 @@ export const learning = {
     const name = metricName(epochs());
     const word = name === "accuracy" ? "accuracy" : "RMSE", held = heldOut(run);
     const describe = (what, pick, show) => (i) => {
-      const one = epochs()[i];
-      if (!one) return [];
-      const [train, valid] = pick(one);
-      return [el("b", {}, `Epoch ${one.number}: `), `${what} ${show(train)}`, valid === null || valid === undefined ? "" : `, ${held === "validation" ? "validation" : "out-of-fold"} ${show(valid)}`, `. ${one.observation}.`];
+      const epoch = epochs()[i];
+      if (!epoch) return [];
+      const [train, valid] = pick(epoch);
+      return [el("b", {}, `Epoch ${epoch.number}: `), `${what} ${show(train)}`, valid === null || valid === undefined ? "" : `, ${held === "validation" ? "validation" : "out-of-fold"} ${show(valid)}`, `. ${epoch.observation}.`];
     };
-    const loss = curves({ label: "Loss after each epoch", xLabel: "epoch", yLabel: "loss", read: describe("loss", (one) => [one.train_loss, one.valid_loss], num) });
-    const metric = curves({ label: `${word} after each epoch`, xLabel: "epoch", yLabel: word, read: describe(word, (one) => [one.metrics[`train_${name}`], one.metrics[`valid_${name}`]], (v) => value(name, v)) });
+    const loss = curves({ label: "Loss after each epoch", xLabel: "epoch", yLabel: "loss", read: describe("loss", (epoch) => [epoch.train_loss, epoch.valid_loss], num) });
+    const metric = curves({ label: `${word} after each epoch`, xLabel: "epoch", yLabel: word, read: describe(word, (epoch) => [epoch.metrics[`train_${name}`], epoch.metrics[`valid_${name}`]], (v) => value(name, v)) });
     const rate = depth === "full" ? curves({ label: "Learning rate of each epoch", xLabel: "epoch", yLabel: "learning rate", height: 150,
       read: (i) => (epochs()[i] ? [`Epoch ${epochs()[i].number}: learning rate ${num(epochs()[i].metrics.learning_rate)}, gradient norm ${num(epochs()[i].metrics.gradient_norm)}.`] : []) }) : null;
     const node = el("section", { class: "learning" }, el("h2", {}, "Training"),
       legend([["line0", "training"], ["line1", held, "dashed"], ["best", "best epoch"], ["edit", "edit"], ["checkpoint", "checkpoint"]]), folded(run),
       el("div", { class: "pair" }, loss, metric), rate);
     node.grow = () => {
-      const all = epochs(), x = all.map((one) => one.number), lines = marks(run);
+      const all = epochs(), x = all.map((epoch) => epoch.number), lines = marks(run);
       const last = all.at(-1);
       loss.firstChild.setAttribute("aria-label", `Loss after each of ${all.length} epochs: training from ${num(all[0].train_loss)} to ${num(last.train_loss)}${last.valid_loss === null ? "" : `, ${held} from ${num(all[0].valid_loss)} to ${num(last.valid_loss)}`}. ${last.observation}.`);
-      loss.draw({ x, marks: lines, series: both(held, "loss", all.map((one) => one.train_loss), all.map((one) => one.valid_loss)) });
-      metric.draw({ x, marks: lines, series: both(held, word, all.map((one) => one.metrics[`train_${name}`]), all.map((one) => one.metrics[`valid_${name}`])) });
-      rate?.draw({ x, marks: lines.filter((one) => one.kind === "edit"), series: [{ label: "learning rate", colour: "line2", values: all.map((one) => one.metrics.learning_rate) }] });
+      loss.draw({ x, marks: lines, series: both(held, "loss", all.map((epoch) => epoch.train_loss), all.map((epoch) => epoch.valid_loss)) });
+      metric.draw({ x, marks: lines, series: both(held, word, all.map((epoch) => epoch.metrics[`train_${name}`]), all.map((epoch) => epoch.metrics[`valid_${name}`])) });
+      rate?.draw({ x, marks: lines.filter((mark) => mark.kind === "edit"), series: [{ label: "learning rate", colour: "line2", values: all.map((epoch) => epoch.metrics.learning_rate) }] });
     };
-    node.close = () => [loss, metric, rate].forEach((one) => one?.close());
+    node.close = () => [loss, metric, rate].forEach((chart) => chart?.close());
     return node;
   },
 };
 
 function both(held, label, train, valid) {
   const series = [{ label: `training ${label}`, colour: "line0", values: train }];
-  if (valid.some((one) => one !== null && one !== undefined)) series.push({ label: `${held} ${label}`, colour: "line1", values: valid, dash: [6, 3] });
+  if (valid.some((value) => value !== null && value !== undefined)) series.push({ label: `${held} ${label}`, colour: "line1", values: valid, dash: [6, 3] });
   return series;
 }
 
@@ -87,24 +87,24 @@ export const trees = {
   render({ run }) {
     const body = run.last("train/trees");
     if (!body) return null;
-    const x = body.history.map(([iteration]) => iteration), beside = body.network_held_out_loss;
+    const x = body.history.map(([iteration]) => iteration), networkLoss = body.network_held_out_loss;
     const chart = x.length > 1 && curves({
-      label: `Held-out loss of the trees after each round: from ${num(body.history[0][1])} to ${num(body.history.at(-1)[1])}, the best ${num(body.held_out_loss)}; the network's is ${num(beside)}`,
+      label: `Held-out loss of the trees after each round: from ${num(body.history[0][1])} to ${num(body.history.at(-1)[1])}, the best ${num(body.held_out_loss)}; the network's is ${num(networkLoss)}`,
       xLabel: "rounds", yLabel: "held-out loss", height: 220,
       read: (i) => (body.history[i] ? [el("b", {}, `${num(body.history[i][0])} rounds: `), `held-out loss ${num(body.history[i][1])}.`] : []),
     });
-    const most = Math.max(...body.columns.map((one) => one.gain), 1e-12);
+    const most = Math.max(...body.columns.map((column) => column.gain), 1e-12);
     const facts = [["trees", num(body.trees)], ["ensembles", num(body.ensembles)], ["rounds", num(body.iterations)], ["leaves", num(body.leaves)], ["learning rate", num(body.learning_rate)],
-      ["held-out loss", num(body.held_out_loss)], ["network's held-out loss", num(beside)], ["time", `${num(body.seconds, 3)} s`]];
+      ["held-out loss", num(body.held_out_loss)], ["network's held-out loss", num(networkLoss)], ["time", `${num(body.seconds, 3)} s`]];
     const node = el("section", { class: "trees" }, el("h2", {}, "Boosted trees"),
       el("p", {}, data(body.said, 600), "."),
       el("dl", { class: "facts" }, facts.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text)))),
       el("div", { class: "pair" },
-        chart && el("div", {}, legend([["line2", "trees, held out"], ...(beside === null ? [] : [["line0", "network, held out", "dashed"]])]), chart),
-        body.columns.length > 0 && table("Columns the trees split on, by share of the total gain", ["Column", "Share of the gain", ""], body.columns.slice(0, 12).map((one) => [data(one.column, 40), percent(one.gain), bar(one.gain / most)]))));
+        chart && el("div", {}, legend([["line2", "trees, held out"], ...(networkLoss === null ? [] : [["line0", "network, held out", "dashed"]])]), chart),
+        body.columns.length > 0 && table("Columns the trees split on, by share of the total gain", ["Column", "Share of the gain", ""], body.columns.slice(0, 12).map((column) => [data(column.column, 40), percent(column.gain), bar(column.gain / most)]))));
     node.grow = () => chart && chart.draw({ x, marks: [{ at: body.iterations, kind: "best", label: `kept: ${plural(body.iterations, "round")}` }], series: [
       { label: "trees", colour: "line2", values: body.history.map(([, loss]) => loss) },
-      ...(beside === null ? [] : [{ label: "network", colour: "line0", values: x.map(() => beside), dash: [6, 3] }])] });
+      ...(networkLoss === null ? [] : [{ label: "network", colour: "line0", values: x.map(() => networkLoss), dash: [6, 3] }])] });
     node.close = () => chart && chart.close();
     return node;
   },
@@ -137,7 +137,7 @@ export const layers = {
       health.replaceChildren(table(`Layers at step ${num(last.step)}`, ["Layer", "Mean output", "Standard deviation", "Zeros", "Dead units", "Gradient", "Update ÷ weight", ""],
         last.layers.map((layer) => [data(layer.title, 60), num(layer.mean, 3), num(layer.deviation, 3), percent(layer.zero), percent(layer.dead), num(layer.gradient, 3), num(layer.update, 3), layer.frozen ? "frozen" : ""])));
     };
-    node.close = () => [gradient, update].forEach((one) => one.close());
+    node.close = () => [gradient, update].forEach((chart) => chart.close());
     return node;
   },
 };
@@ -183,8 +183,8 @@ export const epochs = {
         shown = Math.max(0, all.length - SHOWN_EPOCHS);
         [first] = all;
       }
-      for (const one of all.slice(shown)) {
-        body.append(el("tr", {}, el("th", { scope: "row" }, String(one.number)), [num(one.train_loss), num(one.valid_loss), value(name, one.metrics[`train_${name}`]), value(name, one.metrics[`valid_${name}`])].map((text) => el("td", { class: "number" }, text)), el("td", {}, one.observation)));
+      for (const epoch of all.slice(shown)) {
+        body.append(el("tr", {}, el("th", { scope: "row" }, String(epoch.number)), [num(epoch.train_loss), num(epoch.valid_loss), value(name, epoch.metrics[`train_${name}`]), value(name, epoch.metrics[`valid_${name}`])].map((text) => el("td", { class: "number" }, text)), el("td", {}, epoch.observation)));
       }
       shown = all.length;
       while (body.children.length > SHOWN_EPOCHS) body.firstChild.remove();

@@ -18,19 +18,19 @@ export const worth = {
   render({ run }, depth) {
     const body = run.last("predict/baselines");
     if (!body) return null;
-    const name = NAMES[body.metric] ?? body.metric, other = body.models.find((one) => one.second)?.second.name;
-    const scale = extent(body.models.flatMap((one) => [one.score, one.low, one.high]), 0.04);
-    const gaps = body.differences ?? [], apart = extent([0, ...gaps.flatMap((one) => [one.mean, one.low, one.high])], 0.04);
-    const notes = body.models.filter((one) => one.note);
+    const name = NAMES[body.metric] ?? body.metric, other = body.models.find((model) => model.second)?.second.name;
+    const scale = extent(body.models.flatMap((model) => [model.score, model.low, model.high]), 0.04);
+    const gaps = body.differences ?? [], apart = extent([0, ...gaps.flatMap((gap) => [gap.mean, gap.low, gap.high])], 0.04);
+    const notes = body.models.filter((model) => model.note);
     return el("section", { class: "worth" }, el("h2", {}, "Comparison with simple models"),
       el("p", { class: "lead" }, data(body.verdict, 1000)),
       table(`${name} on ${plural(body.rows, `${body.part} row`)}, lower is better; lines are 95 % intervals`,
         ["Model", name, "", "95 % interval", NAMES[other] ?? other ?? "", "Seconds"],
-        body.models.map((one, i) => [data(one.name, 60), num(one.score), whisker(one.score, one.low, one.high, scale, { strong: i === 0 }),
-          finite(one.low) === null ? "–" : `${num(one.low, 3)} to ${num(one.high, 3)}`, one.second ? shown(one.second) : "–", finite(one.seconds) !== null && one.seconds < 0.01 ? "0.01 or less" : num(one.seconds, 2)])),
-      notes.length > 0 && el("ul", { class: "notes" }, notes.map((one) => el("li", {}, data(one.name, 60), ": ", data(one.note, 300)))),
+        body.models.map((model, i) => [data(model.name, 60), num(model.score), whisker(model.score, model.low, model.high, scale, { strong: i === 0 }),
+          finite(model.low) === null ? "–" : `${num(model.low, 3)} to ${num(model.high, 3)}`, model.second ? shown(model.second) : "–", finite(model.seconds) !== null && model.seconds < 0.01 ? "0.01 or less" : num(model.seconds, 2)])),
+      notes.length > 0 && el("ul", { class: "notes" }, notes.map((model) => el("li", {}, data(model.name, 60), ": ", data(model.note, 300)))),
       depth !== "brief" && gaps.length > 0 && table(`Difference in ${WORDS[body.metric] ?? body.metric}, this model minus the other, on the same rows: this model is better if the whole interval is below zero`,
-        ["Compared with", "Difference (95 % interval)", ""], gaps.map((one) => [data(one.name, 60), between(one), whisker(one.mean, one.low, one.high, apart, { zero: 0, strong: finite(one.high) < 0 })])));
+        ["Compared with", "Difference (95 % interval)", ""], gaps.map((gap) => [data(gap.name, 60), between(gap), whisker(gap.mean, gap.low, gap.high, apart, { zero: 0, strong: finite(gap.high) < 0 })])));
   },
 };
 
@@ -53,10 +53,10 @@ function calibration(body) {
   return [
     el("article", {}, el("h3", {}, parts.length > 1 ? "Weights of the parts" : "Calibration"),
       el("p", {}, data(body.said, 1500)),
-      parts.length > 1 && [shares(parts), el("p", { class: "note" }, "Weights: ", parts.map((one, i) => [i ? ", " : "", data(one.name, 40), ` ${num(one.weight, 3)}`]), `; fitted on ${body.source}.`)]),
+      parts.length > 1 && [shares(parts), el("p", { class: "note" }, "Weights: ", parts.map((part, i) => [i ? ", " : "", data(part.name, 40), ` ${num(part.weight, 3)}`]), `; fitted on ${body.source}.`)]),
     before && after && el("article", {}, el("h3", {}, `Before and after calibration, ${plural(body.rows, `${body.part} row`)}`),
-      el("div", { class: "figures" }, [["Before", before], ["After", after]].map(([name, one]) =>
-        el("div", { class: "panel" }, el("h4", {}, name === "After" ? `After: temperature ${num(body.temperature, 3)}` : "Before: temperature 1"), reliability(one.points, name)))),
+      el("div", { class: "figures" }, [["Before", before], ["After", after]].map(([name, side]) =>
+        el("div", { class: "panel" }, el("h4", {}, name === "After" ? `After: temperature ${num(body.temperature, 3)}` : "Before: temperature 1"), reliability(side.points, name)))),
       errors(body)),
   ];
 }
