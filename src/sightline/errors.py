@@ -158,10 +158,10 @@ def listed(names: Sequence[str], most: int, noun: str = "") -> str:
         >>> listed(["a", "b"], 2), listed(["a", "b", "c"], 2), listed(["a", "b", "c"], 1, "column")
         ('a, b', 'a, b and 1 more', 'a and 2 more columns')
     """
-    shown, more = ", ".join(names[:most]), len(names) - most
-    if more <= 0:
+    shown, others = ", ".join(names[:most]), len(names) - most
+    if others <= 0:
         return shown
-    return f"{shown} and {counted(more, f'more {noun}') if noun else f'{more:,} more'}"
+    return f"{shown} and {counted(others, f'more {noun}') if noun else f'{others:,} more'}"
 
 
 def readable(value: float, digits: int = 4) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import sightline as sl
-from sightline.train.checkpoints import FOLDER
+from sightline.train.checkpoints import CHECKPOINTS_FOLDER
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked and killed")
 
@@ -234,7 +234,7 @@ def test_twenty_kills_at_random_moments(lives, whole):
         if lives.live(where, "fit", kill=kill) != -signal.SIGKILL:
             continue  # it was done before
         assert cut_in_training(where / "r")
-        between.add(max(p.name for p in (where / "r" / FOLDER).glob("step-*")))
+        between.add(max(p.name for p in (where / "r" / CHECKPOINTS_FOLDER).glob("step-*")))
         ends_the_same(lives, whole, where)
         shutil.rmtree(where)
         landed += 1
@@ -255,7 +255,7 @@ def test_twenty_kills_inside_saves_and_records(lives, whole):
         assert lives.live(where, "fit", kill={"disk": place}) == -signal.SIGKILL
         assert cut_in_training(where / "r")
         torn += not (where / "r" / "trace.jsonl").read_bytes().endswith(b"\n")
-        half += any((where / "r" / FOLDER).glob(".*.tmp"))
+        half += any((where / "r" / CHECKPOINTS_FOLDER).glob(".*.tmp"))
         ends_the_same(lives, whole, where)
         shutil.rmtree(where)
     assert half >= 10
@@ -278,7 +278,7 @@ def test_two_kills_in_one_epoch_and_one_in_the_next(lives, whole):
     assert lives.live(where, "fit", kill={"step": 12}) == -signal.SIGKILL
     for step in (14, 17, 21):
         assert lives.live(where, "resume", kill={"step": step}) == -signal.SIGKILL
-        newest = max((where / "r" / FOLDER).glob("step-*"))
+        newest = max((where / "r" / CHECKPOINTS_FOLDER).glob("step-*"))
         assert newest.name == f"step-{step - 1:012}.checkpoint"
     ends_the_same(lives, whole, where)
 
@@ -294,7 +294,7 @@ def test_killed_behind_its_training(lives, whole):
 def test_a_damaged_newest_checkpoint_after_a_kill(lives, whole):
     where = lives.new()
     assert lives.live(where, "fit", kill={"step": 25}) == -signal.SIGKILL
-    newest = max((where / "r" / FOLDER).glob("step-*"))
+    newest = max((where / "r" / CHECKPOINTS_FOLDER).glob("step-*"))
     newest.write_bytes(newest.read_bytes()[:-50])
     assert lives.live(where, "resume") == 0, lives.errors()
     warnings = [body for _, stage, type_, body in told(where / "r") if type_ == "warning"]
@@ -311,7 +311,11 @@ def test_a_damaged_newest_checkpoint_after_a_kill(lives, whole):
 def test_cut_before_the_first_checkpoint(lives):
     where = lives.new()
     assert lives.live(where, "fit", kill={"disk": 22}) == -signal.SIGKILL
-    assert not list((where / "r" / FOLDER).glob("step-*")) if (where / "r").exists() else True
+    assert (
+        not list((where / "r" / CHECKPOINTS_FOLDER).glob("step-*"))
+        if (where / "r").exists()
+        else True
+    )
     assert lives.live(where, "resume") == 2
     assert "r has no checkpoint to resume from" in lives.errors().splitlines()[-1]
 
@@ -359,7 +363,7 @@ def test_a_full_disk_stops_no_training(small_disk, penguins):
         f"no checkpoint at step {step}: No space left on device; the ones before are kept"
         for step in (18, 27)
     ]  # fmt: skip
-    assert sorted(p.name for p in (run.folder / FOLDER).iterdir()) == [
+    assert sorted(p.name for p in (run.folder / CHECKPOINTS_FOLDER).iterdir()) == [
         f"step-{step:012}.checkpoint" for step in (0, 9, 36)
     ]  # fmt: skip
 
@@ -443,7 +447,7 @@ def test_signals_say_how_to_go_on(here, undisturbed, sightline, number, code):
         process.wait()
     assert process.returncode == code
     said = errors.decode().strip()
-    step = int(max((here / "r" / FOLDER).iterdir()).name[5:17])
+    step = int(max((here / "r" / CHECKPOINTS_FOLDER).iterdir()).name[5:17])
     assert 9 < step < 360
     assert said == (
         f"Interrupted after step {step:,}; a checkpoint is written. Go on with: sightline resume r"
@@ -481,7 +485,9 @@ cli.main()
         process.wait()
     assert process.returncode == 130
     assert errors.decode().strip() == "Interrupted."
-    assert [p.name for p in (here / "r" / FOLDER).iterdir()] == [f"step-{0:012}.checkpoint"]
+    assert [p.name for p in (here / "r" / CHECKPOINTS_FOLDER).iterdir()] == [
+        f"step-{0:012}.checkpoint"
+    ]
 
 
 def test_kill_9_of_the_command_line_and_a_resume_while_it_lives(here, undisturbed, sightline):

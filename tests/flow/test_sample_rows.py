@@ -6,7 +6,8 @@ import pytest
 from tests.predict.tables import columns
 
 import sightline as sl
-from sightline.train.checkpoints import FOLDER
+from sightline.pipeline.origin import importance
+from sightline.train.checkpoints import CHECKPOINTS_FOLDER
 
 OPTIONS = {"network": "MLP", "baselines": False, "epochs": 2, "device": "cpu", "quiet": True}
 
@@ -59,7 +60,7 @@ def test_importance_is_of_the_rows_of_the_metrics(fitted):
     said = body(run, "importance")
     assert (said["part"], said["rows"], said["repeats"]) == ("test", 34, 5)
     assert said["value"] == pytest.approx(run.metrics["log_loss"], rel=1e-4)
-    assert json.dumps(said) == json.dumps(sl.provenance.importance(run.model))
+    assert json.dumps(said) == json.dumps(importance(run.model))
 
 
 def test_of_many_rows_some_are_drawn_with_the_seed(tmp_path, monkeypatch):
@@ -102,7 +103,7 @@ def test_report_false_leaves_them_out_in_a_resumed_and_a_replayed_run_too(
 
     first = told(run)
     assert {len(records) for records in first.values()} == {int(report)}
-    assert (run.folder / FOLDER).is_dir()
+    assert (run.folder / CHECKPOINTS_FOLDER).is_dir()
     assert body(run, "example")["explanation"]["pushes"] is not None
 
     trace = run.folder / "trace.jsonl"

@@ -54,7 +54,7 @@ class Killer:
 
     def step(self, done, total):
         if done in self.edits:
-            commands.drop(self.run, {"edits": [self.edits[done]]})
+            commands.write_command(self.run, {"edits": [self.edits[done]]})
         if done == self.last:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -102,7 +102,7 @@ def main():
     table = Path("table.csv")
     header, *rows = EXAMPLE.read_text(encoding="utf-8").splitlines()
     table.write_text("\n".join([header, *rows[::4]]) + "\n", encoding="utf-8")
-    commands.SECONDS = 0.0  # look for commands after every step
+    commands.SECONDS_BETWEEN_READS = 0.0  # look for commands after every step
     torch.set_num_threads(1)
     expected = {"machine": machine()}
     for name, (options, step, edits) in RUNS.items():

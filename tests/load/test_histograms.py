@@ -11,7 +11,14 @@ from pyarrow.csv import write_csv
 
 import sightline as sl
 from sightline.contracts import Column
-from sightline.load.histograms import BINS, MOST_ROWS, bins, histogram, most_frequent, span
+from sightline.load.histograms import (
+    HISTOGRAM_BINS,
+    HISTOGRAM_ROWS,
+    bins,
+    histogram,
+    most_frequent,
+    span,
+)
 from sightline.load.values import from_floats
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -40,7 +47,7 @@ def test_counts_add_up_to_the_finite_rows(numbers):
     if not finite:
         assert found is None
         return
-    assert len(found["counts"]) == BINS
+    assert len(found["counts"]) == HISTOGRAM_BINS
     assert sum(found["counts"]) == len(finite)
     if min(finite) < max(finite):
         assert found["counts"][0]
@@ -57,13 +64,15 @@ def test_huge_integers_fall_into_exact_bins(numbers, arrow):
     found = of("numeric", pa.array(numbers, arrow), "integer")
     assert sum(found["counts"]) == len(numbers)
     if high - low < 2**53 and high > low:  # such shares a float64 holds to the last bit
-        wanted = [min(int((n - low) / (high - low) * BINS), BINS - 1) for n in numbers]
-        assert found["counts"] == np.bincount(wanted, minlength=BINS).tolist()
+        wanted = [
+            min(int((n - low) / (high - low) * HISTOGRAM_BINS), HISTOGRAM_BINS - 1) for n in numbers
+        ]
+        assert found["counts"] == np.bincount(wanted, minlength=HISTOGRAM_BINS).tolist()
 
 
 def test_identifiers_behind_one_another_are_not_one_value():
     found = of("numeric", pa.array(range(2**60, 2**60 + 40)), "integer")
-    assert found["counts"] == [2] * BINS
+    assert found["counts"] == [2] * HISTOGRAM_BINS
 
 
 @pytest.mark.parametrize("arrow", [pa.int8(), pa.int16(), pa.uint8(), pa.int32(), pa.float32()])
@@ -164,13 +173,13 @@ def test_rows_of_a_big_table_are_sampled_and_it_is_said():
     numbers[200_000:] = 1.0
     numbers[7] = 5.0  # not among the sampled rows, but on the scale
     found = of("numeric", pa.array(numbers))
-    assert found["sampled"] == MOST_ROWS == sum(found["counts"])
+    assert found["sampled"] == HISTOGRAM_ROWS == sum(found["counts"])
     assert found["high"] == "5"
-    assert found["counts"][4] == pytest.approx(0.2 * MOST_ROWS, abs=2)
+    assert found["counts"][4] == pytest.approx(0.2 * HISTOGRAM_ROWS, abs=2)
     gaps = np.where(np.arange(250_001) % 2, np.nan, numbers)
     found = histogram(column("numeric"), from_floats(gaps))
     assert sum(found["counts"]) < found["sampled"]
-    assert "sampled" not in of("numeric", pa.array(numbers[:MOST_ROWS]))
+    assert "sampled" not in of("numeric", pa.array(numbers[:HISTOGRAM_ROWS]))
     words = pa.array(["a", "b"] * 125_000).dictionary_encode()
     assert of("categorical", words, "string")["counts"] == [125_000] * 2
 

@@ -17,13 +17,13 @@ def by_hand(model, data, repeats, seed, metric):
     value = model.evaluate(data)[metric]
     random = np.random.default_rng(seed)
     found = {}
-    for way in model.encoder.ways:
+    for encoding in model.encoder.encodings:
         rises = []
         for _ in range(repeats):
             order = random.permutation(ROWS)
-            shuffled = [data[way.column][place] for place in order]
-            rises.append(model.evaluate({**data, way.column: shuffled})[metric] - value)
-        found[way.column] = float(np.mean(rises)), float(np.std(rises))
+            shuffled = [data[encoding.column][place] for place in order]
+            rises.append(model.evaluate({**data, encoding.column: shuffled})[metric] - value)
+        found[encoding.column] = float(np.mean(rises)), float(np.std(rises))
     return value, found
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sightline.page import follow as module
 from sightline.page.follow import Follower, RunState
-from sightline.trace.records import FILE, Trace, read_records
+from sightline.trace.records import TRACE_FILE, Trace, read_records
 
 
 def line(seq=0, attempt=1, **changes):
@@ -22,12 +22,12 @@ def line(seq=0, attempt=1, **changes):
 
 @pytest.fixture
 def run(tmp_path):
-    (tmp_path / FILE).touch()
+    (tmp_path / TRACE_FILE).touch()
     return tmp_path
 
 
 def add(run, *data):
-    with (run / FILE).open("ab") as file:
+    with (run / TRACE_FILE).open("ab") as file:
         for part in data:
             file.write(part)
 
@@ -42,8 +42,8 @@ def test_records_come_once_and_in_order(run):
     add(run, line(0), line(1))
     found = follower.read()
     assert seqs(found) == [0, 1]
-    assert b"".join(text + b"\n" for text in found.records) == (run / FILE).read_bytes()
-    assert found.end == (run / FILE).stat().st_size
+    assert b"".join(text + b"\n" for text in found.records) == (run / TRACE_FILE).read_bytes()
+    assert found.end == (run / TRACE_FILE).stat().st_size
     assert follower.read().records == ()
     add(run, line(2))
     assert seqs(follower.read()) == [2]
@@ -76,7 +76,7 @@ def test_another_position(run):
     add(run, line(0), line(1))
     follower = Follower(run, len(line(0)))
     assert seqs(follower.read()) == [1]
-    assert Follower(run, (run / FILE).stat().st_size).read().records == ()
+    assert Follower(run, (run / TRACE_FILE).stat().st_size).read().records == ()
 
 
 BAD = [b"{", b"[]", b"3", b"\xff\xfe", b"", b"[" * 50, line(9)[:-9], line(9, body=3).strip(),
@@ -123,7 +123,7 @@ def test_a_file_that_was_made_anew_is_read_from_the_start(run):
     follower = Follower(run)
     add(run, line(0), line(1))
     follower.read()
-    (run / FILE).write_bytes(line(5))
+    (run / TRACE_FILE).write_bytes(line(5))
     assert seqs(follower.read()) == [5]
 
 
@@ -144,7 +144,7 @@ def test_a_line_longer_than_a_chunk(run, monkeypatch):
 def test_however_it_is_cut_every_record_comes_once(tmp_path_factory, cuts, chunk, comes_back):
     run = tmp_path_factory.mktemp("run")
     whole = b"".join(line(seq, body={"x": "é" * (seq * 7)}) for seq in range(8))
-    (run / FILE).touch()
+    (run / TRACE_FILE).touch()
     follower, found, end, kept = Follower(run), [], 0, module.CHUNK_BYTES
     module.CHUNK_BYTES = chunk
     try:
@@ -184,7 +184,7 @@ def test_state_of_a_run_that_is_waited_for_made_paused_and_over(tmp_path):
     trace.write("train", "paused", {"step": 2, "epoch": 1, "said": "paused"})
     trace.close()  # the process is gone
     assert now() == set()
-    trace = Trace.go_on(run, 1)
+    trace = Trace.resume(run, 1)
     trace.write("train", "plan", {})
     assert now() == {"training"}  # a new attempt is not paused
     trace.write("train", "end", {"steps": 2})
@@ -205,7 +205,7 @@ def test_an_answer_behind_the_end_makes_no_new_training_of_it(tmp_path):
     trace.save_to(tmp_path / "r")
     trace.write("train", "end", {"steps": 2})
     trace.close()
-    trace = Trace.go_on(tmp_path / "r", None)
+    trace = Trace.resume(tmp_path / "r", None)
     trace.write("predict", "asked", {"id": "1"})
     trace.close()
     state = RunState(tmp_path / "r")
@@ -219,7 +219,7 @@ def test_the_state_is_asked_for_only_now_and_then(tmp_path, monkeypatch):
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     state = RunState(tmp_path)
     monkeypatch.setattr(state, "_catch_up", lambda: asked.append(now[0]))
-    (tmp_path / FILE).touch()
+    (tmp_path / TRACE_FILE).touch()
     for now[0] in (100.0, 100.1, 100.25, 100.3, 100.5):
         state.now()
     assert asked == [100.0, 100.25, 100.5]
@@ -241,7 +241,7 @@ def test_looking_does_not_keep_a_writer_out(tmp_path):
     looker.start()
     try:
         for _ in range(200):
-            Trace.go_on(tmp_path / "r", None).close()
+            Trace.resume(tmp_path / "r", None).close()
     finally:
         over.set()
         looker.join()

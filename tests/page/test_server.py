@@ -17,7 +17,7 @@ import sightline as sl
 from sightline.page import server
 from sightline.page.address import Address, read_address, write_address
 from sightline.page.guard import HEADERS, Hosts
-from sightline.trace.records import FILE, Trace, read_records
+from sightline.trace.records import TRACE_FILE, Trace, read_records
 from tests.page.serving import Site, Tab, alive, end, place_of, served, sightline, tab, until
 
 ROW = {"island": "Dream", "bill_length_mm": 46.5, "bill_depth_mm": 17.9, "flipper_length_mm": 192,
@@ -288,10 +288,10 @@ def test_the_records_of_the_file_and_those_to_come(run):
         first.until(lambda found: len(found.records) == 3)
         assert first.states == [{"training": True, "paused": False, "waiting": False, "run": "r"}]
         assert first.records == [
-            json.loads(line) for line in (run / FILE).read_bytes().splitlines()
+            json.loads(line) for line in (run / TRACE_FILE).read_bytes().splitlines()
         ]
         middle = first.last
-        with (run / FILE).open("ab") as file:
+        with (run / TRACE_FILE).open("ab") as file:
             line = json.dumps({**first.records[2], "seq": 3}).encode() + b"\n"
             file.write(line[:9])
             file.flush()
@@ -310,7 +310,7 @@ def test_the_records_of_the_file_and_those_to_come(run):
 def test_a_damaged_line_is_told_of(run):
     with served(run) as site, tab(site) as found:
         found.until(lambda tab: len(tab.records) == 3)
-        with (run / FILE).open("ab") as file:
+        with (run / TRACE_FILE).open("ab") as file:
             file.write(b'{"v": 1, oops}\n')
         found.until(lambda tab: tab.trouble)
         assert "is damaged" in found.trouble[0]
@@ -371,7 +371,7 @@ def test_a_tab_finds_the_page_again_after_a_restart(run):
         assert before.next() is None or before.next() is None
     with served(run) as again:
         assert again.address == site.address
-        trace = run / FILE
+        trace = run / TRACE_FILE
         line = json.dumps({**before.records[0], "seq": 3}) + "\n"
         with trace.open("a") as file:
             file.write(line)

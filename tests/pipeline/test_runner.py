@@ -16,9 +16,9 @@ from sightline.errors import DataError, Interrupted, NetworkError, OptionError, 
 from sightline.pipeline.control import control_and_wait, send_and_wait
 from sightline.pipeline.recorder import Recorder
 from sightline.pipeline.runner import edits_of, signals_caught
-from sightline.trace.records import FILE, Trace
-from sightline.train.checkpoints import FIRST, FOLDER, read_newest
-from sightline.train.commands import drop, send
+from sightline.trace.records import TRACE_FILE, Trace
+from sightline.train.checkpoints import CHECKPOINTS_FOLDER, FIRST, read_newest
+from sightline.train.commands import send, write_command
 
 
 class Cut(BaseException):
@@ -69,7 +69,7 @@ def cut_fit(after=14, **options):
 
 @pytest.fixture(autouse=True)
 def commands_are_read_at_once(monkeypatch):
-    monkeypatch.setattr("sightline.train.commands.SECONDS", 0.0)
+    monkeypatch.setattr("sightline.train.commands.SECONDS_BETWEEN_READS", 0.0)
 
 
 @pytest.fixture
@@ -112,11 +112,11 @@ def test_a_cut_fit_goes_on_as_if_nothing_had_happened(here):
 
 def test_checkpoints_of_a_fit(here):
     run = fit(checkpoint_epochs=1, epochs=6)
-    assert sorted(path.name for path in (run.folder / FOLDER).iterdir()) == [
+    assert sorted(path.name for path in (run.folder / CHECKPOINTS_FOLDER).iterdir()) == [
         FIRST, *(f"step-{step:012}.checkpoint" for step in (36, 45, 54)),
     ]  # fmt: skip
     only_ends = fit("s")
-    assert sorted(path.name for path in (only_ends.folder / FOLDER).iterdir()) == [
+    assert sorted(path.name for path in (only_ends.folder / CHECKPOINTS_FOLDER).iterdir()) == [
         FIRST, f"step-{27:012}.checkpoint",
     ]  # fmt: skip
 
@@ -124,7 +124,10 @@ def test_checkpoints_of_a_fit(here):
 def checkpoints(run):
     """The records of a run's checkpoints: steps, and what is on the disk of each newest one."""
     bodies = [record.body for record in sl.Run(run).find("train", "checkpoint")]
-    sizes = {f"{FOLDER}/{path.name}": path.stat().st_size for path in Path(run, FOLDER).iterdir()}
+    sizes = {
+        f"{CHECKPOINTS_FOLDER}/{path.name}": path.stat().st_size
+        for path in Path(run, CHECKPOINTS_FOLDER).iterdir()
+    }
     newest = {body["file"]: body["bytes"] for body in bodies}
     assert sizes.items() <= newest.items()  # older ones were removed
     return [body["step"] for body in bodies]
@@ -135,8 +138,8 @@ def test_each_checkpoint_has_its_record(here):
     assert checkpoints("r") == [0, 9, 18, 27, 27]
     first, second = [record.body for record in run.find("train", "checkpoint")][:2]
     assert (first["epoch"], second["epoch"]) == (0, 1)
-    assert second["file"] == f"{FOLDER}/step-{9:012}.checkpoint"
-    assert second["said"] == "a checkpoint, from which the run can go on after step 9"
+    assert second["file"] == f"{CHECKPOINTS_FOLDER}/step-{9:012}.checkpoint"
+    assert second["said"] == "a checkpoint, from which the run can be resumed after step 9"
     kinds = [record.type for record in run.records]
     assert kinds.index("checkpoint") == kinds.index("plan") + 1
 
@@ -213,7 +216,7 @@ def test_cut_behind_its_training(here, monkeypatch):
 def test_a_model_is_there_before_it_is_looked_at(here, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(
-            "sightline.evaluate.evaluation.importance", lambda *_, **__: cut(), raising=True
+            "sightline.evaluate.evaluation.measure_importance", lambda *_, **__: cut(), raising=True
         )
         with pytest.raises(Cut):
             fit()
@@ -248,7 +251,7 @@ def test_no_run(here):
 def test_a_run_that_is_being_made(here):
     cut_fit()
     pytest.importorskip("fcntl", reason="Windows keeps other writers out by itself")
-    trace = Trace.go_on(here / "r", 1)
+    trace = Trace.resume(here / "r", 1)
     try:
         with pytest.raises(RunError, match=r"Another process is making the run r\. Wait"):
             sl.resume("r", quiet=True)
@@ -263,7 +266,7 @@ def test_a_run_that_is_being_made(here):
 def test_data_that_changed_is_refused(here):
     cut_fit()
     text = (here / "penguins.csv").read_text()
-    trace = (here / "r" / FILE).read_bytes()
+    trace = (here / "r" / TRACE_FILE).read_bytes()
     (here / "penguins.csv").write_text(text.replace("39.1", "39.2", 1))
     with pytest.raises(
         DataError, match=r"penguins.csv has changed since the model was trained on it"
@@ -275,7 +278,7 @@ def test_data_that_changed_is_refused(here):
     (here / "penguins.csv").unlink()
     with pytest.raises(DataError, match=r"penguins.csv, .* is gone\. Put it back"):
         sl.resume("r", quiet=True)
-    assert (here / "r" / FILE).read_bytes() == trace
+    assert (here / "r" / TRACE_FILE).read_bytes() == trace
     (here / "penguins.csv").write_text(text)
     sl.resume("r", quiet=True)
 
@@ -348,7 +351,7 @@ def test_functions_are_given_again(here):
 def test_a_damaged_newest_checkpoint(here):
     whole = fit("whole")
     cut_fit(after=20)
-    newest = max((here / "r" / FOLDER).iterdir())
+    newest = max((here / "r" / CHECKPOINTS_FOLDER).iterdir())
     newest.write_bytes(newest.read_bytes()[:-1])
     run = sl.resume("r", quiet=True)
     (warning,) = run.find("train", "warning")
@@ -360,7 +363,7 @@ def test_a_damaged_newest_checkpoint(here):
 
 def test_every_checkpoint_damaged(here):
     cut_fit()
-    for path in (here / "r" / FOLDER).iterdir():
+    for path in (here / "r" / CHECKPOINTS_FOLDER).iterdir():
         path.write_bytes(b"no")
     with pytest.raises(RunError, match=r"no checkpoint to resume from .*is not a Sightline file"):
         sl.resume("r", quiet=True)
@@ -485,7 +488,7 @@ def test_a_time_limit_in_mid_epoch_is_replayed(here, monkeypatch):
 def test_a_replay_with_another_result_says_so(here, sightline):
     first = fit()
     weights = first.find("train", "end")[0].body["weights"]
-    path = here / "r" / FILE
+    path = here / "r" / TRACE_FILE
     path.write_text(path.read_text().replace(weights, "0" * 64))
     again = sl.replay("r", to="again", quiet=True)
     (said,) = again.find("train", "replay")
@@ -504,7 +507,7 @@ def test_what_cannot_be_replayed(here):
     ):
         sl.replay("r", quiet=True)
     sl.resume("r", quiet=True)
-    first = here / "r" / FOLDER / FIRST
+    first = here / "r" / CHECKPOINTS_FOLDER / FIRST
     data = first.read_bytes()
     first.write_bytes(data[:-9])
     with pytest.raises(sl.UserError, match="is damaged"):
@@ -578,7 +581,7 @@ def test_nobody_makes_the_run(here):
 
 def test_a_run_that_does_not_answer(here):
     cut_fit()
-    trace = Trace.go_on(here / "r", 1)  # written by a process, this one, that does not train
+    trace = Trace.resume(here / "r", 1)  # written by a process, this one, that does not train
     try:
         with pytest.raises(RunError, match=r"did not answer within 0\.2 s"):
             send_and_wait(here / "r", [Stop()], 0.2)
@@ -651,7 +654,7 @@ def save_net(**how):
 
 
 def test_a_watched_file_of_a_fit_that_is_cut_resumed_and_replayed(here, monkeypatch):
-    monkeypatch.setattr("sightline.train.watch.SECONDS", 0.0)
+    monkeypatch.setattr("sightline.train.watch.SECONDS_BETWEEN_LOOKS", 0.0)
     save_net()()
     acts = {
         "_4": save_net(activation="tanh"),  # good
@@ -724,7 +727,7 @@ def test_an_interruption_says_when_no_checkpoint_could_be_written(here, monkeypa
 
 
 def ask(*commands, run="r"):
-    return lambda: [drop(Path(run), command) for command in commands]
+    return lambda: [write_command(Path(run), command) for command in commands]
 
 
 def later(seconds, *acts):
@@ -833,7 +836,7 @@ def test_a_pause_is_no_part_of_a_replay(here):
 
 
 def test_a_file_saved_while_it_is_paused_is_used_when_it_goes_on(here, monkeypatch):
-    monkeypatch.setattr("sightline.train.watch.SECONDS", 0.0)
+    monkeypatch.setattr("sightline.train.watch.SECONDS_BETWEEN_LOOKS", 0.0)
     save_net()()
     view = View(
         _4=ask({"pause": True}), _3=later(0.4, save_net(activation="tanh"), ask({"continue": True}))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import sightline as sl
-from sightline.predict.path import VALUES_SHOWN, follow, one_scale, stops
+from sightline.predict.path import VALUES_SHOWN, follow, followed_layers, one_scale
 from tests.predict.networks import Members, Own
 from tests.predict.tables import columns
 
@@ -103,7 +103,7 @@ def test_a_network_of_ones_own_stops_at_its_modules(species, kind):
 
 
 def test_a_network_without_parts_is_one_stop():
-    assert [name for name, _ in stops(nn.Linear(2, 3))] == ["Linear: Linear"]
+    assert [name for name, _ in followed_layers(nn.Linear(2, 3))] == ["Linear: Linear"]
 
 
 @pytest.mark.parametrize("training", [True, False])

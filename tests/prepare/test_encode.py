@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 import sightline as sl
 from sightline.contracts import Column, Schema
 from sightline.prepare.encode import (
+    DATE_PARTS,
     DAY,
     MISSING,
     NOTHING,
-    PARTS,
     UNSEEN,
+    ColumnEncoding,
     Encoder,
-    Way,
     codes_of,
     date_numbers,
     find_words,
@@ -48,7 +48,7 @@ def encoder():
 
 
 def test_each_kind_goes_its_way(encoder):
-    assert {way.column: way.how for way in encoder.ways} == {
+    assert {way.column: way.how for way in encoder.encodings} == {
         "size": "number", "city": "codes", "paid": "codes", "day": "date", "note": "words",
     }  # fmt: skip
 
@@ -143,7 +143,7 @@ def test_date_parts_are_pythons_before_1970_too(moment, first):
 
     days, *parts = (
         float(column[0])
-        for column in date_numbers(np.array([micros(moment)]), micros(first), PARTS)
+        for column in date_numbers(np.array([micros(moment)]), micros(first), DATE_PARTS)
     )
     assert parts == [
         moment.year, moment.month, moment.day, moment.weekday(), moment.hour, moment.minute,
@@ -152,7 +152,7 @@ def test_date_parts_are_pythons_before_1970_too(moment, first):
 
 
 def test_a_missing_date_is_missing_in_every_part():
-    columns = date_numbers(np.array([NOTHING, 0]), 0, PARTS)
+    columns = date_numbers(np.array([NOTHING, 0]), 0, DATE_PARTS)
     assert all(np.isnan(column[0]) and not np.isnan(column[1]) for column in columns)
 
 
@@ -165,7 +165,7 @@ def test_no_microsecond_is_lost_between_near_dates():
 def test_only_parts_that_vary_in_the_training_rows_are_kept():
     days = [f"2026-01-{1 + i % 28:02}" for i in range(ROWS)]
     prepared = sl.prepare(sl.split(table(day=days), target="y"))
-    way = next(way for way in prepared.encoder.ways if way.column == "day")
+    way = next(way for way in prepared.encoder.encodings if way.column == "day")
     assert way.parts == ("day", "weekday")
     names = [name for name, column in prepared.encoder.numbers if column == "day"]
     assert names == ["day.elapsed_days", "day.day", "day.weekday"]
@@ -180,7 +180,7 @@ def test_words_are_flags_for_ngrams():
         vocabularies={"t": ("red", "red wine", "beer")},
     )
     given = sl.read({"t": ["Red wine, red", "beer red", "", None, "Wein"]}, kinds={"t": "text"})
-    found = Encoder(schema, (Way("t", "words"),)).open(given)(slice(None))
+    found = Encoder(schema, (ColumnEncoding("t", "words"),)).open(given)(slice(None))
     assert found.numeric[:2].tolist() == [[1, 1, 0], [1, 0, 1]]
     assert np.isnan(found.numeric[2:4]).all()
     assert found.numeric[4].tolist() == [0, 0, 0]

@@ -70,7 +70,7 @@ def test_few_rows_and_many_columns(monkeypatch):
         )
         == []
     )
-    monkeypatch.setattr(leakage, "MOST_COLUMNS", 1)
+    monkeypatch.setattr(leakage, "MOST_CHECKED_COLUMNS", 1)
     assert "too many" in leaks(prepared()[0])[0]
 
 

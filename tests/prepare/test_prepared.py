@@ -36,7 +36,7 @@ def prepared_of(data, numeric=None, target=TARGET):
 def statistics(prepared):
     schema = prepared.encoder.schema
     return (
-        prepared.encoder.ways, dict(schema.ranges), dict(schema.vocabularies), prepared.spec,
+        prepared.encoder.encodings, dict(schema.ranges), dict(schema.vocabularies), prepared.spec,
         {name: buffer.tolist() for name, buffer in prepared.transform.state_dict().items()},
         prepared.train.numeric.tolist(), prepared.train.categorical.tolist(),
     )  # fmt: skip

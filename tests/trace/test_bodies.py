@@ -37,7 +37,7 @@ class Sender:
 
     def step(self, done, total):
         for command in self.sent.get(done, ()):
-            commands.drop(self.run, command)
+            commands.write_command(self.run, command)
         if done == self.cut:
             raise Cut
 
@@ -100,12 +100,12 @@ FITS = [edited, binary, regression, plateau, diverged]
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, penguins, fitted):
     """The records of fits of every kind, by name."""
-    folder, before = tmp_path_factory.mktemp("bodies"), commands.SECONDS
-    commands.SECONDS = 0.0  # look for commands after every step
+    folder, before = tmp_path_factory.mktemp("bodies"), commands.SECONDS_BETWEEN_READS
+    commands.SECONDS_BETWEEN_READS = 0.0  # look for commands after every step
     try:
         made = {fit.__name__: fit(folder, penguins).records for fit in FITS}
     finally:
-        commands.SECONDS = before
+        commands.SECONDS_BETWEEN_READS = before
     made["replay"] = sl.replay(folder / "edited", to=folder / "replay", quiet=True).records
     made["validated"] = sl.Run(fitted / "runs" / "a").records
     killed = ROOT / "tests" / "golden" / "killed"

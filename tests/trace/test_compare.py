@@ -8,7 +8,7 @@ import pytest
 import sightline as sl
 from sightline.errors import RunError
 from sightline.trace.compare import compare
-from sightline.trace.records import FILE, Trace
+from sightline.trace.records import TRACE_FILE, Trace
 from sightline.views.terminal import TerminalView
 
 
@@ -21,9 +21,9 @@ def runs(tmp_path_factory, penguins):
     sl.fit(penguins, "species", run=folder / "b", learning_rate=0.01, ema=0.9, numeric="minmax",
            **{**options, "network": lambda spec: sl.MLP(spec, hidden=[8, 8])})  # fmt: skip
     (folder / "cut").mkdir()
-    lines = (folder / "a" / FILE).read_bytes().splitlines(keepends=True)
+    lines = (folder / "a" / TRACE_FILE).read_bytes().splitlines(keepends=True)
     until = next(n for n, line in enumerate(lines) if b'"type": "epoch"' in line)
-    (folder / "cut" / FILE).write_bytes(b"".join(lines[: until + 1]))
+    (folder / "cut" / TRACE_FILE).write_bytes(b"".join(lines[: until + 1]))
     return folder
 
 

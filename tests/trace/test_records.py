@@ -9,7 +9,7 @@ from dataclasses import asdict
 import pytest
 
 from sightline.errors import RunError
-from sightline.trace.records import FILE, Trace, being_written, finite, read_records
+from sightline.trace.records import TRACE_FILE, Trace, being_written, finite, read_records
 
 
 def written(folder, *bodies):
@@ -18,7 +18,7 @@ def written(folder, *bodies):
     for body in bodies:
         trace.write("train", "epoch", body)
     trace.close()
-    return folder / FILE
+    return folder / TRACE_FILE
 
 
 def line(seq, attempt=1, **changes):
@@ -28,7 +28,7 @@ def line(seq, attempt=1, **changes):
 
 
 def by_hand(tmp_path, *lines):
-    (tmp_path / FILE).write_text("".join(lines), encoding="utf-8", newline="")
+    (tmp_path / TRACE_FILE).write_text("".join(lines), encoding="utf-8", newline="")
     return tmp_path
 
 
@@ -108,7 +108,7 @@ def test_one_writer_alone(tmp_path):
     )
 
     def second():
-        command = [sys.executable, "-c", program, str(tmp_path / "run" / FILE)]
+        command = [sys.executable, "-c", program, str(tmp_path / "run" / TRACE_FILE)]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     assert second() == "refused"
@@ -133,12 +133,12 @@ def test_a_torn_last_line_is_left_out_and_reported(tmp_path):
 )  # fmt: skip
 def test_a_damaged_line_is_named(tmp_path, bad):
     folder = by_hand(tmp_path, line(0), bad, line(2))
-    with pytest.raises(RunError, match=f"{FILE}, line 2 is damaged .*Restore the file"):
+    with pytest.raises(RunError, match=f"{TRACE_FILE}, line 2 is damaged .*Restore the file"):
         read_records(folder)
 
 
 def test_bytes_that_are_no_text_are_damage(tmp_path):
-    (tmp_path / FILE).write_bytes(b"\xff\xfe\n")
+    (tmp_path / TRACE_FILE).write_bytes(b"\xff\xfe\n")
     with pytest.raises(RunError, match="line 1 is damaged"):
         read_records(tmp_path)
 
@@ -152,7 +152,7 @@ def test_a_newer_version_says_to_upgrade(tmp_path):
 
 
 def test_no_run_folder(tmp_path):
-    with pytest.raises(RunError, match=f"is no run folder: it has no {FILE}.*that fit wrote"):
+    with pytest.raises(RunError, match=f"is no run folder: it has no {TRACE_FILE}.*that fit wrote"):
         read_records(tmp_path)
 
 
@@ -189,7 +189,7 @@ def test_records_are_plain(tmp_path):
 
 
 def go_on(folder, seq, *bodies):
-    trace = Trace.go_on(folder, seq)
+    trace = Trace.resume(folder, seq)
     for body in bodies:
         trace.write("train", "epoch", body)
     trace.close()
@@ -203,7 +203,7 @@ def ns(folder):
 def test_going_on_is_a_new_attempt_from_a_number_on(tmp_path):
     folder = written(tmp_path / "run", {"n": 0}, {"n": 1}, {"n": 2}).parent
     seen = []
-    trace = Trace.go_on(folder, 1, [seen.append])
+    trace = Trace.resume(folder, 1, [seen.append])
     assert [record.body["n"] for record in trace.records] == [0]
     trace.write("train", "epoch", {"n": "new"})
     trace.close()
@@ -211,7 +211,7 @@ def test_going_on_is_a_new_attempt_from_a_number_on(tmp_path):
     assert ns(folder) == [0, "new"]
     assert go_on(folder, 2, {"n": 3}).attempt == 3
     assert ns(folder) == [0, "new", 3]
-    assert len((folder / FILE).read_bytes().splitlines()) == 5  # only ever added to
+    assert len((folder / TRACE_FILE).read_bytes().splitlines()) == 5  # only ever added to
 
 
 def test_going_on_without_a_record_changes_nothing(tmp_path):
@@ -260,14 +260,14 @@ def test_a_torn_line_is_damage_where_no_new_attempt_follows(tmp_path):
 
 
 def test_going_on_with_an_empty_file(tmp_path):
-    (tmp_path / FILE).write_bytes(b"")
+    (tmp_path / TRACE_FILE).write_bytes(b"")
     assert go_on(tmp_path, 0, {"n": 0}).attempt == 1
     assert ns(tmp_path) == [0]
 
 
 def test_going_on_without_a_run(tmp_path):
     with pytest.raises(RunError, match="is no run folder"):
-        Trace.go_on(tmp_path, 0)
+        Trace.resume(tmp_path, 0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -279,7 +279,7 @@ def test_a_run_that_is_being_written(tmp_path):
     with pytest.raises(
         RunError, match=r"Another process is making the run .*run\. Wait for its end"
     ):
-        Trace.go_on(tmp_path / "run", 0)
+        Trace.resume(tmp_path / "run", 0)
     trace.close()
     assert not being_written(tmp_path / "run")
     assert not being_written(tmp_path / "run")  # asking leaves no lock
@@ -293,7 +293,7 @@ def test_records_wait_for_room(tmp_path, monkeypatch):
     trace = Trace()
     trace.save_to(tmp_path / "run")
     trace.write("train", "epoch", {"n": 0})
-    before = (tmp_path / "run" / FILE).read_bytes()
+    before = (tmp_path / "run" / TRACE_FILE).read_bytes()
     write = Trace._write
 
     def full(self, data):
@@ -304,7 +304,7 @@ def test_records_wait_for_room(tmp_path, monkeypatch):
         patch.setattr(Trace, "_write", full)
         trace.write("train", "epoch", {"n": 1})
         trace.write("train", "epoch", {"n": 2})
-        assert (tmp_path / "run" / FILE).read_bytes() == before  # no half line stays
+        assert (tmp_path / "run" / TRACE_FILE).read_bytes() == before  # no half line stays
         assert len(trace.records) == 3
     assert Trace._write is write
     trace.write("train", "epoch", {"n": 3})
@@ -314,7 +314,7 @@ def test_records_wait_for_room(tmp_path, monkeypatch):
         trace.write("train", "epoch", {"n": 4})
     trace.close()
     assert ns(tmp_path / "run") == [0, 1, 2, 3, 4]
-    assert b"\0" not in (tmp_path / "run" / FILE).read_bytes()
+    assert b"\0" not in (tmp_path / "run" / TRACE_FILE).read_bytes()
 
 
 def test_a_disk_that_stays_full_is_said_at_the_end(tmp_path, monkeypatch):
@@ -353,7 +353,7 @@ def test_a_disk_that_is_really_full(small_disk):
     trace.save_to(disk / "run")
     for n in range(5):
         trace.write("train", "epoch", {"n": n, "text": "x" * 10_000})
-    data = (disk / "run" / FILE).read_bytes()
+    data = (disk / "run" / TRACE_FILE).read_bytes()
     assert data.endswith(b"\n")
     assert 1 <= data.count(b"\n") < 5
     (disk / "stuff").unlink()

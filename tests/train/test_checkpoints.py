@@ -21,8 +21,8 @@ from sightline.build.networks import load_class
 from sightline.errors import DataError, NetworkError, OptionError, RunError
 from sightline.train import checkpoints as room
 from sightline.train.checkpoints import (
+    CHECKPOINTS_FOLDER,
     FIRST,
-    FOLDER,
     Checkpoints,
     data_fingerprint,
     read,
@@ -240,7 +240,7 @@ def all_of(training):
     return {
         # NaN and tuples are equal to themselves as text; JSON has no other keys than text.
         **{key: json.dumps(value, default=str) for key, value in said.items()},
-        "glasses": json.dumps({str(n): seen for n, seen in training.glasses.items()}),
+        "glasses": json.dumps({str(n): seen for n, seen in training.detailed_steps.items()}),
         "weights": weights_fingerprint(training.network),
         "best": weights_fingerprint(training.best.network),
         "good": weights_fingerprint(training.state.good.network),
@@ -270,7 +270,7 @@ def test_a_training_cut_anywhere_goes_on_to_the_same_bits(name, tables, own, tmp
     keeper.save()
     assert all_of(go_on(training, case, lambda training: keeper.save())) == whole
 
-    files = {int(p.name[5:17]): p for p in (tmp_path / FOLDER).iterdir()}
+    files = {int(p.name[5:17]): p for p in (tmp_path / CHECKPOINTS_FOLDER).iterdir()}
     assert len(files) == training.progress.steps + 1
     for moment in sorted({*MOMENTS, max(files)} & files.keys()):
         saved = read(files[moment])
@@ -311,7 +311,7 @@ def test_every_moment_of_a_short_training(species, tmp_path):
     keeper = Checkpoints(training, tmp_path, keep=1000, seconds=None)
     keeper.save()
     whole = all_of(go_on(training, case, lambda training: keeper.save()))
-    for path in (tmp_path / FOLDER).iterdir():
+    for path in (tmp_path / CHECKPOINTS_FOLDER).iterdir():
         assert all_of(go_on(restore(read(path), species), case)) == whole
 
 
@@ -341,7 +341,7 @@ def test_many_blocks_of_rows(tmp_path, species, monkeypatch):
     whole = all_of(go_on(training, case, lambda training: keeper.save()))
     assert training.plan.steps_per_epoch == 11
     for moment in (1, 2, 3, 9, 10, 11, 12):
-        saved = read(tmp_path / FOLDER / f"step-{moment:012}.checkpoint")
+        saved = read(tmp_path / CHECKPOINTS_FOLDER / f"step-{moment:012}.checkpoint")
         resumed = restore(saved, species, network=load_class(f"{tmp_path / 'net.py'}:Normed"))
         assert all_of(go_on(resumed, case))["history"] == whole["history"], moment
 
@@ -382,7 +382,7 @@ def test_restoring_draws_nothing_from_the_generator(species, tmp_path):
 
 
 def names(run):
-    return sorted(path.name for path in (run / FOLDER).iterdir())
+    return sorted(path.name for path in (run / CHECKPOINTS_FOLDER).iterdir())
 
 
 def step_name(number):
@@ -581,7 +581,7 @@ def newer(path):
 
 def test_checkpoints_of_a_newer_version_alone_are_refused_with_what_to_do(species, tmp_path):
     saved_at(species, tmp_path, 5)
-    newer(tmp_path / FOLDER / step_name(5))
+    newer(tmp_path / CHECKPOINTS_FOLDER / step_name(5))
     with pytest.raises(RunError) as caught:
         sl.Training.resume(tmp_path, species)
     version = archive.version_of("checkpoint") + 1
@@ -598,7 +598,7 @@ def test_a_damaged_newest_checkpoint_falls_back_and_says_so(species, tmp_path, d
     case = CASES["plain"]
     whole = all_of(go_on(started(case, {"species": species}, None), case))
     saved_at(species, tmp_path, 5, 12)
-    damage(tmp_path / FOLDER / step_name(12))
+    damage(tmp_path / CHECKPOINTS_FOLDER / step_name(12))
     resumed = sl.Training.resume(tmp_path, species)
     assert resumed.progress.steps == 5
     (event,) = [event for event in resumed.events if event.type == "warning"]
@@ -611,7 +611,7 @@ def test_a_damaged_newest_checkpoint_falls_back_and_says_so(species, tmp_path, d
 
 def test_a_flipped_bit_anywhere_is_noticed(species, tmp_path):
     saved_at(species, tmp_path, 12)
-    path = tmp_path / FOLDER / step_name(12)
+    path = tmp_path / CHECKPOINTS_FOLDER / step_name(12)
     whole = path.read_bytes()
     good = read(path)
     random = np.random.default_rng(0)
@@ -632,7 +632,7 @@ def test_a_flipped_bit_anywhere_is_noticed(species, tmp_path):
 
 def test_all_checkpoints_damaged(species, tmp_path):
     saved_at(species, tmp_path, 5, 12)
-    for path in (tmp_path / FOLDER).iterdir():
+    for path in (tmp_path / CHECKPOINTS_FOLDER).iterdir():
         truncate(path)
     with pytest.raises(RunError, match=r"no checkpoint to resume from .*000012.* is damaged"):
         sl.Training.resume(tmp_path, species)
@@ -648,7 +648,7 @@ def test_no_checkpoint(species, tmp_path):
 
 def test_half_written_files_are_no_checkpoints(species, tmp_path):
     saved_at(species, tmp_path, 5)
-    (tmp_path / FOLDER / ".step-000000000012.checkpoint.x1.tmp").write_bytes(b"half")
+    (tmp_path / CHECKPOINTS_FOLDER / ".step-000000000012.checkpoint.x1.tmp").write_bytes(b"half")
     assert sl.Training.resume(tmp_path, species).progress.steps == 5
 
 

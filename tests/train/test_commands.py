@@ -33,7 +33,7 @@ def events(training, *types):
     return [event for event in training.events if event.type in types]
 
 
-def drop(run_, text, name="1.json"):
+def write_command(run_, text, name="1.json"):
     (run_ / "commands").mkdir(exist_ok=True)
     path = run_ / "commands" / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -115,7 +115,7 @@ BAD = [
 @pytest.mark.parametrize(("text", "said"), BAD)
 def test_a_command_that_cannot_be_used_is_told_of_and_removed(made, species, text, said):
     training, commands, folder = made
-    path = drop(folder, text)
+    path = write_command(folder, text)
     run(training, commands)
     plain = train(species)
     list(plain)
@@ -132,10 +132,14 @@ def test_a_command_that_cannot_be_used_is_told_of_and_removed(made, species, tex
 
 def test_the_good_ones_beside_a_bad_one(made):
     training, commands, folder = made
-    drop(folder, "{", "0.json")
-    drop(folder, '{"edits": [{"edit": "Widen", "name": "hidden.0", "width": 20}]}', "1.json")
-    drop(folder, '{"edits": [{"edit": "Widen", "name": "hidden.0", "width": 18}]}', "2.json")
-    drop(folder, '{"edits": [{"edit": "Deepen", "after": "hidden.0"}]}', "3.json")
+    write_command(folder, "{", "0.json")
+    write_command(
+        folder, '{"edits": [{"edit": "Widen", "name": "hidden.0", "width": 20}]}', "1.json"
+    )
+    write_command(
+        folder, '{"edits": [{"edit": "Widen", "name": "hidden.0", "width": 18}]}', "2.json"
+    )
+    write_command(folder, '{"edits": [{"edit": "Deepen", "after": "hidden.0"}]}', "3.json")
     run(training, commands)
     assert [event.type for event in events(training, "edit", "refused")] == [
         "refused", "refused", "edit", "edit",
@@ -145,7 +149,7 @@ def test_the_good_ones_beside_a_bad_one(made):
 
 def test_files_of_other_kinds_are_left_alone(made):
     training, commands, folder = made
-    drop(folder, "{", "half-written.tmp")
+    write_command(folder, "{", "half-written.tmp")
     (folder / "commands" / "folder.json").mkdir()
     run(training, commands)
     assert events(training, "edit", "refused") == []
@@ -168,7 +172,7 @@ def test_other_commands_are_passed_on(made, text, kind):
     training, _, folder = made
     obeyed = []
     commands = Commands(training, folder, obeyed.append)
-    drop(folder, text)
+    write_command(folder, text)
     commands.read()
     assert [command.kind for command in obeyed] == [kind]
     assert (obeyed[0].id, dict(obeyed[0].row)) == (
@@ -181,7 +185,7 @@ def test_other_commands_are_passed_on(made, text, kind):
 @pytest.mark.parametrize(("text", "kind"), CONTROLS)
 def test_other_commands_are_refused_where_nobody_follows_them(made, text, kind):
     training, commands, folder = made
-    drop(folder, text)
+    write_command(folder, text)
     commands.read()
     (event,) = events(training, "refused")
     assert f"takes edits only, not the command {kind!r}" in event.said
@@ -192,8 +196,8 @@ def test_what_was_asked_of_an_attempt_that_is_gone(made, text, kind):
     """A pause from before must not hold a resumed run; edits are made still."""
     training, _, folder = made
     for path in (
-        drop(folder, text),
-        drop(folder, '{"edits": [{"edit": "SetBatchSize", "value": 9}]}', "2.json"),
+        write_command(folder, text),
+        write_command(folder, '{"edits": [{"edit": "SetBatchSize", "value": 9}]}', "2.json"),
     ):
         os.utime(path, (0, time.time() - 60))
     obeyed = []
@@ -210,7 +214,7 @@ def test_after_the_end_rows_are_explained_and_nothing_else(made, text, kind):
     list(training)
     obeyed = []
     commands = Commands(training, folder, obeyed.append)
-    drop(folder, text)
+    write_command(folder, text)
     commands.read()
     refused = [event.said for event in events(training, "refused")]
     if kind == "explain":
@@ -221,18 +225,18 @@ def test_after_the_end_rows_are_explained_and_nothing_else(made, text, kind):
 
 
 @given(st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(st.characters()) | st.sampled_from(module.KINDS),
+    st.none() | st.booleans() | st.floats() | st.text(st.characters()) | st.sampled_from(module.COMMAND_KINDS),
     lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from([*module.KINDS, "edit", "id", "row", "x"]), inner, max_size=3),
+    | st.dictionaries(st.sampled_from([*module.COMMAND_KINDS, "edit", "id", "row", "x"]), inner, max_size=3),
 ))  # fmt: skip
 def test_whatever_is_sent_is_a_command_or_refused_in_words(data):
     with contextlib.suppress(OptionError):  # nothing else comes out of it
-        assert command_from_json(data).kind in module.KINDS
+        assert command_from_json(data).kind in module.COMMAND_KINDS
 
 
 def test_half_a_character_never_reaches_a_record(made):
     training, commands, folder = made
-    drop(folder, '{"edits": [{"edit": "Stop", "why": "\\ud800"}]}')
+    write_command(folder, '{"edits": [{"edit": "Stop", "why": "\\ud800"}]}')
     run(training, commands)
     (event,) = events(training, "refused")
     assert "half of a Unicode character" in event.said
@@ -241,7 +245,7 @@ def test_half_a_character_never_reaches_a_record(made):
 
 def test_commands_of_one_moment_keep_their_order(tmp_path, monkeypatch):
     monkeypatch.setattr(module.time, "time_ns", lambda: 17)
-    names = [module.drop(tmp_path, {"pause": True}) for _ in range(12)]
+    names = [module.write_command(tmp_path, {"pause": True}) for _ in range(12)]
     assert names == sorted(set(names))
 
 

@@ -359,7 +359,7 @@ def test_a_validation_loss_that_is_not_finite_twice_stops(species):
         training.model()
 
 
-# ------------------------------------------------------------- blame, buffers, memory
+# ------------------------------------------------------------- name_bad_rows, buffers, memory
 
 
 @pytest.fixture
@@ -381,7 +381,7 @@ def test_blame_names_the_rows_and_columns_that_are_not_finite(species, training)
     batch.numeric[2, 1] = math.inf
     batch.numeric[6, 3] = NAN
     names = [feature.name for feature in species.spec.numeric]
-    assert health.blame(training.state, batch) == (
+    assert health.name_bad_rows(training.state, batch) == (
         f"rows {int(batch.row[2]):,}, {int(batch.row[6]):,} whose loss is not a finite number; "
         f"the columns {names[1]}, {names[3]} have numbers that are not finite"
     )
@@ -394,7 +394,7 @@ def test_blame_names_five_rows_and_the_largest_numbers(species, training):
     batch.numeric[:, 4] = -2e38
     with torch.no_grad():
         training.network.hidden[0].linear.weight.fill_(10.0)
-    said = health.blame(training.state, batch)
+    said = health.name_bad_rows(training.state, batch)
     names = [feature.name for feature in species.spec.numeric]
     rows = ", ".join(f"{int(row):,}" for row in batch.row[:5])
     assert said.startswith(f"rows {rows} and 3 more whose loss is not a finite number; ")
@@ -403,7 +403,7 @@ def test_blame_names_five_rows_and_the_largest_numbers(species, training):
 
 
 def test_blame_of_rows_that_are_fine_one_by_one(species, training):
-    assert "of the batch, each of which has a finite loss by itself" in health.blame(
+    assert "of the batch, each of which has a finite loss by itself" in health.name_bad_rows(
         training.state, some(species)
     )
 
@@ -420,7 +420,7 @@ def test_blame_with_members(species):
     made = sl.Training(Members(), species, device="cpu")
     batch = some(species)
     batch.numeric[1, 0] = NAN
-    assert health.blame(made.state, batch).startswith(f"rows {int(batch.row[1])} whose")
+    assert health.name_bad_rows(made.state, batch).startswith(f"rows {int(batch.row[1])} whose")
 
 
 @pytest.mark.parametrize(

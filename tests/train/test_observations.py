@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.train.observations import EpochNumbers, Layer, Yardstick, observe
+from sightline.train.observations import EpochNumbers, LayerNumbers, Yardstick, observe
 
 THREE = Yardstick(classification=True, guess_loss=1.0, baseline=0.4)
 NUMBER = Yardstick(classification=False, guess_loss=1.0, baseline=10.0)
@@ -214,7 +214,7 @@ def layer(name="hidden.0", **numbers):
         "title": name, "mean": 0.1, "deviation": 1.0, "zero": 0.4, "dead": 0.0, "saturated": None,
         "weight_norm": 1.0, "gradient": 0.01, "update": 0.01, "frozen": False,
     }  # fmt: skip
-    return Layer(name=name, **{**usual, **numbers})
+    return LayerNumbers(name=name, **{**usual, **numbers})
 
 
 def health(*layers, before=(), loss=0.9, yardstick=THREE):

@@ -9,6 +9,7 @@ from torch import nn
 
 import sightline as sl
 from sightline.contracts import Batch, Target
+from sightline.contracts.rules import check_seed, check_whole
 from sightline.errors import OptionError
 from sightline.predict.task import Task
 from sightline.train import epochs as epochs_module
@@ -16,12 +17,10 @@ from sightline.train import plan as plans
 from sightline.train import state as states
 from sightline.train import training as trainings
 from sightline.train.plan import (
+    PlanRequest,
     Trial,
-    Wishes,
     autocast,
     check_device,
-    check_seed,
-    check_whole,
     choose_batch_size,
     choose_device,
     make_plan,
@@ -50,14 +49,14 @@ class Net(nn.Module):
         return self.layers(numeric)
 
 
-def wishes(**given):
+def request(**given):
     usual = {"device": "cpu", "precision": "float32", "epochs": 3, "batch_size": None,
              "accumulate": 1, "time_limit": None}  # fmt: skip
-    return Wishes(**{**usual, **given})
+    return PlanRequest(**{**usual, **given})
 
 
 def planned(n=1000, network=None, valid=100, **given):
-    return make_plan(wishes(**given), network or Net(), TASK, rows(n), rows(valid))
+    return make_plan(request(**given), network or Net(), TASK, rows(n), rows(valid))
 
 
 @pytest.fixture
@@ -334,7 +333,7 @@ def test_the_trial_leaves_the_network_as_it_was(mode, monkeypatch):
     modes = [module.training for module in network.modules()]
     train, valid = rows(1000), rows(100)
     state = torch.get_rng_state()
-    make_plan(wishes(precision="auto", time_limit=10.0), network, TASK, train, valid)
+    make_plan(request(precision="auto", time_limit=10.0), network, TASK, train, valid)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert [module.training for module in network.modules()] == modes
     assert all(p.grad is None for p in network.parameters())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sightline.contracts import Batch, EpochRecord, Event, Step, Target
 from sightline.predict.task import Task
-from sightline.train.observations import EpochNumbers, Layer
+from sightline.train.observations import EpochNumbers, LayerNumbers
 from sightline.train.progress import STEPS_TOGETHER, Progress, Sums
 
 CLASSES = Task(Target("y", "classification", ("a", "b", "c")))
@@ -113,14 +113,14 @@ def test_no_finite_loss_is_nan():
 
 
 def test_progress_comes_back_from_json():
-    layer = Layer("hidden.0", "t", 0.1, 1.0, 0.0, 0.0, None, 1.0, math.inf, 0.1, False)
+    layer = LayerNumbers("hidden.0", "t", 0.1, 1.0, 0.0, 0.0, None, 1.0, math.inf, 0.1, False)
     progress = Progress(
         weight_decay=0.1, steps=7, epoch=2, rows=30, seconds=0.5, elapsed=1.5,
         history=[EpochRecord(0, 1.0, None, {"a": math.inf}, "starting")],
         numbers=[EpochNumbers(math.inf, None, -math.inf, ("x",), 0.5, (layer,))],
         events=[Event("layers", 3, 1, "said", {"layers": [layer.to_json()]})],
         edits=[(3, {"edit": "Freeze", "name": "x"})], best_epoch=1, best_edits=1, good_epoch=1,
-        stopped="why", bad_in_a_row=2, skipped=3, rollbacks=1, doctor_at=5, glasses={1: {"a": 1}},
+        stopped="why", bad_in_a_row=2, skipped=3, rollbacks=1, doctor_at=5, detailed_steps={1: {"a": 1}},
     )  # fmt: skip
     again = Progress.from_json(json.loads(json.dumps(progress.to_json())))
     assert again == progress

@@ -144,7 +144,7 @@ def test_break_and_go_on_is_one_training(species, stop):
     list(broken.steps())
     assert same(weights(whole), weights(broken))
     assert numbers(whole) == numbers(broken)
-    assert whole.glasses == broken.glasses
+    assert whole.detailed_steps == broken.detailed_steps
     assert whole.best_epoch == broken.best_epoch
 
 

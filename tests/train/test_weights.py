@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sightline.train.weights import Average, Kept
+from sightline.train.weights import Average, WeightsCopy
 
 
 def network():
@@ -76,7 +76,7 @@ def test_averages_are_set():
 
 def test_a_copy_is_kept_and_put_back():
     made = network()
-    kept = Kept(made, structure=0)
+    kept = WeightsCopy(made, structure=0)
     first = {name: tensor.clone() for name, tensor in made.state_dict().items()}
     made(torch.randn(8, 3)).sum().backward()  # gradients, and other buffers
     move(made)
@@ -101,7 +101,7 @@ def test_a_copy_is_kept_and_put_back():
 
 def test_another_structure_is_copied_anew():
     made = network()
-    kept = Kept(made, structure=0)
+    kept = WeightsCopy(made, structure=0)
     old = kept.network
     made.append(nn.Linear(2, 2))
     kept.keep(made, structure=1)
@@ -114,14 +114,14 @@ def test_another_structure_is_copied_anew():
 
 
 def test_weights_are_not_put_back_into_another_structure():
-    kept = Kept(network(), structure=0)
+    kept = WeightsCopy(network(), structure=0)
     with pytest.raises(ValueError, match="zip"):
         kept.put_back(nn.Sequential(nn.Linear(3, 4)))
 
 
 def test_averages_are_what_is_copied_while_they_are_in_place():
     made = network()
-    kept = Kept(made, structure=0)
+    kept = WeightsCopy(made, structure=0)
     average = Average(made, 0.5)
     move(made)
     average.update(100)

@@ -75,10 +75,12 @@ class Flat(nn.Module):
             if not isinstance(layers[index][1], nn.Dropout):
                 activation = type(layers[index][1]).__name__
             index += 1
-        name = next((n for n, made in ACTIVATIONS.items() if made.__name__ == activation), "relu")
+        name = next((n for n, cls in ACTIVATIONS.items() if cls.__name__ == activation), "relu")
         layer = HiddenLayer(width, width, name, 0.0, residual=True)
         numbered = all(name.isdigit() for name, _ in layers)
         layers.insert(index, (f"inserted_{len(layers)}", layer))
         self.module = nn.Sequential(
-            OrderedDict((str(n) if numbered else own, one) for n, (own, one) in enumerate(layers))
+            OrderedDict(
+                (str(n) if numbered else name, layer) for n, (name, layer) in enumerate(layers)
+            )
         )

@@ -444,7 +444,7 @@ class TrainingSettings:
         Raises:
             OptionError: A name that is no setting, or a value that makes no sense.
         """
-        names = [one.name for one in dataclasses.fields(cls)]
+        names = [item.name for item in dataclasses.fields(cls)]
         for name in given:
             if name not in names:
                 raise OptionError(
@@ -454,7 +454,7 @@ class TrainingSettings:
 
     def arguments(self) -> dict[str, Any]:
         """Return the settings as keyword arguments of `sl.Training`."""
-        return {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; an optimizer or schedule of your own becomes `CUSTOM`."""

@@ -1,4 +1,4 @@
-"""Everything that a fit is asked for, as one value with a JSON form."""
+"""All options of a fit, as one value with a JSON form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sightline.contracts.options import (
 )
 from sightline.errors import RunError
 
-VERSION = 1
+OPTIONS_VERSION = 1
 """Of the JSON form of `FitOptions`."""
 
 
@@ -68,12 +68,11 @@ class FitOptions:
             OptionError: A name that is no option, or a value that makes no sense.
         """
         groups = {
-            name: {one.name: arguments.pop(one.name)
-                   for one in dataclasses.fields(kind) if one.name in arguments}
+            name: {key: arguments.pop(key) for key in _names(kind) if key in arguments}
             for name, kind in GROUPS.items()
         }  # fmt: skip
-        made: dict[str, Any] = {name: GROUPS[name](**values) for name, values in groups.items()}
-        return cls(target=target, training=arguments, seed=seed, **made)  # type: ignore[arg-type]
+        options: dict[str, Any] = {name: GROUPS[name](**values) for name, values in groups.items()}
+        return cls(target=target, training=arguments, seed=seed, **options)  # type: ignore[arg-type]
 
     def settings(self, chosen: Mapping[str, Any] | None = None) -> TrainingSettings:
         """Return all settings of the training: those chosen by the quality, then those given."""
@@ -84,7 +83,7 @@ class FitOptions:
         groups = {name: _group_to_json(getattr(self, name)) for name in GROUPS}
         training = training_to_json(self.training)
         return {
-            "version": VERSION, "target": self.target, **groups, "training": training, "seed": self.seed
+            "version": OPTIONS_VERSION, "target": self.target, **groups, "training": training, "seed": self.seed
         }  # fmt: skip
 
     @classmethod
@@ -94,10 +93,10 @@ class FitOptions:
         Raises:
             RunError: A newer Sightline wrote it, or it is damaged.
         """
-        if data.get("version") != VERSION:
+        if data.get("version") != OPTIONS_VERSION:
             raise RunError(
                 f"The options of the fit have version {data.get('version')!r}; this Sightline reads "
-                f"version {VERSION}.",
+                f"version {OPTIONS_VERSION}.",
                 "Install a newer Sightline (pip install --upgrade sightline).",
             )
         try:
@@ -131,7 +130,7 @@ class FitOptions:
             for name in ("quality", "trees", "calibrate", "threshold")
             if name in recipe
         }
-        made: Self = object.__new__(cls)
+        options: Self = object.__new__(cls)
         values = {
             "target": origin["split"]["target"], "read": ReadOptions(**origin["read"]),
             "split": SplitOptions(**split),
@@ -142,8 +141,8 @@ class FitOptions:
             "run": RunOptions(report=kept.get("report", True)), "seed": settings["seed"],
         }  # fmt: skip
         for name, value in values.items():
-            object.__setattr__(made, name, value)
-        return made
+            object.__setattr__(options, name, value)
+        return options
 
 
 GROUPS: dict[str, type[Any]] = {
@@ -214,26 +213,26 @@ def declared() -> dict[str, Declared]:
         ['kinds', 'drop', 'missing']
     """
     groups = {**{k: GROUPS[k] for k in ("read", "split", "model")}, "training": TrainingSettings, "run": RunOptions}  # fmt: skip
-    return {one.name: one for group, kind in groups.items() for one in _declared(group, kind)}
+    return {item.name: item for group, kind in groups.items() for item in _declared(group, kind)}
 
 
 def _declared(group: str, kind: type[Any]) -> Iterator[Declared]:
     types = get_type_hints(kind, include_extras=True)
-    for one in dataclasses.fields(kind):
-        made = one.default_factory
-        default = one.default if made is dataclasses.MISSING else made()
-        plain, option = get_args(types[one.name])
-        yield Declared(one.name, group, plain, default, option)
+    for item in dataclasses.fields(kind):
+        factory = item.default_factory
+        default = item.default if factory is dataclasses.MISSING else factory()
+        plain, option = get_args(types[item.name])
+        yield Declared(item.name, group, plain, default, option)
 
 
 def _names(kind: type[Any]) -> list[str]:
-    return [one.name for one in dataclasses.fields(kind)]
+    return [item.name for item in dataclasses.fields(kind)]
 
 
 def _group_to_json(group: Any) -> dict[str, Any]:
     return {
-        one.name: _plain(getattr(group, one.name), table=one.option.form == "rows")
-        for one in _declared("", type(group))
+        item.name: _plain(getattr(group, item.name), table=item.option.form == "rows")
+        for item in _declared("", type(group))
     }
 
 

@@ -68,9 +68,9 @@ def partial_dependence(
         >>> body["columns"][0]["grid"], body["outputs"]
         (['Biscoe', 'Dream', 'Torgersen'], ['Adelie', 'Chinstrap', 'Gentoo'])
     """
-    names = [encoding.column for encoding in model.encoder.ways if encoding.how != "words"]
+    names = [encoding.column for encoding in model.encoder.encodings if encoding.how != "words"]
     for name in columns or ():
-        if name not in [encoding.column for encoding in model.encoder.ways]:
+        if name not in [encoding.column for encoding in model.encoder.encodings]:
             raise OptionError(f"The model has no column {name!r}.", did_you_mean(name, names))
     chosen = [name for name in columns or names if name in names][:most]
     bad = np.array([row for row, _ in table.bad], dtype=np.int64)

@@ -223,7 +223,7 @@ class Evaluation:
         """How much worse the metric gets when a column is shuffled."""
         if not self.with_report:
             return None
-        repeats = REPEATS if len(self.model.encoder.ways) <= MANY_COLUMNS else 1
+        repeats = REPEATS if len(self.model.encoder.encodings) <= MANY_COLUMNS else 1
         truth, usable = self.model.truth(self.predictions)
         return measure_importance(
             self.model, self.predictions.table, truth, usable, self.part, repeats=repeats,

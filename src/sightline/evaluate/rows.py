@@ -114,7 +114,7 @@ def explained_rows(model: Model, splits: Splits, seed: int) -> dict[str, Any]:
     """
     parts = (("validation", splits.valid), ("test", splits.test), ("training", splits.train))
     part, rows = next((part, rows) for part, rows in parts if len(rows))
-    most = rows_explained(len(model.encoder.ways))
+    most = rows_explained(len(model.encoder.encodings))
     sample, sentence = rows, f"all {len(rows):,} {part} rows"
     if len(rows) > most:
         sample = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))

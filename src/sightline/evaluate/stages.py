@@ -18,7 +18,7 @@ from sightline.contracts import Spec
 from sightline.evaluate.rows import measured_rows
 from sightline.load.split import Splits
 from sightline.load.table import subset
-from sightline.predict.path import follow, stops
+from sightline.predict.path import follow, followed_layers
 from sightline.predict.task import Task
 from sightline.prepare.leakage import leaks
 from sightline.prepare.prepared import Prepared
@@ -94,7 +94,7 @@ def build_network(
     layers, logits = follow(
         network, train.numeric[:batch_size].to(device), train.categorical[:batch_size].to(device)
     )
-    counts = {name: _parameters(module) for name, module in stops(network)}
+    counts = {name: _parameters(module) for name, module in followed_layers(network)}
     drawn = _drawn_from_seed(network, spec, description, seed)
     return {
         "class": type(network).__name__, "batch": batch_size,

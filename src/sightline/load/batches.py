@@ -55,7 +55,7 @@ class TensorSource:
             if self.rows - stop == 1 < self.batch_size:
                 stop = self.rows  # a single last row joins the batch before it
             if order is None:
-                yield each(self.batch, lambda x, a=start, b=stop: x[a:b])  # type: ignore[misc]
+                yield map_tensors(self.batch, lambda x, a=start, b=stop: x[a:b])  # type: ignore[misc]
             else:
                 yield gather(self.batch, order[start:stop])
             start = stop
@@ -144,15 +144,15 @@ def count_batches(rows: int, size: int) -> int:
     return rows // size + (rows % size > (1 if rows > size > 1 else 0))
 
 
-def each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+def map_tensors(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
     """Apply a function to every tensor of a batch.
 
     Example:
         >>> import torch
         >>> from sightline.contracts import Batch
-        >>> from sightline.load.batches import each
+        >>> from sightline.load.batches import map_tensors
         >>> batch = Batch(*[torch.zeros(4, 1)] * 3, None, torch.arange(4))
-        >>> each(batch, lambda x: x[:2]).row.tolist()
+        >>> map_tensors(batch, lambda x: x[:2]).row.tolist()
         [0, 1]
     """
     return Batch(
@@ -166,7 +166,7 @@ def each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
 
 def gather(batch: Batch, rows: torch.Tensor) -> Batch:
     """Copy some rows in the given order."""
-    return each(batch, lambda x: torch.index_select(x, 0, rows))
+    return map_tensors(batch, lambda x: torch.index_select(x, 0, rows))
 
 
 def _same(batch: Any) -> Any:

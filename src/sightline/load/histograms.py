@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from sightline.contracts import Column
 from sightline.load.values import map_codes, to_floats
 
-BINS = 20
+HISTOGRAM_BINS = 20
 MOST_NAMES = 10
 MOST_CHARACTERS = 60
-MOST_ROWS = 100_000
+HISTOGRAM_ROWS = 100_000
 """A larger column is sampled: its histogram would look the same."""
 _DAY = 86_400_000_000
 _LONG = 10**12
@@ -100,12 +100,12 @@ def bins(
     write = readable or _number
     result: dict[str, Any] = {"kind": kind, "low": write(low, high), "high": write(high, low)}
     rows = len(data)
-    if rows > MOST_ROWS:
-        data = data.take(pa.array(np.arange(MOST_ROWS) * rows // MOST_ROWS))
-        result["sampled"] = MOST_ROWS
+    if rows > HISTOGRAM_ROWS:
+        data = data.take(pa.array(np.arange(HISTOGRAM_ROWS) * rows // HISTOGRAM_ROWS))
+        result["sampled"] = HISTOGRAM_ROWS
     shares = _shares(data.drop_null().to_numpy(), low, high)
-    bin_of = np.minimum((shares * BINS).astype(np.int64), BINS - 1)
-    return {**result, "counts": np.bincount(bin_of, minlength=BINS).tolist()}
+    bin_of = np.minimum((shares * HISTOGRAM_BINS).astype(np.int64), HISTOGRAM_BINS - 1)
+    return {**result, "counts": np.bincount(bin_of, minlength=HISTOGRAM_BINS).tolist()}
 
 
 def word_counts(words: pa.DictionaryArray) -> np.ndarray:
@@ -190,7 +190,7 @@ def _whole(value: float, other: float) -> str:
 
 def _date(value: int, other: int) -> str:
     """Write microseconds as a date, with the time of day if the scale is short."""
-    days = value % _DAY == other % _DAY == 0 or abs(value - other) > BINS * _DAY
+    days = value % _DAY == other % _DAY == 0 or abs(value - other) > HISTOGRAM_BINS * _DAY
     return str(np.datetime64(value, "us").astype(f"datetime64[{'D' if days else 's'}]")).replace(
         "T", " "
     )

@@ -32,7 +32,13 @@ from sightline.contracts import KINDS, Column, Kind, Values, traits_of
 from sightline.errors import DataError, OptionError, did_you_mean, shorten
 from sightline.load import values as v
 from sightline.load.text_kinds import IDENTIFIER_ROWS, type_text
-from sightline.load.typed import Typed, is_whole, make_typed, typed_numbers, whole_numbers_reason
+from sightline.load.typed import (
+    TypedColumn,
+    is_whole,
+    make_typed,
+    typed_numbers,
+    whole_numbers_reason,
+)
 
 _ID_NAME = re.compile(
     r"(^|[_\s-])(id|uuid|guid|key|index|rowid)$|[a-z]I[dD]$|^unnamed|^column_1$", re.I
@@ -52,7 +58,7 @@ def type_column(
     known: Column | None = None,
     missing: tuple[str, ...] | None = None,
     note: str | None = None,
-) -> Typed:
+) -> TypedColumn:
     """Give a raw column its kind.
 
     Args:
@@ -192,7 +198,7 @@ def _unsupported(arrow: pa.DataType) -> str:
     return f"values of the Arrow type {arrow}"
 
 
-def _ignored(name: str, data: pa.ChunkedArray) -> Typed:
+def _ignored(name: str, data: pa.ChunkedArray) -> TypedColumn:
     """Ignore a column of lists, structs or bytes; its values are kept as one placeholder text."""
     codes = pa.array(np.zeros(len(data), np.int32), mask=~data.is_valid().to_numpy())
     what = _unsupported(data.type)
@@ -202,7 +208,7 @@ def _ignored(name: str, data: pa.ChunkedArray) -> Typed:
     return make_typed(name, "categorical", words, "unsupported", reason, "ignored")
 
 
-def _from_numbers(name: str, data: pa.ChunkedArray, kind: Kind | None) -> Typed:
+def _from_numbers(name: str, data: pa.ChunkedArray, kind: Kind | None) -> TypedColumn:
     match kind:
         case "categorical" | "text":
             return make_typed(name, kind, v.as_dictionary(data), _number_type(data))
@@ -229,7 +235,7 @@ def _from_numbers(name: str, data: pa.ChunkedArray, kind: Kind | None) -> Typed:
     return typed_numbers(name, data, bad)
 
 
-def _flags_from_numbers(name: str, data: pa.ChunkedArray) -> Typed:
+def _flags_from_numbers(name: str, data: pa.ChunkedArray) -> TypedColumn:
     numbers = v.to_floats(data)
     missing = np.isnan(numbers)
     unreadable = ~missing & (numbers != 0) & (numbers != 1)
@@ -244,7 +250,7 @@ def _number_type(data: pa.ChunkedArray) -> Values:
     return "integer" if is_whole(v.to_floats(data)) else "float"
 
 
-def _from_flags(name: str, data: pa.ChunkedArray, kind: Kind | None) -> Typed:
+def _from_flags(name: str, data: pa.ChunkedArray, kind: Kind | None) -> TypedColumn:
     match kind:
         case "categorical" | "text":
             return make_typed(name, kind, v.as_dictionary(data), "boolean")
@@ -261,7 +267,7 @@ def _from_flags(name: str, data: pa.ChunkedArray, kind: Kind | None) -> Typed:
             assert_never(kind)
 
 
-def _from_moments(name: str, data: pa.ChunkedArray, kind: Kind | None) -> Typed:
+def _from_moments(name: str, data: pa.ChunkedArray, kind: Kind | None) -> TypedColumn:
     match kind:
         case "categorical" | "text":
             return make_typed(name, kind, v.as_dictionary(data), "datetime")
@@ -286,7 +292,7 @@ def _from_moments(name: str, data: pa.ChunkedArray, kind: Kind | None) -> Typed:
 # ------------------------------------------------------------- roles
 
 
-def _role(typed: Typed) -> Column:
+def _role(typed: TypedColumn) -> Column:
     """Ignore a column that cannot help: no values, one value, or an identifier of the rows."""
     column, data = typed.column, typed.data
     if column.role == "ignored":

@@ -172,9 +172,9 @@ def _open_delimited(
 ) -> Raw:
     tokens = MISSING_NUMBERS if missing is None else missing
     opened = [Delimited.open(file, encoding) for file in files]
-    _same_names(files, [one.names for one in opened])
+    _same_names(files, [source.names for source in opened])
     while True:
-        read = [one.read(text, tokens, on_bad_rows, wanted) for one in opened]
+        read = [source.read(text, tokens, on_bad_rows, wanted) for source in opened]
         not_numbers = _not_numbers(read) - text
         if not not_numbers:
             break

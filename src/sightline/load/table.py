@@ -20,13 +20,13 @@ from sightline.load.parallel import each_column
 from sightline.load.raw import Locate, Raw
 from sightline.load.sources import open_source
 from sightline.load.summary import summarise
-from sightline.load.typed import Typed
+from sightline.load.typed import TypedColumn
 from sightline.load.values import as_dictionary, date_text, to_flags, to_floats, to_microseconds
 
 
 @dataclass(frozen=True)
 class Table:
-    """Typed columns in memory.
+    """TypedColumn columns in memory.
 
     Attributes:
         schema: Each column's kind and role, and the reason for them.
@@ -175,7 +175,7 @@ def read(
                 f"{raw.name} has no column {name!r}.", did_you_mean(name, raw.table.column_names)
             )
 
-    def type_(name: str) -> Typed:
+    def type_(name: str) -> TypedColumn:
         return type_column(
             name,
             raw.table.column(name),
@@ -341,7 +341,7 @@ def subset(table: Table, rows: np.ndarray) -> Table:
     return replace(table, columns=columns, rows=len(rows))
 
 
-def paths_again(paths: Sequence[str]) -> list[str]:
+def absolute_paths(paths: Sequence[str]) -> list[str]:
     """Make file paths absolute, so that the files can be read again from another folder."""
     return [str(Path(path).absolute()) for path in paths]
 
@@ -357,16 +357,16 @@ def _bad_cell(raw: Raw, row: int, column: str, text: str) -> str:
     return text
 
 
-def _bad_value(raw: Raw, typed: Sequence[Typed], bad: Sequence[int]) -> DataError:
+def _bad_value(raw: Raw, typed: Sequence[TypedColumn], bad: Sequence[int]) -> DataError:
     row = bad[0]
-    column = next(one for one in typed if row in one.bad)
+    column = next(column for column in typed if row in column.bad)
     name, kind = column.column.name, column.column.kind
     where, cell = raw.locate(row, name)
     value = shorten(cell if cell is not None else column.bad[row])
-    more = f" {counted(len(bad) - 1, 'more row')} cannot be read." if len(bad) > 1 else ""
+    others = f" {counted(len(bad) - 1, 'more row')} cannot be read." if len(bad) > 1 else ""
     return DataError(
         f"{where}, column {name!r}: {value!r} is not a {traits_of(kind).valid}, and the column is "
-        f"{kind}.{more}",
+        f"{kind}.{others}",
         f"Correct the value, leave such rows out with on_bad_rows='skip' (--on-bad-rows skip), declare "
         f"it as missing with missing=[{value!r}] (--missing), or read the column as another kind with "
         f"kinds={{{name!r}: 'categorical'}} (--kind).",

@@ -51,7 +51,7 @@ class Transcoded(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], encoding: str) -> None:
         self._text = io.TextIOWrapper(stream, encoding, newline="")
-        self._rest = b""
+        self._pending = b""
 
     def readable(self) -> bool:
         """Tell Arrow that this stream can be read."""
@@ -59,13 +59,13 @@ class Transcoded(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Read bytes of UTF-8."""
-        while size < 0 or len(self._rest) < size:
-            more = self._text.read(1 << 20)
-            if not more:
+        while size < 0 or len(self._pending) < size:
+            text = self._text.read(1 << 20)
+            if not text:
                 break
-            self._rest += more.encode()
-        size = len(self._rest) if size < 0 else size
-        data, self._rest = self._rest[:size], self._rest[size:]
+            self._pending += text.encode()
+        size = len(self._pending) if size < 0 else size
+        data, self._pending = self._pending[:size], self._pending[size:]
         return data
 
 

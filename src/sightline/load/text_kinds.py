@@ -14,7 +14,7 @@ from sightline.contracts import MISSING_NUMBERS, Column, Kind
 from sightline.errors import DataError, counted, shorten
 from sightline.load import values as v
 from sightline.load.histograms import word_counts
-from sightline.load.typed import Typed, make_typed, typed_numbers
+from sightline.load.typed import TypedColumn, make_typed, typed_numbers
 
 NUMBER_SHARE = 0.99
 """A column is numeric, or of dates, if at least this share of its cells are; the rest are bad rows."""
@@ -35,7 +35,7 @@ def type_text(
     kind: Kind | None,
     known: Column | None,
     missing: tuple[str, ...] | None,
-) -> Typed:
+) -> TypedColumn:
     """Give a column of texts its kind.
 
     Args:
@@ -80,7 +80,7 @@ def _infer(
     words: list[str],
     tokens: Sequence[str],
     undeclared: Sequence[str],
-) -> Typed:
+) -> TypedColumn:
     """Try the kinds in order: numbers, truth values, dates, then categories or text."""
     counts = word_counts(data)
     if not counts.sum():
@@ -110,7 +110,7 @@ def _parsed(words: Sequence[str], tokens: Sequence[str]) -> np.ndarray:
     return np.array([v.parse_number(word, tokens) for word in words], np.float64)
 
 
-def _numbers(name: str, data: pa.DictionaryArray, parsed: np.ndarray) -> Typed:
+def _numbers(name: str, data: pa.DictionaryArray, parsed: np.ndarray) -> TypedColumn:
     """Make a numeric column from the number that each unique text was parsed as."""
     floats = v.map_codes(data.indices, parsed, np.nan)
     bad_rows = np.flatnonzero(floats == v.BAD)
@@ -119,7 +119,7 @@ def _numbers(name: str, data: pa.DictionaryArray, parsed: np.ndarray) -> Typed:
     return typed_numbers(name, v.from_floats(floats), bad)
 
 
-def _flags(name: str, data: pa.DictionaryArray, words: Sequence[str]) -> Typed:
+def _flags(name: str, data: pa.DictionaryArray, words: Sequence[str]) -> TypedColumn:
     unreadable, missing = -1, -2
     of_word = [_FLAG_WORDS.get(word.strip().lower(), unreadable) for word in words]
     flags = v.map_codes(data.indices, np.array(of_word, np.int8), missing)
@@ -142,7 +142,9 @@ def _date_format(rows_of: dict[str, int], known: Column | None) -> str | None:
     return v.find_date_format(rows_of, 0.5, rows_of.values(), v.CLEAR_FORMATS) or "iso"
 
 
-def _dates(name: str, data: pa.DictionaryArray, date_format: str, missing: Sequence[str]) -> Typed:
+def _dates(
+    name: str, data: pa.DictionaryArray, date_format: str, missing: Sequence[str]
+) -> TypedColumn:
     def is_missing(word: str) -> bool:
         return not word.strip() or word.strip() in missing
 
@@ -162,7 +164,7 @@ def _dates(name: str, data: pa.DictionaryArray, date_format: str, missing: Seque
 
 def _categories_or_text(
     name: str, data: pa.DictionaryArray, counts: np.ndarray, words: list[str]
-) -> Typed:
+) -> TypedColumn:
     """Tell categories from sentences and identifiers by how many values differ and how long they are."""
     rows, distinct = int(counts.sum()), int((counts > 0).sum())
     sample = words[:1000]

@@ -16,7 +16,7 @@ FEW_VALUES = 20
 
 
 @dataclass(frozen=True)
-class Typed:
+class TypedColumn:
     """A column with its kind, and the rows whose values do not fit it.
 
     Attributes:
@@ -40,14 +40,14 @@ def make_typed(
     role: Role = "feature",
     bad: dict[int, str] | None = None,
     date_format: str | None = None,
-) -> Typed:
+) -> TypedColumn:
     """Put a column's description and its data together."""
     if not isinstance(data, pa.ChunkedArray):
         data = pa.chunked_array([data])
-    return Typed(Column(name, kind, role, reason, values, date_format), data, bad or {})
+    return TypedColumn(Column(name, kind, role, reason, values, date_format), data, bad or {})
 
 
-def typed_numbers(name: str, data: pa.ChunkedArray, bad: dict[int, str]) -> Typed:
+def typed_numbers(name: str, data: pa.ChunkedArray, bad: dict[int, str]) -> TypedColumn:
     """Make a numeric column from float64 values, and tell whether they are whole numbers."""
     if is_whole(v.to_floats(data)):
         return make_typed(name, "numeric", data, "integer", whole_numbers_reason(data), bad=bad)

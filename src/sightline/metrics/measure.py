@@ -38,7 +38,7 @@ def measure(
     Returns:
         For classification `rows`, `accuracy`, `log_loss`, `roc_auc` (None when all rows are of one
         class; the mean of one class against the rest for three or more), `positive`, `baseline`,
-        `classes` (precision, recall, F1 and rows of each), `confusion` [truth][predicted] and `notes` in
+        `classes` (precision, recall, F1 and rows of each), `confusion` (a row for each true class, a column for each predicted one) and `notes` in
         words; for regression `rows`, `rmse`, `mae`, `r2` (None for fewer than 2 different values),
         `baseline` and `notes`.
 

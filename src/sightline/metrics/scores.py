@@ -15,7 +15,7 @@ from torch import Tensor
 from sightline.contracts import Batch, Target
 from sightline.errors import OptionError, did_you_mean
 
-TINY = float(np.finfo(np.float32).tiny)
+SMALLEST_FLOAT32 = float(np.finfo(np.float32).tiny)
 Measure = Callable[[np.ndarray, np.ndarray, np.ndarray, Target], float]
 
 
@@ -92,7 +92,7 @@ def _mean(values: np.ndarray, weight: np.ndarray) -> float:
 
 
 def _log_loss(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Target) -> float:
-    return _mean(-np.log(values[np.arange(len(truth)), truth].clip(TINY)), weight)
+    return _mean(-np.log(values[np.arange(len(truth)), truth].clip(SMALLEST_FLOAT32)), weight)
 
 
 def _brier(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Target) -> float:

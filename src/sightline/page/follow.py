@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sightline.trace.records import FILE, VERSION, being_written
+from sightline.trace.records import TRACE_FILE, TRACE_VERSION, being_written
 
 CHUNK_BYTES = 1 << 19
 STATE_SECONDS = 0.2
@@ -61,7 +61,7 @@ class Follower:
     """
 
     def __init__(self, run: Path, start: int = 0) -> None:
-        self.path = run / FILE
+        self.path = run / TRACE_FILE
         self.position = start if self._is_line_start(start) else 0
         self._end = self.position
         self._attempt = 0
@@ -134,7 +134,7 @@ def _record(text: bytes) -> dict[str, Any]:
         raise ValueError("v, seq and attempt must be integers")
     if not all(isinstance(record.get(name), str) for name in ("time", "stage", "type")):
         raise ValueError("time, stage and type must be texts")
-    if record["v"] > VERSION:
+    if record["v"] > TRACE_VERSION:
         raise ValueError(f"it was written by a newer Sightline, record version {record['v']}")
     return record
 
@@ -178,7 +178,7 @@ class RunState:
         """Return `training`, `paused`, `waiting` and `run`, at most 0.2 s old; `fresh` reads them now."""
         if not fresh and time.monotonic() - self._read_at < STATE_SECONDS:
             return self._known
-        waiting = not (self.run / FILE).is_file()
+        waiting = not (self.run / TRACE_FILE).is_file()
         if not waiting:
             self._catch_up()
         training = not waiting and self.is_written()

@@ -29,7 +29,7 @@ from sightline.evaluate.typed_row import answer
 from sightline.page.follow import Follower, RunState
 from sightline.page.single_file import STATIC
 from sightline.trace.records import Trace, find, read_records
-from sightline.train.commands import Command, command_from_json, drop
+from sightline.train.commands import Command, command_from_json, write_command
 
 MEDIA_TYPES = {
     ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml",
@@ -144,7 +144,7 @@ class RunPage:
             return _refused(409, "Training has not started yet. Wait a moment.")
         if state["training"] and self.state.trained is None:
             try:
-                return JSONResponse({"accepted": drop(self.run, data)}, 202)
+                return JSONResponse({"accepted": write_command(self.run, data)}, 202)
             except OSError as error:
                 return _refused(
                     507,
@@ -186,7 +186,7 @@ class RunPage:
         ends = find(records, "train", "end")
         epoch = ends[-1].body["best_epoch"] if ends else None
         body = answer(model, command, None, epoch, "asked of the finished model")
-        trace = Trace.go_on(self.run, None)
+        trace = Trace.resume(self.run, None)
         try:
             trace.write("predict", "asked", body)
         finally:

@@ -20,7 +20,7 @@ from sightline.errors import OptionError
 from sightline.page.address import Address, read_address, write_address
 from sightline.page.guard import Guard, Hosts, bracketed
 from sightline.page.routes import RunPage
-from sightline.trace.records import FILE, read_records
+from sightline.trace.records import TRACE_FILE, read_records
 
 IDLE_SECONDS = 60.0
 
@@ -81,7 +81,7 @@ async def _watch(
         now = time.monotonic()
         if now >= next_check:
             next_check = now + 1
-            exists = (page.run / FILE).is_file()
+            exists = (page.run / TRACE_FILE).is_file()
             if exists and not written:
                 with contextlib.suppress(OSError):  # a full disk: tried again a second later
                     write_address(page.run, address)

@@ -27,7 +27,7 @@ from sightline.pipeline.recipe import (
 from sightline.pipeline.runner import edits_left, edits_of
 from sightline.prepare.prepared import Prepared
 from sightline.trace.records import find
-from sightline.train.checkpoints import Saved, read_first
+from sightline.train.checkpoints import SavedCheckpoint, read_first
 from sightline.train.optimizers import OptimizerMaker
 from sightline.train.plan import check_device, settle_batch_size
 from sightline.train.training import Training, restore
@@ -126,7 +126,7 @@ class Resumed:
     def __init__(
         self,
         run: Path,
-        saved: Saved,
+        saved: SavedCheckpoint,
         records: Sequence[Record],
         *,
         source: Any = None,

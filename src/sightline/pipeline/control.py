@@ -9,7 +9,7 @@ from pathlib import Path
 from sightline.contracts import Edit, Record
 from sightline.errors import RunError
 from sightline.trace.records import being_written, read_records
-from sightline.train.commands import FOLDER, drop, send
+from sightline.train.commands import COMMANDS_FOLDER, send, write_command
 
 
 def send_and_wait(run: Path, edits: Sequence[Edit], seconds: float) -> tuple[list[str], bool]:
@@ -34,7 +34,7 @@ def send_and_wait(run: Path, edits: Sequence[Edit], seconds: float) -> tuple[lis
         ]  # fmt: skip
         if len(answers) >= len(wanted) or any("file" in record.body for record in answers):
             return _sentences(answers)
-        taken += not (run / FOLDER / name).exists()
+        taken += not (run / COMMANDS_FOLDER / name).exists()
         if taken > 3 and _is_paused([*before, *records]):  # they were read, and not refused
             return ["the run is paused: the edits are applied when it continues"], False
     raise AssertionError("_new_records ends with an answer or an error")
@@ -56,7 +56,7 @@ def control_and_wait(run: Path, control: str, seconds: float) -> tuple[list[str]
     """
     wanted = "paused" if control == "pause" else "continued"
     before = len(_current_records(run))
-    name = drop(run, {control: True})
+    name = write_command(run, {control: True})
     for records in _new_records(run, before, name, seconds):
         answers = [r for r in records if r.type == wanted or r.body.get("file") == name]
         if answers:
@@ -80,7 +80,7 @@ def _new_records(run: Path, before: int, name: str, seconds: float) -> Iterator[
     while True:
         yield [record for record in read_records(run)[0][before:] if record.stage == "train"]
         if time.monotonic() > deadline or not being_written(run):
-            (run / FOLDER / name).unlink(missing_ok=True)
+            (run / COMMANDS_FOLDER / name).unlink(missing_ok=True)
             raise RunError(
                 f"The run {run} did not answer within {seconds:g} s: its training may not have started yet, "
                 "or has ended.",

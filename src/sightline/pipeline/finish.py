@@ -16,7 +16,7 @@ from torch import Tensor
 from sightline.build.modes import evaluating
 from sightline.contracts import Batch
 from sightline.errors import counted
-from sightline.load.batches import each
+from sightline.load.batches import map_tensors
 from sightline.pipeline.parts import PART_FITS, FittedPart, PartRequest
 from sightline.pipeline.recipe import Recipe
 from sightline.predict.calibration import Blend
@@ -120,7 +120,7 @@ def _out_of_fold(training: Training, fitted: list[FittedPart]) -> HeldOut:
     unknown = torch.stack([values.isnan().any(dim=1) for values in parts.values()]).any(dim=0)
     every_row = not bool(unknown.any())
     if not every_row:
-        rows = each(rows, lambda x: x[~unknown])
+        rows = map_tensors(rows, lambda x: x[~unknown])
         parts = {name: values[~unknown] for name, values in parts.items()}
     source = f"out-of-fold predictions of {counted(len(rows.row), 'training row')}"
     return HeldOut(rows, _as_float64(parts), source, every_row)

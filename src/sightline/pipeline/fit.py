@@ -267,7 +267,7 @@ def _recording(
     if view is None and not quiet:
         view = NotebookView() if in_kernel() else TerminalView()
     views = [view] if view else []
-    trace = Trace(views) if folder is None else Trace.go_on(folder, records, views)
+    trace = Trace(views) if folder is None else Trace.resume(folder, records, views)
     if isinstance(view, NotebookView | TerminalView):
         view.begin(trace.records)
     try:

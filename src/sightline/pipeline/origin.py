@@ -11,7 +11,7 @@ import torch
 
 from sightline.errors import DataError
 from sightline.load.split import Splits, split
-from sightline.load.table import Table, paths_again, read, subset
+from sightline.load.table import Table, absolute_paths, read, subset
 from sightline.metrics.importance import importance as measure_importance
 from sightline.predict.model import Model
 
@@ -104,7 +104,7 @@ def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any)
     return {
         "source": str(Path(source).absolute()) if readable else None,
         "name": table.name,
-        "paths": paths_again(table.paths) if readable else [],
+        "paths": absolute_paths(table.paths) if readable else [],
         "read": dict(table.options),
         "split": options,
         "train_rows": len(splits.train),

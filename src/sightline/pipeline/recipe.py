@@ -20,7 +20,7 @@ from sightline.build.networks import NetworkMaker, make_network
 from sightline.contracts import Batch, FitOptions, Spec, TrainingSettings, traits_of
 from sightline.contracts.options import Quality
 from sightline.errors import OptionError, counted
-from sightline.load.batches import each
+from sightline.load.batches import map_tensors
 from sightline.load.split import Splits, split
 from sightline.load.table import Table
 from sightline.prepare.prepared import Prepared
@@ -275,8 +275,8 @@ def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | Non
     # A fixed order that is independent of the order of the file.
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(valid.row)))
     first, second = order[::2].sort().values, order[1::2].sort().values
-    kept = each(valid, lambda x: x[first])
-    return replace(prepared, valid=kept), each(valid, lambda x: x[second])
+    kept = map_tensors(valid, lambda x: x[first])
+    return replace(prepared, valid=kept), map_tensors(valid, lambda x: x[second])
 
 
 def _check_threshold(recipe: Recipe, splits: Splits) -> None:

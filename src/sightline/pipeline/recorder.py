@@ -162,8 +162,8 @@ class Recorder(Observer):
         self.catch_up(training)
         if self.trace.find("train", "end"):  # the run was interrupted after its training
             return
-        for number in sorted(training.glasses):
-            self.trace.write("train", "step", training.glasses[number])
+        for number in sorted(training.detailed_steps):
+            self.trace.write("train", "step", training.detailed_steps[number])
         end = self.trace.write("train", "end", {
             "stopped": training.stopped, "best_epoch": training.best_epoch,
             "steps": training.progress.steps, "skipped": training.progress.skipped,

@@ -21,7 +21,7 @@ from sightline.errors import Interrupted
 from sightline.evaluate.typed_row import answer
 from sightline.pipeline.flow import Loaded, Observer
 from sightline.pipeline.recorder import Recorder
-from sightline.train.checkpoints import Checkpoints, Saved
+from sightline.train.checkpoints import Checkpoints, SavedCheckpoint
 from sightline.train.commands import Command, Commands
 from sightline.train.training import Training
 from sightline.train.watch import Watch
@@ -182,7 +182,7 @@ def edits_of(records: Sequence[Record]) -> list[tuple[int, Edit]]:
 
 
 def edits_left(
-    records: Sequence[Record], saved: Saved, training: Training
+    records: Sequence[Record], saved: SavedCheckpoint, training: Training
 ) -> list[tuple[int, Edit]]:
     """Return the edits that a resumed training must repeat, with the steps done before each.
 

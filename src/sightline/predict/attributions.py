@@ -212,6 +212,6 @@ def _ranked(pushes: Mapping[str, float]) -> list[list[Any]]:
     """Sort pushes by size, the largest first, and sum those after the first 40."""
     ranked = sorted(pushes.items(), key=lambda item: -abs(item[1]))
     listed: list[list[Any]] = [[name, push] for name, push in ranked[:LISTED_COLUMNS]]
-    if rest := ranked[LISTED_COLUMNS:]:
-        listed.append(["other columns", sum(push for _, push in rest)])
+    if others := ranked[LISTED_COLUMNS:]:
+        listed.append(["other columns", sum(push for _, push in others)])
     return listed

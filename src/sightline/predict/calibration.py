@@ -13,7 +13,7 @@ import numpy as np
 
 PRIOR_ROWS = 30.0
 """The strength of the prior (equal weights that sum to 1), in rows."""
-LEAST_TOTAL = 1e-12
+LEAST_TOTAL_WEIGHT = 1e-12
 """The least sum of row weights to divide by."""
 CONFIDENCE_BINS = 15
 """Bins of the expected calibration error."""
@@ -78,7 +78,7 @@ class Blend:
         logs_PNK = np.stack([np.asarray(part, np.float64) for part in parts.values()])
         rows = np.arange(len(truth))
         counts = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
-        counts = counts / max(counts.sum(), LEAST_TOTAL)
+        counts = counts / max(counts.sum(), LEAST_TOTAL_WEIGHT)
         given_PN = logs_PNK[:, rows, truth]
         equal = np.full(len(logs_PNK), 1 / len(logs_PNK))
         prior = PRIOR_ROWS / max(len(truth), 1)

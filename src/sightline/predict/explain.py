@@ -113,12 +113,12 @@ def _notes(encoded: Encoded) -> list[str]:
     ]
 
 
-def _column_notes(names: Iterable[str], one: str, many: str) -> list[str]:
+def _column_notes(names: Iterable[str], singular: str, plural: str) -> list[str]:
     """Return a sentence for each of a few columns, or one sentence for many."""
     columns = list(names)
     if len(columns) <= NAMED_COLUMNS:
-        return [f"{name} {one}" for name in columns]
-    return [f"{listed(columns, NAMED_COLUMNS, 'column')} {many}"]
+        return [f"{name} {singular}" for name in columns]
+    return [f"{listed(columns, NAMED_COLUMNS, 'column')} {plural}"]
 
 
 def _members(predictor: Predictor, logits: Tensor) -> dict[str, Any] | None:

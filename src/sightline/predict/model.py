@@ -21,7 +21,7 @@ from sightline.predict import bundle, explain
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
 from sightline.predict.parts import NetworkPart, Part
-from sightline.predict.path import Explanation, stops
+from sightline.predict.path import Explanation, followed_layers
 from sightline.predict.predictor import Predictor
 from sightline.predict.reading import read_rows
 from sightline.predict.task import Task
@@ -536,7 +536,8 @@ class Model(Predictor):
     def _repr_html_(self) -> str:
         columns = [{"name": c.name, "kind": c.kind} for c in self.encoder.schema.features]
         layers = [
-            {"name": name, "parameters": _parameters(layer)} for name, layer in stops(self.network)
+            {"name": name, "parameters": _parameters(layer)}
+            for name, layer in followed_layers(self.network)
         ]
         return notebook.of_model({
             "target": asdict(self.spec.target), "class": type(self.network).__name__,

@@ -55,13 +55,15 @@ def prediction_table(
     if alpha is not None:
         good = ~np.isnan(predictions.values).any(axis=1)
         if model.task.classification:
-            chosen = model.sets(predictions.values, alpha)
+            in_sets = model.sets(predictions.values, alpha)
             sets = [
-                "|".join(str(label) for label, one in zip(model.classes, row, strict=True) if one)
-                for row in chosen.tolist()
+                "|".join(
+                    str(label) for label, chosen in zip(model.classes, row, strict=True) if chosen
+                )
+                for row in in_sets.tolist()
             ]
             add("set", pa.array(sets, pa.string(), mask=~good))
-            add("set_size", pa.array(chosen.sum(axis=1), pa.int64(), mask=~good))
+            add("set_size", pa.array(in_sets.sum(axis=1), pa.int64(), mask=~good))
         else:
             for end, ends in zip(
                 ("low", "high"), model.intervals(predictions.values, alpha).T, strict=True

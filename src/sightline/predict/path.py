@@ -113,7 +113,7 @@ def follow(
     inputs = torch.cat([numeric_1D, categorical_1C.to(numeric_1D.dtype)], dim=1)
     path = [_output(f"Input layer: {width} features", inputs)]
     handles = []
-    for name, module in stops(network):
+    for name, module in followed_layers(network):
 
         def keep(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
             if isinstance(output, Tensor):
@@ -145,7 +145,7 @@ def one_scale(explained: Sequence[Explanation]) -> list[Explanation]:
     ]  # fmt: skip
 
 
-def stops(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def followed_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Return the layers to follow, with their names: the network's `layers()`, or its leaf modules."""
     own = getattr(network, "layers", None)
     if inspect.ismethod(own):  # a module kept as `self.layers` is callable too

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from sightline.contracts import Batch, Label, Target
 
-TINY = 1e-12
+LEAST_TOTAL_WEIGHT = 1e-12
 """The least sum of weights to divide by: all rows of a batch may have weight zero."""
 
 
@@ -71,7 +71,7 @@ class Task:
             return losses.mean()
         if losses.dim() == 2 and weight.dim() == 1:
             weight = weight[:, None].expand_as(losses)
-        return (losses * weight).sum() / weight.sum().clamp(min=TINY)
+        return (losses * weight).sum() / weight.sum().clamp(min=LEAST_TOTAL_WEIGHT)
 
     def losses(self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Return each row's loss: [B], or [B, M]."""

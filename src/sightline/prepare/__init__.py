@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sightline.prepare.prepared import Prepared
 
 
-class _Room(ModuleType):
+class _CallablePackage(ModuleType):
     """This package, made callable.
 
     The package and the public function `sightline.prepare` share a name, and Python binds the name to
@@ -30,4 +30,4 @@ class _Room(ModuleType):
         return prepare(splits, numeric=numeric)
 
 
-sys.modules[__name__].__class__ = _Room
+sys.modules[__name__].__class__ = _CallablePackage

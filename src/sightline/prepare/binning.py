@@ -11,9 +11,9 @@ import torch
 from sightline.contracts import NumericFeature
 
 BINS = 16
-MOST_VALUES = 255
+MOST_DISCRETE_VALUES = 255
 ROWS_PER_VALUE = 100
-"""A number is discrete if it has at most `MOST_VALUES` distinct values and this many rows for each;
+"""A number is discrete if it has at most `MOST_DISCRETE_VALUES` distinct values and this many rows for each;
 chosen by measurement (docs/decisions.md)."""
 EDGE_ROWS = 20_000
 """Edges are computed from about this many evenly spaced training rows."""
@@ -30,7 +30,7 @@ def with_edges(
         numbers: How many of the features are numbers; the flags after them get no edges.
     """
     sample_ND = values_ND[:: -(-len(values_ND) // EDGE_ROWS)]
-    most = min(max(len(values_ND) // ROWS_PER_VALUE, BINS), MOST_VALUES)
+    most = min(max(len(values_ND) // ROWS_PER_VALUE, BINS), MOST_DISCRETE_VALUES)
     for index, feature in enumerate(features):
         if index >= numbers:
             yield feature

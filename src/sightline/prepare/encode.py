@@ -1,6 +1,6 @@
 """The encoder: texts and dates become float64 numbers (NaN where missing) and int32 codes, with numpy.
 
-An encoder is plain data (a schema and a list of `Way`s), so that it can be saved as JSON and
+An encoder is plain data (a schema and a list of `ColumnEncoding`s), so that it can be saved as JSON and
 exported. Codes are 0 for missing, 1 for unseen in training, 2.. for known values.
 """
 
@@ -19,20 +19,20 @@ from sightline.load.values import map_codes
 
 MISSING, UNSEEN, FIRST_KNOWN = 0, 1, 2
 DAY = 86_400_000_000
-NOTHING = np.iinfo(np.int64).min
-PARTS = ("year", "month", "day", "weekday", "hour", "minute")
+MISSING_DATE = np.iinfo(np.int64).min
+DATE_PARTS = ("year", "month", "day", "weekday", "hour", "minute")
 TOKENS = r"(?u)\b\w+\b"
 
 
 @dataclass(frozen=True)
-class Way:
+class ColumnEncoding:
     """How one column is encoded.
 
     Attributes:
         column: The column's name.
         how: "number" as it is; "codes" by vocabulary; "date" as days since the first training
             date and `parts`; "words" as 1 or 0 for each n-gram of the vocabulary.
-        parts: For a date, those of `PARTS` that vary in the training rows.
+        parts: For a date, those of `DATE_PARTS` that vary in the training rows.
     """
 
     column: str
@@ -72,32 +72,32 @@ class Encoder:
     """
 
     schema: Schema
-    ways: tuple[Way, ...]
+    encodings: tuple[ColumnEncoding, ...]
 
     @property
     def numbers(self) -> tuple[tuple[str, str], ...]:
         """The (name, column) of each of the A numbers that the encoder returns, in order."""
         named: list[tuple[str, str]] = []
-        for way in self.ways:
-            match way.how:
+        for encoding in self.encodings:
+            match encoding.how:
                 case "number":
-                    named.append((way.column, way.column))
+                    named.append((encoding.column, encoding.column))
                 case "date":
-                    parts = ("elapsed_days", *way.parts)
-                    named += [(f"{way.column}.{part}", way.column) for part in parts]
+                    parts = ("elapsed_days", *encoding.parts)
+                    named += [(f"{encoding.column}.{part}", encoding.column) for part in parts]
                 case "words":
-                    words = self.schema.vocabularies[way.column]
-                    named += [(f"{way.column}.{word}", way.column) for word in words]
+                    words = self.schema.vocabularies[encoding.column]
+                    named += [(f"{encoding.column}.{word}", encoding.column) for word in words]
                 case "codes":
                     pass
                 case _:
-                    assert_never(way.how)
+                    assert_never(encoding.how)
         return tuple(named)
 
     @property
     def codes(self) -> tuple[str, ...]:
         """The C columns that the encoder returns as codes, in order."""
-        return tuple(way.column for way in self.ways if way.how == "codes")
+        return tuple(encoding.column for encoding in self.encodings if encoding.how == "codes")
 
     def cardinality(self, column: str) -> int:
         """Return the number of codes of a column, those for missing and unseen included."""
@@ -109,13 +109,16 @@ class Encoder:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` reads them back."""
-        return {"schema": self.schema.to_json(), "ways": [asdict(way) for way in self.ways]}
+        return {
+            "schema": self.schema.to_json(),
+            "ways": [asdict(encoding) for encoding in self.encodings],
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        ways = (Way(w["column"], w["how"], tuple(w["parts"])) for w in data["ways"])
-        return cls(Schema.from_json(data["schema"]), tuple(ways))
+        encodings = (ColumnEncoding(w["column"], w["how"], tuple(w["parts"])) for w in data["ways"])
+        return cls(Schema.from_json(data["schema"]), tuple(encodings))
 
 
 class Reader:
@@ -123,7 +126,10 @@ class Reader:
 
     def __init__(self, encoder: Encoder, table: Table) -> None:
         self.encoder = encoder
-        self._columns = [(way, _open_column(encoder.schema, way, table)) for way in encoder.ways]
+        self._columns = [
+            (encoding, _open_column(encoder.schema, encoding, table))
+            for encoding in encoder.encodings
+        ]
 
     def __call__(self, rows: slice | np.ndarray) -> Encoded:
         """Encode some rows, and count missing, unseen and out-of-range values by column."""
@@ -138,8 +144,8 @@ class Reader:
                 counts[name] = number
 
         count = 0
-        for way, column in self._columns:
-            name = way.column
+        for encoding, column in self._columns:
+            name = encoding.column
             if isinstance(column, _Words):
                 block, empty = column.rows(rows)
                 numbers += list(block.T)
@@ -148,18 +154,18 @@ class Reader:
                 continue
             values = column[rows]
             count = len(values)
-            if way.how == "codes":
+            if encoding.how == "codes":
                 codes.append(values)
                 note(missing, name, values == MISSING)
                 note(unseen, name, values == UNSEEN)
                 continue
             low, high = self.encoder.schema.ranges[name]
-            if way.how == "number":
+            if encoding.how == "number":
                 empty = np.isnan(values)
                 numbers.append(values)
             else:
-                empty = values == NOTHING
-                numbers += date_numbers(values, int(low), way.parts)
+                empty = values == MISSING_DATE
+                numbers += date_numbers(values, int(low), encoding.parts)
             note(missing, name, empty)
             note(outside, name, ((values < low) | (values > high)) & ~empty)
         numeric = np.empty((count, len(numbers)))
@@ -171,21 +177,21 @@ class Reader:
         return Encoded(numeric, categorical, missing, unseen, outside)
 
 
-def _open_column(schema: Schema, way: Way, table: Table) -> np.ndarray | _Words:
-    match way.how:
+def _open_column(schema: Schema, encoding: ColumnEncoding, table: Table) -> np.ndarray | _Words:
+    match encoding.how:
         case "number":
-            return table.numbers(way.column)
+            return table.numbers(encoding.column)
         case "date":
-            return table.moments(way.column)
+            return table.moments(encoding.column)
         case "words":
-            return _Words(table.words(way.column), schema.vocabularies[way.column])
+            return _Words(table.words(encoding.column), schema.vocabularies[encoding.column])
         case "codes":
-            vocabulary = schema.vocabularies[way.column]
-            if traits_of(schema[way.column].kind).storage == "flags":
-                return flag_codes(table.flags(way.column), vocabulary)
-            return codes_of(table.words(way.column), vocabulary)
+            vocabulary = schema.vocabularies[encoding.column]
+            if traits_of(schema[encoding.column].kind).storage == "flags":
+                return flag_codes(table.flags(encoding.column), vocabulary)
+            return codes_of(table.words(encoding.column), vocabulary)
         case _:
-            assert_never(way.how)
+            assert_never(encoding.how)
 
 
 def flag_codes(flags: np.ndarray, vocabulary: tuple[str, ...]) -> np.ndarray:
@@ -229,7 +235,7 @@ def date_numbers(moments: np.ndarray, first: int, parts: tuple[str, ...]) -> lis
     Args:
         moments: int64 microseconds since 1970 UTC; the smallest int64 is missing.
         first: The first training date; subtracted as an integer, so that no digit is lost.
-        parts: Which of `PARTS`.
+        parts: Which of `DATE_PARTS`.
 
     Returns:
         float64 columns with NaN where missing: elapsed days, then the parts (weekday 0 is Monday).
@@ -240,10 +246,10 @@ def date_numbers(moments: np.ndarray, first: int, parts: tuple[str, ...]) -> lis
         >>> [part.tolist() for part in date_numbers(np.array([86_400_000_000 * 2]), 0, ("weekday",))]
         [[2.0], [5.0]]
     """
-    empty = moments == NOTHING
+    empty = moments == MISSING_DATE
     safe = np.where(empty, first, moments)
     days = safe // DAY
-    rest = safe - days * DAY
+    time_of_day = safe - days * DAY
     dates = days.astype("datetime64[D]")
     months = dates.astype("datetime64[M]").astype(np.int64)
     calendar = {
@@ -251,8 +257,8 @@ def date_numbers(moments: np.ndarray, first: int, parts: tuple[str, ...]) -> lis
         "month": months % 12 + 1,
         "day": (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1,
         "weekday": (days + 3) % 7,
-        "hour": rest // 3_600_000_000,
-        "minute": rest // 60_000_000 % 60,
+        "hour": time_of_day // 3_600_000_000,
+        "minute": time_of_day // 60_000_000 % 60,
     }
     columns = [(safe - first) / DAY, *(calendar[part] for part in parts)]
     return [np.where(empty, np.nan, column) for column in columns]

@@ -14,7 +14,14 @@ from sightline.errors import DataError
 from sightline.load.parallel import each_column
 from sightline.load.split import Splits
 from sightline.load.table import Table
-from sightline.prepare.encode import NOTHING, PARTS, Encoder, Way, date_numbers, find_words
+from sightline.prepare.encode import (
+    DATE_PARTS,
+    MISSING_DATE,
+    ColumnEncoding,
+    Encoder,
+    date_numbers,
+    find_words,
+)
 from sightline.prepare.transform import Statistics, Transform
 
 MOST_WORDS = 64
@@ -25,14 +32,14 @@ class ColumnFit:
     """What was fitted on one column's training values.
 
     Attributes:
-        way: How the column is encoded; None if it cannot be.
+        encoding: How the column is encoded; None if it cannot be.
         span: The smallest and largest value, of a column of numbers or dates.
         vocabulary: The known texts or n-grams, of a column of codes or words.
         statistics: The scaling statistics of each number that it becomes.
         flagged: Whether the first of these numbers gets a missing-value flag.
     """
 
-    way: Way | None
+    encoding: ColumnEncoding | None
     span: tuple[float, float] | None = None
     vocabulary: tuple[str, ...] | None = None
     statistics: tuple[Statistics, ...] = ()
@@ -52,24 +59,30 @@ def fit(splits: Splits, scaling: Scaling) -> tuple[Encoder, Transform, list[Nume
     fits = each_column(
         lambda column: _fit_column(table, column, rows, scaling), table.schema.features, len(rows)
     )
-    used = [one for one in fits if one.way is not None]
+    used = [column_fit for column_fit in fits if column_fit.encoding is not None]
     if not used:
         raise DataError(
             f"{table.name} has no usable feature: all are text in which no word occurs in two rows "
             f"({', '.join(repr(column.name) for column in table.schema.features[:5])}).",
             "Add another column, or read these as another kind with kinds= (--kind).",
         )
-    ways = tuple(one.way for one in used if one.way is not None)
-    ranges = {one.way.column: one.span for one in used if one.way and one.span is not None}
-    words = {
-        one.way.column: one.vocabulary for one in used if one.way and one.vocabulary is not None
+    encodings = tuple(column_fit.encoding for column_fit in used if column_fit.encoding is not None)
+    ranges = {
+        column_fit.encoding.column: column_fit.span
+        for column_fit in used
+        if column_fit.encoding and column_fit.span is not None
     }
-    encoder = Encoder(Schema(table.schema.columns, table.schema.missing, ranges, words), ways)
+    words = {
+        column_fit.encoding.column: column_fit.vocabulary
+        for column_fit in used
+        if column_fit.encoding and column_fit.vocabulary is not None
+    }
+    encoder = Encoder(Schema(table.schema.columns, table.schema.missing, ranges, words), encodings)
     flags: list[int] = []
     statistics: list[Statistics] = []
-    for one in used:
-        flags += [len(statistics)] if one.flagged else []
-        statistics += one.statistics
+    for column_fit in used:
+        flags += [len(statistics)] if column_fit.flagged else []
+        statistics += column_fit.statistics
     transform = Transform(scaling, len(statistics), flags)
     for index, scaling_of_column in enumerate(statistics):
         transform.set_column(index, scaling_of_column)
@@ -89,7 +102,9 @@ def _fit_column(table: Table, column: Column, rows: np.ndarray, scaling: Scaling
         case "words":
             return _fit_words(table, name, rows, scaling)
         case "codes":
-            return ColumnFit(Way(name, "codes"), vocabulary=_vocabulary(table, column, rows))
+            return ColumnFit(
+                ColumnEncoding(name, "codes"), vocabulary=_vocabulary(table, column, rows)
+            )
         case _:
             assert_never(encoding)
 
@@ -98,19 +113,21 @@ def _fit_numbers(name: str, values: np.ndarray, scaling: Scaling) -> ColumnFit:
     low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
     span = (0.0, 0.0) if np.isnan(low) else (low, high)  # NaN: no training row has a value
     flagged = bool(np.isnan(values).any())
-    return ColumnFit(Way(name, "number"), span, None, (Statistics.of(values, scaling),), flagged)
+    return ColumnFit(
+        ColumnEncoding(name, "number"), span, None, (Statistics.of(values, scaling),), flagged
+    )
 
 
 def _fit_dates(name: str, moments: np.ndarray, scaling: Scaling) -> ColumnFit:
-    empty = moments == NOTHING
+    empty = moments == MISSING_DATE
     kept = moments[~empty]
     first, last = (int(kept.min()), int(kept.max())) if len(kept) else (0, 0)
-    elapsed, *calendar = date_numbers(moments, first, PARTS)
-    varying = [(p, v) for p, v in zip(PARTS, calendar, strict=True) if _varies(v)]
-    way = Way(name, "date", tuple(part for part, _ in varying))
+    elapsed, *calendar = date_numbers(moments, first, DATE_PARTS)
+    varying = [(p, v) for p, v in zip(DATE_PARTS, calendar, strict=True) if _varies(v)]
+    encoding = ColumnEncoding(name, "date", tuple(part for part, _ in varying))
     columns = [elapsed, *(values for _, values in varying)]
     statistics = tuple(Statistics.of(values, scaling) for values in columns)
-    return ColumnFit(way, (first, last), None, statistics, bool(empty.any()))
+    return ColumnFit(encoding, (first, last), None, statistics, bool(empty.any()))
 
 
 def _fit_words(table: Table, name: str, rows: np.ndarray, scaling: Scaling) -> ColumnFit:
@@ -121,7 +138,7 @@ def _fit_words(table: Table, name: str, rows: np.ndarray, scaling: Scaling) -> C
     # 0 and 1 are not scaled; a missing text has none of the n-grams.
     ends = np.array([0.0, 1.0])
     identity = Statistics(knots=ends, scores=ends) if scaling == "quantile" else Statistics()
-    return ColumnFit(Way(name, "words"), None, ngrams, (identity,) * len(ngrams))
+    return ColumnFit(ColumnEncoding(name, "words"), None, ngrams, (identity,) * len(ngrams))
 
 
 def _vocabulary(table: Table, column: Column, rows: np.ndarray) -> tuple[str, ...]:

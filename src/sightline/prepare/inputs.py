@@ -43,7 +43,7 @@ def input_columns(encoder: Encoder, spec: Spec) -> InputColumns:
         >>> [columns.names[index] for index in columns.categorical]
         ['island', 'sex']
     """
-    names = [way.column for way in encoder.ways]
+    names = [encoding.column for encoding in encoder.encodings]
     index = {name: number for number, name in enumerate(names)}
     return InputColumns(
         names,

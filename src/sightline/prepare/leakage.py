@@ -6,10 +6,10 @@ import numpy as np
 
 from sightline.prepare.prepared import Prepared
 
-ROWS = 2_000
+SAMPLE_ROWS = 2_000
 ROWS_PER_CLASS = 20
-MIN_ROWS = 40
-MOST_COLUMNS = 2_000
+FEWEST_ROWS = 40
+MOST_CHECKED_COLUMNS = 2_000
 LEAVES = 64
 MIN_ERROR_REMOVED = 0.98
 """A column is reported if it removes at least this share of the error of a constant prediction."""
@@ -48,14 +48,14 @@ def leaks(prepared: Prepared, seed: int = 0) -> list[str]:
         else np.flatnonzero(train.weight.numpy() > 0)
     )
     many = len(target.classes) > LEAVES
-    most = max(ROWS, ROWS_PER_CLASS * len(target.classes))
+    most = max(SAMPLE_ROWS, ROWS_PER_CLASS * len(target.classes))
     rows = np.random.default_rng(seed).permutation(rows)[:most]
-    if len(rows) < MIN_ROWS:
+    if len(rows) < FEWEST_ROWS:
         return []
     spec = prepared.spec
     columns = [*(f.column for f in spec.numeric), *(f.column for f in spec.categorical)]
     names = list(dict.fromkeys(columns))
-    if len(names) > MOST_COLUMNS:
+    if len(names) > MOST_CHECKED_COLUMNS:
         return [f"{len(names):,} columns are too many to check each for target leakage"]
     numeric, codes = train.numeric.numpy()[rows], train.categorical.numpy()[rows]
     y, half = train.target.numpy()[rows], len(rows) // 2

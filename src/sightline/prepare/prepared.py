@@ -25,7 +25,7 @@ from sightline.load.roles import row_weights
 from sightline.load.split import Splits
 from sightline.load.target import target_values
 from sightline.prepare.binning import with_edges
-from sightline.prepare.encode import Encoded, Encoder, Way
+from sightline.prepare.encode import ColumnEncoding, Encoded, Encoder
 from sightline.prepare.fit import distinct, fit
 from sightline.prepare.transform import Transform
 from sightline.views import notebook
@@ -108,7 +108,7 @@ class Prepared:
             >>> print(prepared.describe()[1]["way"])
             scaled to 0..1 (32.1 to 59.6); missing filled with the median 44.45 and flagged
         """
-        ways = {way.column: way for way in self.encoder.ways}
+        encodings = {encoding.column: encoding for encoding in self.encoder.encodings}
         index_of = {
             column: index
             for index, (name, column) in enumerate(self.encoder.numbers)
@@ -122,8 +122,8 @@ class Prepared:
         for column in self.splits.table.schema.columns:
             index = index_of.get(column.name, -1)
             names = features.get(column.name, [])
-            way = ways.get(column.name)
-            described.append(self._describe(column, way, index, names, index in flags))
+            encoding = encodings.get(column.name)
+            described.append(self._describe(column, encoding, index, names, index in flags))
         return described
 
     def _repr_html_(self) -> str:
@@ -141,17 +141,22 @@ class Prepared:
         )
 
     def _describe(
-        self, column: Column, way: Way | None, index: int, features: list[str], flagged: bool
+        self,
+        column: Column,
+        encoding: ColumnEncoding | None,
+        index: int,
+        features: list[str],
+        flagged: bool,
     ) -> dict[str, str]:
         """Describe one column; `index` is that of its number among the encoder's numbers."""
         name = {"column": column.name, "kind": column.kind}
         if column.role == "target":
             return {**name, "way": self._target_way(), "features": ""}
-        if way is None:
+        if encoding is None:
             why = _no_words(column) if column.role == "feature" else column.reason
             return {**name, "way": f"left out: {why}", "features": ""}
         vocabulary = self.encoder.schema.vocabularies.get(column.name, ())
-        match way.how:
+        match encoding.how:
             case "codes":
                 text = (
                     f"{len(vocabulary):,} training values get codes 2..{len(vocabulary) + 1}; 0 is "
@@ -161,13 +166,13 @@ class Prepared:
             case "number":
                 text = self._number_way(column.name, index, flagged)
             case "date":
-                parts = "".join(f", {part}" for part in way.parts)
+                parts = "".join(f", {part}" for part in encoding.parts)
                 scaled = _scaled(self.transform.scaling)
                 text = f"days since the first training date{parts}; each {scaled}"
             case "words":
                 text = f"{len(vocabulary)} n-grams of 1 or 2 words, each 1 if the text contains it, else 0"
             case _:
-                assert_never(way.how)
+                assert_never(encoding.how)
         return {**name, "way": text, "features": listed(features, 6)}
 
     def _target_way(self) -> str:

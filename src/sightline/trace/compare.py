@@ -37,17 +37,17 @@ def compare(*runs: str | Path) -> dict[str, Any]:
         {'learning_rate': [0.002, 0.01]}
     """
     records = [read_records(Path(run))[0] for run in runs]
-    settings = [_settings(one) for one in records]
-    names = dict.fromkeys(name for one in settings for name in one)
-    rows = {name: [one.get(name) for one in settings] for name in names}
+    settings = [_settings(run) for run in records]
+    names = dict.fromkeys(name for values in settings for name in values)
+    rows = {name: [values.get(name) for values in settings] for name in names}
     differ = {name: row for name, row in rows.items() if any(value != row[0] for value in row)}
-    metrics = [_metrics(one) for one in records]
-    known = dict.fromkeys(name for one in metrics for name in one)
+    metrics = [_metrics(run) for run in records]
+    known = dict.fromkeys(name for values in metrics for name in values)
     return {
         "runs": [str(run) for run in runs],
         "settings": differ,
         "same": len(rows) - len(differ),
-        "metrics": {name: [one.get(name) for one in metrics] for name in known},
+        "metrics": {name: [values.get(name) for values in metrics] for name in known},
     }
 
 

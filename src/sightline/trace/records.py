@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from sightline.contracts import Record
 from sightline.errors import RunError
 
-VERSION = 1
-FILE = "trace.jsonl"
+TRACE_VERSION = 1
+TRACE_FILE = "trace.jsonl"
 LOCK_SECONDS = 0.25  # how long to wait for the lock, which `being_written` holds for a moment
 View = Callable[[Record], None]
 Body = TypeVar("Body")
@@ -52,7 +52,7 @@ class Trace:
         self._torn = False
 
     @classmethod
-    def go_on(cls, folder: Path, seq: int | None, views: Iterable[View] = ()) -> Trace:
+    def resume(cls, folder: Path, seq: int | None, views: Iterable[View] = ()) -> Trace:
         """Continue a run's records, as a new attempt.
 
         If a killed process left a last line without a line end, the first new record ends that line.
@@ -68,11 +68,11 @@ class Trace:
         """
         trace = cls(views)
         read_records(folder)  # raises before a file is made, if this is no run
-        trace._file = FileIO(folder / FILE, "a")
+        trace._file = FileIO(folder / TRACE_FILE, "a")
         try:
             _lock(trace._file, folder)
             records, _ = read_records(folder)  # again: another process may have written until now
-            trace._torn = (folder / FILE).read_bytes()[-1:] not in (b"\n", b"")
+            trace._torn = (folder / TRACE_FILE).read_bytes()[-1:] not in (b"\n", b"")
             trace.records = records[:seq]
             trace.attempt = max((record.attempt for record in records), default=0) + 1
         except BaseException:
@@ -88,7 +88,9 @@ class Trace:
             body: Its contents; numbers that JSON lacks are written as `finite` does.
         """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        record = Record(VERSION, len(self.records), self.attempt, now, stage, type_, finite(body))
+        record = Record(
+            TRACE_VERSION, len(self.records), self.attempt, now, stage, type_, finite(body)
+        )
         self.records.append(record)
         if self._file is not None:
             self._put(record)
@@ -137,7 +139,7 @@ class Trace:
                 f"The run folder {folder} cannot be created: {error.strerror}.",
                 "Choose another with --run.",
             ) from error
-        self._file = FileIO(folder / FILE, "x")
+        self._file = FileIO(folder / TRACE_FILE, "x")
         _lock(self._file, folder)
         for record in self.records:
             self._put(record)
@@ -257,10 +259,10 @@ def read_records(folder: Path) -> tuple[list[Record], list[str]]:
     Raises:
         RunError: The folder has no records, a line is damaged, or a newer Sightline wrote it.
     """
-    path = folder / FILE
+    path = folder / TRACE_FILE
     if not path.is_file():
         raise RunError(
-            f"{folder} is no run folder: it has no {FILE}.", "Give a folder that fit wrote."
+            f"{folder} is no run folder: it has no {TRACE_FILE}.", "Give a folder that fit wrote."
         )
     lines = path.read_bytes().split(b"\n")
     notes: list[str] = []
@@ -307,7 +309,7 @@ def _read_line(path: Path, number: int, line: bytes) -> Record:
     try:
         fields = json.loads(line)
         version = fields["v"]
-        if version <= VERSION:
+        if version <= TRACE_VERSION:
             record = Record(**fields)
             if not all(isinstance(n, int) for n in (record.seq, record.attempt)):
                 raise TypeError("seq and attempt must be whole numbers")
@@ -320,7 +322,7 @@ def _read_line(path: Path, number: int, line: bytes) -> Record:
             "Restore the file, or make the run again.",
         ) from error
     raise RunError(
-        f"{path} has records of version {version}; this Sightline reads up to {VERSION}.",
+        f"{path} has records of version {version}; this Sightline reads up to {TRACE_VERSION}.",
         "Install a newer Sightline (pip install --upgrade sightline).",
     )
 
@@ -345,7 +347,7 @@ def being_written(folder: Path) -> bool:
         import fcntl
     except ImportError:  # Windows
         return True
-    with (folder / FILE).open("rb") as file:
+    with (folder / TRACE_FILE).open("rb") as file:
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

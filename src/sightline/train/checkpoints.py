@@ -42,7 +42,7 @@ from sightline.train.progress import Progress
 from sightline.train.state import TrainingState, printed
 from sightline.train.weights import weights_of
 
-FOLDER = "checkpoints"
+CHECKPOINTS_FOLDER = "checkpoints"
 KEEP = 3
 """How many checkpoints are kept by default, the newest ones."""
 SUFFIX = ".checkpoint"
@@ -95,7 +95,7 @@ class Checkpoints:
         check_checkpoint_intervals(seconds, epochs)
         if keep < 1:
             raise OptionError(f"keep is {keep}.", "Keep one checkpoint or more.")
-        self._state, self.folder = training.state, Path(run) / FOLDER
+        self._state, self.folder = training.state, Path(run) / CHECKPOINTS_FOLDER
         learning_rate, progress = self._state.learning_rate, self._state.progress
         try:
             json.dumps(learning_rate.to_json())
@@ -161,7 +161,7 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedCheckpoint:
     """A checkpoint that was read.
 
     Attributes:
@@ -199,14 +199,14 @@ def write(state: TrainingState, path: Path, data: str, more: Mapping[str, Any]) 
     )  # fmt: skip
 
 
-def read_newest(run: str | Path) -> Saved:
+def read_newest(run: str | Path) -> SavedCheckpoint:
     """Read a run's newest checkpoint that is complete and undamaged.
 
     Raises:
         RunError: There is none.
     """
     notes: list[str] = []
-    for path in _files(Path(run) / FOLDER):
+    for path in _files(Path(run) / CHECKPOINTS_FOLDER):
         try:
             return read(path, tuple(notes))
         except BundleError as error:
@@ -218,20 +218,20 @@ def read_newest(run: str | Path) -> Saved:
     )
 
 
-def read_first(run: str | Path) -> Saved:
+def read_first(run: str | Path) -> SavedCheckpoint:
     """Read the checkpoint of a run's start, from which it can be replayed.
 
     Raises:
         RunError: There is none.
         BundleError: It is damaged.
     """
-    path = Path(run) / FOLDER / FIRST
+    path = Path(run) / CHECKPOINTS_FOLDER / FIRST
     if not path.is_file():
         raise RunError(f"A replay starts from {path}, which does not exist.", "Fit again.")
     return read(path)
 
 
-def read(path: Path, notes: tuple[str, ...] = ()) -> Saved:
+def read(path: Path, notes: tuple[str, ...] = ()) -> SavedCheckpoint:
     """Read one checkpoint.
 
     Raises:
@@ -240,11 +240,13 @@ def read(path: Path, notes: tuple[str, ...] = ()) -> Saved:
     content = archive.read(path, "checkpoint")
     if not {"state", "more"} <= content.json.keys():
         raise BundleError(f"{path} is not a complete checkpoint.", "Use another one.")
-    return Saved(path, content.json["state"], content.json["more"], content.tensors, notes)
+    return SavedCheckpoint(
+        path, content.json["state"], content.json["more"], content.tensors, notes
+    )
 
 
 def restored_state(
-    saved: Saved,
+    saved: SavedCheckpoint,
     prepared: Prepared,
     *,
     sources: Path | None,
@@ -284,7 +286,7 @@ def restored_state(
 
 
 def _first_network(
-    saved: Saved, spec: Spec, seed: int, network: nn.Module | NetworkMaker | str | None,
+    saved: SavedCheckpoint, spec: Spec, seed: int, network: nn.Module | NetworkMaker | str | None,
     sources: Path | None,
 ) -> nn.Module:  # fmt: skip
     """Build the network as it was before the first step.

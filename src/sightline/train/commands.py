@@ -22,11 +22,11 @@ from sightline.errors import OptionError, UserError, shorten
 if TYPE_CHECKING:
     from sightline.train.training import Training
 
-FOLDER = "commands"
-SECONDS = 0.2
+COMMANDS_FOLDER = "commands"
+SECONDS_BETWEEN_READS = 0.2
 """How often the folder is read, at most."""
 CONTROLS = ("pause", "continue", "one_epoch")
-KINDS = ("edits", *CONTROLS, "explain")
+COMMAND_KINDS = ("edits", *CONTROLS, "explain")
 LONGEST_ID = 64
 CLOCK_TOLERANCE = 1.0
 """Seconds by which the clock of the file system may be behind that of the process."""
@@ -38,7 +38,7 @@ class Command:
     """One command to a training.
 
     Attributes:
-        kind: One of `KINDS`.
+        kind: One of `COMMAND_KINDS`.
         edits: The edits to apply, in order.
         id: Chosen by the sender, who finds the answer by it.
         row: The row to explain: column name to value.
@@ -68,7 +68,7 @@ def command_from_json(data: Any) -> Command:
         >>> command_from_json({"explain": {"id": "1", "row": {"island": None}}}).row
         {'island': None}
     """
-    known = f"Give one of {', '.join(KINDS)}."
+    known = f"Give one of {', '.join(COMMAND_KINDS)}."
     try:
         json.dumps(data, ensure_ascii=False).encode()
     except (UnicodeEncodeError, RecursionError) as error:  # no record could hold it
@@ -77,7 +77,7 @@ def command_from_json(data: Any) -> Command:
         ) from error
     if not isinstance(data, Mapping):
         raise OptionError(f"A command is an object, not {_brief(data)}.", known)
-    if len(data) != 1 or next(iter(data)) not in KINDS:
+    if len(data) != 1 or next(iter(data)) not in COMMAND_KINDS:
         names = ", ".join(_brief(name) for name in list(data)[:5]) or "nothing"
         raise OptionError(f"A command has one key out of those known; this one has {names}.", known)
     ((kind, value),) = data.items()
@@ -157,17 +157,17 @@ class Commands:
     def __init__(
         self, training: Training, run: Path, obey: Callable[[Command], None] | None = None
     ) -> None:
-        self.training, self.folder, self.obey = training, run / FOLDER, obey
+        self.training, self.folder, self.obey = training, run / COMMANDS_FOLDER, obey
         self._began = time.time()
         self._next = 0.0
         self._unusable: set[str] = set()
 
     def after_step(self) -> None:
-        """Read the commands, if the last time is at least `SECONDS` ago."""
+        """Read the commands, if the last time is at least `SECONDS_BETWEEN_READS` ago."""
         now = time.monotonic()
         if now >= self._next:
             self.read()
-            self._next = now + SECONDS
+            self._next = now + SECONDS_BETWEEN_READS
 
     def read(self) -> None:
         """Follow the command in each file; add an event for each that cannot be used."""
@@ -220,10 +220,10 @@ def send(run: Path, edits: Sequence[Edit]) -> str:
     Returns:
         The file's name.
     """
-    return drop(run, {"edits": [edit.to_json() for edit in edits]})
+    return write_command(run, {"edits": [edit.to_json() for edit in edits]})
 
 
-def drop(run: Path, command: Mapping[str, Any]) -> str:
+def write_command(run: Path, command: Mapping[str, Any]) -> str:
     """Send a command to a run: write it as JSON into the run's folder of commands.
 
     Args:
@@ -233,7 +233,7 @@ def drop(run: Path, command: Mapping[str, Any]) -> str:
     Returns:
         The file's name; names sort in the order in which the commands were sent.
     """
-    folder = run / FOLDER
+    folder = run / COMMANDS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{time.time_ns():020}-{os.getpid()}-{next(_COUNT):06}.json"
     with atomic_file(path) as file:

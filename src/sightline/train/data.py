@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sightline.contracts import Batch
 from sightline.contracts.options import TrainingSettings
-from sightline.load.batches import each
+from sightline.load.batches import map_tensors
 from sightline.metrics.scores import Score, check_eval_metric
 from sightline.predict.task import Task
 from sightline.prepare.prepared import Prepared
@@ -104,4 +104,4 @@ def _on(device: torch.device, batch: Batch) -> Batch:
             x = x.float()  # Apple's GPUs have no float64
         return x.to(device)
 
-    return each(batch, move)
+    return map_tensors(batch, move)

@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from sightline.build.parts import HiddenLayer
-from sightline.predict.path import stops
-from sightline.train.observations import Layer
+from sightline.predict.path import followed_layers
+from sightline.train.observations import LayerNumbers
 from sightline.train.weights import norm
 
 STEPS_BETWEEN = 64
@@ -46,7 +46,7 @@ class Examination:
 
     def __init__(self, network: nn.Module) -> None:
         names = {id(module): name for name, module in network.named_modules()}
-        self._stops = [(names[id(m)], title, m) for title, m in stops(network)]
+        self._stops = [(names[id(m)], title, m) for title, m in followed_layers(network)]
         self._before = {id(p): p.detach().clone() for p in network.parameters()}
         self._outputs: dict[int, list[Tensor]] = {}
         self._handles = [
@@ -60,7 +60,7 @@ class Examination:
             handle.remove()
         self._handles = []
 
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[LayerNumbers]:
         """Return the numbers of each layer that was called and returned a tensor, in network order."""
         self.close()
         return [
@@ -76,7 +76,7 @@ class Examination:
 
         return keep
 
-    def _layer(self, name: str, title: str, module: nn.Module) -> Layer:
+    def _layer(self, name: str, title: str, module: nn.Module) -> LayerNumbers:
         mean, deviation, zero, dead, saturated = (float(x) for x in self._outputs[id(module)])
         parameters = list(module.parameters())
         values = [p.detach() for p in parameters]
@@ -84,7 +84,7 @@ class Examination:
         gradients = [p.grad for p in parameters if p.grad is not None]
         weight, change, gradient = norm(values), norm(changes), norm(gradients)
         count = sum(g.numel() for g in gradients)
-        return Layer(
+        return LayerNumbers(
             name=name, title=title, mean=mean, deviation=deviation, zero=zero, dead=dead,
             saturated=None if math.isnan(saturated) else saturated, weight_norm=weight,
             gradient=gradient / math.sqrt(count) if count else 0.0,

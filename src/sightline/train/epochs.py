@@ -6,7 +6,7 @@ import math
 import time
 
 from sightline.contracts import EpochRecord
-from sightline.load.batches import each
+from sightline.load.batches import map_tensors
 from sightline.train import health
 from sightline.train.evaluation import evaluate, never_predicted
 from sightline.train.observations import EpochNumbers, observe
@@ -35,7 +35,7 @@ def finish_untrained(state: TrainingState) -> None:
     """
     started = time.perf_counter()
     every = -(-len(state.data.train.row) // UNTRAINED_ROWS)
-    part = each(state.data.train, lambda x: x[::every])
+    part = map_tensors(state.data.train, lambda x: x[::every])
     smoothing = state.settings.label_smoothing
     loss, metric, _ = evaluate(state.network, state.data.task, part, smoothing)
     _record(state, 0, loss, metric, 0.0, time.perf_counter() - started, len(part.row))
@@ -173,11 +173,11 @@ def _keep_best(state: TrainingState, number: int) -> None:
     now = progress.numbers[-1]
     # A metric may rate the untrained network highest by chance, and may tie where the loss does not.
     earlier = progress.numbers[:-1] if now.score is None else progress.numbers[1:-1]
-    keys = [(n.judged, n.watched) for n in earlier if math.isfinite(n.judged)]
-    better = now.valid_loss is None or (now.judged, now.watched) < min(
+    keys = [(n.criterion, n.watched) for n in earlier if math.isfinite(n.criterion)]
+    better = now.valid_loss is None or (now.criterion, now.watched) < min(
         keys, default=(math.inf, math.inf)
     )
-    if number == 0 or (better and math.isfinite(now.watched) and math.isfinite(now.judged)):
+    if number == 0 or (better and math.isfinite(now.watched) and math.isfinite(now.criterion)):
         progress.best_epoch, progress.best_edits = number, len(progress.edits)
         if number:
             state.best.keep(state.network, state.structure)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from sightline.contracts import Batch
 from sightline.errors import NetworkError, OptionError, counted, did_you_mean
-from sightline.load.batches import each
+from sightline.load.batches import map_tensors
 from sightline.predict.predictor import rows_at_once
-from sightline.predict.task import TINY, Task
+from sightline.predict.task import LEAST_TOTAL_WEIGHT, Task
 from sightline.prepare.prepared import Prepared
 from sightline.train.observations import Yardstick
 
@@ -47,7 +47,7 @@ def evaluate(
     losses, scores, values, counts = [], [], [], []
     with torch.no_grad():
         for start in range(0, len(batch.row), EVALUATION_ROWS):
-            part = each(batch, lambda x, a=start: x[a : a + EVALUATION_ROWS])  # type: ignore[misc]
+            part = map_tensors(batch, lambda x, a=start: x[a : a + EVALUATION_ROWS])  # type: ignore[misc]
             logits = network(part.numeric, part.categorical).float()
             values.append(task.head(logits))
             weight = part.weight
@@ -58,7 +58,8 @@ def evaluate(
     network.train(mode)
     total = float(torch.stack(scores).double().sum())
     return (
-        float(torch.stack(losses).sum()) / max(float(torch.stack(counts).sum()), TINY),
+        float(torch.stack(losses).sum())
+        / max(float(torch.stack(counts).sum()), LEAST_TOTAL_WEIGHT),
         task.mean_score(total, len(batch.row)),
         torch.cat(values),
     )
@@ -118,7 +119,9 @@ def evaluate_folds(
         weight = weight.amax(dim=1)  # the row's own; it is 0 for members it is held out from
     losses = task.value_losses(values_NK, batch.target)
     loss = (
-        losses.mean() if weight is None else (losses * weight).sum() / weight.sum().clamp(min=TINY)
+        losses.mean()
+        if weight is None
+        else (losses * weight).sum() / weight.sum().clamp(min=LEAST_TOTAL_WEIGHT)
     )
     score = float(task.score(values_NK, batch.target))
     return float(loss), task.mean_score(score, len(batch.row)), values_NK

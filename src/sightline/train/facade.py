@@ -23,7 +23,7 @@ from sightline.prepare.prepared import Prepared
 from sightline.train.progress import Progress
 from sightline.train.schedules import LearningRate
 from sightline.train.state import TrainingState
-from sightline.train.weights import Average, Kept
+from sightline.train.weights import Average, WeightsCopy
 from sightline.views import notebook
 
 
@@ -122,7 +122,7 @@ class TrainingFacade:
         return self.state.average
 
     @property
-    def best(self) -> Kept:
+    def best(self) -> WeightsCopy:
         """A copy of the network of the best epoch."""
         return self.state.best
 
@@ -180,9 +180,9 @@ class TrainingFacade:
         return self.progress.stopped
 
     @property
-    def glasses(self) -> dict[int, dict[str, Any]]:
+    def detailed_steps(self) -> dict[int, dict[str, Any]]:
         """One step in full, of the first epoch and of the latest one, by epoch."""
-        return self.state.glasses
+        return self.state.detailed_steps
 
     def tell(
         self, type_: EventType, sentence: str, details: Mapping[str, Any] | None = None

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from sightline.contracts import Batch
 from sightline.load.batches import cut
-from sightline.predict.task import TINY
+from sightline.predict.task import LEAST_TOTAL_WEIGHT
 
 
-def backward(loss: Tensor, one: Tensor) -> None:
+def backward(loss: Tensor, unit_gradient: Tensor) -> None:
     """Compute gradients as `loss.backward()` does, by a direct call of the autograd engine.
 
     The Python in `Tensor.backward` (a new tensor of ones, checks of arguments that are right here)
@@ -20,7 +20,7 @@ def backward(loss: Tensor, one: Tensor) -> None:
 
     Args:
         loss: A scalar.
-        one: The gradient of the loss with respect to itself, a scalar 1 on the same device.
+        unit_gradient: The gradient of the loss with respect to itself, a scalar 1 on the same device.
 
     Example:
         >>> import torch
@@ -32,7 +32,7 @@ def backward(loss: Tensor, one: Tensor) -> None:
     """
     engine = torch.autograd.Variable._execution_engine
     engine.run_backward(
-        (loss,), (one,), False, False, (), allow_unreachable=True, accumulate_grad=True
+        (loss,), (unit_gradient,), False, False, (), allow_unreachable=True, accumulate_grad=True
     )
 
 
@@ -55,5 +55,5 @@ def parts_of(batch: Batch, rows: int) -> Iterable[tuple[Batch, Tensor | float | 
     parts = cut(batch, rows)
     if batch.weight is None:
         return ((part, len(part.row) / len(batch.row)) for part in parts)
-    total = batch.weight.sum().clamp(min=TINY)
+    total = batch.weight.sum().clamp(min=LEAST_TOTAL_WEIGHT)
     return ((part, part.weight.sum() / total) for part in parts if part.weight is not None)

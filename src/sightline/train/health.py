@@ -80,7 +80,7 @@ def roll_back(state: TrainingState, why: str, batch: Batch | None) -> str | None
     state.good.put_back(state.network)
     progress.bad_in_a_row = 0
     if progress.rollbacks:
-        where = "" if batch is None else f"; {blame(state, batch)}"
+        where = "" if batch is None else f"; {name_bad_rows(state, batch)}"
         return f"stopped in epoch {progress.epoch}: {why}, a second time{where}"
     progress.rollbacks += 1
     rate = state.learning_rate.now * ROLLBACK_FACTOR
@@ -94,7 +94,7 @@ def roll_back(state: TrainingState, why: str, batch: Batch | None) -> str | None
     return None
 
 
-def blame(state: TrainingState, batch: Batch) -> str:
+def name_bad_rows(state: TrainingState, batch: Batch) -> str:
     """Name the rows whose loss is not finite under the good weights, and the columns to look at.
 
     Those are the columns with numbers that are not finite, or else with the largest numbers.
@@ -103,9 +103,9 @@ def blame(state: TrainingState, batch: Batch) -> str:
         >>> import sightline as sl
         >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
         >>> training = sl.Training(sl.MLP(prepared.spec), prepared)
-        >>> from sightline.train.health import blame
+        >>> from sightline.train.health import name_bad_rows
         >>> prepared.train.numeric[5, 0] = float("nan")
-        >>> blame(training.state, prepared.train).partition(";")[2]
+        >>> name_bad_rows(training.state, prepared.train).partition(";")[2]
         ' the columns bill_length_mm have numbers that are not finite'
     """
     bad, which = _bad_rows(state, batch)

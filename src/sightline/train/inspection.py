@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sightline.contracts import Step
 from sightline.train.doctor import STEPS_BETWEEN, Examination
-from sightline.train.glass import Glass
 from sightline.train.state import TrainingState
+from sightline.train.step_detail import StepDetail
 
 
 class Inspection:
@@ -21,7 +21,7 @@ class Inspection:
     """
 
     def __init__(self) -> None:
-        self._glass: Glass | None = None
+        self._detail: StepDetail | None = None
         self._examination: Examination | None = None
 
     def before_step(self, state: TrainingState) -> None:
@@ -29,16 +29,16 @@ class Inspection:
         progress = state.progress
         if progress.rows:
             return
-        self._glass = Glass.before(state.network, state.optimizer)
+        self._detail = StepDetail.before(state.network, state.optimizer)
         due = progress.doctor_at is None or progress.steps - progress.doctor_at >= STEPS_BETWEEN
         if state.settings.doctor and due and self._examination is None:
             self._examination = Examination(state.network)
 
     def after_step(self, state: TrainingState, step: Step) -> None:
         """Keep what was seen, if this step was watched."""
-        if self._glass is not None:
-            state.keep_glass(self._glass.after(state.network, state.optimizer), step)
-            self._glass = None
+        if self._detail is not None:
+            state.keep_step_detail(self._detail.after(state.network, state.optimizer), step)
+            self._detail = None
         if self._examination is not None:
             layers = self._examination.layers()
             self._examination = None
@@ -51,7 +51,7 @@ class Inspection:
 
     def cancel(self) -> None:
         """Stop watching: the step failed and is made again."""
-        self._glass = None
+        self._detail = None
         if self._examination is not None:
             self._examination.close()
             self._examination = None

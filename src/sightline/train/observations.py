@@ -51,7 +51,7 @@ from typing import Any, Self
 
 from sightline.errors import listed, shorten
 
-TINY = 1e-12
+LEAST_LOSS = 1e-12
 """Divisor in place of a loss of zero."""
 LEARNED = 0.02
 """Below this share of the untrained network's loss, a rising training loss is ignored."""
@@ -60,7 +60,7 @@ MAX_HEALTH_NOTES = 3
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerNumbers:
     """The doctor's numbers of one layer in one step.
 
     Attributes:
@@ -77,8 +77,8 @@ class Layer:
         frozen: Whether it has parameters and all of them are frozen.
 
     Example:
-        >>> from sightline.train.observations import Layer
-        >>> Layer("hidden.0", "Linear + ReLU", 0.4, 0.6, 0.5, 0.0, None, 3.0, 1e-3, 1e-2, False).zero
+        >>> from sightline.train.observations import LayerNumbers
+        >>> LayerNumbers("hidden.0", "Linear + ReLU", 0.4, 0.6, 0.5, 0.0, None, 3.0, 1e-3, 1e-2, False).zero
         0.5
     """
 
@@ -123,13 +123,13 @@ class EpochNumbers:
     metric: float
     never_predicted: tuple[str, ...] = ()
     train_metric: float | None = None
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[LayerNumbers, ...] = ()
     score: float | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read the fields back from JSON."""
-        layers = tuple(Layer(**layer) for layer in data["layers"])
+        layers = tuple(LayerNumbers(**layer) for layer in data["layers"])
         return cls(**{**data, "never_predicted": tuple(data["never_predicted"]), "layers": layers})
 
     @property
@@ -138,7 +138,7 @@ class EpochNumbers:
         return self.train_loss if self.valid_loss is None else self.valid_loss
 
     @property
-    def judged(self) -> float:
+    def criterion(self) -> float:
         """The number that decides which epoch is best, lower is better: `eval_metric`, else the loss."""
         return self.watched if self.score is None else self.score
 
@@ -252,7 +252,7 @@ def _progress(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str:
     now, before = history[-1], history[-2]
     if not math.isfinite(before.watched):
         return "the loss is a finite number again"
-    change = (before.watched - now.watched) / max(before.watched, TINY)
+    change = (before.watched - now.watched) / max(before.watched, LEAST_LOSS)
     if change >= 0.25:
         return "loss is falling fast"
     if change >= 0.08:
@@ -286,8 +286,10 @@ def _additions(now: EpochNumbers, yardstick: Yardstick) -> list[str]:
         )
     if now.never_predicted:
         names = listed([shorten(name, 40) for name in now.never_predicted], 3)
-        one = len(now.never_predicted) == 1
-        notes.append(f"class{'' if one else 'es'} {names} {'is' if one else 'are'} never predicted")
+        single = len(now.never_predicted) == 1
+        notes.append(
+            f"class{'' if single else 'es'} {names} {'is' if single else 'are'} never predicted"
+        )
     return notes
 
 
@@ -301,7 +303,7 @@ def _trends(history: Sequence[EpochNumbers], yardstick: Yardstick) -> list[str]:
         notes.append(f"memorising: the training loss is under a third of the {yardstick.held} loss")
     recent = [epoch.watched for epoch in history[-6:]]
     if len(history) > 6 and all(math.isfinite(loss) for loss in recent):
-        steps = [(b - a) / max(a, TINY) for a, b in pairwise(recent)]
+        steps = [(b - a) / max(a, LEAST_LOSS) for a, b in pairwise(recent)]
         turns = sum(a * b < 0 and min(abs(a), abs(b)) >= 0.05 for a, b in pairwise(steps))
         if turns >= 4:
             noisy = (

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sightline.contracts import Batch, Plan
 from sightline.errors import OptionError
-from sightline.load.batches import count_batches, each
+from sightline.load.batches import count_batches, map_tensors
 from sightline.predict.task import Task
 
 LARGEST_INTEGER = 2**63 - 1
@@ -106,12 +106,12 @@ def settle_batch_size(batch_size: int | None, rows: int) -> int:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PlanRequest:
     """What was requested, from which `make_plan` makes a plan; see `sl.Training`.
 
     Example:
-        >>> from sightline.train.plan import Wishes
-        >>> Wishes("cpu", "auto", 10, None, 1, None).epochs
+        >>> from sightline.train.plan import PlanRequest
+        >>> PlanRequest("cpu", "auto", 10, None, 1, None).epochs
         10
     """
 
@@ -123,7 +123,9 @@ class Wishes:
     time_limit: float | None
 
 
-def make_plan(wishes: Wishes, network: nn.Module, task: Task, train: Batch, valid: Batch) -> Plan:
+def make_plan(
+    request: PlanRequest, network: nn.Module, task: Task, train: Batch, valid: Batch
+) -> Plan:
     """Make the plan of a training; where a rule does not decide, a few steps are timed.
 
     Threads: a small network runs faster on one thread, because several wait for each other; a large
@@ -132,7 +134,7 @@ def make_plan(wishes: Wishes, network: nn.Module, task: Task, train: Batch, vali
     by at most 1 %.
 
     Args:
-        wishes: From the settings.
+        request: From the settings.
         network: The network, on the device; a copy of it is timed.
         task: Its loss.
         train: Training rows, on the device.
@@ -144,30 +146,30 @@ def make_plan(wishes: Wishes, network: nn.Module, task: Task, train: Batch, vali
     Example:
         >>> import sightline as sl
         >>> from sightline.predict.task import Task
-        >>> from sightline.train.plan import Wishes, make_plan
+        >>> from sightline.train.plan import PlanRequest, make_plan
         >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
-        >>> wishes = Wishes("cpu", "float32", 10, None, 1, None)
-        >>> plan = make_plan(wishes, sl.MLP(prepared.spec), Task(prepared.spec.target),
+        >>> request = PlanRequest("cpu", "float32", 10, None, 1, None)
+        >>> plan = make_plan(request, sl.MLP(prepared.spec), Task(prepared.spec.target),
         ...                  prepared.train, prepared.valid)
         >>> plan.precision, plan.threads, plan.batch_size, plan.steps_per_epoch
         ('float32', 1, 32, 9)
     """
-    device, device_reason = choose_device(wishes.device)
+    device, device_reason = choose_device(request.device)
     rows = len(train.row)
-    micro = settle_batch_size(wishes.batch_size, rows)
-    size = min(micro * wishes.accumulate, rows)
-    batch = each(train, lambda x: x[:micro])
+    micro = settle_batch_size(request.batch_size, rows)
+    size = min(micro * request.accumulate, rows)
+    batch = map_tensors(train, lambda x: x[:micro])
     trial = Trial(network, task, batch, torch.device(device))
     threads, threads_reason = _threads(trial, device)
     with threads_set(threads):
-        precision, precision_reason = wishes.precision, "as asked"
+        precision, precision_reason = request.precision, "as asked"
         if precision == "auto":
             precision, precision_reason = choose_precision(trial, device)
-        epochs = wishes.epochs
-        if wishes.time_limit is not None:
+        epochs = request.epochs
+        if request.time_limit is not None:
             seconds = trial.seconds(precision) * rows / micro
             seconds += trial.evaluation_seconds() * len(valid.row) / micro
-            epochs = max(1, min(epochs, int(SHARE_OF_LIMIT * wishes.time_limit / seconds)))
+            epochs = max(1, min(epochs, int(SHARE_OF_LIMIT * request.time_limit / seconds)))
     return Plan(
         device=device, device_reason=device_reason, precision=precision,
         precision_reason=precision_reason, threads=threads, threads_reason=threads_reason,
@@ -244,10 +246,10 @@ def _threads(trial: Trial, device: str) -> tuple[int, str]:
     if trial.work > LARGE_WORK:
         return most, "large steps use all that PyTorch has"
     with threads_set(1):
-        one = trial.seconds("float32")
+        single = trial.seconds("float32")
     several = trial.seconds("float32")
-    reason = f"a step took {one * 1e3:.2f} ms on one thread, {several * 1e3:.2f} ms on {most}"
-    return (1 if one <= several else most), reason
+    reason = f"a step took {single * 1e3:.2f} ms on one thread, {several * 1e3:.2f} ms on {most}"
+    return (1 if single <= several else most), reason
 
 
 def choose_precision(trial: Trial, device: str) -> tuple[str, str]:

@@ -43,7 +43,7 @@ class Progress:
         doctor_at: The step that the doctor looked at last.
         drops: How often the schedule "plateau" lowered the learning rate.
         dropped_at: The epoch after which it last did.
-        glasses: One step in full, of the first epoch and of the latest one, by epoch.
+        detailed_steps: One step in full, of the first epoch and of the latest one, by epoch.
 
     Example:
         >>> from sightline.train.progress import Progress
@@ -72,11 +72,13 @@ class Progress:
     doctor_at: int | None = None
     drops: int = 0
     dropped_at: int = 0
-    glasses: dict[int, dict[str, Any]] = field(default_factory=dict)
+    detailed_steps: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; numbers may be infinite or NaN."""
-        return asdict(self)
+        values = asdict(self)
+        values["glasses"] = values.pop("detailed_steps")  # the name in checkpoints
+        return values
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -86,7 +88,8 @@ class Progress:
         values["numbers"] = [EpochNumbers.from_json(numbers) for numbers in values["numbers"]]
         values["events"] = [Event(**event) for event in values["events"]]
         values["edits"] = [(step, edit) for step, edit in values["edits"]]
-        values["glasses"] = {int(epoch): seen for epoch, seen in values["glasses"].items()}
+        steps = values.pop("glasses")
+        values["detailed_steps"] = {int(epoch): step for epoch, step in steps.items()}
         return cls(**values)
 
 

@@ -25,8 +25,7 @@ from sightline.contracts.options import TrainingSettings
 from sightline.load.batches import TensorSource
 from sightline.prepare.prepared import Prepared
 from sightline.train.data import TrainingData
-from sightline.train.glass import Glass
-from sightline.train.observations import Layer
+from sightline.train.observations import LayerNumbers
 from sightline.train.optimizers import (
     group_options,
     make_optimizer,
@@ -34,11 +33,12 @@ from sightline.train.optimizers import (
     set_state_by_name,
     state_by_name,
 )
-from sightline.train.plan import Wishes, choose_device, make_plan
+from sightline.train.plan import PlanRequest, choose_device, make_plan
 from sightline.train.progress import Progress, Sums
 from sightline.train.randomness import Randomness
 from sightline.train.schedules import LearningRate
-from sightline.train.weights import Average, Kept, norm, weights_of
+from sightline.train.step_detail import StepDetail
+from sightline.train.weights import Average, WeightsCopy, norm, weights_of
 
 ANOTHER_STRUCTURE = -2
 """The structure number of a kept network that has another structure than the current network."""
@@ -104,12 +104,12 @@ class TrainingState:
         self.device = torch.device(choose_device(plan.device if plan else settings.device)[0])
         self.network = network.to(self.device)
         self.data = TrainingData.of(self.network, prepared, settings, self.device)
-        wishes = Wishes(
+        request = PlanRequest(
             settings.device, settings.precision, settings.epochs, settings.batch_size,
             settings.accumulate, settings.time_limit,
         )  # fmt: skip
         task, train = self.data.task, self.data.train
-        self.plan = plan or make_plan(wishes, self.network, task, train, self.data.valid)
+        self.plan = plan or make_plan(request, self.network, task, train, self.data.valid)
         self.source: BatchSource = TensorSource(train, self.plan.batch_size, settings.seed)
         self.progress = Progress(weight_decay=settings.weight_decay)
         self.sums = Sums(task)
@@ -119,13 +119,13 @@ class TrainingState:
             settings.schedule, settings.warm_up, settings.learning_rate
         )
         self.take_network(self.network, self.make_optimizer(self.network))
-        self.best = Kept(self.network, self.structure)
+        self.best = WeightsCopy(self.network, self.structure)
         self.waiting: deque[Edit] = deque()
-        self.layers: list[Layer] = []
+        self.layers: list[LayerNumbers] = []
         self.validation_seconds = 0.0
         self.sources: Path | None = None
         self.last_gradient_norm = 0.0
-        self._unread_glasses: list[tuple[Glass, Step]] = []
+        self._unread_steps: list[tuple[StepDetail, Step]] = []
 
     # ------------------------------------------------------------- network and optimizer
 
@@ -141,7 +141,7 @@ class TrainingState:
         self.network, self.optimizer = network, optimizer
         self.structure += 1
         self.randomness = Randomness(network, self.settings.seed, self.device)
-        self.good = Kept(network, self.structure)
+        self.good = WeightsCopy(network, self.structure)
         if self.settings.ema is not None:
             self.average = Average(network, self.settings.ema)
         self.set_weight_decay(self.progress.weight_decay)
@@ -201,19 +201,19 @@ class TrainingState:
         )
 
     @property
-    def glasses(self) -> dict[int, dict[str, Any]]:
+    def detailed_steps(self) -> dict[int, dict[str, Any]]:
         """One step in full, of the first epoch and of the latest one, by epoch."""
-        kept = self.progress.glasses
-        for glass, step in self._unread_glasses:
+        kept = self.progress.detailed_steps
+        for detail, step in self._unread_steps:
             for epoch in set(kept) - {min(kept, default=0)}:
                 del kept[epoch]
-            kept[step.epoch] = glass.seen(step)
-        self._unread_glasses = []
+            kept[step.epoch] = detail.describe(step)
+        self._unread_steps = []
         return kept
 
-    def keep_glass(self, glass: Glass, step: Step) -> None:
-        """Keep a step to be read from the device when somebody asks for `glasses`."""
-        self._unread_glasses[1:] = [(glass, step)]  # the first one, and the latest
+    def keep_step_detail(self, detail: StepDetail, step: Step) -> None:
+        """Keep a step to be read from the device when somebody asks for `detailed_steps`."""
+        self._unread_steps[1:] = [(detail, step)]  # the first one, and the latest
 
     # ------------------------------------------------------------- to and from a checkpoint
 
@@ -228,7 +228,7 @@ class TrainingState:
         """
         network, average = self.network, self.average
         optimizer_tensors, optimizer_values = _split_state(state_by_name(self.optimizer, network))
-        self.glasses  # noqa: B018 - brings progress.glasses up to date
+        self.detailed_steps  # noqa: B018 - brings progress.detailed_steps up to date
         values = {
             "settings": self.settings.to_json(),
             "plan": asdict(self.plan),
@@ -284,13 +284,13 @@ class TrainingState:
             )
         self.good.network.load_state_dict(tensors["good"])
         if best is None:
-            self.best = Kept(network, self.structure)
+            self.best = WeightsCopy(network, self.structure)
         else:
-            self.best = Kept(best.to(self.device), ANOTHER_STRUCTURE)
+            self.best = WeightsCopy(best.to(self.device), ANOTHER_STRUCTURE)
         self.best.network.load_state_dict(tensors["best"])
         self.sums.from_tensors(tensors["sums"], self.device)
         self.waiting.extend(edit_from_json(edit) for edit in values["queue"])
-        self.layers = [Layer(**layer) for layer in values["layers"]]
+        self.layers = [LayerNumbers(**layer) for layer in values["layers"]]
 
 
 def printed(network: nn.Module) -> str:

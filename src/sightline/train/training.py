@@ -43,7 +43,7 @@ from sightline.errors import OptionError, UserError
 from sightline.load.batches import loader
 from sightline.prepare.prepared import Prepared
 from sightline.train import health
-from sightline.train.checkpoints import Saved, read_newest, restored_state
+from sightline.train.checkpoints import SavedCheckpoint, read_newest, restored_state
 from sightline.train.edits import apply, check_edit
 from sightline.train.epochs import finish_epoch, finish_untrained
 from sightline.train.facade import TrainingFacade
@@ -168,7 +168,7 @@ class Training(TrainingFacade):
 
     def _begin(self, state: TrainingState) -> None:
         super().__init__(state)
-        self._one = torch.ones((), device=state.device)
+        self._unit_gradient = torch.ones((), device=state.device)
         self._reads_loss = state.device.type == "cpu" or not isinstance(state.optimizer, AdamW)
         self._lock = FairLock()
         self._inspection = Inspection()
@@ -249,7 +249,7 @@ class Training(TrainingFacade):
                 loss = task.loss(logits.float(), part, state.settings.label_smoothing)
                 if share is not None:
                     loss = loss * share
-                backward(loss, self._one)
+                backward(loss, self._unit_gradient)
                 losses.append(loss.detach())
                 outputs.append(logits.detach())
 
@@ -414,7 +414,7 @@ class Training(TrainingFacade):
 
 
 def restore(
-    saved: Saved,
+    saved: SavedCheckpoint,
     prepared: Prepared,
     *,
     sources: Path | None = None,

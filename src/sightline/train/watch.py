@@ -13,7 +13,7 @@ from sightline.errors import OptionError, UserError
 if TYPE_CHECKING:
     from sightline.train.training import Training
 
-SECONDS = 0.2
+SECONDS_BETWEEN_LOOKS = 0.2
 """How often the file is looked at, at most."""
 
 
@@ -48,11 +48,11 @@ class Watch:
         self._next = 0.0
 
     def after_step(self) -> None:
-        """Look at the file, if the last look is at least `SECONDS` ago."""
+        """Look at the file, if the last look is at least `SECONDS_BETWEEN_LOOKS` ago."""
         now = time.monotonic()
         if now >= self._next:
             self.look()
-            self._next = now + SECONDS
+            self._next = now + SECONDS_BETWEEN_LOOKS
 
     def look(self) -> None:
         """Queue a `Reload` if the file's text has changed."""

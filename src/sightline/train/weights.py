@@ -68,7 +68,7 @@ class Average:
                 p.data = data
 
 
-class Kept:
+class WeightsCopy:
     """A copy of a network at one moment, structure and weights.
 
     Args:
@@ -77,9 +77,9 @@ class Kept:
 
     Example:
         >>> import torch
-        >>> from sightline.train.weights import Kept
+        >>> from sightline.train.weights import WeightsCopy
         >>> network = torch.nn.Linear(1, 1)
-        >>> kept = Kept(network, structure=0)
+        >>> kept = WeightsCopy(network, structure=0)
         >>> before = network.weight.item()
         >>> _ = network.weight.data.fill_(5.0)
         >>> kept.network.weight.item() == before

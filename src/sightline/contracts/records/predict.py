@@ -45,7 +45,7 @@ class PartValues(TypedDict):
     values: Annotated[list[float], "its probabilities, or its number"]
 
 
-class Members(TypedDict):
+class MemberPredictions(TypedDict):
     """What the members of an ensemble predict."""
 
     mean: Annotated[list[float], "mean of each output"]
@@ -68,7 +68,7 @@ class ExplanationBody(TypedDict):
     pushes: Annotated[Pushes | None, "contribution of each column"]
     pushes_note: Annotated[str | None, "why there are no pushes"]
     parts: Annotated[list[PartValues], "what each part of the model predicts"]
-    members: Annotated[Members | None, "what each member predicts; null without members"]
+    members: Annotated[MemberPredictions | None, "what each member predicts; null without members"]
     temperature: Annotated[float | None, "what the logits were divided by; null if not calibrated"]
     uncalibrated: Annotated[list[float] | None, "probabilities before calibration, or null"]
 
@@ -144,7 +144,7 @@ class PredictMetrics(TypedDict):
     confusion: NotRequired[
         Annotated[
             list[list[int]],
-            "confusion matrix: a row for each true class, a column for each predicted class",
+            "confusion matrix: a row for each true class, a column for each predicted one",
         ]
     ]
     rmse: NotRequired[Annotated[float, "root mean squared error; of regression"]]

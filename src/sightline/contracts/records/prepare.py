@@ -6,7 +6,7 @@ from sightline.contracts.kinds import Kind
 from sightline.contracts.schema import Scaling
 
 
-class ColumnWay(TypedDict):
+class ColumnPreparation(TypedDict):
     """How one column becomes features."""
 
     column: Annotated[str, "name of the column"]
@@ -69,7 +69,7 @@ class PrepareColumns(TypedDict):
     """The columns became tensors."""
 
     scaling: Annotated[Scaling, "how numbers are scaled"]
-    ways: Annotated[list[ColumnWay], "how each column becomes features"]
+    ways: Annotated[list[ColumnPreparation], "how each column becomes features"]
     notes: Annotated[list[str], "what is worth knowing, such as possible target leakage"]
     columns_in: Annotated[int, "feature columns of the table"]
     numbers: Annotated[int, "numeric features, flags not counted"]

@@ -15,7 +15,7 @@ class TargetBody(TypedDict):
     positive: Annotated[Label | None, "the class that binary metrics are about; null if none"]
 
 
-class ReadOptions(TypedDict):
+class ReadOptionsBody(TypedDict):
     """How the table was read: the arguments of `sl.read`."""
 
     kinds: Annotated[dict[str, Kind], "kinds that were given by column"]
@@ -25,7 +25,7 @@ class ReadOptions(TypedDict):
     on_bad_rows: Annotated[str, '"error" or "skip"']
 
 
-class SplitOptions(TypedDict):
+class SplitOptionsBody(TypedDict):
     """How the rows were split: the arguments of `sl.split`."""
 
     target: Annotated[str, "the target's column"]
@@ -50,8 +50,8 @@ class OriginBody(TypedDict):
     source: Annotated[str | None, "absolute path; null for a table in memory"]
     name: Annotated[str, "the table's name"]
     paths: Annotated[list[str], "files that were read"]
-    read: Annotated[ReadOptions, "how they were read"]
-    split: Annotated[SplitOptions, "how the rows were split"]
+    read: Annotated[ReadOptionsBody, "how they were read"]
+    split: Annotated[SplitOptionsBody, "how the rows were split"]
     train_rows: Annotated[int, "number of training rows"]
     fingerprint: Annotated[str, "sha256 of all values in row order"]
 
@@ -100,8 +100,8 @@ class RunStart(TypedDict):
     source: Annotated[str, "the table's name"]
     target: Annotated[TargetBody, "what is predicted"]
     seed: Annotated[int, "seed of the split, first weights, batch order and dropout"]
-    read: Annotated[ReadOptions, "how the table was read"]
-    split: Annotated[SplitOptions, "how the rows were split"]
+    read: Annotated[ReadOptionsBody, "how the table was read"]
+    split: Annotated[SplitOptionsBody, "how the rows were split"]
     origin: Annotated[OriginBody, "where the table is, so that it can be read again"]
     numeric: Annotated[Scaling | None, "scaling of numbers asked for; null for the default"]
     settings: Annotated[SettingsBody, "settings of the training"]

@@ -1,4 +1,4 @@
-"""The glass: one step in full, that is batch, logits, loss, one weight, its gradient, its update."""
+"""One step in full: batch, logits, loss, one weight, its gradient and its update."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
 
 
 @dataclass(frozen=True)
-class Glass:
+class StepDetail:
     """The last weight matrix before and after a step, from which the step is described in full.
 
-    `seen` reads numbers from the device; until it is called, the tensors stay there.
+    `describe` reads numbers from the device; until it is called, the tensors stay there.
 
     Example:
         >>> import sightline as sl
-        >>> from sightline.train.glass import Glass
+        >>> from sightline.train.step_detail import StepDetail
         >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
         >>> training = sl.Training(sl.MLP(prepared.spec), prepared, epochs=1)
-        >>> glass = Glass.before(training.network)
+        >>> detail = StepDetail.before(training.network)
         >>> step = next(training.steps())
-        >>> seen = glass.after(training.network).seen(step)
-        >>> seen["weight_after"] == seen["weight_before"] + seen["update"]
+        >>> body = detail.after(training.network).describe(step)
+        >>> body["weight_after"] == body["weight_before"] + body["update"]
         True
     """
 
@@ -46,14 +46,14 @@ class Glass:
     state: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
-    def before(cls, network: nn.Module, optimizer: Optimizer | None = None) -> Glass:
+    def before(cls, network: nn.Module, optimizer: Optimizer | None = None) -> StepDetail:
         """Copy the last weight matrix before a step, and the optimizer's options for it."""
         named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
         matrices = [(name, p) for name, p in named if p.dim() >= 2]
         name, parameter = (matrices or named)[-1]
         return cls(name, parameter.detach().clone(), options=_options(parameter, optimizer))
 
-    def after(self, network: nn.Module, optimizer: Optimizer | None = None) -> Glass:
+    def after(self, network: nn.Module, optimizer: Optimizer | None = None) -> StepDetail:
         """Copy the matrix after the step too, its gradient, and the optimizer's moments of it."""
         parameter = dict(network.named_parameters())[self.name]
         gradient = None if parameter.grad is None else parameter.grad.clone()
@@ -63,7 +63,7 @@ class Glass:
         new = parameter.detach().clone()
         return replace(self, new_values=new, gradient=gradient, state=state)
 
-    def seen(self, step: Step) -> dict[str, Any]:
+    def describe(self, step: Step) -> dict[str, Any]:
         """Describe the step: its batch, and the weight of that matrix with the largest gradient.
 
         `update` is the new weight minus the old one, as the optimizer computed it.

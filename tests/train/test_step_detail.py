@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import sightline as sl
-from sightline.train.glass import Glass
+from sightline.train.step_detail import StepDetail
 
 
 def network(prepared, hidden=(8,)):
@@ -14,9 +14,9 @@ def network(prepared, hidden=(8,)):
 
 def seen_first_step(prepared):
     training = sl.Training(network(prepared), prepared, epochs=1, precision="float32", device="cpu")
-    glass = Glass.before(training.network)
+    detail = StepDetail.before(training.network)
     step = next(training.steps())
-    return glass.after(training.network).seen(step), step
+    return detail.after(training.network).describe(step), step
 
 
 @pytest.mark.parametrize("table", ["species", "weight"])
@@ -57,11 +57,11 @@ def test_the_step_tells_the_truth(table, request):
 def test_first_and_last_epoch_are_kept(species):
     training = sl.Training(network(species), species, epochs=4, batch_size=100, device="cpu")
     list(training)
-    assert sorted(training.glasses) == [1, 4]
+    assert sorted(training.detailed_steps) == [1, 4]
     steps = training.plan.steps_per_epoch
-    assert training.glasses[1]["step"] == 1
-    assert training.glasses[4]["step"] == 3 * steps + 1
-    for seen in training.glasses.values():
+    assert training.detailed_steps[1]["step"] == 1
+    assert training.detailed_steps[4]["step"] == 3 * steps + 1
+    for seen in training.detailed_steps.values():
         assert seen["weight_after"] == seen["weight_before"] + seen["update"]
 
 
@@ -70,31 +70,31 @@ def test_asking_between_epochs_changes_nothing(species):
         sl.Training(network(species), species, epochs=4, batch_size=100, device="cpu")
         for _ in range(2)
     )
-    epochs = [sorted(asked.glasses) for _ in asked]
+    epochs = [sorted(asked.detailed_steps) for _ in asked]
     assert epochs == [[], [1], [1, 2], [1, 3], [1, 4]]
     list(left)
-    assert asked.glasses == left.glasses
+    assert asked.detailed_steps == left.detailed_steps
 
 
-def test_a_glass_follows_its_matrix_through_an_edit(species):
+def test_a_step_detail_follows_its_matrix_through_an_edit(species):
     training = sl.Training(network(species), species, epochs=2, batch_size=100, device="cpu")
     for step in training.steps():
         if step.number == 2:
             training.edit(sl.Widen("hidden.0", 12))
-    assert training.glasses[2]["weight"].startswith("output.weight[")
-    assert training.glasses[2]["update"] != 0
+    assert training.detailed_steps[2]["weight"].startswith("output.weight[")
+    assert training.detailed_steps[2]["update"] != 0
 
 
 def test_one_epoch_is_first_and_last(species):
     training = sl.Training(network(species), species, epochs=1, batch_size=100, device="cpu")
     list(training)
-    assert list(training.glasses) == [1]
+    assert list(training.detailed_steps) == [1]
 
 
 def test_a_matrix_is_chosen_and_frozen_weights_are_not():
     frozen = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 4))
     frozen[1].weight.requires_grad_(False)
-    assert Glass.before(frozen).name == "0.weight"
+    assert StepDetail.before(frozen).name == "0.weight"
 
 
 class Shift(nn.Module):
@@ -109,7 +109,7 @@ class Shift(nn.Module):
 def test_a_network_without_a_matrix(species):
     training = sl.Training(Shift(), species, epochs=1, batch_size=100, device="cpu")
     list(training)
-    assert training.glasses[1]["weight"].startswith("bias[")
+    assert training.detailed_steps[1]["weight"].startswith("bias[")
 
 
 class Unused(Shift):
@@ -121,6 +121,6 @@ class Unused(Shift):
 def test_a_weight_without_gradient_stays(species):
     training = sl.Training(Unused(), species, epochs=1, batch_size=100, device="cpu")
     list(training)
-    seen = training.glasses[1]
+    seen = training.detailed_steps[1]
     assert seen["weight"].startswith("never.weight[")
     assert (seen["gradient"], seen["update"]) == (0.0, 0.0)
