@@ -276,7 +276,7 @@ def test_data_that_changed_is_refused(here):
     with pytest.raises(DataError, match="has changed"):
         sl.resume("r", quiet=True)
     (here / "penguins.csv").unlink()
-    with pytest.raises(DataError, match=r"penguins.csv, .* is gone\. Put it back"):
+    with pytest.raises(DataError, match=r"penguins.csv, .* does not exist any more\. Put it back"):
         sl.resume("r", quiet=True)
     assert (here / "r" / TRACE_FILE).read_bytes() == trace
     (here / "penguins.csv").write_text(text)
