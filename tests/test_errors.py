@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from sightline import errors
@@ -75,3 +77,18 @@ def test_did_you_mean_cuts_a_long_list_and_long_names():
 def test_shorten_says_how_long_the_text_was():
     assert errors.shorten("abc", 3) == "abc"
     assert errors.shorten("a" * 1234, 3) == "aaa... (1,234 characters)"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(getattr(errors, kind)("age is 'x'.", "Mend it.")
+          for kind in ("DataError", "OptionError", "NetworkError", "BundleError", "RunError")),
+        errors.Interrupted(15, "runs/x", 7), errors.Interrupted(2, "runs/x", 7, written=False),
+        errors.InternalError("ours"),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_an_error_survives_the_way_between_two_processes(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))

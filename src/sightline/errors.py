@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class SightlineError(Exception):
@@ -53,6 +54,9 @@ class UserError(SightlineError):
         super().__init__(f"{problem} {fix}")
         self.problem = problem
         self.fix = fix
+
+    def __reduce__(self) -> tuple[Any, ...]:  # joblib sends errors between processes
+        return type(self), (self.problem, self.fix)
 
 
 class DataError(UserError, ValueError):
@@ -91,6 +95,7 @@ class Interrupted(KeyboardInterrupt):
         signal: The signal's number.
         run: The run folder.
         step: The number of steps that were done.
+        written: Whether a checkpoint was written.
     """
 
     def __init__(self, signal: int, run: object, step: int, written: bool = True) -> None:
@@ -102,7 +107,10 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(
             f"Interrupted after step {step:,}; {saved}. Go on with: sightline resume {run}"
         )
-        self.signal, self.run, self.step = signal, run, step
+        self.signal, self.run, self.step, self.written = signal, run, step, written
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.signal, self.run, self.step, self.written)
 
 
 class InternalError(SightlineError):

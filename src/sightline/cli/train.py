@@ -12,7 +12,6 @@ from sightline.cli.options import (
     given,
     json_option,
     live_option,
-    named_options,
     network_option,
     quiet_option,
     run_argument,
@@ -77,7 +76,17 @@ def fit(source: str, target: str, balanced: bool, as_json: bool, **options: Any)
     metavar="FILE.py:CLASS",
     help="Reload this network's file whenever it is saved from now on, e.g. net.py:Net.",
 )
-@named_options("checkpoint_seconds", "checkpoint_epochs")
+@click.option(
+    "--checkpoint-seconds",
+    type=float,
+    metavar="SECONDS",
+    help="Write a checkpoint every so many seconds, e.g. 60.  [default: as the fit was asked to]",
+)
+@click.option(
+    "--checkpoint-epochs",
+    type=int,
+    help="Write a checkpoint every so many epochs, e.g. 10.  [default: as the fit was asked to]",
+)
 @live_option
 @quiet_option
 @json_option
@@ -90,6 +99,9 @@ def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
         and not quiet
     ):
         click.echo(f"{safe(run)} is complete: there is nothing to continue.", err=True)
+    for name in ("checkpoint_seconds", "checkpoint_epochs"):
+        if options[name] is None:
+            del options[name]
     result = run_resume(run, quiet=quiet or as_json, **options)
     if as_json:
         print_json(summary(result))

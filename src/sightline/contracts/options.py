@@ -23,11 +23,13 @@ from typing import Annotated, Any, Literal, Self, TypedDict, get_args
 
 from sightline.contracts.kinds import KINDS, Kind
 from sightline.contracts.rules import (
+    check_bool,
     check_checkpoint_intervals,
     check_choice,
     check_number,
     check_seed,
     check_whole,
+    plain_number,
 )
 from sightline.contracts.schema import SCALINGS, Label, Scaling, TaskName
 from sightline.errors import OptionError, did_you_mean
@@ -126,6 +128,7 @@ class ReadOptions:
     ] = "error"
 
     def __post_init__(self) -> None:
+        check_choice("on_bad_rows", self.on_bad_rows, get_args(BadRows))
         for name in ("drop", "missing"):
             value = getattr(self, name)
             if value is not None:  # one name is a sequence of one
@@ -192,6 +195,12 @@ class SplitOptions:
         ),
     ] = None
 
+    def __post_init__(self) -> None:
+        if self.task is not None:
+            check_choice("task", self.task, get_args(TaskName))
+        for name in ("positive", "valid", "test"):
+            object.__setattr__(self, name, plain_number(getattr(self, name)))
+
 
 # ---------------------------------------------------------------- stages 2 and 3, prepare and build
 
@@ -255,9 +264,10 @@ class ModelOptions:
             if getattr(self, name) is not None:
                 check_choice(name, getattr(self, name), choices)
         for name in ("trees", "calibrate"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, bool):
-                raise OptionError(f"{name} is {value!r}.", "Give True or False.")
+            if getattr(self, name) is not None:
+                check_bool(name, getattr(self, name))
+        check_bool("baselines", self.baselines)
+        object.__setattr__(self, "threshold", plain_number(self.threshold))
         if self.network is not None and self.quality is not None:
             raise OptionError(
                 f"quality={self.quality!r} chooses the network, and a network is given as well.",
@@ -431,8 +441,7 @@ class TrainingSettings:
                 f"class_weights is {self.class_weights!r}.",
                 'Give "balanced", or a weight per class.',
             )
-        if not isinstance(self.doctor, bool):
-            raise OptionError(f"doctor is {self.doctor!r}.", "Give True or False.")
+        check_bool("doctor", self.doctor)
         check_seed(self.seed)
         if not isinstance(self.device, str):  # a Plan is JSON
             raise OptionError(f"device is {self.device!r}.", "Use 'auto', 'cpu', 'cuda' or 'mps'.")
@@ -592,3 +601,5 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_checkpoint_intervals(self.checkpoint_seconds, self.checkpoint_epochs)
+        for name in ("watch", "live", "report", "quiet"):
+            check_bool(name, getattr(self, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,8 @@ from sightline.contracts.options import (
     training_from_json,
     training_to_json,
 )
-from sightline.errors import RunError
+from sightline.contracts.rules import plain_number
+from sightline.errors import OptionError, RunError, did_you_mean
 
 OPTIONS_VERSION = 1
 """Of the JSON form of `FitOptions`."""
@@ -58,7 +60,15 @@ class FitOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        TrainingSettings.of({**self.training, "seed": self.seed})
+        training = {name: plain_number(value) for name, value in dict(self.training).items()}
+        if "seed" in training:
+            raise OptionError(
+                "seed is an option of its own.", "Give it beside the training settings."
+            )
+        object.__setattr__(self, "training", training)
+        object.__setattr__(self, "seed", plain_number(self.seed))
+        known = {name: value for name, value in training.items() if value != CUSTOM}
+        TrainingSettings.of({**known, "seed": self.seed})
 
     @classmethod
     def of(cls, target: str, *, seed: int = 0, **arguments: Any) -> Self:
@@ -67,6 +77,12 @@ class FitOptions:
         Raises:
             OptionError: A name that is no option, or a value that makes no sense.
         """
+        known = [*declared(), "seed"]
+        for name in arguments:
+            if name not in known:
+                raise OptionError(
+                    f"There is no option {name!r}.", did_you_mean(name, known, "options")
+                )
         groups = {
             name: {key: arguments.pop(key) for key in _names(kind) if key in arguments}
             for name, kind in GROUPS.items()
@@ -102,15 +118,12 @@ class FitOptions:
         try:
             groups: dict[str, Any] = {name: kind(**data[name]) for name, kind in GROUPS.items()}
             training: Any = training_from_json(data["training"])
-            settings = {k: v for k, v in training.items() if v != CUSTOM}
-            checked = cls(target=data["target"], seed=data["seed"], training=settings, **groups)  # type: ignore[arg-type]
-            object.__setattr__(checked, "training", training)
+            return cls(target=data["target"], seed=data["seed"], training=training, **groups)
         except (KeyError, TypeError) as error:
             raise RunError(
                 f"The options of the fit are damaged: {type(error).__name__}: {error}.",
                 "Restore the file, or fit again.",
             ) from error
-        return checked
 
     @classmethod
     def of_older(cls, kept: Mapping[str, Any]) -> Self:
@@ -130,19 +143,15 @@ class FitOptions:
             for name in ("quality", "trees", "calibrate", "threshold")
             if name in recipe
         }
-        options: Self = object.__new__(cls)
-        values = {
-            "target": origin["split"]["target"], "read": ReadOptions(**origin["read"]),
-            "split": SplitOptions(**split),
-            "model": ModelOptions(
+        training: Any = {name: value for name, value in settings.items() if name != "seed"}
+        return cls(
+            target=origin["split"]["target"], read=ReadOptions(**origin["read"]),
+            split=SplitOptions(**split), training=training, seed=settings["seed"],
+            model=ModelOptions(
                 numeric=kept["numeric"], baselines=kept.get("baselines", False), **model
             ),
-            "training": {name: value for name, value in settings.items() if name != "seed"},
-            "run": RunOptions(report=kept.get("report", True)), "seed": settings["seed"],
-        }  # fmt: skip
-        for name, value in values.items():
-            object.__setattr__(options, name, value)
-        return options
+            run=RunOptions(report=kept.get("report", True)),
+        )  # fmt: skip
 
 
 GROUPS: dict[str, type[Any]] = {
@@ -204,7 +213,8 @@ class Declared:
         return get_args(self.type) if union else (self.type,)
 
 
-def declared() -> dict[str, Declared]:
+@functools.cache
+def declared() -> Mapping[str, Declared]:
     """Return every option by its name, in the order of the stages.
 
     Example:

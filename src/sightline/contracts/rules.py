@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from sightline.errors import OptionError, did_you_mean
 
 LARGEST_WHOLE = 2**63 - 1
 LARGEST_SEED = 2**32 - 1
+
+
+def plain_number(value: Any) -> Any:
+    """Return a number of numpy's as one of Python's, and anything else as it is.
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.contracts.rules import plain_number
+        >>> plain_number(np.int64(3)), plain_number("a")
+        (3, 'a')
+    """
+    of_numpy = type(value).__module__ == "numpy" and not getattr(value, "shape", (1,))
+    if isinstance(value, dict):
+        return {plain_number(key): plain_number(item) for key, item in value.items()}
+    return value.item() if of_numpy else value
 
 
 def check_whole(name: str, value: object, least: int = 1) -> None:
@@ -62,6 +78,20 @@ def check_checkpoint_intervals(seconds: object, epochs: object) -> None:
         isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1
     ):
         raise OptionError(f"checkpoint_epochs is {epochs!r}.", "Give a whole number from 1 up.")
+
+
+def check_bool(name: str, value: object) -> None:
+    """Refuse what is neither True nor False.
+
+    Raises:
+        OptionError: It names the option.
+
+    Example:
+        >>> from sightline.contracts.rules import check_bool
+        >>> check_bool("report", True)
+    """
+    if not isinstance(value, bool):
+        raise OptionError(f"{name} is {value!r}.", "Give True or False.")
 
 
 def check_number(

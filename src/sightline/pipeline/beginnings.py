@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -25,6 +26,7 @@ from sightline.pipeline.recipe import (
     trees_limit,
 )
 from sightline.pipeline.runner import edits_left, edits_of
+from sightline.predict.parts import PARTS
 from sightline.prepare.prepared import Prepared
 from sightline.trace.records import find
 from sightline.train.checkpoints import SavedCheckpoint, read_first
@@ -48,7 +50,7 @@ class Fresh:
         UserError: An option is invalid, or the network cannot be loaded.
     """
 
-    tree_rounds: int | None = None
+    first_parts: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
     def __init__(self, source: Any, options: FitOptions) -> None:
         model = options.model
@@ -121,7 +123,7 @@ class Resumed:
         decisions: The options of the fit, and what was decided when the run began.
     """
 
-    tree_rounds: int | None = None
+    first_parts: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
     def __init__(
         self,
@@ -169,14 +171,10 @@ class Replayed(Resumed):
                 f"The training of {run} did not end.", f"Resume it: sightline resume {run}"
             )
         super().__init__(run, read_first(run), records, **own)
-        trees = find(records, "train", "trees")
         self.ended: Mapping[str, Any] = ended[-1].body
-        self.trees: Mapping[str, Any] | None = trees[-1].body if trees else None
-
-    @property
-    def tree_rounds(self) -> int | None:  # type: ignore[override]
-        """The number of boosting rounds of the first run; None if it had no trees."""
-        return None if self.trees is None else int(self.trees["iterations"])
+        self.first_parts = {
+            name: parts[-1].body for name in PARTS if (parts := find(records, "train", name))
+        }
 
     def build(self, prepared: Prepared, decisions: Decisions) -> Training:
         """Restore the training as it was before its first step."""

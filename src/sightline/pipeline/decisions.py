@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 from sightline.contracts import FitOptions
@@ -29,6 +30,11 @@ class Decisions:
     recipe: Recipe
     settings: Mapping[str, Any]
     trees_limit: float | None = None
+
+    def into(self, folder: Path) -> Self:
+        """Return the same decisions for a run that is made again in another folder, and watches no file."""
+        run = replace(self.options.run, run=str(folder), watch=False, live=False)
+        return replace(self, options=replace(self.options, run=run))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sightline.build.modes import evaluating
 from sightline.contracts import Batch
-from sightline.errors import counted
+from sightline.errors import InternalError, counted
 from sightline.load.batches import map_tensors
 from sightline.pipeline.parts import PART_FITS, FittedPart, PartRequest
 from sightline.pipeline.recipe import Recipe
@@ -45,11 +45,6 @@ class Finished:
     held_out: dict[str, Any] | None = None
     out_of_fold: np.ndarray | None = None
 
-    @property
-    def trees(self) -> dict[str, Any] | None:
-        """The body of the record "train/trees", or None."""
-        return self.part_records.get("trees")
-
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -73,7 +68,7 @@ def finish(
     recipe: Recipe,
     apart: Batch | None,
     limit: float | None = None,
-    rounds: int | None = None,
+    first: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Finished:
     """Make the final model from a finished training.
 
@@ -82,8 +77,7 @@ def finish(
         recipe: Which other parts the model has, and whether it is calibrated.
         apart: The validation rows that `set_apart` kept for calibration.
         limit: Time limit for the boosted trees in seconds; None means no limit.
-        rounds: The number of boosting rounds of the first run, if this one replays it; None lets
-            early stopping and the time limit decide.
+        first: Of a replay, the records of the first run's parts, by part.
 
     Raises:
         NetworkError: The loss with the best weights is not a finite number.
@@ -94,7 +88,7 @@ def finish(
     if not recipe.calibrate or (training.prepared.splits.folds is None and apart is None):
         return Finished(model)
     network = model.fitted_parts[NetworkPart.name]
-    request = PartRequest(training, network, recipe, limit, rounds)
+    request = PartRequest(training, network, recipe, limit, first or {})
     fitted = [part for fit in PART_FITS.values() if (part := fit(request)) is not None]
     model.fitted_parts = {result.part.name: result.part for result in fitted}
     held_out = _out_of_fold(training, fitted) if apart is None else _set_apart_rows(model, apart)
@@ -114,9 +108,11 @@ def _out_of_fold(training: Training, fitted: list[FittedPart]) -> HeldOut:
     of every part, and only they are returned.
     """
     rows = training.prepared.train
-    parts = {
-        result.part.name: result.out_of_fold for result in fitted if result.out_of_fold is not None
-    }
+    parts = {}
+    for result in fitted:
+        if result.out_of_fold is None:
+            raise InternalError(f"The part {result.part.name!r} has no out-of-fold predictions.")
+        parts[result.part.name] = result.out_of_fold
     unknown = torch.stack([values.isnan().any(dim=1) for values in parts.values()]).any(dim=0)
     every_row = not bool(unknown.any())
     if not every_row:

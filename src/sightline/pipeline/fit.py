@@ -5,20 +5,28 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from torch import nn
 
 from sightline.build.networks import NetworkMaker
-from sightline.contracts import FitOptions, Kind, Label, Scaling, TaskName, TrainingOverrides
+from sightline.contracts import (
+    FitOptions,
+    Kind,
+    Label,
+    RunOptions,
+    Scaling,
+    TaskName,
+    TrainingOverrides,
+)
 from sightline.contracts.options import (
     CHECKPOINT_SECONDS,
     BadRows,
     Quality,
     ThresholdRule,
 )
-from sightline.contracts.rules import check_checkpoint_intervals
 from sightline.page.launch import live_page
 from sightline.page.report import REPORT_FILE, write_report
 from sightline.pipeline.beginnings import Fresh, Replayed, Resumed
@@ -152,8 +160,8 @@ def resume(
     optimizer: OptimizerMaker | None = None,
     schedule: Any = None,
     watch: str | None = None,
-    checkpoint_seconds: float | None = CHECKPOINT_SECONDS,
-    checkpoint_epochs: int | None = None,
+    checkpoint_seconds: float | Literal["as before"] | None = "as before",
+    checkpoint_epochs: int | Literal["as before"] | None = "as before",
     live: bool = False,
     quiet: bool = False,
     view: FitView | None = None,
@@ -166,7 +174,8 @@ def resume(
         network: A network of your own whose source the run does not keep.
         optimizer, schedule: Your own, if the fit had any.
         watch: "file.py:Class" to reload whenever it is saved from now on.
-        checkpoint_seconds, checkpoint_epochs, live, quiet, view: As in `fit`.
+        checkpoint_seconds, checkpoint_epochs: As in `fit`; "as before" takes what the fit was given.
+        live, quiet, view: As in `fit`.
 
     Raises:
         RunError: The folder is not a run, the run was interrupted before training, or another process is
@@ -180,7 +189,9 @@ def resume(
         True
     """
     folder = Path(run)
-    check_checkpoint_intervals(checkpoint_seconds, checkpoint_epochs)
+    given = {"checkpoint_seconds": checkpoint_seconds, "checkpoint_epochs": checkpoint_epochs}
+    given = {name: value for name, value in given.items() if value != "as before"}
+    RunOptions(**given)  # type: ignore[arg-type]
     records, _ = read_records(folder)
     if ended := find(records, "run", "end"):
         if ended[-1].body.get("report") and not (folder / REPORT_FILE).exists():
@@ -198,11 +209,12 @@ def resume(
             schedule=schedule,
         )  # fmt: skip
         recorder = Recorder(trace, folder, resumed=True)
+        asked = replace(beginning.decisions.options.run, **given)  # type: ignore[arg-type]
         runner = Runner(
-            recorder, folder, beginning.edits, checkpoint_seconds=checkpoint_seconds,
-            checkpoint_epochs=checkpoint_epochs, watch=watch,
+            recorder, folder, beginning.edits, checkpoint_seconds=asked.checkpoint_seconds,
+            checkpoint_epochs=asked.checkpoint_epochs, watch=watch,
         )  # fmt: skip
-        kept = RunFolder(folder, beginning.decisions.options.run.report, resumed=True)
+        kept = RunFolder(folder, asked.report, resumed=True)
         outcome = run_stages(
             beginning, [recorder, kept, LivePageShown(show_page), runner, *_shown(view)]
         )
@@ -248,8 +260,9 @@ def replay(
         first, records, source=source, network=network, optimizer=optimizer, schedule=schedule
     )
     folder = run_folder(f"{first.name}-replay", to)
+    beginning.decisions = beginning.decisions.into(folder)
     with _recording(view, quiet) as (trace, view):
-        recorder = Recorder(trace, folder, first=(beginning.ended, beginning.trees))
+        recorder = Recorder(trace, folder, first=(beginning.ended, beginning.first_parts))
         runner = Runner(
             recorder, folder, beginning.edits, checkpoint_seconds=CHECKPOINT_SECONDS,
             checkpoint_epochs=None,

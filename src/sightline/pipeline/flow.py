@@ -7,7 +7,7 @@ recorder, the live page, checkpoints and commands; or none).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,7 +17,6 @@ from sightline.load.split import Splits
 from sightline.load.table import Table
 from sightline.pipeline.decisions import Decisions
 from sightline.pipeline.finish import Finished, finish
-from sightline.pipeline.origin import row_numbers
 from sightline.pipeline.recipe import set_apart
 from sightline.prepare.prepared import Prepared, prepare
 from sightline.train.training import Training
@@ -50,8 +49,8 @@ class Beginning(Protocol):
         """Build the network and its training, or restore them."""
 
     @property
-    def tree_rounds(self) -> int | None:
-        """The number of boosting rounds; None lets early stopping and the time limit decide."""
+    def first_parts(self) -> Mapping[str, Mapping[str, Any]]:
+        """Of a replay, the records of the first run's parts, by part; else empty."""
 
 
 class Observer:
@@ -139,10 +138,8 @@ def run_stages(beginning: Beginning, observers: Sequence[Observer] = ()) -> Outc
     for _ in steps:
         pass
     finished = finish(
-        training, recipe, calibration_rows, decisions.trees_limit, beginning.tree_rounds
+        training, recipe, calibration_rows, decisions.trees_limit, beginning.first_parts
     )
-    finished.model.provenance = dict(decisions.origin)
-    finished.model.rows = row_numbers(loaded.splits)
     _notify(observers, "finished", finished)
 
     # 5 predict: the model is measured on rows that it has not seen

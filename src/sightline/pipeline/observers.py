@@ -17,6 +17,7 @@ from sightline.page.report import write_report
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.flow import Loaded, Observer
 from sightline.pipeline.folder import BUNDLE
+from sightline.pipeline.origin import row_numbers
 from sightline.train.training import Training
 
 
@@ -80,6 +81,10 @@ class RunFolder(Observer):
     ) -> None:
         self.folder, self.report, self.resumed, self.first = folder, report, resumed, first
 
+    def loaded(self, loaded: Loaded) -> None:
+        """Take what the model keeps of its table."""
+        self._loaded = loaded
+
     def built(self, training: Training) -> None:
         """Write the source of a network of your own."""
         if self.first is None and not self.resumed:
@@ -88,7 +93,9 @@ class RunFolder(Observer):
             shutil.copytree(self.first / "sources", self.folder / "sources")
 
     def finished(self, finished: Finished) -> None:
-        """Save the model, before it is evaluated."""
+        """Save the model, with where its rows are, before it is evaluated."""
+        finished.model.provenance = dict(self._loaded.decisions.origin)
+        finished.model.rows = row_numbers(self._loaded.splits)
         finished.model.save(self.folder / BUNDLE)
 
     def ended(self) -> None:
@@ -101,5 +108,5 @@ def keep_source(network: nn.Module, folder: Path) -> None:
     """Write the source of a network of your own into the run folder, named by its sha256."""
     source = source_of(network)
     if source is not None:
-        (folder / "sources").mkdir(exist_ok=True)
+        (folder / "sources").mkdir(parents=True, exist_ok=True)
         (folder / "sources" / f"{hashlib.sha256(source).hexdigest()}.py").write_bytes(source)

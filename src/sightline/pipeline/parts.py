@@ -8,8 +8,8 @@ Letters: N training rows, K outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,15 +35,15 @@ class PartRequest:
         network: The network with the best weights, from `training.model()`.
         recipe: Which parts the model has.
         limit: Time limit for the trees in seconds; None means no limit.
-        rounds: The number of boosting rounds of the first run, if this one replays it; None lets
-            early stopping and the time limit decide.
+        first: Of a replay, the records of the first run's parts, by part: what the clock decided then
+            is decided alike.
     """
 
     training: Training
     network: Part
     recipe: Recipe
     limit: float | None = None
-    rounds: int | None = None
+    first: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def fit_network(request: PartRequest) -> FittedPart:
 def fit_boosted_trees(request: PartRequest) -> FittedPart | None:
     """Grow boosted trees on the training rows.
 
-    Without folds one ensemble is grown, and the validation rows decide the number of rounds. With more than `TREES_CLASSES` classes there are no trees.
+    Without folds one ensemble is grown, and the validation rows decide the number of rounds. With more
+    than `TREES_CLASSES` classes there are no trees.
     """
     training, recipe = request.training, request.recipe
     prepared, task, seed = training.prepared, training.task, training.settings.seed
@@ -90,8 +91,8 @@ def fit_boosted_trees(request: PartRequest) -> FittedPart | None:
     if options.pop("one_fold"):
         folds = np.where(folds == 0, 0, -1)
     limit = request.limit
-    if request.rounds is not None:
-        options, limit = {**options, "iterations": request.rounds}, None
+    if (first := request.first.get(TreesPart.name)) is not None:
+        options, limit = {**options, "iterations": int(first["iterations"])}, None
     fitted = fit_trees(
         rows.numeric.numpy(), rows.categorical.numpy(), target.numpy(), folds,
         classification=task.classification, outputs=prepared.spec.outputs,

@@ -45,8 +45,8 @@ class Recorder(Observer):
         folder: The run folder; it is created after stage 3, so that a run which is refused before
             training leaves no folder.
         resumed: Whether the first three stages and the plan are recorded already.
-        first: For a replay, the first run's `train/end` and `train/trees` (or None), whose weights
-            are compared.
+        first: For a replay, the first run's `train/end` and the records of its parts, by part, whose
+            weights are compared.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Recorder(Observer):
         folder: Path,
         *,
         resumed: bool = False,
-        first: tuple[Mapping[str, Any], Mapping[str, Any] | None] | None = None,
+        first: tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]] | None = None,
     ) -> None:
         self.trace, self.folder, self.resumed, self.first = trace, folder, resumed, first
         self._began = self._last_lap = time.perf_counter()
@@ -204,14 +204,14 @@ class Recorder(Observer):
         })  # fmt: skip
 
     def finished(self, finished: Finished) -> None:
-        """Record the trees, and for a replay whether its weights equal those of the first run."""
-        if finished.trees is not None:
-            self.trace.write("train", "trees", finished.trees)
+        """Record the parts beside the network, and of a replay whether all weights equal the first run's."""
+        for name, body in finished.part_records.items():
+            self.trace.write("train", name, body)
         if self.first is None:
             return
-        end, (first, first_trees) = self._body("train", "end"), self.first
-        same = all(end[name] == first[name] for name in ("weights", "best_weights", "steps"))
-        same &= _fingerprint(finished.trees) == _fingerprint(first_trees)
+        end, (first_end, first_parts) = self._body("train", "end"), self.first
+        same = all(end[name] == first_end[name] for name in ("weights", "best_weights", "steps"))
+        same &= _fingerprints(finished.part_records) == _fingerprints(first_parts)
         compared = "bit for bit the same as" if same else "other than"
         self.trace.write("train", "replay", {
             "identical": same, "edits": end["edits"],
@@ -294,8 +294,8 @@ class Recorder(Observer):
         return seconds
 
 
-def _fingerprint(trees: Mapping[str, Any] | None) -> str | None:
-    return None if trees is None else trees["fingerprint"]
+def _fingerprints(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: body.get("fingerprint") for name, body in parts.items()}
 
 
 def _load_notes(table: Table, splits: Splits) -> list[str]:
