@@ -9,6 +9,7 @@ from torch import nn
 
 import sightline as sl
 from sightline.contracts import Batch, Target
+from sightline.contracts.rules import check_seed, check_whole
 from sightline.errors import OptionError
 from sightline.predict.task import Task
 from sightline.train import epochs as epochs_module
@@ -20,8 +21,6 @@ from sightline.train.plan import (
     Trial,
     autocast,
     check_device,
-    check_seed,
-    check_whole,
     choose_batch_size,
     choose_device,
     make_plan,

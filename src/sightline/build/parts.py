@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Layer(NamedTuple):
-    """A module on a row's way through a network, and the name by which it is explained."""
+    """A module that a row passes through, and its name in explanations."""
 
     name: str
     module: nn.Module

@@ -1,15 +1,15 @@
-"""What a fit is asked for: every option is declared here, once.
+"""The options of a fit, each declared here once.
 
 `FitOptions` (in `request.py`) holds all of them, in five groups: how the table is read (`ReadOptions`), how its rows are
-split (`SplitOptions`), what kind of model is made (`ModelOptions`), how the network is trained
-(`TrainingSettings`) and what is written while it happens (`RunOptions`). A declaration is a field with its
+split (`SplitOptions`), which model is fitted (`ModelOptions`), how the network is trained
+(`TrainingSettings`) and what is written meanwhile (`RunOptions`). A declaration is a field with its
 type, its default and an `Option`: help text, and how the command line spells it.
 
-What uses these options derives from the declarations or is held to them by tests: the
+Everything else derives from the declarations or is checked against them by tests: the
 arguments of `sl.fit`, the options of `sightline fit` and their help, the settings of `sl.Training`,
 the parameters of the scikit-learn estimators, the record `run/start`, and what a checkpoint keeps.
 
-`Plan` (in `plan.py`) is the other half: what the machine and the clock decide before the first step.
+`Plan` (in `plan.py`) holds what the machine and the time limit decide before the first step.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Rows = float | int | str | Path | Any
 """A share of the rows, a number of rows, or a table: a path, or anything that `sl.read` takes."""
 
 CUSTOM = "(your own)"
-"""Stands in the JSON form for what JSON cannot hold: a network, a table, an optimizer or a schedule in memory."""
+"""Replaces, in the JSON form, a network, table, optimizer or schedule in memory."""
 CHECKPOINT_SECONDS = 30.0
 
 # How the command line reads an option whose type alone does not say it.
@@ -52,14 +52,14 @@ Form = Literal["", "pairs", "names", "texts", "rows", "threshold", "class_weight
 
 @dataclass(frozen=True)
 class Option:
-    """What is said of an option besides its type and its default.
+    """The help text of an option, and its form on the command line.
 
     Attributes:
         help: What it does, with its unit and an example: the help text of the command line.
-        metavar: What stands for the value there; "" for the choices or the type.
+        metavar: The placeholder of the value in the help; "" for the choices or the type.
         form: How the command line reads the value.
-        flag: Its name there, where it is not the field's own; None keeps it off the command line.
-        default_help: The default in words, where None stands for something that is chosen.
+        flag: Its name on the command line, if not the field's; None leaves it out there.
+        default_help: The default in words, if None means that a value is chosen.
 
     Example:
         >>> from sightline.contracts.options import Option
@@ -198,10 +198,10 @@ class SplitOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What kind of model is made; `sightline.pipeline.recipe` decides what is left open.
+    """Which model is fitted; `sightline.pipeline.recipe` decides what is not given.
 
     Raises:
-        OptionError: A value that makes no sense, or two that contradict each other.
+        OptionError: An invalid value, or two that contradict each other.
 
     Example:
         >>> from sightline.contracts.options import ModelOptions
@@ -295,7 +295,7 @@ class TrainingSettings:
     """How a network is trained; see `sightline.Training`.
 
     Raises:
-        OptionError: A value that makes no sense; it names the setting and the rule.
+        OptionError: An invalid value; the message names the setting and the rule.
 
     Example:
         >>> from sightline.contracts.options import TrainingSettings
@@ -442,7 +442,7 @@ class TrainingSettings:
         """Make settings from names and values.
 
         Raises:
-            OptionError: A name that is no setting, or a value that makes no sense.
+            OptionError: An unknown name, or an invalid value.
         """
         names = [item.name for item in dataclasses.fields(cls)]
         for name in given:
@@ -466,10 +466,10 @@ class TrainingSettings:
 
         Args:
             data: From `to_json`.
-            own: The optimizer or schedule that is not in the data, because it is your own.
+            own: Your own optimizer or schedule, which the data cannot hold.
 
         Raises:
-            OptionError: One was your own, and is not given.
+            OptionError: Your own optimizer or schedule is needed and not given.
         """
         values = training_from_json(data)
         for name in ("optimizer", "schedule"):
@@ -481,9 +481,9 @@ class TrainingSettings:
 
 
 class TrainingOverrides(TypedDict, total=False):
-    """The settings that a fit is given by name; the quality chooses the others.
+    """Training settings given as arguments of a fit; the quality chooses the others.
 
-    A test holds these names and types to `TrainingSettings`, less `seed`, which is an argument of its own.
+    A test compares names and types with `TrainingSettings`; `seed` is a separate argument.
 
     Example:
         >>> from sightline.contracts.options import TrainingOverrides
@@ -546,7 +546,7 @@ def training_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-# ---------------------------------------------------------------- what is written meanwhile
+# ---------------------------------------------------------------- the run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -554,7 +554,7 @@ class RunOptions:
     """What a fit writes and shows while it runs.
 
     Raises:
-        OptionError: A checkpoint interval that makes no sense.
+        OptionError: An invalid checkpoint interval.
 
     Example:
         >>> from sightline.contracts.options import RunOptions

@@ -40,7 +40,7 @@ def table_in_memory(source: Any) -> pa.Table:
     except ARROW_ERRORS as error:
         raise DataError(
             f"The table cannot be read: {shorten(str(error), 300)}.",
-            "Give each column values of one type and each column a name of its own.",
+            "Give each column values of one type and each column a unique name.",
         ) from error
     if isinstance(source, np.ma.MaskedArray):  # np.asarray would drop the mask
         return _from_array(source)

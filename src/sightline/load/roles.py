@@ -1,4 +1,4 @@
-"""What a column is for beside being a feature: target, group, time or weight."""
+"""Roles of columns that are not features: target, group, time or weight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sightline.load.table import Table
 def with_roles(
     table: Table, target: str, group: str | None, time: str | None, weight: str | None
 ) -> Table:
-    """Give columns their roles, so that they are no features.
+    """Set the roles of columns that are not features.
 
     Raises:
         DataError: A time column without dates or numbers, a weight column without numbers, or no

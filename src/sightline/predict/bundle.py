@@ -31,7 +31,7 @@ class Contents:
     """What a bundle holds: everything that makes a `Model`, whose attributes these are.
 
     Attributes:
-        parts: The network and what predicts beside it, in the registry's order.
+        parts: The network and the other parts, in the registry's order.
     """
 
     spec: Spec
@@ -144,7 +144,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     """Return what a bundle holds, as JSON values and in words, without building its network.
 
     Raises:
-        BundleError: The file is not there, damaged, foreign or newer than this version.
+        BundleError: The file does not exist, is damaged or foreign, or is newer than this version.
     """
     opened = archive.read(path, "model")
     try:

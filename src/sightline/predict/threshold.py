@@ -102,7 +102,7 @@ def find_threshold(
         probability: Of the positive class, [N].
         positive: Which rows are of the positive class, bool [N].
         by: The metric, one of `THRESHOLDS`, or the threshold itself.
-        weight: The weight of each row, [N]; None weighs all alike.
+        weight: The weight of each row, [N]; None gives equal weights.
 
     Raises:
         OptionError: An unknown metric, or a threshold that is not between 0 and 1.

@@ -1,4 +1,4 @@
-"""The plan of a training: device, threads, precision, batch size, epochs; made once before it."""
+"""The plan of a training: device, threads, precision, batch size, epochs; made before the first step."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def settle_batch_size(batch_size: int | None, rows: int) -> int:
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What was requested, from which `make_plan` makes a plan; see `sl.Training`.
+    """The request from which `make_plan` makes a plan; see `sl.Training`.
 
     Example:
         >>> from sightline.train.plan import PlanRequest
