@@ -339,9 +339,13 @@ def test_functions_are_given_again(here):
     own = {"optimizer": torch.optim.RAdam, "schedule": rate}
     fit("whole", **own)
     cut_fit(**own)
-    with pytest.raises(OptionError, match=r"The optimizer was your own\. Give it again"):
+    with pytest.raises(
+        OptionError, match=r"The optimizer was your own and is not saved\. Give it again"
+    ):
         sl.resume("r", schedule=rate, quiet=True)
-    with pytest.raises(OptionError, match=r"The schedule was your own\. Give it again"):
+    with pytest.raises(
+        OptionError, match=r"The schedule was your own and is not saved\. Give it again"
+    ):
         sl.resume("r", optimizer=torch.optim.RAdam, quiet=True)
     sl.resume("r", **own, quiet=True)
     assert told("r") == told("whole")

@@ -56,7 +56,7 @@ class MLP(nn.Module):
         for width in hidden:
             if isinstance(width, bool) or not isinstance(width, int) or width < 1:
                 raise OptionError(
-                    f"hidden is {hidden}, and a width must be a whole number from 1.",
+                    f"hidden is {hidden}, but a width is a whole number from 1.",
                     "Give a list of widths such as [64, 32].",
                 )
         check_dropout(dropout)

@@ -54,7 +54,7 @@ def check_dropout(dropout: float) -> None:
     """
     if not 0 <= dropout < 1:
         raise OptionError(
-            f"dropout is {dropout}, and a probability of dropout is at least 0 and less than 1.",
+            f"dropout is {dropout}, but must be at least 0 and less than 1.",
             "Give a number such as 0.1, or 0 for no dropout.",
         )
 

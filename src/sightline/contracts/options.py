@@ -233,7 +233,7 @@ class ModelOptions:
     calibrate: Annotated[
         bool | None,
         Option(
-            "Calibrate the probabilities on rows that the model did not learn from.",
+            "Calibrate the probabilities on held-out rows.",
             default_help="yes; no with --network",
         ),
     ] = None
@@ -246,7 +246,7 @@ class ModelOptions:
             default_help="the class with the higher probability",
         ),
     ] = None
-    baselines: Annotated[bool, Option("Score simple models on the same rows, to compare with.")] = (
+    baselines: Annotated[bool, Option("Score simple models on the same rows, for comparison.")] = (
         True
     )
 
@@ -260,14 +260,14 @@ class ModelOptions:
                 raise OptionError(f"{name} is {value!r}.", "Give True or False.")
         if self.network is not None and self.quality is not None:
             raise OptionError(
-                f"quality={self.quality!r} chooses the network, and a network is given as well.",
+                f"quality={self.quality!r} chooses the network, but a network is given as well.",
                 "Leave one of the two out.",
             )
         if self.calibrate is False and (
             self.trees or (self.trees is None and self.network is None)
         ):
             raise OptionError(
-                "Calibration decides the weights of network and trees, and calibrate is False.",
+                "Calibration decides the weights of network and trees, but calibrate is False.",
                 "Leave calibrate=False out, or give trees=False (--no-trees) as well.",
             )
         self._check_threshold()
@@ -280,7 +280,7 @@ class ModelOptions:
             check_choice("threshold", threshold, get_args(ThresholdRule))
             if self.calibrate is False:
                 raise OptionError(
-                    f"threshold={threshold!r} is chosen on the rows for calibration, and calibrate is False.",
+                    f"threshold={threshold!r} is chosen on the calibration rows, but calibrate is False.",
                     "Leave calibrate=False out, or give the threshold as a number.",
                 )
         elif not 0 < threshold < 1:
@@ -339,7 +339,7 @@ class TrainingSettings:
     clip_norm: Annotated[
         float | None,
         Option(
-            "Clip the gradients to this norm, of all of them together, e.g. 1.",
+            "Gradient clipping: the largest norm of all gradients together, e.g. 1.",
             default_help="no clipping",
         ),
     ] = None
@@ -362,7 +362,7 @@ class TrainingSettings:
             "CLASS=WEIGHT, e.g. yes=5. May be repeated.",
             metavar="balanced|CLASS=WEIGHT",
             form="class_weights",
-            default_help="all the same",
+            default_help="1 for every class",
         ),
     ] = None
     patience: Annotated[
@@ -476,7 +476,9 @@ class TrainingSettings:
             if own.get(name) is not None:
                 values[name] = own[name]
             elif values[name] == CUSTOM:
-                raise OptionError(f"The {name} was your own.", f"Give it again: {name}=...")
+                raise OptionError(
+                    f"The {name} was your own and is not saved.", f"Give it again: {name}=..."
+                )
         return cls(**values)
 
 
@@ -565,18 +567,16 @@ class RunOptions:
     watch: Annotated[
         bool,
         Option(
-            "Load the file of --network again whenever it is saved, and go on with the new network."
+            "Load the file of --network again whenever it is saved, and continue with the new network."
         ),
     ] = False
     checkpoint_seconds: Annotated[
         float | None,
-        Option("Write a checkpoint every so many seconds, e.g. 60.", metavar="SECONDS"),
+        Option("Seconds between two checkpoints, e.g. 60.", metavar="SECONDS"),
     ] = CHECKPOINT_SECONDS
     checkpoint_epochs: Annotated[
         int | None,
-        Option(
-            "Write a checkpoint every so many epochs, e.g. 10.", default_help="by the clock alone"
-        ),
+        Option("Epochs between two checkpoints, e.g. 10.", default_help="by time alone"),
     ] = None
     run: Annotated[
         str | Path | None,

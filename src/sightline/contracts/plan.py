@@ -19,7 +19,7 @@ class Plan:
         epochs: The largest number of epochs; fewer than requested if `time_limit` allows no more.
         batch_size: Rows of a weight update.
         micro_batch: Rows that go through the network at once; fewer than `batch_size` where
-            gradients are accumulated or memory is short.
+            gradients are accumulated or memory is scarce.
         steps_per_epoch: Weight updates of an epoch.
 
     Example:
@@ -27,7 +27,7 @@ class Plan:
         >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
         >>> plan = sl.Training(sl.MLP(prepared.spec), prepared, device="cpu").plan
         >>> plan.device, plan.device_reason, plan.batch_size, plan.steps_per_epoch
-        ('cpu', 'as asked', 32, 9)
+        ('cpu', 'as requested', 32, 9)
     """
 
     device: str

@@ -110,7 +110,9 @@ def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
         listing = ", ".join(
             f"{shorten(name)!r} {n:,}" for name, n in list(zip(names, lengths, strict=True))[:5]
         )
-        raise DataError(f"The columns have different lengths: {listing}.", "Give them the same.")
+        raise DataError(
+            f"The columns have different lengths: {listing}.", "Give them the same length."
+        )
     return pa.Table.from_arrays(arrays, names)
 
 

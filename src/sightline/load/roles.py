@@ -48,7 +48,7 @@ def with_roles(
         schema = schema.with_column(replace(schema[name], role=role, reason=reason))
     if not schema.features:
         raise DataError(
-            f"{table.name} has no feature beside the target: every other column is ignored or has "
+            f"{table.name} has no feature besides the target: every other column is ignored or has "
             "another role.",
             "Look at the reasons with `sightline inspect`, and set kinds= (--kind) for columns to use.",
         )

@@ -93,7 +93,7 @@ class Recorder(Observer):
             "bytes": sum(data.nbytes for data in table.columns.values()), "seconds": seconds,
         }  # fmt: skip
         self.trace.write("lesson", "opening", lesson.opening(body, self.target))
-        task_given = splits.target.task if splits.target_reason.endswith("as asked") else None
+        task_given = splits.target.task if splits.target_reason.endswith("as requested") else None
         source = _relative(decisions.origin["source"])
         self._begin("load", code.load(self._body("run", "start"), source, task_given))
         recorded = self.trace.write("load", "table", body).body

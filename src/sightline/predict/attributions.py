@@ -30,7 +30,7 @@ BASE_SAID = (
     "the most frequent category"
 )
 NO_CAPTUM = (
-    "Captum, which finds what pushed a prediction, is not installed: "
+    "Captum, which computes the contribution of each column, is not installed: "
     "pip install 'sightline[explain]'."
 )
 NO_TYPICAL_ROW = (

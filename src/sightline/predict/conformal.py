@@ -161,7 +161,7 @@ class Conformal:
             return {
                 **about, "coverage": inside, "mean_width": float(width.mean()),
                 "median_width": float(np.median(width)),
-                "said": f"{level} intervals hold the true number in {100 * inside:.1f} % of {len(truth):,} "
+                "said": f"{level} intervals contain the true number in {100 * inside:.1f} % of {len(truth):,} "
                 f"rows; they are {readable(float(width.mean()), 3)} wide.",
             }  # fmt: skip
         chosen = self.sets(values, alpha)
@@ -171,7 +171,7 @@ class Conformal:
         return {
             **about, "coverage": inside, "mean_size": mean, "empty": float(sizes[0] / len(truth)),
             "sizes": sizes.tolist(),
-            "said": f"{level} sets hold the true class in {100 * inside:.1f} % of {counted(len(truth), 'row')}; "
+            "said": f"{level} sets contain the true class in {100 * inside:.1f} % of {counted(len(truth), 'row')}; "
             f"they have {mean:.2f} classes on average, {100 * sizes[0] / len(truth):.1f} % have none.",
         }  # fmt: skip
 

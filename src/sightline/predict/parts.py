@@ -204,7 +204,7 @@ def _build_network(config: Mapping[str, Any], context: LoadContext) -> nn.Module
             else ""
         )
         raise BundleError(
-            f"{path} holds a network of your own, {name}: a file must not bring code along{source}.",
+            f"{path} holds a network of your own, {name}: its code is not in the file{source}.",
             f"Load it with network={name}, or with --network file.py:{name} on the command line.",
         )
     if name not in BUILT_IN:

@@ -146,7 +146,7 @@ class Checkpoints:
         except OSError as error:
             self._state.tell(
                 "warning",
-                f"no checkpoint at step {progress.steps:,}: {error.strerror or error}; the ones before "
+                f"no checkpoint at step {progress.steps:,}: {error.strerror or error}; older checkpoints "
                 "are kept",
             )
             self._last = time.monotonic()

@@ -79,7 +79,7 @@ def command_from_json(data: Any) -> Command:
         raise OptionError(f"A command is an object, not {_brief(data)}.", known)
     if len(data) != 1 or next(iter(data)) not in COMMAND_KINDS:
         names = ", ".join(_brief(name) for name in list(data)[:5]) or "nothing"
-        raise OptionError(f"A command has one key out of those known; this one has {names}.", known)
+        raise OptionError(f"A command has exactly one known key; this one has {names}.", known)
     ((kind, value),) = data.items()
     if kind == "edits":
         return Command(kind, edits=_edits(value))

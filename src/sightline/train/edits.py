@@ -87,7 +87,7 @@ def check_edit(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None)
                 check_network(tried, spec)
         except (RuntimeError, MemoryError) as error:  # PyTorch cannot allocate such a network
             raise NetworkError(
-                f"{type(edit).__name__} cannot be made: {error}", "Choose a smaller network."
+                f"{type(edit).__name__} cannot be applied: {error}", "Choose a smaller network."
             ) from error
         return tried
     if isinstance(edit, Freeze | Unfreeze):
@@ -362,7 +362,7 @@ def _sentence(edit: Structural, fates: Mapping[str, str], gone: list[str]) -> st
     counts = Counter(fate.split(" ")[0] for fate in fates.values())
     summary = ", ".join(f"{count} {fate}" for fate, count in counts.items())
     if gone:
-        summary += f", {len(gone)} gone"
+        summary += f", {len(gone)} removed"
     match edit:
         case Widen():
             what = f"{edit.name} widened to {edit.width:,} units"
@@ -371,7 +371,7 @@ def _sentence(edit: Structural, fates: Mapping[str, str], gone: list[str]) -> st
         case Replace():
             what = f"{edit.name} replaced by {edit.module}"
         case _:
-            what = f"{edit.network} loaded anew"
+            what = f"{edit.network} reloaded"
     changed = "; ".join(f"{name} {fate}" for name, fate in fates.items() if fate != "kept")
     return f"{what}: parameters {summary}" + (f" ({changed})" if changed else "")
 

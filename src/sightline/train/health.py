@@ -139,7 +139,7 @@ def _bad_rows(state: TrainingState, batch: Batch) -> tuple[torch.Tensor, str]:
     bad = bad.any(dim=1) if bad.dim() == 2 else bad
     if bad.any():
         return bad, "whose loss is not a finite number"
-    return torch.ones_like(bad), "of the batch, each of which has a finite loss by itself"
+    return torch.ones_like(bad), "of the batch, each of which alone has a finite loss"
 
 
 def _restore_buffers(state: TrainingState) -> None:

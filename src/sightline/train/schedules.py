@@ -178,7 +178,7 @@ class LearningRate:
                 self.scheduler.step()
             except ValueError as error:  # such as a OneCycleLR made for fewer steps
                 raise OptionError(
-                    f"The scheduler {type(self.scheduler).__name__} cannot go on: {error}.",
+                    f"The scheduler {type(self.scheduler).__name__} cannot continue: {error}.",
                     "Make it for epochs * steps_per_epoch steps; both are in training.plan.",
                 ) from error
 

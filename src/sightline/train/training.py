@@ -225,7 +225,7 @@ class Training(TrainingFacade):
                     with self._lock:
                         try:
                             step, loss = self._update(batch)
-                        except Exception as error:  # noqa: BLE001 - raised again, unless memory is short
+                        except Exception as error:  # noqa: BLE001 - raised again, unless out of memory
                             self._use_less_memory(error)
                             break  # the same batch again, in smaller parts
                         self._count(step, loss, clock)
@@ -331,7 +331,7 @@ class Training(TrainingFacade):
         if not health.out_of_memory(error) or rows == 1:
             raise error
         state.optimizer.zero_grad()
-        state.tell("memory", f"memory is short for {rows:,} rows at once")
+        state.tell("memory", f"out of memory with {rows:,} rows at once")
         state.waiting.appendleft(SetMicroBatch(-(-rows // 2)))
 
     def stop(self, why: str) -> None:
