@@ -59,9 +59,10 @@ def private_uses(text):
     """
     tree = ast.parse(text)
     own = {node.name for node in ast.walk(tree)
-           if isinstance(node, ast.FunctionDef | ast.ClassDef)}  # fmt: skip
+           if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}  # fmt: skip
     own |= {node.attr for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}  # fmt: skip
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+            and isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "made", "trace", "tree", "again")}  # fmt: skip
     own |= {node.target.id for node in ast.walk(tree)
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}  # fmt: skip
     found = []
@@ -80,7 +81,9 @@ def _private(name):
 # Attributes of other packages that have no public name.
 OF_OTHERS = {
     "_foreach_copy_", "_foreach_lerp_", "_foreach_norm", "_foreach_mul_", "_foreach_add_",
-    "_execution_engine", "_asdict", "_fields", "_replace", "_NormBase", "_ConvNd", "_foreach_sub_",
+    "_foreach_sub_", "_fused_adamw_", "_execution_engine", "_NormBase", "_ConvNd",
+    "_is_avx512_bf16_supported", "_is_amx_tile_supported",
+    "_asdict", "_fields", "_replace", "_make", "_predictors",
 }  # fmt: skip
 
 
@@ -99,6 +102,8 @@ def test_no_module_reads_private_names_of_another(path):
 def test_a_private_name_of_another_module_would_be_found():
     text = "from sightline.load.table import _read\n\nprint(thing._value, self.__class__)\n"
     assert private_uses(text) == [(1, "_read"), (3, "_value")]
+    assert private_uses("thing._value = 1\nprint(thing._value)") == [(1, "_value"), (2, "_value")]
+    assert private_uses("self._value = 1\nprint(self._value)") == []
 
 
 # ------------------------------------------------------------- ARCHITECTURE.md

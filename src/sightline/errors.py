@@ -68,7 +68,7 @@ class DataError(UserError, ValueError):
         ...     sl.read({"age": [31, 54], "city": ["Oslo"]})
         ... except ValueError as error:
         ...     print(error)
-        The columns have different lengths: 'age' 2, 'city' 1. Give them the same.
+        The columns have different lengths: 'age' 2, 'city' 1. Give them the same length.
     """
 
 

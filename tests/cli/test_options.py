@@ -2,10 +2,12 @@
 
 import dataclasses
 import inspect
+import json
 import re
 from typing import Any, get_type_hints
 
 import click
+import numpy as np
 import pytest
 
 import sightline as sl
@@ -47,6 +49,60 @@ def test_fit_has_the_declared_types():
         if name in ("kinds", "network", "valid", "test"):  # None stands for {}; a module, a table
             continue
         assert hints[name] == DECLARED[name].type, name
+
+
+OTHER_VALUES = {
+    "kinds": {"a": "text"}, "drop": ("b",), "missing": ("-",), "encoding": "cp1252",
+    "on_bad_rows": "skip", "task": "regression", "positive": "yes", "valid": 0.3, "test": 0.2,
+    "group": "g", "time": "t", "weight": "w", "numeric": "minmax", "quality": "fast", "network": "MLP",
+    "trees": False, "calibrate": True, "threshold": 0.3, "baselines": False, "epochs": 3,
+    "batch_size": 7, "accumulate": 2, "learning_rate": 0.5, "weight_decay": 0.25, "optimizer": "sgd",
+    "schedule": "cosine", "warm_up": 0.2, "clip_norm": 1.0, "ema": 0.9, "label_smoothing": 0.1,
+    "class_weights": "balanced", "patience": None, "eval_metric": "f1", "time_limit": 9.0,
+    "precision": "float32", "doctor": False, "seed": 5, "device": "cpu", "watch": True,
+    "checkpoint_seconds": 1.0, "checkpoint_epochs": 2, "run": "runs/other", "live": True,
+    "report": False, "quiet": True,
+}  # fmt: skip
+
+
+class Reached(Exception):
+    """The options have come to where a run begins."""
+
+
+def asked_for(options, name):
+    if name in ("seed", "target"):
+        return getattr(options, name)
+    group = getattr(options, DECLARED[name].group)
+    return (
+        group.get(name, "not given") if DECLARED[name].group == "training" else getattr(group, name)
+    )
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_fit_passes_every_option_on(name, monkeypatch):
+    def begin(source, options):
+        raise Reached(options)
+
+    value = OTHER_VALUES[name]
+    assert value != DECLARED[name].default
+    monkeypatch.setattr("sightline.pipeline.fit.Fresh", begin)
+    with pytest.raises(Reached) as caught:
+        sl.fit("t.csv", "y", **{name: value})
+    assert asked_for(caught.value.args[0], name) == value
+
+
+@pytest.mark.parametrize("kind", [SightlineClassifier, SightlineRegressor])
+def test_an_estimator_passes_every_parameter_on(kind, monkeypatch):
+    def begin(source, options):
+        raise Reached(options)
+
+    monkeypatch.setattr("sightline.estimators.Fresh", begin)
+    names = set(parameters(kind.__init__)) - {"random_state", "kinds"}
+    assert len(names) >= 10
+    for name in names:
+        with pytest.raises(Reached) as caught:
+            kind(**{name: OTHER_VALUES[name]}).fit([[1.0], [2.0], [3.0]], [0, 1, 1])
+        assert asked_for(caught.value.args[0], name) == OTHER_VALUES[name]
 
 
 def test_overrides_are_the_settings_of_a_training_less_the_seed():
@@ -109,8 +165,8 @@ def test_an_option_of_the_command_line_has_the_declared_choices_and_default(name
     if one.choices and not one.option.form:
         assert isinstance(option.type, click.Choice)
         assert tuple(option.type.choices) == one.choices
-    for choice in one.choices:
-        assert str(choice) in f"{option.help} {option.metavar} {one.choices}"
+    if one.choices and one.option.form:
+        assert all(str(choice) in f"{option.help} {option.metavar}" for choice in one.choices)
     if one.group == "training" and name != "seed" and not option.multiple:
         assert option.default is None  # the quality chooses it
     elif option.is_flag and not option.secondary_opts:
@@ -206,8 +262,34 @@ def test_damaged_options_are_refused(lost):
         FitOptions.from_json(damaged)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"report": "no"}, "report is 'no'"), ({"live": 1}, "live is 1"), ({"baselines": "x"}, "baselines is 'x'"),
+     ({"on_bad_rows": "skp"}, "on_bad_rows is 'skp'"), ({"task": "classify"}, "task is 'classify'"),
+     ({"numeric": "minmx"}, "numeric is 'minmx'"), ({"checkpoint_epochs": 0}, "checkpoint_epochs is 0"),
+     ({"qualty": "fast"}, "no option 'qualty'. Did you mean 'quality'")],
+)  # fmt: skip
+def test_a_value_that_no_option_can_have_is_refused(options, message):
+    with pytest.raises(OptionError, match=re.escape(message)):
+        FitOptions.of("y", **options)
+
+
+def test_the_seed_is_not_a_training_setting():
+    with pytest.raises(OptionError, match="seed is an option of its own"):
+        FitOptions(target="y", training={"seed": 5})
+
+
+def test_numbers_of_numpy_are_numbers():
+    options = FitOptions.of(
+        "y", epochs=np.int64(3), test=np.int64(20), positive=np.int64(1), seed=np.int64(4),
+        threshold=np.float64(0.5), class_weights={np.int64(1): np.float64(2.0)},
+    )  # fmt: skip
+    assert FitOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
+    assert options.training == {"epochs": 3, "class_weights": {1: 2.0}}
+
+
 def test_an_unknown_option_is_refused():
-    with pytest.raises(OptionError, match=r"There is no setting 'epoch'\. Did you mean 'epochs'"):
+    with pytest.raises(OptionError, match=r"There is no option 'epoch'\. Did you mean 'epochs'"):
         FitOptions.of("y", epoch=3)
 
 

@@ -130,6 +130,8 @@ def test_settings_come_back_from_json(settings):
 )
 def test_what_is_your_own_must_be_given_again(name, own):
     settings = TrainingSettings(**{name: own})
-    with pytest.raises(OptionError, match=f"The {name} was your own. Give it again: {name}=..."):
+    with pytest.raises(
+        OptionError, match=f"The {name} was your own and is not saved. Give it again: {name}=..."
+    ):
         round_trip(settings)
     assert round_trip(settings, **{name: own}) == settings

@@ -360,7 +360,7 @@ def test_a_full_disk_stops_no_training(small_disk, penguins):
     assert [epoch.number for epoch in run.epochs] == [0, 1, 2, 3, 4]
     said = [record.body["said"] for record in run.find("train", "warning")]
     assert said == [
-        f"no checkpoint at step {step}: No space left on device; the ones before are kept"
+        f"no checkpoint at step {step}: No space left on device; older checkpoints are kept"
         for step in (18, 27)
     ]  # fmt: skip
     assert sorted(p.name for p in (run.folder / CHECKPOINTS_FOLDER).iterdir()) == [

@@ -39,7 +39,7 @@ def test_the_lesson_says_out_of_fold():
     assert "out of fold" in with_folds
     assert "Validation and test rows are set aside" not in with_folds
     assert "Validation and test rows are set aside" in without
-    plan = {"device": "cpu", "device_reason": "as asked", "batch_size": 2, "steps_per_epoch": 1}
+    plan = {"device": "cpu", "device_reason": "as requested", "batch_size": 2, "steps_per_epoch": 1}
     end = {"best_epoch": 1, "steps": 1, "parameters": 3, "stopped": "all done"}
     told = [lesson.train_stage(plan, [epoch(0), epoch(1)], end, {"task": "classification"}, None, split)
             for split in (FOLDS, VALID, None)]  # fmt: skip

@@ -120,7 +120,7 @@ def test_a_long_target_name_is_cut():
 
 def test_a_step_whose_loss_was_not_finite_is_told():
     """Numbers that are not finite are text in a trace."""
-    plan = {"device": "cpu", "device_reason": "as asked", "batch_size": 2, "steps_per_epoch": 1}
+    plan = {"device": "cpu", "device_reason": "as requested", "batch_size": 2, "steps_per_epoch": 1}
     epoch = {"number": 0, "train_loss": "NaN", "metrics": {"train_accuracy": 0.5}}
     end = {"best_epoch": 0, "steps": 1, "parameters": 3, "stopped": "all done"}
     seen = {

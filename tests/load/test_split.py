@@ -179,7 +179,7 @@ def test_targets_that_cannot_be_learned() -> None:
         "3 classes; only a target with two classes has a positive class",
         positive="a",
     )
-    refused(sl.read({"y": ["a", "b"] * 9}), "no feature beside the target")
+    refused(sl.read({"y": ["a", "b"] * 9}), "no feature besides the target")
     refused(table_of(["a", "b"] * 9, t=[None, *range(17)]), "missing in 1 row", time="t")
 
 

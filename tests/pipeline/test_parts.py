@@ -1,6 +1,77 @@
-from sightline.pipeline.parts import PART_FITS
-from sightline.predict.parts import PARTS
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import sightline as sl
+from sightline.errors import InternalError
+from sightline.pipeline.parts import PART_FITS, FittedPart
+from sightline.predict.parts import PARTS, Part, SavedPart
+from tests.pipeline.fits import train_model
 
 
 def test_every_part_of_the_registry_has_a_fit_in_the_same_order():
     assert list(PART_FITS) == list(PARTS)
+
+
+class PriorPart(Part):
+    """A third part: every row gets the shares of the classes."""
+
+    name = "prior"
+    member = "prior"
+
+    @property
+    def thread_safe(self):
+        return True
+
+    def values(self, task, numeric_BD, codes_BC):
+        return self.module.weight.log().expand(len(numeric_BD), -1)
+
+    def save(self):
+        return SavedPart({}, self.module.state_dict())
+
+    @classmethod
+    def load(cls, saved, context):
+        module = nn.Linear(3, 1, bias=False)
+        module.load_state_dict(dict(saved.tensors))
+        return cls(module)
+
+
+def fit_prior(request):
+    rows = request.training.prepared.train
+    module = nn.Linear(3, 1, bias=False)
+    shares = torch.bincount(rows.target, minlength=3) / len(rows.row)
+    module.weight = nn.Parameter(shares[None], requires_grad=False)
+    again = request.first.get("prior")
+    record = {"fingerprint": f"{shares.sum():.3f}", "again": again is not None}
+    return FittedPart(PriorPart(module), shares.log().expand(len(rows.row), -1), record)
+
+
+@pytest.fixture
+def third(monkeypatch):
+    monkeypatch.setitem(PARTS, "prior", PriorPart)
+    monkeypatch.setitem(PART_FITS, "prior", fit_prior)
+
+
+def test_a_new_part_is_blended_saved_recorded_and_replayed(third, penguins, tmp_path):
+    run = sl.fit(penguins, "species", quality="fast", epochs=2, trees=False, run=tmp_path / "a", quiet=True,
+                 report=False, baselines=False)  # fmt: skip
+    assert list(run.model.blend.weights) == ["network", "prior"]
+    assert run.find("train", "prior")[0].body["again"] is False
+    loaded = sl.Model.load(tmp_path / "a" / "model.sightline")
+    assert (loaded.predict_proba(penguins) == run.model.predict_proba(penguins)).all()
+    explained = loaded.explain_rows(loaded.read(penguins), [0])[0]
+    assert [part["name"] for part in explained.parts] == ["network", "prior"]
+    again = sl.replay(tmp_path / "a", to=tmp_path / "b", quiet=True)
+    assert again.find("train", "replay")[0].body["identical"]
+    assert again.find("train", "prior")[0].body["again"] is True
+
+
+def test_a_part_without_out_of_fold_predictions_cannot_be_weighed(third, penguins, monkeypatch):
+    def fit_without(request):
+        return replace(fit_prior(request), out_of_fold=None)
+
+    monkeypatch.setitem(PART_FITS, "prior", fit_without)
+    with pytest.raises(InternalError, match="The part 'prior' has no out-of-fold predictions"):
+        train_model(sl.read(penguins), "species", quality="fast", settings={"epochs": 1})

@@ -148,7 +148,7 @@ def test_a_cut_run_has_one_record_of_each_checkpoint(here):
     cut_fit()
     assert checkpoints("r") == [0, 9]
     sl.resume("r", quiet=True)
-    assert checkpoints("r") == [0, 9, 27]
+    assert checkpoints("r") == [0, 9, 18, 27, 27]
     attempts = [record.attempt for record in sl.Run("r").find("train", "checkpoint")]
     assert attempts == [1, 2, 2]  # what goes on from a checkpoint writes it again
 
@@ -193,6 +193,16 @@ def test_a_checkpoint_that_could_not_be_written_has_no_record(here, monkeypatch)
     run = fit(checkpoint_epochs=1)
     assert checkpoints("r") == [0, 18, 27, 27]
     assert [record.body["step"] for record in run.find("train", "warning")] == [9]
+
+
+def test_a_resumed_run_writes_checkpoints_as_often_as_it_was_asked_to(here):
+    cut_fit(13, checkpoint_seconds=None)
+    sl.resume("r", quiet=True)
+    assert sorted(set(checkpoints("r"))) == [0, 9, 18, 27]
+    options = sl.Run("r").find("run", "start")[0].body["options"]
+    assert (options["run"]["checkpoint_epochs"], options["run"]["checkpoint_seconds"]) == (1, None)
+    again = sl.replay("r", to="again", quiet=True)
+    assert again.find("run", "start")[0].body["options"]["run"]["run"] == "again"
 
 
 def test_a_complete_run_is_returned_as_it_is(here):
@@ -339,9 +349,13 @@ def test_functions_are_given_again(here):
     own = {"optimizer": torch.optim.RAdam, "schedule": rate}
     fit("whole", **own)
     cut_fit(**own)
-    with pytest.raises(OptionError, match=r"The optimizer was your own\. Give it again"):
+    with pytest.raises(
+        OptionError, match=r"The optimizer was your own and is not saved\. Give it again"
+    ):
         sl.resume("r", schedule=rate, quiet=True)
-    with pytest.raises(OptionError, match=r"The schedule was your own\. Give it again"):
+    with pytest.raises(
+        OptionError, match=r"The schedule was your own and is not saved\. Give it again"
+    ):
         sl.resume("r", optimizer=torch.optim.RAdam, quiet=True)
     sl.resume("r", **own, quiet=True)
     assert told("r") == told("whole")

@@ -203,7 +203,7 @@ def test_an_archive_of_another_kind(tmp_path):
 def test_a_bundle_that_is_not_a_whole_model(every, tmp_path, parts):
     path = saved(every, tmp_path)
     change(path, **parts)
-    with pytest.raises(BundleError, match=r"m\.sightline is not a whole model: \w+Error"):
+    with pytest.raises(BundleError, match=r"m\.sightline is not a complete model: \w+Error"):
         sl.Model.load(path)
 
 
@@ -212,7 +212,7 @@ def test_a_bundle_that_weighs_a_part_that_is_not_there(every, tmp_path):
     weights = {"network": 0.5, "forest": 0.5}
     change(path, manifest=lambda manifest: manifest.update(blend={"weights": weights}))
     with pytest.raises(
-        BundleError, match="weighs the parts network, forest, and this Sightline"
+        BundleError, match="has weights for the parts network, forest, but this Sightline"
     ) as caught:
         sl.Model.load(path)
     assert "Install a newer Sightline" in str(caught.value)

@@ -95,7 +95,7 @@ def test_what_it_says():
     said = Conformal.fit_classes(values, truth, source="all").coverage(values, truth, 0.1)
     assert sum(said["sizes"]) == said["rows"] == 500
     assert said["mean_size"] == pytest.approx(np.arange(5) @ said["sizes"] / 500)
-    assert "90 % sets hold the true class in 9" in said["said"]
+    assert "90 % sets contain the true class in 9" in said["said"]
     numbers = Conformal.fit_numbers(np.zeros(500), np.arange(500.0), source="all")
     said = numbers.coverage(np.zeros((500, 1)), np.arange(500.0), 0.2)
     assert said["mean_width"] == said["median_width"] > 300

@@ -44,7 +44,7 @@ def test_of_equals_the_one_nearest_a_half():
 def test_one_given():
     found = find_threshold(*rows(), 0.3)
     assert (found.value, found.by) == (0.3, "given")
-    assert "at least 0.3, as asked" in found.words(TARGET)
+    assert "at least 0.3, as requested" in found.words(TARGET)
     assert Threshold.from_json(found.to_json()) == found
 
 

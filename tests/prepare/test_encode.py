@@ -13,7 +13,7 @@ from sightline.prepare.encode import (
     DATE_PARTS,
     DAY,
     MISSING,
-    NOTHING,
+    MISSING_DATE,
     UNSEEN,
     ColumnEncoding,
     Encoder,
@@ -152,7 +152,7 @@ def test_date_parts_are_pythons_before_1970_too(moment, first):
 
 
 def test_a_missing_date_is_missing_in_every_part():
-    columns = date_numbers(np.array([NOTHING, 0]), 0, DATE_PARTS)
+    columns = date_numbers(np.array([MISSING_DATE, 0]), 0, DATE_PARTS)
     assert all(np.isnan(column[0]) and not np.isnan(column[1]) for column in columns)
 
 

@@ -689,7 +689,7 @@ def test_a_full_disk_keeps_the_older_ones_and_training_goes_on(species, tmp_path
     assert found["weights"] == whole["weights"]
     assert names(tmp_path) == [step_name(5), step_name(8)]
     assert [(event.type, event.step, event.said) for event in training.events if event.type == "warning"] == [
-        ("warning", step, f"no checkpoint at step {step}: No space left on device; the ones before are kept")
+        ("warning", step, f"no checkpoint at step {step}: No space left on device; older checkpoints are kept")
         for step in (6, 7)
     ]  # fmt: skip
 
@@ -748,10 +748,13 @@ def test_one_changed_number_is_other_rows(species):
 def test_an_optimizer_and_a_schedule_of_your_own_are_needed_again(species, tmp_path):
     saved_at(species, tmp_path, 5, optimizer=torch.optim.RAdam, schedule=step_lr)
     with pytest.raises(
-        OptionError, match=r"The optimizer was your own\. Give it again: optimizer="
+        OptionError,
+        match=r"The optimizer was your own and is not saved\. Give it again: optimizer=",
     ):
         sl.Training.resume(tmp_path, species, schedule=step_lr)
-    with pytest.raises(OptionError, match=r"The schedule was your own\. Give it again: schedule="):
+    with pytest.raises(
+        OptionError, match=r"The schedule was your own and is not saved\. Give it again: schedule="
+    ):
         sl.Training.resume(tmp_path, species, optimizer=torch.optim.RAdam)
 
 

@@ -403,7 +403,7 @@ def test_blame_names_five_rows_and_the_largest_numbers(species, training):
 
 
 def test_blame_of_rows_that_are_fine_one_by_one(species, training):
-    assert "of the batch, each of which has a finite loss by itself" in health.name_bad_rows(
+    assert "of the batch, each of which alone has a finite loss" in health.name_bad_rows(
         training.state, some(species)
     )
 

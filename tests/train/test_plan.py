@@ -71,12 +71,12 @@ def own_choice(monkeypatch):
 def test_auto_takes_the_best_device_and_says_why(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert choose_device() == ("cpu", "no GPU is here")
+    assert choose_device() == ("cpu", "no GPU is available")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert choose_device("auto") == ("mps", "an Apple GPU is here")
+    assert choose_device("auto") == ("mps", "an Apple GPU is available")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Some GPU")
-    assert choose_device("auto") == ("cuda", "a CUDA device is here: Some GPU")
+    assert choose_device("auto") == ("cuda", "a CUDA device is available: Some GPU")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "", "cpu gpu"])
@@ -118,8 +118,8 @@ def test_batch_size_is_at_most_the_rows(asked, n, size):
 def test_the_plan_counts_its_steps(n, asked, accumulate, size, micro, steps):
     plan = planned(n, batch_size=asked, accumulate=accumulate)
     assert (plan.batch_size, plan.micro_batch, plan.steps_per_epoch) == (size, micro, steps)
-    assert (plan.device, plan.device_reason) == ("cpu", "as asked")
-    assert (plan.precision, plan.precision_reason) == ("float32", "as asked")
+    assert (plan.device, plan.device_reason) == ("cpu", "as requested")
+    assert (plan.precision, plan.precision_reason) == ("float32", "as requested")
     assert plan.epochs == 3
 
 
@@ -269,7 +269,7 @@ def test_auto_stays_with_float32_for_small_networks(probed, monkeypatch):
 def test_a_precision_by_name_is_obeyed(monkeypatch, precision):
     no_probe(monkeypatch)
     plan = planned(precision=precision)
-    assert (plan.precision, plan.precision_reason) == (precision, "as asked")
+    assert (plan.precision, plan.precision_reason) == (precision, "as requested")
 
 
 def test_has_bfloat16_asks_the_hardware(monkeypatch):

@@ -565,7 +565,7 @@ def test_short_memory_makes_smaller_parts_of_the_same_batch(species, room, error
     while halves[-1] > room:
         halves.append(-(-halves[-1] // 2))
     said = [e.said for e in training.events if e.type == "memory"]
-    assert said == [f"memory is short for {rows} rows at once" for rows in halves[:-1]]
+    assert said == [f"out of memory with {rows} rows at once" for rows in halves[:-1]]
     assert training.plan.micro_batch == halves[-1]
     edits = [edit for _, edit in training.progress.edits]
     assert edits == [{"edit": "SetMicroBatch", "value": rows} for rows in halves[1:]]

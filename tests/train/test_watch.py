@@ -106,7 +106,7 @@ def test_a_good_save_carries_everything_over(species, tmp_path, optimizer):
     (event,) = watched.events()
     assert set(event.details["parameters"].values()) == {"kept"}
     assert event.details["gone"] == []
-    assert event.said == f"{watched.path}:Net loaded anew: parameters 6 kept"
+    assert event.said == f"{watched.path}:Net reloaded: parameters 6 kept"
     watched.go_on(3)
     batch = training.prepared.valid
     training.network.eval()
@@ -131,7 +131,7 @@ def test_what_grew_is_padded_and_what_is_new_starts_fresh(watched):
         "last.weight": "grown from [3, 6] to [3, 9]", "last.bias": "kept",
     }  # fmt: skip
     assert event.details["gone"] == ["norm.weight", "norm.bias"]
-    assert "parameters 3 grown, 1 kept, 2 gone (first.weight grown from" in event.said
+    assert "parameters 3 grown, 1 kept, 2 removed (first.weight grown from" in event.said
     now = weights(training)
     assert torch.equal(now["first.weight"][:6], values["first.weight"])
     assert torch.equal(now["last.weight"][:, :6], values["last.weight"])

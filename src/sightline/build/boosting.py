@@ -1,9 +1,9 @@
 """Boosted trees, grown by scikit-learn on the rows that a network learns from.
 
 scikit-learn's histogram gradient boosting (after LightGBM, Ke et al. 2017) grows one ensemble for
-each fold, on the rows of the other folds, so that every row has a prediction of trees that did not
-learn from it (out-of-fold). All of them ship: their mean is the prediction. `growth.py` grows one
-ensemble, `packing.py` turns the ensembles into tensors, `trees.py` runs them.
+each fold, on the rows of the other folds, so that every row has an out-of-fold prediction, by trees
+that were not fitted on it. All ensembles are kept: their mean is the prediction. `growth.py` grows
+one ensemble, `packing.py` turns the ensembles into tensors, `trees.py` runs them.
 
 Letters: N rows, V values of a row (C codes, then D numbers), K outputs.
 """
@@ -27,7 +27,7 @@ from sightline.errors import OptionError
 from sightline.prepare.binning import bin_edges
 
 FIRST_ROUNDS = 40
-"""Boosting rounds before the held-out loss is first looked at; they double before each next look."""
+"""Boosting rounds before the held-out loss is first checked; they double between checks."""
 ROUNDS_STEP = 5
 """The numbers of rounds that may be kept are multiples of this."""
 WHOLE_ENSEMBLE_TIME = 1.5
@@ -36,24 +36,24 @@ relative to the folds' alone."""
 STALE_SHARE = 0.7
 """Growth ends when the best number of rounds is at most this share of the rounds done."""
 L2 = 1.0
-"""L2 regularisation of the leaves' values. Without it, leaves whose rows are already right can grow
-without bound."""
+"""L2 regularisation of the leaves' values. Without it, leaves whose
+rows are already fitted can grow without bound."""
 DIVERGED = 0.1
 """The ensemble of all rows is discarded if its training loss exceeds the held-out loss by more."""
 
 
 @dataclass(frozen=True)
 class FittedTrees:
-    """Boosted trees, and how their growth went.
+    """Boosted trees, and how they were grown.
 
     Attributes:
-        trees: What ships.
+        trees: The trees that are kept.
         held_out: float32 [N, K], each row's prediction by the ensemble that did not learn from it, in
             the unit of `Trees.forward`; NaN for rows that no ensemble holds out.
         iterations: How many boosting rounds were kept.
         history: Pairs of (rounds, held-out loss).
         seconds: How long it took.
-        learning_rate: What the trees were grown with.
+        learning_rate: The learning rate of the boosting.
     """
 
     trees: Trees
@@ -90,11 +90,11 @@ def fit_trees(
         folds_N: Each row's fold, from 0; the ensemble of fold f grows on all rows of other folds.
             Rows of fold -1 are in every ensemble's training rows.
         classification, outputs: What is predicted; K classes, or 1.
-        weight_N: The rows' weights; a row of weight 0 changes nothing.
+        weight_N: The rows' weights; a row of weight 0 has no effect.
         learning_rate, leaves, min_rows, max_features: `learning_rate`, `max_leaf_nodes`,
             `min_samples_leaf` and `max_features` of scikit-learn's HistGradientBoosting.
         most_trees: The most trees (per class) of all folds' ensembles together; if they have more, one
-            ensemble that is grown on all rows ships in their place.
+            ensemble that is grown on all rows replaces them.
         iterations: The most boosting rounds.
         seed: Of scikit-learn's random numbers.
         time_limit: Seconds; as many rounds are grown as fit in, at least one. None for no limit.

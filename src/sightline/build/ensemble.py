@@ -124,7 +124,7 @@ class Bins(nn.Module):
 
 
 class Waves(nn.Module):
-    """Periodic embeddings of numbers: cosines, mixed by a linear layer and ReLU of each member's own.
+    """Periodic embeddings of numbers: cosines, mixed by each member's own linear layer and ReLU.
 
     With them a network fits functions that rise and fall often. The frequencies are quantiles of half
     a normal distribution and stay fixed; in Gorishniy, Rubachev and Babenko (2022, "On embeddings for
@@ -282,7 +282,7 @@ class Ensemble(nn.Module):
         return x_MBH * kept_BH
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments that build this network again."""
+        """Return the arguments that rebuild this network."""
         return {
             "members": self.members, "hidden": list(self.widths), "activation": self.activation_name,
             "dropout": self.dropout, "bins": self.bins is not None, "waves": self.frequencies,
@@ -363,7 +363,7 @@ class Features(nn.Module):
 
 
 class Members(nn.Module):
-    """A linear layer of each member's own.
+    """One linear layer per member.
 
     Args:
         members, inputs, outputs: M, and the size of each member's layer.

@@ -1,4 +1,4 @@
-"""One ensemble of boosted trees while scikit-learn grows it, and its trees in our own form.
+"""One ensemble of boosted trees while scikit-learn grows it, and its trees in Sightline's form.
 
 Letters: N rows, V values of a row (C codes, then D numbers), H held-out rows, K outputs.
 """
@@ -15,11 +15,11 @@ from sightline.build.trees import CODES
 from sightline.errors import InternalError
 
 CHECKED_ROWS = 500
-"""Rows on which our form of the trees is compared with scikit-learn's, at most."""
+"""Rows on which Sightline's form of the trees is compared with scikit-learn's, at most."""
 TOLERANCE = 1e-3
 """The relative difference that the comparison allows."""
 ABSENT_CLASS = -20.0
-"""The sum of a class that none of the rows has that an ensemble grows on."""
+"""The initial sum of a class that has no rows in an ensemble's training rows."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ class Growth:
         self.held_weights, self.held_weight = weights, float(weights.sum())
         self.classification, self.outputs = classification, outputs
         present = np.unique(self.target) if classification else np.zeros(1, np.int64)
-        # The sums that scikit-learn's trees add to. A class that none of these rows has keeps a very low sum.
+        # The sums that scikit-learn's trees add to. A class without rows among these keeps a very
+        # low sum.
         width = outputs if classification and outputs > 2 else 1
         self.start = np.full(width, 0.0 if width == 1 else ABSENT_CLASS)
         self.slots = present if len(present) > 2 else present[1:]

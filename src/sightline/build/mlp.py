@@ -27,7 +27,7 @@ class MLP(nn.Module):
         dropout: Probability with which a hidden unit is set to zero in training, 0 <= dropout < 1.
         residual: Indices of the hidden layers that have a residual connection, as `Deepen` inserts
             them; each is as wide as the layer before it.
-        replaced: Modules that take the place of others, by name, as `Replace` does.
+        replaced: Modules that replace others, by name, as `Replace` does.
 
     Shapes: float32 [B, D] and int32 [B, C] -> logits [B, K].
 
@@ -56,7 +56,7 @@ class MLP(nn.Module):
         for width in hidden:
             if isinstance(width, bool) or not isinstance(width, int) or width < 1:
                 raise OptionError(
-                    f"hidden is {hidden}, and a width must be a whole number from 1.",
+                    f"hidden is {hidden}, but a width is a whole number from 1.",
                     "Give a list of widths such as [64, 32].",
                 )
         check_dropout(dropout)
@@ -99,10 +99,10 @@ class MLP(nn.Module):
         head = "softmax" if self.spec.target.task == "classification" else "scale"
         yield Layer(f"Output layer: {type(self.output).__name__} + {head}", self.output)
 
-    # ------------------------------------------------------------- building it again
+    # ------------------------------------------------------------- rebuilding
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments that build this network again, read off its layers."""
+        """Return the arguments that rebuild this network, read from its layers."""
         width = self.spec.outputs
         widths: list[int] = []
         for layer in reversed([*self.hidden, self.output]):
@@ -139,7 +139,7 @@ class MLP(nn.Module):
         return [*hidden, ("output", self.output)]
 
     def replace(self, name: str, module: str) -> None:
-        """Put another module in the place of one; see `sightline.build.surgery.replace_module`."""
+        """Replace a module; see `sightline.build.surgery.replace_module`."""
         replace_module(self, name, module)
         below = f"{name}."
         self.replaced = {n: m for n, m in self.replaced.items() if not n.startswith(below)}

@@ -1,4 +1,4 @@
-"""The mode of a network: evaluation for a while, without gradients, then as it was before."""
+"""Put networks into evaluation mode, without gradients, for a `with` block."""
 
 from __future__ import annotations
 

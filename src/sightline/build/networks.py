@@ -1,4 +1,4 @@
-"""Networks by name, by file or as a module: built, checked before training, described, built again.
+"""Networks by name, by file or as a module: built, checked before training, described, rebuilt.
 
 Any `nn.Module` with `forward(numeric[B, D], categorical[B, C]) -> logits[B, K]` (or [B, M, K] for
 M members) is a network; it need not inherit from anything here.
@@ -27,7 +27,7 @@ NetworkMaker = Callable[[Spec], nn.Module]
 
 
 BUILT_IN: dict[str, type[MLP | Ensemble]] = {"MLP": MLP, "Ensemble": Ensemble}
-"""Networks that a bundle can build again from their name and configuration."""
+"""Networks that a bundle can rebuild from their name and configuration."""
 
 
 def check_network(network: nn.Module, spec: Spec) -> None:
@@ -181,7 +181,7 @@ def load_class(name: str) -> NetworkMaker:
 
 
 def describe_network(network: nn.Module) -> tuple[dict[str, Any], bytes | None]:
-    """Describe as JSON how a network is built again.
+    """Describe as JSON how to rebuild a network.
 
     Returns:
         `class`, `built_in`, for a built-in network its `config`, for one of your own the SHA-256 of

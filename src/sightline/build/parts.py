@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Layer(NamedTuple):
-    """A module on a row's way through a network, and the name by which it is explained."""
+    """A module that a row passes through, and its name in explanations."""
 
     name: str
     module: nn.Module
@@ -54,7 +54,7 @@ def check_dropout(dropout: float) -> None:
     """
     if not 0 <= dropout < 1:
         raise OptionError(
-            f"dropout is {dropout}, and a probability of dropout is at least 0 and less than 1.",
+            f"dropout is {dropout}, but must be at least 0 and less than 1.",
             "Give a number such as 0.1, or 0 for no dropout.",
         )
 

@@ -35,8 +35,8 @@ def widen(network: nn.Module, name: str, width: int) -> None:
     """Add units to a hidden layer; the network's output stays the same.
 
     New units come last. Their incoming weights are drawn at random and their outgoing weights are zero,
-    so they change nothing at first and learn from the next step on (Net2Net, Chen et al. 2016, has the
-    idea of growing a network without changing its function).
+    so they change nothing at first and learn from the next step on (after Net2Net, Chen et al.
+    2016).
 
     Args:
         network: One with `chain()`, such as `sl.MLP`, or `sl.Flat` around a `nn.Sequential`.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 CODES = 255
-"""The number of bins of a number, and of categories that are told apart."""
+"""The number of bins of a number, and of distinct categories."""
 LEAVES_OF_A_TREE = 63
 """The most leaves of a tree: each is one bit of a 64-bit integer."""
 CHUNK_VALUES = 131_072
@@ -256,7 +256,7 @@ def map_in_threads(
 ) -> list[Tensor]:
     """Call a function on each slice of some rows, in several threads; return the results in order.
 
-    Each of Python's threads has one of PyTorch's. A single thread runs where it is called.
+    Each Python thread uses one PyTorch thread. With one thread, everything runs in the caller's.
 
     Args:
         run: What to call; it must keep nothing between two calls.
@@ -275,7 +275,7 @@ def map_in_threads(
         return [run(rows) for rows in slices]
 
     def work(number: int) -> list[Tensor]:
-        torch.set_num_threads(1)  # for this thread of Python's alone
+        torch.set_num_threads(1)  # for this Python thread only
         with torch.no_grad():
             return [run(rows) for rows in slices[number::threads]]
 

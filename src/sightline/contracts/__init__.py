@@ -1,7 +1,7 @@
-"""What the rooms hand each other: frozen, validated, without logic.
+"""Data types that the packages exchange: frozen, validated, without logic.
 
-Nothing here imports torch or pyarrow at run time, so that reading a schema or a record never costs
-their start-up.
+Nothing here imports torch or pyarrow at run time, so reading a schema or a record does not load
+them.
 """
 
 from sightline.contracts.batch import Batch, BatchSource, Step

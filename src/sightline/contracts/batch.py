@@ -1,4 +1,4 @@
-"""What training consumes, batches, and what it yields, steps.
+"""Batches, which training consumes, and steps, which it yields.
 
 Shapes use these letters: B rows of a batch, D numeric features, C categorical features,
 M members of an ensemble, K outputs (classes, or 1 for regression).
@@ -41,10 +41,10 @@ class Batch(NamedTuple):
 
 
 class BatchSource(Protocol):
-    """Where batches come from; training needs no more of the data than this.
+    """A source of batches: all that the training loop needs of the data.
 
-    Rows come in blocks of several whole batches: a `DataLoader` spends more time on each item than
-    cutting a block into batches takes.
+    Rows come in blocks of several whole batches: a `DataLoader` spends more time on one item than
+    it takes to cut a block into batches.
 
     Example:
         >>> import sightline as sl

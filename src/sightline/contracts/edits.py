@@ -119,7 +119,7 @@ class Unfreeze(Edit):
 
 @dataclass(frozen=True)
 class Widen(Edit):
-    """Give a hidden layer more units; the network's outputs stay what they were.
+    """Give a hidden layer more units; the network's outputs do not change.
 
     The new units have fresh incoming weights and outgoing weights of zero (after Net2Net, Chen,
     Goodfellow and Shlens 2016, with zeros in place of copies).
@@ -136,7 +136,7 @@ class Widen(Edit):
 
 @dataclass(frozen=True)
 class Deepen(Edit):
-    """Insert a hidden layer; the network's outputs stay what they were.
+    """Insert a hidden layer; the network's outputs do not change.
 
     The new layer is x + s * f(x) with s starting at zero (ReZero, Bachlechner et al. 2020).
 
@@ -171,7 +171,7 @@ class Replace(Edit):
 
 @dataclass(frozen=True)
 class Reload(Edit):
-    """Build the network again from "file.py:Class"; weights that match by name carry over.
+    """Rebuild the network from "file.py:Class"; weights that match by name carry over.
 
     `sha256` is that of the file's text, which is kept as RUN/sources/SHA256.py.
 
@@ -187,7 +187,7 @@ class Reload(Edit):
 
 @dataclass(frozen=True)
 class Stop(Edit):
-    """End the training now; the epoch under way is recorded as far as it has come.
+    """End the training now; the current epoch is recorded as far as it got.
 
     Example:
         >>> from sightline.contracts import Stop

@@ -26,7 +26,7 @@ class KindTraits:
             unique texts).
         encoding: How the encoder turns the values into network inputs: "number" as it is, "codes"
             by vocabulary, "date" as elapsed days and calendar parts, "words" as n-grams.
-        valid: What a readable value is called in an error message.
+        valid: The name of a valid value in error messages.
         features: About how many network inputs one column becomes.
         ordered: Whether the values have a meaningful order.
     """

@@ -1,15 +1,15 @@
-"""What a fit is asked for: every option is declared here, once.
+"""The options of a fit, each declared here once.
 
 `FitOptions` (in `request.py`) holds all of them, in five groups: how the table is read (`ReadOptions`), how its rows are
-split (`SplitOptions`), what kind of model is made (`ModelOptions`), how the network is trained
-(`TrainingSettings`) and what is written while it happens (`RunOptions`). A declaration is a field with its
+split (`SplitOptions`), which model is fitted (`ModelOptions`), how the network is trained
+(`TrainingSettings`) and what is written meanwhile (`RunOptions`). A declaration is a field with its
 type, its default and an `Option`: help text, and how the command line spells it.
 
-What uses these options derives from the declarations or is held to them by tests: the
+Everything else derives from the declarations or is checked against them by tests: the
 arguments of `sl.fit`, the options of `sightline fit` and their help, the settings of `sl.Training`,
 the parameters of the scikit-learn estimators, the record `run/start`, and what a checkpoint keeps.
 
-`Plan` (in `plan.py`) is the other half: what the machine and the clock decide before the first step.
+`Plan` (in `plan.py`) holds what the machine and the time limit decide before the first step.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Rows = float | int | str | Path | Any
 """A share of the rows, a number of rows, or a table: a path, or anything that `sl.read` takes."""
 
 CUSTOM = "(your own)"
-"""Stands in the JSON form for what JSON cannot hold: a network, a table, an optimizer or a schedule in memory."""
+"""Replaces, in the JSON form, a network, table, optimizer or schedule in memory."""
 CHECKPOINT_SECONDS = 30.0
 
 # How the command line reads an option whose type alone does not say it.
@@ -54,14 +54,14 @@ Form = Literal["", "pairs", "names", "texts", "rows", "threshold", "class_weight
 
 @dataclass(frozen=True)
 class Option:
-    """What is said of an option besides its type and its default.
+    """The help text of an option, and its form on the command line.
 
     Attributes:
         help: What it does, with its unit and an example: the help text of the command line.
-        metavar: What stands for the value there; "" for the choices or the type.
+        metavar: The placeholder of the value in the help; "" for the choices or the type.
         form: How the command line reads the value.
-        flag: Its name there, where it is not the field's own; None keeps it off the command line.
-        default_help: The default in words, where None stands for something that is chosen.
+        flag: Its name on the command line, if not the field's; None leaves it out there.
+        default_help: The default in words, if None means that a value is chosen.
 
     Example:
         >>> from sightline.contracts.options import Option
@@ -207,10 +207,10 @@ class SplitOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What kind of model is made; `sightline.pipeline.recipe` decides what is left open.
+    """Which model is fitted; `sightline.pipeline.recipe` decides what is not given.
 
     Raises:
-        OptionError: A value that makes no sense, or two that contradict each other.
+        OptionError: An invalid value, or two that contradict each other.
 
     Example:
         >>> from sightline.contracts.options import ModelOptions
@@ -242,7 +242,7 @@ class ModelOptions:
     calibrate: Annotated[
         bool | None,
         Option(
-            "Calibrate the probabilities on rows that the model did not learn from.",
+            "Calibrate the probabilities on held-out rows.",
             default_help="yes; no with --network",
         ),
     ] = None
@@ -255,7 +255,7 @@ class ModelOptions:
             default_help="the class with the higher probability",
         ),
     ] = None
-    baselines: Annotated[bool, Option("Score simple models on the same rows, to compare with.")] = (
+    baselines: Annotated[bool, Option("Score simple models on the same rows, for comparison.")] = (
         True
     )
 
@@ -270,14 +270,14 @@ class ModelOptions:
         object.__setattr__(self, "threshold", plain_number(self.threshold))
         if self.network is not None and self.quality is not None:
             raise OptionError(
-                f"quality={self.quality!r} chooses the network, and a network is given as well.",
+                f"quality={self.quality!r} chooses the network, but a network is given as well.",
                 "Leave one of the two out.",
             )
         if self.calibrate is False and (
             self.trees or (self.trees is None and self.network is None)
         ):
             raise OptionError(
-                "Calibration decides the weights of network and trees, and calibrate is False.",
+                "Calibration decides the weights of network and trees, but calibrate is False.",
                 "Leave calibrate=False out, or give trees=False (--no-trees) as well.",
             )
         self._check_threshold()
@@ -290,7 +290,7 @@ class ModelOptions:
             check_choice("threshold", threshold, get_args(ThresholdRule))
             if self.calibrate is False:
                 raise OptionError(
-                    f"threshold={threshold!r} is chosen on the rows for calibration, and calibrate is False.",
+                    f"threshold={threshold!r} is chosen on the calibration rows, but calibrate is False.",
                     "Leave calibrate=False out, or give the threshold as a number.",
                 )
         elif not 0 < threshold < 1:
@@ -305,7 +305,7 @@ class TrainingSettings:
     """How a network is trained; see `sightline.Training`.
 
     Raises:
-        OptionError: A value that makes no sense; it names the setting and the rule.
+        OptionError: An invalid value; the message names the setting and the rule.
 
     Example:
         >>> from sightline.contracts.options import TrainingSettings
@@ -349,7 +349,7 @@ class TrainingSettings:
     clip_norm: Annotated[
         float | None,
         Option(
-            "Clip the gradients to this norm, of all of them together, e.g. 1.",
+            "Gradient clipping: the largest norm of all gradients together, e.g. 1.",
             default_help="no clipping",
         ),
     ] = None
@@ -372,7 +372,7 @@ class TrainingSettings:
             "CLASS=WEIGHT, e.g. yes=5. May be repeated.",
             metavar="balanced|CLASS=WEIGHT",
             form="class_weights",
-            default_help="all the same",
+            default_help="1 for every class",
         ),
     ] = None
     patience: Annotated[
@@ -451,7 +451,7 @@ class TrainingSettings:
         """Make settings from names and values.
 
         Raises:
-            OptionError: A name that is no setting, or a value that makes no sense.
+            OptionError: An unknown name, or an invalid value.
         """
         names = [item.name for item in dataclasses.fields(cls)]
         for name in given:
@@ -475,24 +475,26 @@ class TrainingSettings:
 
         Args:
             data: From `to_json`.
-            own: The optimizer or schedule that is not in the data, because it is your own.
+            own: Your own optimizer or schedule, which the data cannot hold.
 
         Raises:
-            OptionError: One was your own, and is not given.
+            OptionError: Your own optimizer or schedule is needed and not given.
         """
         values = training_from_json(data)
         for name in ("optimizer", "schedule"):
             if own.get(name) is not None:
                 values[name] = own[name]
             elif values[name] == CUSTOM:
-                raise OptionError(f"The {name} was your own.", f"Give it again: {name}=...")
+                raise OptionError(
+                    f"The {name} was your own and is not saved.", f"Give it again: {name}=..."
+                )
         return cls(**values)
 
 
 class TrainingOverrides(TypedDict, total=False):
-    """The settings that a fit is given by name; the quality chooses the others.
+    """Training settings given as arguments of a fit; the quality chooses the others.
 
-    A test holds these names and types to `TrainingSettings`, less `seed`, which is an argument of its own.
+    A test compares names and types with `TrainingSettings`; `seed` is a separate argument.
 
     Example:
         >>> from sightline.contracts.options import TrainingOverrides
@@ -555,7 +557,7 @@ def training_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-# ---------------------------------------------------------------- what is written meanwhile
+# ---------------------------------------------------------------- the run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -563,7 +565,7 @@ class RunOptions:
     """What a fit writes and shows while it runs.
 
     Raises:
-        OptionError: A checkpoint interval that makes no sense.
+        OptionError: An invalid checkpoint interval.
 
     Example:
         >>> from sightline.contracts.options import RunOptions
@@ -574,18 +576,16 @@ class RunOptions:
     watch: Annotated[
         bool,
         Option(
-            "Load the file of --network again whenever it is saved, and go on with the new network."
+            "Load the file of --network again whenever it is saved, and continue with the new network."
         ),
     ] = False
     checkpoint_seconds: Annotated[
         float | None,
-        Option("Write a checkpoint every so many seconds, e.g. 60.", metavar="SECONDS"),
+        Option("Seconds between two checkpoints, e.g. 60.", metavar="SECONDS"),
     ] = CHECKPOINT_SECONDS
     checkpoint_epochs: Annotated[
         int | None,
-        Option(
-            "Write a checkpoint every so many epochs, e.g. 10.", default_help="by the clock alone"
-        ),
+        Option("Epochs between two checkpoints, e.g. 10.", default_help="by time alone"),
     ] = None
     run: Annotated[
         str | Path | None,

@@ -1,4 +1,4 @@
-"""What the machine and the clock decide before the first step of a training."""
+"""The plan: what the machine and the time limit decide before the first step."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plan:
-    """What the machine or a clock decides: settled once, recorded, then obeyed.
+    """What the machine and the time limit decide: once, before the first step, and recorded.
 
-    Resume and replay take the plan from the record and measure nothing again, so that the same
-    plan, versions and machine give the same bits.
+    Resume and replay take the plan from the record and time nothing again, so that the same plan,
+    versions and machine give the same bits.
 
     Attributes:
         device: Where tensors live, and `device_reason` why.
         precision: "float32" or "bfloat16" (of the matrix products), and `precision_reason` why.
-        threads: Of PyTorch while it trains, and `threads_reason` why.
-        epochs: The most epochs; fewer than asked for where `time_limit` allows no more.
+        threads: Number of PyTorch threads, and `threads_reason` why.
+        epochs: The largest number of epochs; fewer than requested if `time_limit` allows no more.
         batch_size: Rows of a weight update.
         micro_batch: Rows that go through the network at once; fewer than `batch_size` where
-            gradients are accumulated or memory is short.
+            gradients are accumulated or memory is scarce.
         steps_per_epoch: Weight updates of an epoch.
 
     Example:
@@ -27,7 +27,7 @@ class Plan:
         >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
         >>> plan = sl.Training(sl.MLP(prepared.spec), prepared, device="cpu").plan
         >>> plan.device, plan.device_reason, plan.batch_size, plan.steps_per_epoch
-        ('cpu', 'as asked', 32, 9)
+        ('cpu', 'as requested', 32, 9)
     """
 
     device: str

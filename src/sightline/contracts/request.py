@@ -26,21 +26,21 @@ from sightline.contracts.rules import plain_number
 from sightline.errors import OptionError, RunError, did_you_mean
 
 OPTIONS_VERSION = 1
-"""Of the JSON form of `FitOptions`."""
+"""Version of the JSON form of `FitOptions`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Everything that a fit is asked for, besides the table itself.
+    """All options of a fit; the table is not one of them.
 
     Attributes:
         target: The column to predict.
         read, split, model, run: Options by group.
-        training: The settings of the training that were given; the quality chooses the others.
+        training: The training settings that were given; the quality chooses the others.
         seed: Decides the split, the first weights, the order of the batches and dropout.
 
     Raises:
-        OptionError: A value that makes no sense.
+        OptionError: An invalid value.
 
     Example:
         >>> from sightline.contracts.request import FitOptions
@@ -72,10 +72,10 @@ class FitOptions:
 
     @classmethod
     def of(cls, target: str, *, seed: int = 0, **arguments: Any) -> Self:
-        """Make options from the arguments of `sl.fit`: what belongs to no group is a training setting.
+        """Make options from the arguments of `sl.fit`: names of no group are training settings.
 
         Raises:
-            OptionError: A name that is no option, or a value that makes no sense.
+            OptionError: An unknown name, or an invalid value.
         """
         known = [*declared(), "seed"]
         for name in arguments:
@@ -127,7 +127,7 @@ class FitOptions:
 
     @classmethod
     def of_older(cls, kept: Mapping[str, Any]) -> Self:
-        """Read what the checkpoints of Sightline 0.1 kept before there was a JSON form of the options.
+        """Read the options from a checkpoint of Sightline 0.1, which has no JSON form of them.
 
         Args:
             kept: With `origin` (read and split options), `numeric`, `settings`, `report`, `recipe` and `baselines`;
@@ -161,14 +161,14 @@ GROUPS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class Declared:
-    """One declared option, for what derives from the declarations.
+    """One declared option: its field and its `Option`.
 
     Attributes:
-        name: Of the argument.
+        name: The argument's name.
         group: "read", "split", "model", "training" or "run".
         type: Its type, resolved.
         default: Its default.
-        option: Help and spelling.
+        option: Its help text and command-line form.
 
     Example:
         >>> from sightline.contracts.request import declared
@@ -247,7 +247,7 @@ def _group_to_json(group: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any, table: bool = False) -> Any:
-    """Return a value as JSON, or `CUSTOM` where it is a thing in memory, such as a `table` of rows."""
+    """Return a value as JSON, or `CUSTOM` for an object in memory, such as a `table` of rows."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping) and not table:

@@ -1,4 +1,4 @@
-"""Rules that values of options are held to: each refuses what breaks it, by name."""
+"""Checks of option values; each raises an `OptionError` that names the option."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check_seed(seed: object) -> None:
 
 
 def check_checkpoint_intervals(seconds: object, epochs: object) -> None:
-    """Refuse intervals between checkpoints that make no sense.
+    """Refuse invalid intervals between checkpoints.
 
     Raises:
         OptionError: It names the option and the rule.
@@ -97,11 +97,11 @@ def check_bool(name: str, value: object) -> None:
 def check_number(
     name: str, value: object, low: float, high: float, rule: str, above: bool = False
 ) -> None:
-    """Refuse what is not a number from `low` up to, but not including, `high`.
+    """Refuse a value that is not a number from `low` up to, but not including, `high`.
 
     Args:
-        name: Of the setting.
-        value: What was given.
+        name: The setting's name.
+        value: The given value.
         low, high: The bounds.
         rule: The same in words, for the error.
         above: Whether `low` itself is refused too.
@@ -119,7 +119,7 @@ def check_number(
 
 
 def check_choice(name: str, value: object, choices: Sequence[str], own: bool = False) -> None:
-    """Refuse what is none of the choices; with `own`, a function of the user's is allowed too.
+    """Refuse a value that is not a choice; `own` allows a function of the user's too.
 
     Raises:
         OptionError: It names the setting and the choices.

@@ -25,7 +25,7 @@ class Column:
 
     Attributes:
         name: The name in the header, made unique.
-        kind: How the values are interpreted; `traits_of` tells what follows from it.
+        kind: How the values are interpreted; `traits_of` returns what follows from it.
         role: What the column is used for.
         reason: One sentence that explains the kind and the role.
         values: The type of the values in the source; "unsupported" for lists, structs or bytes,
@@ -138,7 +138,7 @@ class NumericFeature:
             unless `discrete`, that put about equally many training rows into each bin. The
             first and the last are the smallest and the largest value. Empty for a missing-value flag.
         discrete: Whether the column has few distinct values for its number of rows, at most 255.
-            Each of them then has a bin of its own.
+            Each value then has its own bin.
 
     Example:
         >>> from sightline.contracts import NumericFeature

@@ -83,7 +83,7 @@ class _Epoch(IterableDataset[Batch]):
 
 
 class _Loader(DataLoader[Batch]):
-    """PyTorch's `DataLoader` over blocks, so that its overhead of 20 microseconds is paid once a block."""
+    """PyTorch's `DataLoader` over blocks: its overhead of 20 microseconds occurs once per block."""
 
     def __iter__(self) -> Any:
         assert isinstance(self.dataset, _Epoch)
@@ -103,7 +103,7 @@ def loader(source: BatchSource, epoch: int, start_row: int = 0) -> DataLoader[Ba
         ([32, 9], [32, 2])
     """
     # A DataLoader draws from the global generator when it starts, which would change dropout in an
-    # epoch that is resumed in the middle. Therefore it gets a generator of its own.
+    # epoch that is resumed in the middle. So it gets its own generator.
     return _Loader(
         _Epoch(source, epoch, start_row), batch_size=None, collate_fn=_same,
         generator=torch.Generator(),

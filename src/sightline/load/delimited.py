@@ -1,9 +1,9 @@
 """CSV and TSV files to raw columns: Arrow for speed, Python's reader to locate errors.
 
 The fast path reads each column once, as numbers if the first rows look like numbers and as text
-otherwise; if a cell is no number, it reads those columns again as text. Arrow rejects a file with one
-row of the wrong length and does not say enough about it, so such a file is read again by the careful
-path, which knows the line of every row.
+otherwise; if a cell is no number, it reads those columns again as text. Arrow rejects a file with
+one row of the wrong length and does not say which. Such a file is read again by the careful path,
+which knows the line of every row.
 """
 
 from __future__ import annotations

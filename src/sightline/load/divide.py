@@ -15,7 +15,7 @@ from sightline.load.target import target_values
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of some rows. Rows without a group each form a group of their own.
+    """The groups of some rows. Each row without a group forms its own group.
 
     Attributes:
         name: The column.
@@ -34,7 +34,7 @@ def group_rows(table: Table, name: str, rows: np.ndarray) -> Groups:
     """Find the groups of some rows by the equal values of a column."""
     keys = table.row_hashes([name])[rows]
     missing = ~table.columns[name].is_valid().to_numpy()[rows]
-    # A row without a value belongs to no other row: it gets a key of its own.
+    # A row without a value is a group by itself: it gets its own key.
     keys[missing] = np.arange(int(missing.sum()), dtype=np.uint64)
     unique, of_row, sizes = np.unique(keys, return_inverse=True, return_counts=True)
     without = int(missing.sum())
@@ -97,8 +97,8 @@ def divide(
 def stratified_order(classes: np.ndarray, seed: int) -> np.ndarray:
     """Order rows at random so that any stretch has about the classes' shares.
 
-    One row of each class comes last, so that whatever is cut from the front leaves every class,
-    however small, a row for training.
+    One row of each class comes last, so that rows cut from the front leave at least one training
+    row of every class.
 
     Args:
         classes: int64 [rows], class numbers.
@@ -190,7 +190,7 @@ def _cut_groups(
         for number in order:
             if taken[number] or filled >= size:
                 continue
-            # A group that overshoots by more than it fills waits for another part.
+            # A group that overshoots by more than it fills is left for another part.
             if filled + sizes[number] - size > size - filled:
                 continue
             chosen.append(int(number))

@@ -72,7 +72,7 @@ def _parse_line(content: str) -> tuple[dict[str, Any], str]:
     """Return a line's object and "", or an empty object and what is wrong."""
     try:
         value = json.loads(content)
-        # "\ud800" is half a character: JSON can write it, no text can hold it.
+        # "\ud800" is half a character: valid in JSON, but not in a text.
         json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         return {}, f"not valid JSON ({error.msg} at character {error.pos + 1:,})"

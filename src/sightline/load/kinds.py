@@ -64,13 +64,13 @@ def type_column(
     Args:
         name: The column's name.
         data: Values of any Arrow type.
-        kind: The kind that the user wants, or None to infer it.
+        kind: The requested kind, or None to infer it.
         known: The column as it was at training; its kind is used.
         missing: Texts that mean missing; None is the default rule.
         note: What the reader changed about the column, added to the reason.
 
     Raises:
-        DataError: The values cannot be of the kind that is wanted.
+        DataError: The values cannot be of the requested kind.
 
     Example:
         >>> import pyarrow as pa

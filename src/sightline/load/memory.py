@@ -40,7 +40,7 @@ def table_in_memory(source: Any) -> pa.Table:
     except ARROW_ERRORS as error:
         raise DataError(
             f"The table cannot be read: {shorten(str(error), 300)}.",
-            "Give each column values of one type and each column a name of its own.",
+            "Give each column values of one type and each column a unique name.",
         ) from error
     if isinstance(source, np.ma.MaskedArray):  # np.asarray would drop the mask
         return _from_array(source)
@@ -110,7 +110,9 @@ def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
         listing = ", ".join(
             f"{shorten(name)!r} {n:,}" for name, n in list(zip(names, lengths, strict=True))[:5]
         )
-        raise DataError(f"The columns have different lengths: {listing}.", "Give them the same.")
+        raise DataError(
+            f"The columns have different lengths: {listing}.", "Give them the same length."
+        )
     return pa.Table.from_arrays(arrays, names)
 
 

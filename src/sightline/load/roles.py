@@ -1,4 +1,4 @@
-"""What a column is for beside being a feature: target, group, time or weight."""
+"""Roles of columns that are not features: target, group, time or weight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sightline.load.table import Table
 def with_roles(
     table: Table, target: str, group: str | None, time: str | None, weight: str | None
 ) -> Table:
-    """Give columns their roles, so that they are no features.
+    """Set the roles of columns that are not features.
 
     Raises:
         DataError: A time column without dates or numbers, a weight column without numbers, or no
@@ -48,7 +48,7 @@ def with_roles(
         schema = schema.with_column(replace(schema[name], role=role, reason=reason))
     if not schema.features:
         raise DataError(
-            f"{table.name} has no feature beside the target: every other column is ignored or has "
+            f"{table.name} has no feature besides the target: every other column is ignored or has "
             "another role.",
             "Look at the reasons with `sightline inspect`, and set kinds= (--kind) for columns to use.",
         )

@@ -46,7 +46,7 @@ def open_source(
         text: Columns whose text must be kept as it is written.
         missing: Texts that mean missing; None is the default rule.
         encoding: The encoding of text files; None is UTF-8.
-        on_bad_rows: "error", "skip", or "keep" (a row of missing values in its place).
+        on_bad_rows: "error", "skip", or "keep" (as a row of missing values).
         wanted: Read only these columns; the others keep their names but hold no values.
 
     Raises:

@@ -1,7 +1,7 @@
 """Split a table into training, validation and test rows before anything is fitted.
 
-`split` follows these steps: `roles` (what each column is for), the rows that were given as tables
-of their own, `target` (classification or regression), `divide` (which rows go where), `folds`.
+`split` follows these steps: `roles` (what each column is for), the rows that were given as separate
+tables, `target` (classification or regression), `divide` (which rows go where), `folds`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Splits:
         train, valid, test: int64 row numbers of `table`, in file order.
         how: How the rows were divided, in words.
         dropped: How many rows were left out because their target is missing.
-        options: The arguments of `split`, as JSON, so that it can be done again; `folds` is the
-            number that was used.
+        options: The arguments of `split`, as JSON, so that the split can be repeated; `folds` is
+            the number that was used.
         folds: int64 [training rows], the fold that holds out each training row, from 0; None
             without folds.
         notes: What to know about this split, one sentence each, such as that few rows are left for
@@ -136,8 +136,8 @@ def split(
         positive: For two classes, the one that metrics are about; None takes the last in sorted
             order, as scikit-learn does.
         valid: A share of the rows (below 1), a number of rows, or a table (path or DataFrame)
-            that holds the validation rows. Shares give at most 10,000 rows. 0 gives no
-            validation rows: training then cannot stop early.
+            that holds the validation rows. A share gives at most 10,000 rows. 0 gives no validation
+            rows, so no early stopping.
         test: Likewise for test rows; 0 gives them to training.
         seed: Seed of the random division.
         group: A column whose equal values stay in one part (patients, customers).
@@ -288,7 +288,7 @@ def _with_known_target(
 
 
 def _read_given(source: Any, table: Table) -> Table:
-    """Read validation or test rows that are a table of their own, as the training table was read."""
+    """Read validation or test rows from a separate table, as the training table was read."""
     encoding = table.options.get("encoding")
     schema = table.schema
     for column in schema.columns:
@@ -315,7 +315,7 @@ def _read_given(source: Any, table: Table) -> Table:
             columns[column.name] = (
                 take(other.columns[column.name], keep) if bad else other.columns[column.name]
             )
-        else:  # an ignored or group column, from which nothing is learned
+        else:  # an ignored or group column, which is not an input
             data = table.columns[column.name]
             columns[column.name] = pa.chunked_array([pa.nulls(len(keep), data.type)])
     return replace(other, schema=table.schema, columns=columns, rows=len(keep), skipped=len(bad))

@@ -38,7 +38,7 @@ class Table:
         skipped: The number of rows left out because they could not be read.
         bad: Rows kept although they could not be read; only rows to predict are kept.
         extra: Columns that the model does not use; only tables to predict leave some out.
-        options: The arguments of `read`, as JSON, so that it can be read again.
+        options: The arguments of `read`, as JSON, so that the table can be read again.
         locate: (row, column) -> where that cell is in the source, in words, and its text if it is only
             in the file.
 
@@ -323,7 +323,7 @@ def take(data: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
 
 
 def subset(table: Table, rows: np.ndarray) -> Table:
-    """Return some rows of a table as a table of their own.
+    """Return some rows of a table as a new table.
 
     Args:
         table: Any.

@@ -43,7 +43,7 @@ def find_task(
     if task is None:
         task, reason = _infer_task(column, labels, table.rows)
     else:
-        reason = f"{task}, as asked"
+        reason = f"{task}, as requested"
     if task == "regression":
         if traits_of(column.kind).storage not in ("numbers", "flags"):
             raise DataError(

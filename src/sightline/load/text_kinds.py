@@ -24,7 +24,7 @@ HINT_WORDS = 200
 _NUMERIC = re.compile(
     r"[$€£¥]?\s*[+-]?((\d{1,3}(,\d{3})+|\d+)(\.\d+)?|\d{1,3}([.' ]\d{3})+(,\d+)?|\d+,\d+)\s*[%$€£¥]?"
 )
-"""Numbers as people write them: with separators, a decimal comma, a currency or per cent sign."""
+"""Formatted numbers: with separators, a decimal comma, a currency or per cent sign."""
 _FLAG_WORDS = {"1": True, "0": False, **v.TRUTH}
 
 
@@ -207,7 +207,7 @@ def _rows_of(
 
 
 def _hints(words: Sequence[str], undeclared: Sequence[str]) -> list[str]:
-    """Say what texts may have been meant to be, and how to have them read as that.
+    """Suggest which kind the texts may have, and how to have them read as it.
 
     Args:
         words: Unique texts that do not mean missing.

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 BAD = math.inf
-"""Marks a text that is no number in a column of numbers; an infinite input is of no use to a network."""
+"""Marks a text that is no number in a column of numbers; networks cannot use infinite inputs."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

@@ -128,7 +128,7 @@ def _classification(
 def _never_predicted(
     target: Target, rows: list[int], predicted: set[int], threshold: bool
 ) -> list[str]:
-    """Return a note on classes that are there but never predicted, and what to do about them."""
+    """Return a note on classes that have rows but are never predicted, and what to do."""
     left: list[tuple[int, Label]] = [
         (count, label)
         for index, (count, label) in enumerate(zip(rows, target.classes, strict=True))

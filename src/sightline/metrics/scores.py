@@ -1,4 +1,4 @@
-"""Metrics by name, fast enough for every epoch: what early stopping can watch in place of the loss.
+"""Metrics by name, fast enough for every epoch: early stopping can watch them instead of the loss.
 
 Letters: N rows, K classes.
 """
@@ -26,7 +26,7 @@ class Score:
     Attributes:
         name: Such as "roc_auc".
         task: "classification" or "regression".
-        greater_is_better: Whether more of it is better.
+        greater_is_better: Whether a higher value is better.
         measure: From values [N, K], truth [N], weights [N] and the target to the metric; NaN where it
             is not defined.
 

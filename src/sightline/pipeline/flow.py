@@ -54,10 +54,13 @@ class Beginning(Protocol):
 
 
 class Observer:
-    """Watches a run without changing it; the flow knows only this class.
+    """Watches a run; the flow knows only this class.
 
     Each method is called when the event that it is named after has happened. By default it does
-    nothing.
+    nothing. An observer may act on the training as the owner of any loop may, through its public
+    methods: the runner queues edits, pauses between two steps and stops. Observers are called in the
+    order in which they are given: the recorder first, so that records are written before anything that
+    points to them.
     """
 
     def loaded(self, loaded: Loaded) -> None:

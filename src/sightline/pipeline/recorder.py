@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from sightline.contracts import Column, EventType, Step, TrainingSettings, traits_of
+from sightline.contracts.records.load import LoadBatch, LoadSplit
+from sightline.contracts.records.run import RunEnd
+from sightline.contracts.records.train import TrainCheckpoint, TrainEnd, TrainReplay
 from sightline.errors import counted
 from sightline.evaluate.evaluation import Evaluation
 from sightline.evaluate.rows import measured_rows
@@ -93,16 +96,16 @@ class Recorder(Observer):
             "bytes": sum(data.nbytes for data in table.columns.values()), "seconds": seconds,
         }  # fmt: skip
         self.trace.write("lesson", "opening", lesson.opening(body, self.target))
-        task_given = splits.target.task if splits.target_reason.endswith("as asked") else None
+        task_given = splits.target.task if splits.target_reason.endswith("as requested") else None
         source = _relative(decisions.origin["source"])
         self._begin("load", code.load(self._body("run", "start"), source, task_given))
         recorded = self.trace.write("load", "table", body).body
-        split = self.trace.write("load", "split", {
+        split = self.trace.writer(LoadSplit)({
             "train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test),
             "folds": splits.fold_count, "how": splits.how, "sentence": splits.describe(),
         }).body  # fmt: skip
         size = loaded.batch_size
-        batch = self.trace.write("load", "batch", {
+        batch = self.trace.writer(LoadBatch)({
             "batch_size": size, "batches": count_batches(len(splits.train), size),
             "features": len(schema.features), "sentence": _samples(size, schema.features),
         }).body  # fmt: skip
@@ -164,7 +167,8 @@ class Recorder(Observer):
             return
         for number in sorted(training.detailed_steps):
             self.trace.write("train", "step", training.detailed_steps[number])
-        end = self.trace.write("train", "end", {
+        assert training.stopped is not None  # its steps have ended
+        end = self.trace.writer(TrainEnd)({
             "stopped": training.stopped, "best_epoch": training.best_epoch,
             "steps": training.progress.steps, "skipped": training.progress.skipped,
             "edits": len(training.progress.edits),
@@ -196,7 +200,7 @@ class Recorder(Observer):
     def checkpoint(self, training: Training, path: Path) -> None:
         """Record a checkpoint that was written; its epoch is that of the last step done."""
         progress = training.progress
-        self.trace.write("train", "checkpoint", {
+        self.trace.writer(TrainCheckpoint)({
             "step": progress.steps, "epoch": progress.epoch - (progress.rows == 0),
             "epochs_done": round(training.epochs_done, 4),
             "said": f"a checkpoint, from which the run can be resumed after step {progress.steps:,}",
@@ -213,7 +217,7 @@ class Recorder(Observer):
         same = all(end[name] == first_end[name] for name in ("weights", "best_weights", "steps"))
         same &= _fingerprints(finished.part_records) == _fingerprints(first_parts)
         compared = "bit for bit the same as" if same else "other than"
-        self.trace.write("train", "replay", {
+        self.trace.writer(TrainReplay)({
             "identical": same, "edits": end["edits"],
             "said": f"replayed: {end['steps']:,} steps and {end['edits']} edits gave weights {compared} the "
             "first time's",
@@ -257,7 +261,7 @@ class Recorder(Observer):
                 *commands,
             ]
         report = self.folder / REPORT_FILE if self.options.run.report else None
-        self.trace.write("run", "end", {
+        self.trace.writer(RunEnd)({
             "run": str(self.folder), "bundle": str(bundle),
             "report": None if report is None else str(report), "next": commands,
             "seconds": time.perf_counter() - self._began,

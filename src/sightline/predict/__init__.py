@@ -1,6 +1,6 @@
 """Stage 5, predict: raw rows become labels and probabilities.
 
-`task` gives logits their meaning, `parts` lists the network and the boosted trees, `calibration` weighs
-them. `predictor` takes prepared tensors, `model` takes tables; `explain` follows single rows; `bundle`
-is the file.
+`task` defines the loss and turns logits into predictions, `parts` lists the network and the boosted
+trees, `calibration` weights them. `predictor` takes prepared tensors, `model` takes tables;
+`explain` follows single rows; `bundle` is the file.
 """

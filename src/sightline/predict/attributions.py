@@ -4,7 +4,7 @@ Shapley values (Strumbelj and Kononenko 2010, "An efficient explanation of indiv
 classifications using game theory"; Castro, Gomez and Tejada 2009, "Polynomial calculation of the
 Shapley value based on sampling"). Starting from a typical row, the columns take this row's values
 one after another, in many random orders (permutations). A column's push is how far the prediction
-moves when its turn comes, on average over the orders. In each order the moves add up to the whole
+moves at its turn, on average over the orders. In each order the moves add up to the whole
 difference, so the pushes add up to it too. Captum does the sampling; it is an extra,
 `sightline[explain]`.
 
@@ -30,7 +30,7 @@ BASE_SAID = (
     "the most frequent category"
 )
 NO_CAPTUM = (
-    "Captum, which finds what pushed a prediction, is not installed: "
+    "Captum, which computes the contribution of each column, is not installed: "
     "pip install 'sightline[explain]'."
 )
 NO_TYPICAL_ROW = (
@@ -73,7 +73,7 @@ def typical_row(train: Batch) -> dict[str, Tensor]:
 
 
 def permutations_for(columns: int) -> int:
-    """Return the number of permutations for a table of so many columns: even, fewer for more columns.
+    """Return the number of permutations by the number of columns: even, fewer for more columns.
 
     Example:
         >>> from sightline.predict.attributions import permutations_for
@@ -85,7 +85,7 @@ def permutations_for(columns: int) -> int:
 
 
 def rows_explained(columns: int) -> int:
-    """Return how many rows of a sample are explained, for a table of so many columns: 50, or fewer.
+    """Return how many rows of a sample are explained, by the number of columns: 50, or fewer.
 
     Example:
         >>> from sightline.predict.attributions import rows_explained
@@ -107,7 +107,7 @@ def missing_extra() -> str | None:
         import captum.attr  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "captum":
-            raise  # Captum is there, and something that it needs is not
+            raise  # Captum is installed, but not something that it needs
         return NO_CAPTUM
     return None
 
@@ -198,8 +198,8 @@ def _orders(columns: int, count: int) -> Iterator[list[int]]:
 
     A pair of the two gives exact Shapley values where columns interact in pairs at most (Mitchell,
     Cooper, Frank and Holmes 2022, "Sampling permutations for Shapley value estimation"). They come
-    from a generator of their own: explaining a row while a network trains must not change what
-    dropout draws.
+    from a separate generator: explaining a row while a network trains must not change what dropout
+    draws.
     """
     generator = torch.Generator().manual_seed(0)
     for _ in range(count // 2):

@@ -31,7 +31,7 @@ class Contents:
     """What a bundle holds: everything that makes a `Model`, whose attributes these are.
 
     Attributes:
-        parts: The network and what predicts beside it, in the registry's order.
+        parts: The network and the other parts, in the registry's order.
     """
 
     spec: Spec
@@ -115,7 +115,7 @@ def _contents(
     blend = Blend.from_json(manifest["blend"]) if "blend" in manifest else None
     if blend is not None and set(blend.weights) != {part.name for part in parts}:
         raise BundleError(
-            f"{path} weighs the parts {', '.join(blend.weights)}, and this Sightline finds "
+            f"{path} has weights for the parts {', '.join(blend.weights)}, but this Sightline finds "
             f"{', '.join(part.name for part in parts)} in it.",
             "Install a newer Sightline (pip install --upgrade sightline), or use another copy.",
         )
@@ -144,7 +144,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     """Return what a bundle holds, as JSON values and in words, without building its network.
 
     Raises:
-        BundleError: The file is not there, damaged, foreign or newer than this version.
+        BundleError: The file does not exist, is damaged or foreign, or is newer than this version.
     """
     opened = archive.read(path, "model")
     try:
@@ -196,7 +196,7 @@ def _trained_on(provenance: Mapping[str, Any]) -> str:
 
 def _not_whole(path: str | Path, error: Exception) -> BundleError:
     return BundleError(
-        f"{path} is not a whole model: {type(error).__name__}: {error}.",
+        f"{path} is not a complete model: {type(error).__name__}: {error}.",
         "Use another copy, or save the model again.",
     )
 

@@ -61,9 +61,9 @@ class Blend:
         rows; its strength was chosen by measurement (docs/decisions.md).
 
         Args:
-            parts: Log-probabilities [N, K] by part, of rows that the parts did not learn from.
+            parts: Log-probabilities [N, K] by part, of held-out rows.
             truth: The rows' classes, int64 [N].
-            weight: The weight of each row, [N]; None weighs all alike.
+            weight: The weight of each row, [N]; None gives equal weights.
 
         Example:
             >>> import numpy as np
@@ -108,9 +108,9 @@ class Blend:
         """Fit the weights, from 0 and summing to 1, that minimise the squared error.
 
         Args:
-            parts: Numbers [N] by part, of rows that the parts did not learn from.
+            parts: Numbers [N] by part, of held-out rows.
             truth: The rows' true numbers, [N].
-            weight: The weight of each row, [N]; None weighs all alike.
+            weight: The weight of each row, [N]; None gives equal weights.
 
         Example:
             >>> import numpy as np

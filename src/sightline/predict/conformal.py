@@ -1,4 +1,4 @@
-"""Conformal prediction: sets and intervals that hold the truth with a guaranteed probability.
+"""Conformal prediction: sets and intervals that contain the truth with a guaranteed probability.
 
 Letters: N held-out rows, B rows, K classes, S scores that are kept.
 """
@@ -23,9 +23,9 @@ class Conformal:
     """Nonconformity scores of the truth in held-out rows.
 
     The score of a class is one minus its probability (LAC: Sadinle, Lei and Wasserman 2019, "Least
-    ambiguous set-valued classifiers"); that of a number is the truth minus the prediction. A set holds
+    ambiguous set-valued classifiers"); that of a number is the truth minus the prediction. A set contains
     the classes whose score is no higher than that of the truth in a share 1 - alpha of the held-out
-    rows. On average over rows from the same distribution, it holds the true class with at least that
+    rows. On average over rows from the same distribution, it contains the true class with at least that
     probability (Vovk, Gammerman and Shafer 2005). A set is empty where every class scores higher.
 
     Attributes:
@@ -140,7 +140,7 @@ class Conformal:
         return float(self.scores[min(index, len(self.scores) - 1)])
 
     def coverage(self, values: np.ndarray, truth: np.ndarray, alpha: float) -> dict[str, Any]:
-        """Measure how often sets or intervals hold the truth, and how large they are.
+        """Measure how often sets or intervals contain the truth, and how large they are.
 
         Args:
             values: Probabilities [N, K], or numbers [N, 1].
@@ -148,7 +148,7 @@ class Conformal:
             alpha: As in `sets`.
 
         Returns:
-            `alpha`, `rows`, `coverage` (the share of rows whose set holds the truth), `said` (the same
+            `alpha`, `rows`, `coverage` (the share of rows whose set contains the truth), `said` (the same
             in words), and for classes `mean_size`, `empty` (share) and `sizes` (rows by size), for
             numbers `mean_width` and `median_width`.
         """
@@ -161,7 +161,7 @@ class Conformal:
             return {
                 **about, "coverage": inside, "mean_width": float(width.mean()),
                 "median_width": float(np.median(width)),
-                "said": f"{level} intervals hold the true number in {100 * inside:.1f} % of {len(truth):,} "
+                "said": f"{level} intervals contain the true number in {100 * inside:.1f} % of {len(truth):,} "
                 f"rows; they are {readable(float(width.mean()), 3)} wide.",
             }  # fmt: skip
         chosen = self.sets(values, alpha)
@@ -171,7 +171,7 @@ class Conformal:
         return {
             **about, "coverage": inside, "mean_size": mean, "empty": float(sizes[0] / len(truth)),
             "sizes": sizes.tolist(),
-            "said": f"{level} sets hold the true class in {100 * inside:.1f} % of {counted(len(truth), 'row')}; "
+            "said": f"{level} sets contain the true class in {100 * inside:.1f} % of {counted(len(truth), 'row')}; "
             f"they have {mean:.2f} classes on average, {100 * sizes[0] / len(truth):.1f} % have none.",
         }  # fmt: skip
 

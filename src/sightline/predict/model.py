@@ -101,9 +101,9 @@ class Model(Predictor):
             mean [1].
         provenance: Where the model comes from: source, split, test rows, versions, as JSON.
         rows: Named int64 tensors that go with the provenance, such as the test rows.
-        typical: A typical row as the network takes it, which explanations compare predictions with:
+        typical: A typical row as the network takes it, the reference of explanations:
             `numeric` [1, D], `categorical` [1, C]. None in old bundles, which lack it.
-        trees: Boosted trees that predict beside the network, or None.
+        trees: The boosted trees of the model, or None.
         blend: The weight of each part, and the temperature; None uses the network alone.
         conformal: Scores of held-out rows, for prediction sets and intervals; or None.
         threshold: For two classes, the probability from which a row is the positive class; None chooses
@@ -240,11 +240,11 @@ class Model(Predictor):
         )
 
     def predict_set(self, data: Any, alpha: float = 0.1) -> np.ndarray:
-        """Predict, for each row, a set of classes that holds the true one with probability 1 - alpha.
+        """Predict a set of classes per row that contains the true class with probability 1 - alpha.
 
         Conformal prediction (Sadinle, Lei and Wasserman 2019). The guarantee holds on average over
-        rows from the same distribution as the held-out rows. A set may be empty: then no class of the
-        row is as probable as the true classes of most held-out rows were.
+        rows from the same distribution as the held-out rows. A set may be empty: then no class is
+        as probable as the true classes of most held-out rows were.
 
         Args:
             data: As in `predict`.
@@ -278,7 +278,7 @@ class Model(Predictor):
         return sets
 
     def predict_interval(self, data: Any, alpha: float = 0.1) -> np.ndarray:
-        """Predict, for each row, an interval that holds the true number with probability 1 - alpha.
+        """Predict an interval per row that contains the true number with probability 1 - alpha.
 
         Args:
             data: As in `predict`.
@@ -452,7 +452,7 @@ class Model(Predictor):
     def importance(
         self, data: Any, *, repeats: int = 5, seed: int = 0, encoding: str | None = None
     ) -> dict[str, Any]:
-        """Measure each column's permutation importance: how much worse predictions get without it.
+        """Measure each column's permutation importance: how much shuffling it worsens the metric.
 
         Args:
             data: Anything `sl.read` takes, the target column in it.
@@ -482,7 +482,7 @@ class Model(Predictor):
     # ------------------------------------------------------------- save and load
 
     def save(self, path: str | Path) -> None:
-        """Write the model to one file, atomically: all of it or nothing.
+        """Write the model to one file, atomically.
 
         A network of your own is saved as weights and, for the record, its source. Loading needs its
         class again, because a file must not run code.

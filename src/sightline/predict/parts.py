@@ -1,6 +1,6 @@
 """The parts of a model, network and boosted trees, and the registry that lists them.
 
-A part predicts by itself. The blend (`calibration.py`) weighs the parts' predictions. Adding a part
+Each part predicts alone. The blend (`calibration.py`) weights the parts' predictions. Adding a part
 takes an entry in `PARTS` below, which says how it predicts and how the bundle keeps it, and an entry of
 the same name in `pipeline/parts.py`, which says how a fit makes it.
 
@@ -43,12 +43,12 @@ class SavedPart:
 
 @dataclass(frozen=True)
 class LoadContext:
-    """What a part is told when it is loaded, besides its `SavedPart`.
+    """What loading a part needs besides its `SavedPart`.
 
     Attributes:
         path: The bundle, for error messages.
         spec: The network's inputs and outputs.
-        network: The code of a network of your own, which a bundle does not bring along: its class, a
+        network: The code of a network of your own, which a bundle does not contain: its class, a
             function of the spec, a module, or "file.py:Class"; None for a built-in network.
     """
 
@@ -82,7 +82,7 @@ class Part(ABC):
 
     @abstractmethod
     def values(self, task: Task, numeric_BD: Tensor, codes_BC: Tensor) -> Tensor:
-        """Return what is blended: log-probabilities [B, K], or numbers [B, 1] in the target's unit."""
+        """Return the values to blend: log-probabilities [B, K], or numbers [B, 1] in the target's unit."""
 
     @abstractmethod
     def save(self) -> SavedPart:
@@ -154,7 +154,7 @@ class TreesPart(Part):
 
     @staticmethod
     def in_unit(task: Task, outputs: Tensor) -> Tensor:
-        """Bring what `Trees` gives to what is blended: numbers to the target's unit."""
+        """Convert the output of `Trees` for blending: numbers to the target's unit."""
         return outputs if task.classification else task.head(outputs)
 
     def save(self) -> SavedPart:
@@ -174,7 +174,7 @@ PARTS: dict[str, type[Part]] = {part.name: part for part in (NetworkPart, TreesP
 
 
 def blend_values(task: Task, values: Tensor) -> Tensor:
-    """Turn what `Task.head` gives, [B, K], into what is blended.
+    """Convert the output of `Task.head`, [B, K], to the values to blend.
 
     Probabilities become their logarithms; a probability of 0 counts as the smallest float32. Numbers
     stay as they are.
@@ -204,7 +204,7 @@ def _build_network(config: Mapping[str, Any], context: LoadContext) -> nn.Module
             else ""
         )
         raise BundleError(
-            f"{path} holds a network of your own, {name}: a file must not bring code along{source}.",
+            f"{path} holds a network of your own, {name}: its code is not in the file{source}.",
             f"Load it with network={name}, or with --network file.py:{name} on the command line.",
         )
     if name not in BUILT_IN:

@@ -48,7 +48,7 @@ class LayerOutput:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One prediction with everything that led to it.
+    """One prediction, and how it was computed.
 
     Attributes:
         raw: The row's values as they came, by feature column.

@@ -23,20 +23,20 @@ from sightline.prepare.encode import Encoded
 from sightline.prepare.transform import Transform
 
 ROWS_IN_CACHE = 1_024
-"""Rows that go through a network at once on a processor: what it computes then stays in the cache,
-which is twice as fast. An accelerator takes all rows at once."""
+"""Rows that go through a network at once on a CPU: the intermediate results then stay in
+the cache, which is twice as fast. A GPU takes all rows at once."""
 
 
 class Predictor:
-    """The parts of a model and how their predictions become one.
+    """The parts of a model and how their predictions are combined.
 
     Args:
         spec: The network's inputs and the target.
         transform: Scales the encoded numbers.
         task: What logits mean for this target.
-        parts: The network and what predicts beside it.
-        blend: The weight of each part, and with it the temperature; None leaves the network alone and
-            uncalibrated.
+        parts: The network and the other parts of the model.
+        blend: The weight of each part, which includes the temperature; None leaves the network
+            alone and uncalibrated.
         threshold: For two classes, the probability from which a row is the positive class; None chooses
             the likelier class.
 
@@ -81,7 +81,7 @@ class Predictor:
 
     @property
     def trees(self) -> Trees | None:
-        """The boosted trees that predict beside the network, or None."""
+        """The boosted trees of the model, or None."""
         part = self.fitted_parts.get(TreesPart.name)
         return part.module if isinstance(part, TreesPart) else None
 
@@ -96,7 +96,7 @@ class Predictor:
         return self.spec.target.classes
 
     def inputs(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
-        """Turn encoded rows into what the parts take: numeric [B, D] and categorical [B, C].
+        """Turn encoded rows into the inputs of the parts: numeric [B, D] and categorical [B, C].
 
         Example:
             >>> import sightline as sl

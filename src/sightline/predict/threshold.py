@@ -48,7 +48,7 @@ class Threshold:
             >>> from sightline.predict.threshold import Threshold
             >>> print(Threshold(0.25, "given", None, None, 0).words(
             ...     Target("y", "classification", ("no", "yes"), "yes")))
-            A row is predicted as yes, the positive class, if its probability is at least 0.25, as asked.
+            A row is predicted as yes, the positive class, if its probability is at least 0.25, as requested.
         """
         names = {label: shorten(str(label), 40) for label in target.classes}
         positive = target.positive
@@ -59,7 +59,7 @@ class Threshold:
             f"least {self.value:.4g}"
         )
         if self.by == "given" or self.score is None or self.score_at_half is None:
-            return f"{words}, as asked."
+            return f"{words}, as requested."
         words += (
             f": {self.by} is {readable(self.score, 3)} with this threshold and "
             f"{readable(self.score_at_half, 3)} with 0.5, on {counted(self.rows, 'held-out row')}."
@@ -75,7 +75,7 @@ class Threshold:
             )
         if self.by == "f1" and 2 * self.positives > self.rows:
             words += (
-                f" {names[positive]} is the more frequent class, for which F1 is high by itself: to "
+                f" {names[positive]} is the more frequent class, for which even a poor model has a high F1: to "
                 f"find the other class give positive={other!r} (--positive)."
             )
         return words
@@ -102,7 +102,7 @@ def find_threshold(
         probability: Of the positive class, [N].
         positive: Which rows are of the positive class, bool [N].
         by: The metric, one of `THRESHOLDS`, or the threshold itself.
-        weight: The weight of each row, [N]; None weighs all alike.
+        weight: The weight of each row, [N]; None gives equal weights.
 
     Raises:
         OptionError: An unknown metric, or a threshold that is not between 0 and 1.

@@ -1,7 +1,7 @@
 """The encoder: texts and dates become float64 numbers (NaN where missing) and int32 codes, with numpy.
 
-An encoder is plain data (a schema and a list of `ColumnEncoding`s), so that it can be saved as JSON and
-exported. Codes are 0 for missing, 1 for unseen in training, 2.. for known values.
+An encoder is plain data (a schema and a `ColumnEncoding` for each column), so that it can be saved
+as JSON and exported. Codes are 0 for missing, 1 for unseen in training, 2.. for known values.
 """
 
 from __future__ import annotations

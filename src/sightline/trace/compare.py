@@ -52,7 +52,7 @@ def compare(*runs: str | Path) -> dict[str, Any]:
 
 
 def _settings(records: Sequence[Record]) -> dict[str, Any]:
-    """Return everything that was asked for or decided: name to value."""
+    """Return every setting that was requested or planned, by name."""
     start = _body(records, "run", "start")
     split = {f"split.{name}": value for name, value in start.get("split", {}).items()}
     read = {f"read.{name}": value for name, value in start.get("read", {}).items()}

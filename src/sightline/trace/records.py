@@ -24,10 +24,10 @@ Body = TypeVar("Body")
 
 
 class Trace:
-    """The writer of a run's records; a run has one at a time.
+    """Writes a run's records; a run has one writer at a time.
 
-    Each record goes to the views at once. It goes to the file at once too after `save_to`, which also
-    writes the records before it. So a run that is refused before training leaves no folder.
+    Each record is passed to the views at once. Records are written to the file from `save_to` on,
+    which also writes the earlier ones. So a fit that fails before training leaves no folder.
 
     Args:
         views: Functions that are called with each record.
@@ -330,7 +330,7 @@ def _read_line(path: Path, number: int, line: bytes) -> Record:
 def being_written(folder: Path) -> bool:
     """Tell whether a process is writing a run's records: the run is not complete, and not interrupted.
 
-    True on systems without file locks (Windows), where that cannot be told.
+    True on systems without file locks (Windows), where this cannot be checked.
 
     Example:
         >>> from pathlib import Path

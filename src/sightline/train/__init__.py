@@ -1,7 +1,7 @@
-"""Stage 4, train: the loop, what it works on, and what watches it.
+"""Stage 4, train: the loop, its state, and what observes it.
 
 In the order in which a reader needs them: `training.py` is the loop and `state.py` what it changes;
-`data.py`, `plan.py` and `settings.py` say on what and how it trains; `epochs.py` ends an epoch,
+`data.py` holds the rows, and `plan.py` decides how they are trained on; `epochs.py` ends an epoch,
 `edits.py` changes a training between two steps, `health.py` recovers from bad losses;
 `checkpoints.py` writes the state into a file and restores it; `commands.py` and `watch.py` bring
 edits from other processes and from a saved source file.

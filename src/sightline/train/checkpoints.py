@@ -3,7 +3,8 @@
 `TrainingState.state_dict` gives what is in the file: weights, optimizer, schedule, averages, the
 best and the last good weights, the epoch's sums, the plan, the history. A fingerprint of the data is
 added. Random generators need no entry: the order of the rows is a function of (seed, epoch), and
-what dropout draws of (seed, step). Neither do gradients: a checkpoint is written between two steps.
+what dropout draws is one of (seed, step). Neither do gradients: a checkpoint is written between two
+steps.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ FIRST = f"step-{0:012}{SUFFIX}"
 
 
 class Checkpoints:
-    """Writes a training's checkpoints into RUN/checkpoints while a loop goes on.
+    """Writes a training's checkpoints into RUN/checkpoints during training.
 
     Each file holds the best weights so far as well as the current ones, so the best ones are never
     lost, whatever `keep` is.
@@ -58,8 +59,8 @@ class Checkpoints:
     Args:
         training: The `sl.Training` to save.
         run: The run folder.
-        seconds: Write at the first step after so many seconds; None writes none by the clock.
-        epochs: Write after so many epochs; None writes none by their number.
+        seconds: Write at the first step after this many seconds; None writes none by time.
+        epochs: Write after this many epochs; None writes none by epoch.
         keep: How many of the newest files are kept; the one of step 0 is kept besides.
         more: Returns what else to keep in the file, as JSON values.
 
@@ -145,7 +146,7 @@ class Checkpoints:
         except OSError as error:
             self._state.tell(
                 "warning",
-                f"no checkpoint at step {progress.steps:,}: {error.strerror or error}; the ones before "
+                f"no checkpoint at step {progress.steps:,}: {error.strerror or error}; older checkpoints "
                 "are kept",
             )
             self._last = time.monotonic()
@@ -254,7 +255,7 @@ def restored_state(
     optimizer: OptimizerMaker | None,
     schedule: Any,
 ) -> TrainingState:
-    """Make the state that a checkpoint holds; see `sightline.train.training.restore`."""
+    """Restore the state that a checkpoint holds; see `sightline.train.training.restore`."""
     values = saved.state
     if data_fingerprint(prepared) != values["data"]:
         raise DataError(

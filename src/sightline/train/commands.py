@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 COMMANDS_FOLDER = "commands"
 SECONDS_BETWEEN_READS = 0.2
-"""How often the folder is read, at most."""
+"""The least number of seconds between two reads of the folder."""
 CONTROLS = ("pause", "continue", "one_epoch")
 COMMAND_KINDS = ("edits", *CONTROLS, "explain")
 LONGEST_ID = 64
@@ -58,7 +58,7 @@ class Command:
 
 
 def command_from_json(data: Any) -> Command:
-    """Read a command and check its form; the training checks whether it can follow it.
+    """Read a command and check its form; the training checks whether it can carry it out.
 
     Raises:
         OptionError: It is not a command, or a part of it has the wrong type.
@@ -79,7 +79,7 @@ def command_from_json(data: Any) -> Command:
         raise OptionError(f"A command is an object, not {_brief(data)}.", known)
     if len(data) != 1 or next(iter(data)) not in COMMAND_KINDS:
         names = ", ".join(_brief(name) for name in list(data)[:5]) or "nothing"
-        raise OptionError(f"A command has one key out of those known; this one has {names}.", known)
+        raise OptionError(f"A command has exactly one known key; this one has {names}.", known)
     ((kind, value),) = data.items()
     if kind == "edits":
         return Command(kind, edits=_edits(value))
@@ -163,14 +163,14 @@ class Commands:
         self._unusable: set[str] = set()
 
     def after_step(self) -> None:
-        """Read the commands, if the last time is at least `SECONDS_BETWEEN_READS` ago."""
+        """Read the commands, if the last read was at least `SECONDS_BETWEEN_READS` ago."""
         now = time.monotonic()
         if now >= self._next:
             self.read()
             self._next = now + SECONDS_BETWEEN_READS
 
     def read(self) -> None:
-        """Follow the command in each file; add an event for each that cannot be used."""
+        """Carry out the command in each file; add an event for each that cannot be used."""
         for path in sorted(filter(Path.is_file, self.folder.glob("*.json"))):
             if path.name in self._unusable:
                 continue

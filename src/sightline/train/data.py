@@ -1,4 +1,4 @@
-"""What a network is trained on and measured on; it stays the same for a whole training."""
+"""The data of a training: the rows to train and measure on. It does not change."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class TrainingData:
         return self.folds is not None or len(self.valid.row) > 0
 
     def evaluate_held_out(self, network: nn.Module) -> tuple[float, float, Tensor, Batch]:
-        """Measure a network on rows that it did not learn from: validation or out-of-fold.
+        """Measure a network on held-out rows: validation or out-of-fold.
 
         Returns:
             The loss; accuracy or RMSE; the values of the task's head [N, K]; these N rows.

@@ -1,7 +1,8 @@
-"""The doctor: numbers of one step that show the health of each layer.
+"""The doctor: statistics of each layer in one step.
 
-It looks at the first step of an epoch, but at least `STEPS_BETWEEN` steps after the last look.
-`observations.py` turns the numbers into sentences. The idea is that of skorch's training doctor.
+It examines the first step of an epoch, but at least `STEPS_BETWEEN` steps after the last one
+examined. `observations.py` turns the numbers into sentences. The idea is that of skorch's training
+doctor.
 """
 
 from __future__ import annotations

@@ -51,15 +51,15 @@ Structural = Widen | Deepen | Replace | Reload
 STRUCTURAL = (Widen, Deepen, Replace, Reload)
 KNOWN_EDITS = f"Give one of {', '.join(EDITS)}."
 EDIT_SALT = 1 << 40
-"""Added to the number of edits, as the seed of an edit's random numbers: no step has it."""
+"""Added to the number of edits to seed an edit's random numbers: no step uses that seed."""
 
 
 class Outcome(NamedTuple):
     """What an edit did.
 
     Attributes:
-        sentence: As a sentence.
-        details: As data, for the edit's record.
+        sentence: What the edit did, in words.
+        details: The same as data, for the edit's record.
         stop: Why training must end now; None while it goes on.
     """
 
@@ -87,7 +87,7 @@ def check_edit(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None)
                 check_network(tried, spec)
         except (RuntimeError, MemoryError) as error:  # PyTorch cannot allocate such a network
             raise NetworkError(
-                f"{type(edit).__name__} cannot be made: {error}", "Choose a smaller network."
+                f"{type(edit).__name__} cannot be applied: {error}", "Choose a smaller network."
             ) from error
         return tried
     if isinstance(edit, Freeze | Unfreeze):
@@ -113,7 +113,7 @@ def _check_memory(edit: Widen, network: nn.Module) -> None:
     """Refuse a width that does not fit in memory: many systems would kill the process.
 
     The edit is tried on the meta device, whose tensors have shapes but no data. Weights, gradients,
-    the optimizer's two moments and the kept copies take about eight numbers per parameter.
+    the optimizer's two moments and the copies take about eight numbers per parameter.
     """
     try:
         with torch.device("meta"):
@@ -270,7 +270,7 @@ class _Before(NamedTuple):
 
 
 def _before(state: TrainingState) -> _Before:
-    """Note everything that surviving parameters take along; state and averages by identity."""
+    """Save what surviving parameters keep: values, optimizer state, averages."""
     network, average = state.network, state.average
     parameters = dict(network.named_parameters())
     by_name = state_by_name(state.optimizer, network)
@@ -317,7 +317,7 @@ def _restructure(edit: Structural, state: TrainingState) -> Outcome:
 def _match_parameters(
     old: Mapping[str, nn.Parameter], network: nn.Module
 ) -> tuple[dict[str, str], dict[str, nn.Parameter]]:
-    """Decide for each parameter of the new network what it continues.
+    """Match each parameter of the new network with an old one.
 
     Returns:
         Its fate by name ("kept", "grown from ... to ...", "fresh"), and the old parameter whose
@@ -332,7 +332,7 @@ def _match_parameters(
         if id(p) in same:
             fates[name], origins[name] = "kept", p
         elif before is None or id(before) in alive or not _fits(before, p):
-            fates[name] = "fresh"  # the old one of that name is gone, or has another name now
+            fates[name] = "fresh"  # the old parameter was removed or renamed
         else:
             grown = f"grown from {list(before.shape)} to {list(p.shape)}"
             fates[name] = "kept" if before.shape == p.shape else grown
@@ -343,7 +343,7 @@ def _match_parameters(
 def _carry_optimizer_state(
     before: _Before, origins: Mapping[str, nn.Parameter], network: nn.Module, optimizer: Optimizer
 ) -> None:
-    """Give the new optimizer the state of each parameter that lives on, padded where it grew."""
+    """Give the new optimizer the state of each surviving parameter, padded where it grew."""
     old_muon, new_muon = _muon_parameters(before.optimizer), _muon_parameters(optimizer)
     parameters = dict(network.named_parameters())
     set_state_by_name(
@@ -362,7 +362,7 @@ def _sentence(edit: Structural, fates: Mapping[str, str], gone: list[str]) -> st
     counts = Counter(fate.split(" ")[0] for fate in fates.values())
     summary = ", ".join(f"{count} {fate}" for fate, count in counts.items())
     if gone:
-        summary += f", {len(gone)} gone"
+        summary += f", {len(gone)} removed"
     match edit:
         case Widen():
             what = f"{edit.name} widened to {edit.width:,} units"
@@ -371,7 +371,7 @@ def _sentence(edit: Structural, fates: Mapping[str, str], gone: list[str]) -> st
         case Replace():
             what = f"{edit.name} replaced by {edit.module}"
         case _:
-            what = f"{edit.network} loaded anew"
+            what = f"{edit.network} reloaded"
     changed = "; ".join(f"{name} {fate}" for name, fate in fates.items() if fate != "kept")
     return f"{what}: parameters {summary}" + (f" ({changed})" if changed else "")
 

@@ -14,7 +14,7 @@ from sightline.train.progress import Sums
 from sightline.train.state import TrainingState
 
 UNTRAINED_ROWS = 10_000
-"""At most so many training rows, evenly spaced, measure the untrained network."""
+"""The untrained network is measured on at most this many training rows, evenly spaced."""
 MAX_DROPS = 3
 """How often the schedule "plateau" lowers the learning rate before training stops."""
 DROP = 0.3
@@ -42,7 +42,7 @@ def finish_untrained(state: TrainingState) -> None:
 
 
 def finish_epoch(state: TrainingState) -> None:
-    """Make an epoch's record of its sums, keep the best weights, decide whether to stop.
+    """Make an epoch's record from its sums, keep the best weights, decide whether to stop.
 
     Example:
         >>> import sightline as sl
@@ -59,7 +59,7 @@ def finish_epoch(state: TrainingState) -> None:
     if not state.data.has_held_out_rows and (
         progress.bad_in_a_row or not state.weights_are_finite()
     ):
-        loss = math.nan  # there is no validation loss that would show it
+        loss = math.nan  # no validation loss would show it
     gradient, number = state.gradient_norm(), progress.epoch
     _record(state, number, loss, metric, gradient, progress.seconds, progress.rows)
     progress.epoch, progress.rows, progress.seconds = number + 1, 0, 0.0
@@ -100,7 +100,7 @@ def _criterion(state: TrainingState) -> str:
 
 
 def _leave_plateau(state: TrainingState, number: int) -> None:
-    """Go on from the best weights, with a lower learning rate."""
+    """Return to the best weights, with a lower learning rate."""
     progress, learning_rate = state.progress, state.learning_rate
     if state.best.structure == state.structure and progress.best_epoch:
         state.best.put_back(state.network)

@@ -1,4 +1,4 @@
-"""What can be read of a training at any time: plan, history, weights, the model."""
+"""The public attributes of a training: plan, history, weights, the model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TrainingFacade:
     """The public face of a training's state; `sl.Training` adds the loop and the edits.
 
     Args:
-        state: What the training is at the moment.
+        state: The state of the training.
 
     Example:
         >>> import sightline as sl
@@ -87,7 +87,7 @@ class TrainingFacade:
 
     @property
     def first_network(self) -> dict[str, Any]:
-        """The network as it began: its class, configuration and source."""
+        """The initial network: its class, configuration and source."""
         return self.state.first_network
 
     @property
@@ -113,7 +113,7 @@ class TrainingFacade:
 
     @property
     def learning_rate(self) -> LearningRate:
-        """The learning-rate schedule, and where it is."""
+        """The learning-rate schedule, and its current position."""
         return self.state.learning_rate
 
     @property
@@ -151,7 +151,7 @@ class TrainingFacade:
 
     @property
     def epochs_done(self) -> float:
-        """How many epochs are done; the one under way counts in part."""
+        """How many epochs are done; the current one counts in part."""
         return self.state.epochs_done
 
     @property

@@ -1,4 +1,4 @@
-"""A lock that keeps training steps and edits from other threads apart, and that is fair."""
+"""A fair lock: training steps and edits from other threads take turns."""
 
 from __future__ import annotations
 

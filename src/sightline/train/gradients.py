@@ -1,4 +1,4 @@
-"""Backward passes: a batch in parts, and autograd without the Python around it."""
+"""Backward passes: a batch in parts, and a direct call of the autograd engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recovery: steps whose loss is not finite, and memory that runs short."""
+"""Recovery: steps whose loss is not finite, and memory that runs out."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sightline.errors import listed, shorten
 from sightline.train.state import TrainingState
 
 MAX_BAD_IN_A_ROW = 5
-"""So many steps in a row without a finite loss lead to a rollback."""
+"""This many consecutive steps without a finite loss cause a rollback."""
 ROLLBACK_FACTOR = 0.1
-"""What a rollback multiplies the learning rate by."""
+"""The factor by which a rollback lowers the learning rate."""
 ROWS_NAMED = 5
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory is short, on the device or on the CPU.
+    """Tell whether an error means out of memory, on the device or on the CPU.
 
     Example:
         >>> import torch
@@ -30,7 +30,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def count_bad_step(state: TrainingState, batch: Batch) -> str | None:
-    """Count a step whose loss is not finite and which changed no weight; after five in a row, act.
+    """Count a step that was skipped because its loss is not finite; after five in a row, roll back.
 
     The first time, training is rolled back: weights of the last good epoch, no momentum, a tenth
     of the learning rate. The second time, training must stop.
@@ -139,7 +139,7 @@ def _bad_rows(state: TrainingState, batch: Batch) -> tuple[torch.Tensor, str]:
     bad = bad.any(dim=1) if bad.dim() == 2 else bad
     if bad.any():
         return bad, "whose loss is not a finite number"
-    return torch.ones_like(bad), "of the batch, each of which has a finite loss by itself"
+    return torch.ones_like(bad), "of the batch, each of which alone has a finite loss"
 
 
 def _restore_buffers(state: TrainingState) -> None:

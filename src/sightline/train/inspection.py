@@ -9,7 +9,7 @@ from sightline.train.step_detail import StepDetail
 
 
 class Inspection:
-    """Watches the first step of each epoch; the doctor leaves some epochs out where they are short.
+    """Watches the first step of each epoch; the doctor skips some epochs if they are short.
 
     Example:
         >>> import sightline as sl
@@ -25,7 +25,7 @@ class Inspection:
         self._examination: Examination | None = None
 
     def before_step(self, state: TrainingState) -> None:
-        """Begin to watch, if this is the first step of an epoch."""
+        """Start watching, if this is the first step of an epoch."""
         progress = state.progress
         if progress.rows:
             return
@@ -35,7 +35,7 @@ class Inspection:
             self._examination = Examination(state.network)
 
     def after_step(self, state: TrainingState, step: Step) -> None:
-        """Keep what was seen, if this step was watched."""
+        """Keep the results, if this step was watched."""
         if self._detail is not None:
             state.keep_step_detail(self._detail.after(state.network, state.optimizer), step)
             self._detail = None
@@ -50,7 +50,7 @@ class Inspection:
             )  # fmt: skip
 
     def cancel(self) -> None:
-        """Stop watching: the step failed and is made again."""
+        """Stop watching: the step failed and is repeated."""
         self._detail = None
         if self._examination is not None:
             self._examination.close()

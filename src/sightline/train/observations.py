@@ -52,11 +52,11 @@ from typing import Any, Self
 from sightline.errors import listed, shorten
 
 LEAST_LOSS = 1e-12
-"""Divisor in place of a loss of zero."""
+"""The divisor if a loss is zero."""
 LEARNED = 0.02
 """Below this share of the untrained network's loss, a rising training loss is ignored."""
 MAX_HEALTH_NOTES = 3
-"""At most so many additions about layers."""
+"""The largest number of additions about layers."""
 
 
 @dataclass(frozen=True)

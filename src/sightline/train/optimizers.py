@@ -1,4 +1,4 @@
-"""Optimizers: AdamW with less Python around its kernel, SGD, Muon, or any of `torch.optim`.
+"""Optimizers: AdamW with less Python overhead, SGD, Muon, or any of `torch.optim`.
 
 Each is an ordinary `torch.optim.Optimizer`. Biases and the parameters of norms have no weight
 decay. State is read and set by parameter name, so that it follows a parameter through edits and
@@ -48,7 +48,7 @@ class _Lists(NamedTuple):
 
 
 class AdamW(torch.optim.AdamW):
-    """`torch.optim.AdamW(fused=True)`, bit for bit, without the Python around its kernel.
+    """`torch.optim.AdamW(fused=True)`, bit for bit, without the Python overhead around its kernel.
 
     At each step PyTorch groups parameters by device and type, enters a profiler range and builds
     lists: some 30 microseconds, a fifth of a small network's whole step. Here the lists are kept as

@@ -1,4 +1,4 @@
-"""The plan of a training: device, threads, precision, batch size, epochs; made once before it."""
+"""The plan of a training: device, threads, precision, batch size, epochs; made before the first step."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ def choose_device(device: str = "auto") -> tuple[str, str]:
     Example:
         >>> from sightline.train.plan import choose_device
         >>> choose_device("cpu")
-        ('cpu', 'as asked')
+        ('cpu', 'as requested')
     """
     if not isinstance(device, str):  # a Plan is JSON
         raise OptionError(f"device is {device!r}.", USABLE_DEVICES)
     if device == "auto":
         if torch.cuda.is_available():
-            return "cuda", f"a CUDA device is here: {torch.cuda.get_device_name()}"
+            return "cuda", f"a CUDA device is available: {torch.cuda.get_device_name()}"
         if torch.backends.mps.is_available():
-            return "mps", "an Apple GPU is here"
-        return "cpu", "no GPU is here"
+            return "mps", "an Apple GPU is available"
+        return "cpu", "no GPU is available"
     try:
         torch.empty(1, device=device).cpu()  # it exists, and its tensors can be read
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -64,7 +64,7 @@ def choose_device(device: str = "auto") -> tuple[str, str]:
         raise OptionError(
             f"The device {device!r} cannot be used: {why}.", USABLE_DEVICES
         ) from error
-    return device, "as asked"
+    return device, "as requested"
 
 
 def choose_batch_size(rows: int) -> int:
@@ -107,7 +107,7 @@ def settle_batch_size(batch_size: int | None, rows: int) -> int:
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What was requested, from which `make_plan` makes a plan; see `sl.Training`.
+    """The request from which `make_plan` makes a plan; see `sl.Training`.
 
     Example:
         >>> from sightline.train.plan import PlanRequest
@@ -162,7 +162,7 @@ def make_plan(
     trial = Trial(network, task, batch, torch.device(device))
     threads, threads_reason = _threads(trial, device)
     with threads_set(threads):
-        precision, precision_reason = request.precision, "as asked"
+        precision, precision_reason = request.precision, "as requested"
         if precision == "auto":
             precision, precision_reason = choose_precision(trial, device)
         epochs = request.epochs

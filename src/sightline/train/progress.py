@@ -1,4 +1,4 @@
-"""Progress: the counts and records of a training, and the sums of the epoch under way."""
+"""Progress: the counts and records of a training, and the sums of the current epoch."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from sightline.predict.task import Task
 from sightline.train.observations import EpochNumbers
 
 STEPS_TOGETHER = 16
-"""So many steps are scored, or read from a device, together."""
+"""This many steps are scored, or read from a device, together."""
 
 
 @dataclass
 class Progress:
-    """What has happened so far in a training; a checkpoint keeps it as JSON.
+    """The counts and records of a training so far; a checkpoint keeps it as JSON.
 
     Attributes:
         weight_decay: The weight decay of all parameters but biases and norms.
         steps: Steps done, including those that were skipped.
-        epoch: The epoch under way, counted from 1.
+        epoch: The current epoch, counted from 1.
         rows: Rows of this epoch that are done.
         seconds: Seconds that the steps of this epoch took.
         elapsed: Seconds of training in all, including validation.
         history: The records of the epochs done, the untrained network's first.
         numbers: The numbers that `observe` looks at, one item per epoch.
-        events: What else happened.
+        events: Other events, such as edits.
         edits: The edits applied, as (steps done before it, JSON).
         best_epoch: The epoch with the lowest validation loss, or the best `eval_metric`.
         best_edits: How many edits had been applied at that epoch.

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the factor of the learning rate at each moment of a training.
+"""Learning-rate schedules: the factor of the learning rate as training proceeds.
 
 A named schedule is a function of the share of training that is done, from 0 (start) to 1 (end). It
 has no state of its own, and an edit of epochs, batch size or learning rate rescales the rest of it.
@@ -102,16 +102,16 @@ class LearningRate:
         self.base = self._first_base = base
         self._ratios = [1.0]
         self.done = 0.0
-        self._since = (0.0, 0.0)  # (epochs, share) done when the rest was last stretched
+        self._since = (0.0, 0.0)  # (epochs, share) done when the schedule was last stretched
         self._make = schedule
         self._factor = make_schedule(schedule, warm_up) if isinstance(schedule, str) else None
         self.scheduler: LRScheduler | None = None
 
     def follow(self, optimizer: Optimizer) -> None:
-        """Set this optimizer's learning rate from now on; the schedule goes on where it is."""
+        """Set this optimizer's learning rate from now on; the schedule continues where it is."""
         self.optimizer = optimizer
         rates = [float(group["lr"]) for group in optimizer.param_groups]
-        # An optimizer of your own may give groups different rates: their ratios stay.
+        # Your own optimizer may give groups different rates: their ratios are kept.
         self._ratios = [rate / self._first_base if self._first_base else 1.0 for rate in rates]
         if self._factor is not None:
             self.before_step(self.done)
@@ -178,7 +178,7 @@ class LearningRate:
                 self.scheduler.step()
             except ValueError as error:  # such as a OneCycleLR made for fewer steps
                 raise OptionError(
-                    f"The scheduler {type(self.scheduler).__name__} cannot go on: {error}.",
+                    f"The scheduler {type(self.scheduler).__name__} cannot continue: {error}.",
                     "Make it for epochs * steps_per_epoch steps; both are in training.plan.",
                 ) from error
 

@@ -1,4 +1,4 @@
-"""What a training is at a moment: everything that a step, an edit or a checkpoint reads or changes.
+"""The state of a training: all that a step, an edit or a checkpoint reads or changes.
 
 The loop (`training.py`), the edits, the recovery from bad losses (`health.py`), the ends of epochs
 (`epochs.py`) and the checkpoints all work on a `TrainingState`; none of them keeps state that a
@@ -45,13 +45,13 @@ ANOTHER_STRUCTURE = -2
 
 
 class TrainingState:
-    """All of a training but its loop.
+    """The whole state of a training.
 
     Args:
         network: The network to train, with its first weights; it is moved to the device.
         prepared: The prepared table.
         settings: The requested settings.
-        plan: The plan of another training, used in place of a new one.
+        plan: The plan of another training, used instead of a new one.
 
     Attributes:
         settings, prepared: As given.
@@ -59,22 +59,24 @@ class TrainingState:
         data: The rows on the device, and how a network is scored on them.
         plan: Batch size, epochs, threads, precision; edits change it.
         source: Where the batches come from.
-        network, optimizer: What is trained, and by what.
-        learning_rate: The learning-rate schedule, and where it is.
+        network, optimizer: The network being trained, and its optimizer.
+        learning_rate: The learning-rate schedule, and its current position.
         average: The moving average of the weights; None without `ema`.
         best: A copy of the network of the best epoch.
         good: A copy of the network after the last epoch with a finite loss.
-        structure: How many structures the network has had; copies say by it whether they still fit.
+        structure: How many structures the network has had; a copy keeps the number, which tells
+            whether it still fits.
         randomness: What dropout draws in a step.
         progress: Counts, history, events and edits so far.
-        sums: The training loss and metric of the epoch under way.
+        sums: The training loss and metric of the current epoch.
         waiting: Edits that the next step applies.
-        layers: The doctor's numbers of the epoch under way.
+        layers: The doctor's numbers of the current epoch.
         validation_seconds: How long the last validation took.
-        first_network: The network as it began: its class, configuration and source.
+        first_network: The initial network: its class, configuration and source.
         first_printed: The same network as PyTorch prints it.
         sources: The folder that keeps the source text of reloaded networks.
-        last_gradient_norm: Of the step before the checkpoint that this training goes on from.
+        last_gradient_norm: Of the last step before the checkpoint that this training continues
+            from.
 
     Raises:
         NetworkError: The network does not fit the spec or the folds.
@@ -183,7 +185,7 @@ class TrainingState:
 
     @property
     def epochs_done(self) -> float:
-        """How many epochs are done; the one under way counts in part."""
+        """How many epochs are done; the current one counts in part."""
         return self.progress.epoch - 1 + self.progress.rows / self.source.rows
 
     @property
@@ -212,7 +214,7 @@ class TrainingState:
         return kept
 
     def keep_step_detail(self, detail: StepDetail, step: Step) -> None:
-        """Keep a step to be read from the device when somebody asks for `detailed_steps`."""
+        """Keep a step; `detailed_steps` reads it from the device."""
         self._unread_steps[1:] = [(detail, step)]  # the first one, and the latest
 
     # ------------------------------------------------------------- to and from a checkpoint
@@ -228,7 +230,7 @@ class TrainingState:
         """
         network, average = self.network, self.average
         optimizer_tensors, optimizer_values = _split_state(state_by_name(self.optimizer, network))
-        self.detailed_steps  # noqa: B018 - brings progress.detailed_steps up to date
+        self.detailed_steps  # noqa: B018 - updates progress.detailed_steps
         values = {
             "settings": self.settings.to_json(),
             "plan": asdict(self.plan),
@@ -257,7 +259,7 @@ class TrainingState:
         network: nn.Module,
         best: nn.Module | None,
     ) -> None:
-        """Take the state of another training over, to the last bit.
+        """Load the state of another training, bit for bit.
 
         The settings and the plan are those of the constructor.
 
@@ -322,7 +324,7 @@ def _split_state(
 def _joined_state(
     values: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> dict[str, dict[str, Any]]:
-    """Join again what `_split_state` split."""
+    """Undo `_split_state`."""
     state: dict[str, dict[str, Any]] = {}
     for path, value in [*values.items(), *tensors.items()]:
         name, _, key = path.rpartition("/")

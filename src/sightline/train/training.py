@@ -2,9 +2,9 @@
 
 `Training.steps` is the loop and `_update` its body: forward, loss, backward, optimizer step.
 Around them, `_count` adds a step to its epoch, `edit` and `_apply_edits` change the training between two
-steps. What a training is at a moment is in `state.py`, what it shows in `facade.py`, the end of an
-epoch in `epochs.py`. Checkpoints, progress bars, commands from other processes and the trace
-are consumers of `steps()`; the loop does not know them.
+steps. The state is in `state.py`, its public attributes in `facade.py`, the end of an epoch in
+`epochs.py`. Checkpoints, progress bars, commands from other processes and the trace are consumers
+of `steps()`; the loop does not know them.
 """
 
 from __future__ import annotations
@@ -91,20 +91,20 @@ class Training(TrainingFacade):
             scikit-learn), or a mapping from class to weight, 1 for classes not named.
         patience: Early stopping: stop after this many epochs without a new best validation loss
             (or `eval_metric`); None never stops early.
-        eval_metric: The metric that decides which epoch is best, in place of the loss: "roc_auc",
+        eval_metric: The metric that decides which epoch is best, instead of the loss: "roc_auc",
             "f1", ... (`sightline.metrics.scores.SCORES`).
         time_limit: Seconds of training. The plan has as many epochs as fit, and training ends at
-            the step at which the time is over.
+            the step that reaches the limit.
         precision: "auto", "float32" or "bfloat16", of the network's matrix products.
         doctor: Whether to record each layer's health in some of the steps.
         seed: Decides the order of the batches and what dropout draws.
         device: "auto", "cpu", "cuda", "mps".
-        plan: The plan of another training, used in place of making one.
+        plan: The plan of another training, used instead of a new one.
 
     Attributes:
         plan: What was decided before the first step: batch size, epochs, threads, precision.
         history: The epoch records so far.
-        events: What else happened: edits, skipped steps, the doctor's numbers.
+        events: Other events: edits, skipped steps, the doctor's numbers.
         best_epoch: The epoch whose weights `model()` returns.
         stopped: Why training ended, as a sentence; None while it can go on.
         waiting: The edits that the next step applies.
@@ -187,7 +187,7 @@ class Training(TrainingFacade):
 
         Args:
             run: A folder with `checkpoints/`, as `Checkpoints` and `sl.fit` make it. `sl.resume`
-                continues a whole fit, and reads the table by itself.
+                continues a whole fit, and reads the table itself.
             prepared: The same rows, prepared in the same way.
             network: Your own network, where the run does not keep its source.
             optimizer, schedule: Your own functions, where training began with any.
@@ -225,7 +225,7 @@ class Training(TrainingFacade):
                     with self._lock:
                         try:
                             step, loss = self._update(batch)
-                        except Exception as error:  # noqa: BLE001 - raised again, unless memory is short
+                        except Exception as error:  # noqa: BLE001 - raised again, unless out of memory
                             self._use_less_memory(error)
                             break  # the same batch again, in smaller parts
                         self._count(step, loss, clock)
@@ -303,7 +303,7 @@ class Training(TrainingFacade):
             self._check_losses([(step, math.isfinite(loss))])
         elif last or len(state.sums.late) >= STEPS_TOGETHER:
             self._check_losses(state.sums.read_late())
-        seconds = time.perf_counter() - clock  # a GPU has been waited for by now
+        seconds = time.perf_counter() - clock  # a GPU has finished by now
         progress.seconds += seconds
         progress.elapsed += seconds
         limit = state.settings.time_limit
@@ -331,11 +331,11 @@ class Training(TrainingFacade):
         if not health.out_of_memory(error) or rows == 1:
             raise error
         state.optimizer.zero_grad()
-        state.tell("memory", f"memory is short for {rows:,} rows at once")
+        state.tell("memory", f"out of memory with {rows:,} rows at once")
         state.waiting.appendleft(SetMicroBatch(-(-rows // 2)))
 
     def stop(self, why: str) -> None:
-        """End training; the epoch under way is recorded as far as it has come."""
+        """End training; the current epoch is recorded as far as it got."""
         state = self.state
         self._check_losses(state.sums.read_late())
         if self.stopped is None:
@@ -422,7 +422,7 @@ def restore(
     optimizer: OptimizerMaker | None = None,
     schedule: Any = None,
 ) -> Training:
-    """Make the training that a checkpoint holds.
+    """Restore the training that a checkpoint holds.
 
     Args:
         saved: From `read_newest` or `read_first`.

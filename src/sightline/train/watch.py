@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sightline.train.training import Training
 
 SECONDS_BETWEEN_LOOKS = 0.2
-"""How often the file is looked at, at most."""
+"""The least number of seconds between two looks at the file."""
 
 
 class Watch:
@@ -48,7 +48,7 @@ class Watch:
         self._next = 0.0
 
     def after_step(self) -> None:
-        """Look at the file, if the last look is at least `SECONDS_BETWEEN_LOOKS` ago."""
+        """Look at the file, if the last look was at least `SECONDS_BETWEEN_LOOKS` ago."""
         now = time.monotonic()
         if now >= self._next:
             self.look()

@@ -33,7 +33,7 @@ class CategoricalFeatureBody(TypedDict):
 
 
 class SpecBody(TypedDict):
-    """What the network is told about its inputs and outputs."""
+    """The network's inputs and outputs."""
 
     numeric: Annotated[list[NumericFeatureBody], "numeric inputs"]
     categorical: Annotated[list[CategoricalFeatureBody], "categorical inputs"]
@@ -41,12 +41,12 @@ class SpecBody(TypedDict):
 
 
 class Rebuild(_OfClass):
-    """How the network is built again."""
+    """How to rebuild the network."""
 
     built_in: Annotated[bool, "whether Sightline has this class"]
     config: NotRequired[Annotated[dict[str, Any], "its arguments; of a built-in class"]]
     source: NotRequired[Annotated[str, "sha256 of its source, kept in RUN/sources"]]
-    drawn: Annotated[bool, "whether its first weights are known to follow from the seed"]
+    drawn: Annotated[bool, "whether the seed is known to determine its initial weights"]
 
 
 class Unit(TypedDict):
@@ -74,7 +74,7 @@ class BuildNetwork(_OfClass):
     layers: Annotated[list[LayerSize], "the layers, the input first"]
     spec: Annotated[SpecBody, "inputs and outputs"]
     printed: Annotated[str, "the network as PyTorch prints it"]
-    again: Annotated[Rebuild, "how it is built again"]
+    again: Annotated[Rebuild, "how to rebuild it"]
     logits_shape: Annotated[list[int], "shape of one batch's logits; [B, M, K] for an ensemble"]
     logits_dtype: Annotated[str, "their dtype"]
     weight_bytes: Annotated[int, "size of the parameters"]

@@ -7,7 +7,7 @@ class LessonOpening(TypedDict):
     """The lesson's title and first paragraph."""
 
     title: Annotated[str, "title of the lesson"]
-    paragraph: Annotated[str, "what is going to happen"]
+    paragraph: Annotated[str, "what the run will do"]
     minutes: Annotated[int, "reading time"]
 
 
@@ -19,7 +19,7 @@ class CodeBlock(TypedDict):
 
 
 class LessonBegin(TypedDict):
-    """A stage begins. The first code blocks of the five stages, in order, make the run's model again."""
+    """A stage begins. The first code blocks of the five stages, in order, rebuild the run's model."""
 
     number: Annotated[int, "1 to 5"]
     name: Annotated[str, '"load", "prepare", "build", "train" or "predict"']

@@ -42,7 +42,7 @@ class LoadTable(TypedDict):
     skipped: Annotated[int, "rows that could not be read"]
     dropped: Annotated[int, "rows without a target"]
     columns: Annotated[list[ColumnBody], "the columns in file order"]
-    notes: Annotated[list[str], "what is worth knowing, in sentences"]
+    notes: Annotated[list[str], "notes about the data, one sentence each"]
     bytes: Annotated[int, "size in memory"]
     seconds: Annotated[float, "duration of reading and splitting"]
 

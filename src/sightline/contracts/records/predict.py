@@ -109,12 +109,12 @@ class Scores(TypedDict):
     """Metrics of a prediction that ignores the features."""
 
     what: Annotated[str, "what is predicted for every row"]
-    accuracy: NotRequired[Annotated[float, "of classification"]]
-    log_loss: NotRequired[Annotated[float, "of classification"]]
-    roc_auc: NotRequired[Annotated[float | None, "of classification; null with one class"]]
-    rmse: NotRequired[Annotated[float, "of regression"]]
-    mae: NotRequired[Annotated[float, "of regression"]]
-    r2: NotRequired[Annotated[float | None, "of regression; null with one value"]]
+    accuracy: NotRequired[Annotated[float, "classification only"]]
+    log_loss: NotRequired[Annotated[float, "classification only"]]
+    roc_auc: NotRequired[Annotated[float | None, "classification only; null with one class"]]
+    rmse: NotRequired[Annotated[float, "regression only"]]
+    mae: NotRequired[Annotated[float, "regression only"]]
+    r2: NotRequired[Annotated[float | None, "regression only; null with one value"]]
 
 
 class ClassScores(_OfClass):
@@ -127,19 +127,21 @@ class ClassScores(_OfClass):
 
 
 class PredictMetrics(TypedDict):
-    """How good the model is on rows that it did not learn from, where there are any."""
+    """Metrics of the model, on held-out rows if there are any."""
 
     part: Annotated[str, '"test", "validation", "out-of-fold" or "training"']
     rows: Annotated[int, "rows that were measured"]
     left_out: Annotated[int, "rows without a usable target or features"]
     notes: Annotated[list[str], "such as classes that are never predicted"]
     baseline: Annotated[Scores, "metrics of a prediction that ignores the features"]
-    accuracy: NotRequired[Annotated[float, "share of correct predictions; of classification"]]
-    log_loss: NotRequired[Annotated[float, "mean cross entropy; of classification"]]
+    accuracy: NotRequired[Annotated[float, "share of correct predictions; classification only"]]
+    log_loss: NotRequired[Annotated[float, "mean cross entropy; classification only"]]
     roc_auc: NotRequired[
-        Annotated[float | None, "area under the ROC curve; of classification; null with one class"]
+        Annotated[
+            float | None, "area under the ROC curve; classification only; null with one class"
+        ]
     ]
-    positive: NotRequired[Annotated[Label | None, "the positive class; of classification"]]
+    positive: NotRequired[Annotated[Label | None, "the positive class; classification only"]]
     classes: NotRequired[Annotated[list[ClassScores], "metrics of each class"]]
     confusion: NotRequired[
         Annotated[
@@ -147,10 +149,12 @@ class PredictMetrics(TypedDict):
             "confusion matrix: a row for each true class, a column for each predicted one",
         ]
     ]
-    rmse: NotRequired[Annotated[float, "root mean squared error; of regression"]]
-    mae: NotRequired[Annotated[float, "mean absolute error; of regression"]]
+    rmse: NotRequired[Annotated[float, "root mean squared error; regression only"]]
+    mae: NotRequired[Annotated[float, "mean absolute error; regression only"]]
     r2: NotRequired[
-        Annotated[float | None, "coefficient of determination; of regression; null with one value"]
+        Annotated[
+            float | None, "coefficient of determination; regression only; null with one value"
+        ]
     ]
 
 
@@ -193,7 +197,7 @@ class PredictCalibration(_Fitted):
     fitted_rows: Annotated[int, "rows that it was fitted on"]
     parts: Annotated[list[PartWeight], "the parts of the model"]
     temperature: NotRequired[
-        Annotated[float, "what logits are divided by; this and the next of classification"]
+        Annotated[float, "what logits are divided by; this and the next for classification only"]
     ]
     before: NotRequired[Annotated[CalibrationSide, "before calibration"]]
     after: NotRequired[Annotated[CalibrationSide, "after calibration"]]
@@ -215,7 +219,7 @@ class PredictSets(_Fitted):
 
 
 class PredictThreshold(TypedDict):
-    """The decision threshold of a binary target, where one was asked for."""
+    """The decision threshold of a binary target, if one was requested."""
 
     value: Annotated[float, "probability from which a row is predicted as the positive class"]
     by: Annotated[str, 'metric that chose it, or "given"']
@@ -321,7 +325,7 @@ class Reliability(TypedDict):
 
     bins: Annotated[list[ReliabilityBin], "points of the reliability diagram"]
     ece: Annotated[float, "expected calibration error (15 bins)"]
-    chance: Annotated[float, "what chance alone would make it with so many rows"]
+    chance: Annotated[float, "the value that chance alone gives with this many rows"]
     sentence: Annotated[str, "the result in words"]
 
 
@@ -349,10 +353,10 @@ class PredictCurves(TypedDict):
     ]
     pr: NotRequired[Annotated[list[Curve], "precision-recall curves of the same classes"]]
     curves_note: NotRequired[Annotated[str | None, "which classes have no curves, and why"]]
-    reliability: NotRequired[Annotated[Reliability, "calibration; of classification"]]
-    scatter: NotRequired[Annotated[Scatter, "true and predicted; of regression"]]
-    residuals: NotRequired[Annotated[Residuals, "errors; of regression"]]
-    quantiles: NotRequired[Annotated[dict[str, float], "quantiles of the errors; of regression"]]
+    reliability: NotRequired[Annotated[Reliability, "calibration; classification only"]]
+    scatter: NotRequired[Annotated[Scatter, "true and predicted; regression only"]]
+    residuals: NotRequired[Annotated[Residuals, "errors; regression only"]]
+    quantiles: NotRequired[Annotated[dict[str, float], "quantiles of the errors; regression only"]]
 
 
 class WorstRow(TypedDict):
@@ -371,16 +375,16 @@ class PredictWorst(TypedDict):
 
     part: Annotated[str, "the rows they come from"]
     rows: Annotated[list[WorstRow], "up to 10 rows, largest error first"]
-    sentence: Annotated[str, "what they are"]
+    sentence: Annotated[str, "what the list shows, in words"]
 
 
 class PredictAsked(_Held):
-    """The prediction for a row that somebody typed in, during training or after it."""
+    """The prediction for a row that a user typed in, during or after training."""
 
     id: Annotated[str, "identifier given by the sender"]
     step: Annotated[int | None, "steps that were done; null if unknown"]
     epoch: Annotated[int | None, "epoch of the weights; null if unknown"]
-    said: Annotated[str, "which weights answered"]
+    said: Annotated[str, "which weights were used"]
     row: Annotated[dict[str, Any], "the row as typed"]
     explanation: Annotated[ExplanationBody | None, "the prediction in detail; null with an error"]
     error: Annotated[str | None, "why there is no prediction"]

@@ -16,7 +16,7 @@ class ColumnPreparation(TypedDict):
 
 
 class ShownNumber(TypedDict):
-    """A number of the example row on its way to a feature."""
+    """How a number of the example row becomes a feature."""
 
     column: Annotated[str, "the column it comes from"]
     feature: Annotated[str, "the feature it becomes"]
@@ -38,7 +38,7 @@ class ShownNumber(TypedDict):
 
 
 class ShownCategory(TypedDict):
-    """A category of the example row on its way to a code."""
+    """How a category of the example row becomes a code."""
 
     column: Annotated[str, "the column it comes from"]
     value: Annotated[str | None, "the category; null if missing"]
@@ -57,7 +57,7 @@ class ShownTarget(TypedDict):
 
 
 class ShownRow(TypedDict):
-    """The row that is the example of stage 5, with every number needed to follow it."""
+    """The example row, also used in stage 5, with the numbers needed to compute its features."""
 
     row: Annotated[int, "its number in the table, from 0"]
     number: Annotated[ShownNumber | None, "its first number; null without numeric features"]
@@ -70,12 +70,12 @@ class PrepareColumns(TypedDict):
 
     scaling: Annotated[Scaling, "how numbers are scaled"]
     ways: Annotated[list[ColumnPreparation], "how each column becomes features"]
-    notes: Annotated[list[str], "what is worth knowing, such as possible target leakage"]
+    notes: Annotated[list[str], "notes, such as on possible target leakage"]
     columns_in: Annotated[int, "feature columns of the table"]
     numbers: Annotated[int, "numeric features, flags not counted"]
     flags: Annotated[int, "features that say whether a value is missing"]
     codes: Annotated[int, "categorical features"]
     numeric_shape: Annotated[list[int], "shape of the training rows' numeric tensor"]
     categorical_shape: Annotated[list[int], "shape of the training rows' categorical tensor"]
-    shown: Annotated[ShownRow, "the example row on its way"]
+    shown: Annotated[ShownRow, "how the example row is prepared"]
     seconds: Annotated[float, "duration of the stage"]

@@ -1,4 +1,4 @@
-"""One line of a run's trace, and the two values that training makes for it: events and epochs."""
+"""A record, which is one line of a run's trace; events and epochs, which training records."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Event:
     Attributes:
         type: Which event: "edit" (an edit was applied), "refused" (an edit or a command was not),
             "skipped" (a step without a finite loss), "rollback" (back to the last good weights),
-            "plateau" (back to the best weights, with a lower learning rate), "memory" (too little of
-            it for the batch), "layers" (statistics of each layer), "warning" (about a checkpoint).
+            "plateau" (back to the best weights, with a lower learning rate), "memory" (not enough
+            for the batch), "layers" (statistics of each layer), "warning" (about a checkpoint).
         step: How many steps were done before it.
         epoch: The epoch in which it happened.
         said: What happened, in one sentence.
-        details: The same as data: the other fields of its record.
+        details: The other fields of its record.
 
     Example:
         >>> import sightline as sl

@@ -60,8 +60,8 @@ class RecipeBody(TypedDict):
     """What the model consists of besides one network."""
 
     quality: Annotated[str | None, '"fast", "default" or "best"; null for a network of your own']
-    folds: Annotated[int, "number of folds asked for; 0 uses validation rows"]
-    trees: Annotated[bool, "whether boosted trees predict beside the network"]
+    folds: Annotated[int, "requested number of folds; 0 uses validation rows"]
+    trees: Annotated[bool, "whether the model has boosted trees too"]
     calibrate: Annotated[bool, "whether probabilities are calibrated on held-out rows"]
     threshold: Annotated[
         str | float | None, "metric that chooses the decision threshold, or the threshold itself"
@@ -91,11 +91,11 @@ class SettingsBody(TypedDict):
     precision: Annotated[str, '"auto", "float32" or "bfloat16"']
     doctor: Annotated[bool, "whether layer statistics are recorded"]
     seed: Annotated[int, "seed of the run"]
-    device: Annotated[str, 'device asked for, such as "auto" or "cpu"']
+    device: Annotated[str, 'requested device, such as "auto" or "cpu"']
 
 
 class RunStart(TypedDict):
-    """A run begins: everything that the fit was asked for."""
+    """A run begins: the options of the fit."""
 
     source: Annotated[str, "the table's name"]
     target: Annotated[TargetBody, "what is predicted"]
@@ -103,14 +103,14 @@ class RunStart(TypedDict):
     read: Annotated[ReadOptionsBody, "how the table was read"]
     split: Annotated[SplitOptionsBody, "how the rows were split"]
     origin: Annotated[OriginBody, "where the table is, so that it can be read again"]
-    numeric: Annotated[Scaling | None, "scaling of numbers asked for; null for the default"]
+    numeric: Annotated[Scaling | None, "requested scaling of numbers; null for the default"]
     settings: Annotated[SettingsBody, "settings of the training"]
     report: Annotated[bool, "whether a report is written"]
     recipe: Annotated[RecipeBody, "what the model consists of besides one network"]
     baselines: Annotated[bool, "whether simple models are scored on the same rows"]
     trees_limit: Annotated[float | None, "time limit for growing the trees, in seconds"]
     versions: Annotated[dict[str, str], "versions of sightline, torch, numpy, pyarrow and Python"]
-    options: NotRequired[Annotated[dict[str, Any], "what the fit was asked for (version 1)"]]
+    options: NotRequired[Annotated[dict[str, Any], "all options of the fit (version 1)"]]
 
 
 class RunEnd(TypedDict):

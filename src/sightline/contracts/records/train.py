@@ -38,13 +38,11 @@ class TrainEdit(_Event):
     edit: Annotated[dict[str, Any], "the edit as JSON: `edit` is its type, the rest its arguments"]
     parameters: NotRequired[Annotated[
         dict[str, str] | list[str],
-        "of a change of structure, what became of each parameter (kept, grown, fresh); of freezing, the names",
+        "for a change of structure, the fate of each parameter (kept, grown, fresh); for freezing, the names",
     ]]  # fmt: skip
-    gone: NotRequired[
-        Annotated[list[str], "parameters that were removed; of a change of structure"]
-    ]
+    gone: NotRequired[Annotated[list[str], "parameters that were removed by a change of structure"]]
     network: NotRequired[
-        Annotated[str, "the network as PyTorch prints it; of a change of structure"]
+        Annotated[str, "the network as PyTorch prints it, after a change of structure"]
     ]
 
 
@@ -71,7 +69,7 @@ class TrainPlateau(_LowerRate):
 
 
 class TrainMemory(_Event):
-    """Memory is too small for the rows that go through the network at once; half as many follow."""
+    """Memory ran out for the rows that go through the network at once; their number is halved."""
 
 
 class TrainWarning(_Event):
@@ -101,7 +99,7 @@ class LayerHealth(TypedDict):
     """Statistics of one layer in one step."""
 
     name: Annotated[str, "module path"]
-    title: Annotated[str, "kind of the layer, for people"]
+    title: Annotated[str, "kind of the layer, in words"]
     mean: Annotated[float, "mean of its outputs over the batch"]
     deviation: Annotated[float, "standard deviation of its outputs"]
     zero: Annotated[float, "share of outputs that are exactly zero"]
@@ -112,7 +110,7 @@ class LayerHealth(TypedDict):
     weight_norm: Annotated[float, "norm of its parameters"]
     gradient: Annotated[float, "root mean square of its gradient"]
     update: Annotated[float, "norm of the step's change, as a share of the parameters' norm"]
-    frozen: Annotated[bool, "whether it has parameters and none of them learns"]  # fmt: skip
+    frozen: Annotated[bool, "whether it has parameters and all are frozen"]  # fmt: skip
 
 
 class TrainLayers(_Event):
@@ -122,11 +120,11 @@ class TrainLayers(_Event):
 
 
 EpochMetrics = TypedDict("EpochMetrics", {
-    "train_accuracy": NotRequired[Annotated[float, "of classification"]],
-    "valid_accuracy": NotRequired[Annotated[float, "of classification"]],
-    "train_rmse": NotRequired[Annotated[float, "of regression, in the target's unit"]],
-    "valid_rmse": NotRequired[Annotated[float, "of regression, in the target's unit"]],
-    "valid_r2": NotRequired[Annotated[float, "of regression"]],
+    "train_accuracy": NotRequired[Annotated[float, "classification only"]],
+    "valid_accuracy": NotRequired[Annotated[float, "classification only"]],
+    "train_rmse": NotRequired[Annotated[float, "regression only, in the target's unit"]],
+    "valid_rmse": NotRequired[Annotated[float, "regression only, in the target's unit"]],
+    "valid_r2": NotRequired[Annotated[float, "regression only"]],
     "learning_rate": Annotated[float, "in the epoch's last step"],
     "gradient_norm": Annotated[float, "in the epoch's last step"],
     "seconds": Annotated[float, "time spent on steps"],
@@ -134,7 +132,7 @@ EpochMetrics = TypedDict("EpochMetrics", {
     "validation_seconds": NotRequired[Annotated[float, "time spent on validation"]],
     "valid_*": NotRequired[Annotated[float, "the metric that `eval_metric` names"]],
 })  # fmt: skip
-"""A name that ends in * stands for any name that begins so."""
+"""A name that ends in * stands for every name with that beginning."""
 EpochMetrics.__doc__ = "Metrics of one epoch."
 
 
@@ -155,8 +153,10 @@ class FirstRow(TypedDict):
 
     row: Annotated[int, "number of the row"]
     target: Annotated[float, "its target: the class's number, or the value"]
-    output: NotRequired[Annotated[float, "the network's output; of regression"]]
-    classes: NotRequired[Annotated[int, "number of classes; this and the next of classification"]]
+    output: NotRequired[Annotated[float, "the network's output; regression only"]]
+    classes: NotRequired[
+        Annotated[int, "number of classes; this and the next for classification only"]
+    ]
     logit: NotRequired[Annotated[float, "logit of the true class"]]
     log_sum: NotRequired[Annotated[float, "log of the sum of e^logit over the classes"]]
     loss: NotRequired[Annotated[float, "cross entropy of the row"]]
@@ -231,7 +231,7 @@ class ColumnGain(TypedDict):
 
 
 class TrainTrees(TypedDict):
-    """Boosted trees were grown beside the network."""
+    """Boosted trees were fitted."""
 
     ensembles: Annotated[int, "number of ensembles, one for each fold"]
     trees: Annotated[int, "number of trees"]
