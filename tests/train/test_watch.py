@@ -164,7 +164,7 @@ def test_what_shrinks_starts_fresh(watched):
 
 BROKEN = [
     (code() + "\n    def forward(self, x:\n", r"raised SyntaxError: .*net\.py, line \d+\)"),
-    (code(outputs=7), r"Net gives \[3, 7\] on .*where \[3, 3\]"),
+    (code(outputs=7), r"Net returns logits of shape \[3, 7\] on .*instead of \[3, 3\]"),
     (code().replace("class Net", "class Nets"), r"has no 'Net'\. Did you mean 'Nets'"),
     (
         code(activation="relux"),
