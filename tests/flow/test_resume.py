@@ -375,7 +375,7 @@ FIT = ["fit", "penguins.csv", "--target", "species", "--network", "MLP", "--epoc
        "cpu", "--learning-rate", "0.003", "--ema", "0.99"]  # fmt: skip
 SLOW = """
 import sys, time
-from sightline.cli.main import main as cli
+from sightline.cli.main import main
 from sightline.pipeline import runner
 steps = runner.Runner.steps
 def slowly(self, training, inner):
@@ -384,7 +384,7 @@ def slowly(self, training, inner):
         yield step
 runner.Runner.steps = slowly
 sys.argv[0] = "sightline"
-cli.main()
+main()
 """
 
 
@@ -459,7 +459,7 @@ def test_signals_say_how_to_go_on(here, undisturbed, sightline, number, code):
 
 
 def test_a_second_ctrl_c_stops_at_once(here):
-    program = SLOW.replace("cli.main()", """
+    program = SLOW.replace("main()\n", """
 from sightline.train import checkpoints
 write = checkpoints.write
 def stuck(training, path, *more):
@@ -468,7 +468,7 @@ def stuck(training, path, *more):
         time.sleep(60)
     write(training, path, *more)
 checkpoints.write = stuck
-cli.main()
+main()
 """)  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-c", program, *FIT, "--run", "r", "--quiet"], cwd=here, env=ENVIRONMENT,

@@ -191,7 +191,7 @@ def test_methods_that_are_not_allowed(site):
     ("body", "said"),
     [(b"", "not valid JSON"), (b"{", "not valid JSON"), (b"\xff", "not valid JSON"), (b"[" * 100_000, "not valid JSON"),
      (b'{"pause": NaN}', "NaN is not a JSON number"), (b"[]", "is an object, not []"), (b"{}", "has nothing"),
-     (b'{"pause": true, "continue": true}', "one key"), (b'{"paus": true}', '"paus"'),
+     (b'{"pause": true, "continue": true}', "exactly one known key"), (b'{"paus": true}', '"paus"'),
      (b'{"pause": false}', "pause is false"), (b'{"pause": 1}', "pause is 1"),
      (b'{"edits": []}', "edits is []"), (b'{"edits": {}}', "edits is {}"), (b'{"edits": ["Stop"]}', '"Stop" is no edit'),
      (b'{"edits": [{"edit": "Wider"}]}', "no edit 'Wider'; the edits are SetLearningRate"),

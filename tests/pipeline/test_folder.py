@@ -85,8 +85,8 @@ def test_a_run_refused_before_training_leaves_no_folder(here):
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [({"learning_rat": 0.1}, "no setting 'learning_rat'.*Did you mean 'learning_rate'"),
-     ({"epoch": 3}, "no setting 'epoch'.*Did you mean 'epochs'"),
+    [({"learning_rat": 0.1}, "no option 'learning_rat'.*Did you mean 'learning_rate'"),
+     ({"epoch": 3}, "no option 'epoch'.*Did you mean 'epochs'"),
      ({"optimizer": "adam"}, "optimizer is 'adam'.*Did you mean 'adamw'"),
      ({"schedule": "cosin"}, "Did you mean 'cosine'"), ({"ema": 1.0}, "ema is 1.0"),
      ({"checkpoint_epochs": 0}, "checkpoint_epochs is 0"),

@@ -191,7 +191,7 @@ def test_what_is_chosen_without_being_told():
      ({"calibrate": "yes"}, "calibrate is 'yes'"), ({"threshold": "f3"}, "threshold is 'f3'"),
      ({"quality": "fast", "network": sl.MLP}, "a network is given as well"),
      ({"calibrate": False}, "trees=False"),
-     ({"calibrate": False, "trees": False, "threshold": "f1"}, "threshold='f1' is chosen on the rows")],
+     ({"calibrate": False, "trees": False, "threshold": "f1"}, "threshold='f1' is chosen on the calibration rows")],
 )  # fmt: skip
 def test_what_contradicts_itself(options, message):
     with pytest.raises(OptionError, match=message):
