@@ -507,7 +507,7 @@ def test_kill_9_of_the_command_line_and_a_resume_while_it_lives(here, undisturbe
     done = command(here, "resume", "r", "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert end_of(here / "r") == end_of(undisturbed)
-    assert sightline("resume", "r").err == "r is complete: there is nothing to go on with.\n"
+    assert sightline("resume", "r").err == "r is complete: there is nothing to continue.\n"
 
 
 def test_edits_from_another_process_and_a_replay(here, sightline):
