@@ -42,3 +42,20 @@ def test_many_rows_go_through_in_blocks_that_fit_the_cache():
     assert rows_at_once(torch.zeros(5000, 3)) == 1024
     assert rows_at_once(torch.zeros(5000, 3, device="meta")) == 5000
     assert rows_at_once(torch.zeros(0, 3, device="meta")) == 1
+
+
+def test_another_module_can_take_the_place_of_the_network(small, parts):
+    one, rows = predictor(small, parts, blend=Blend({"network": 1.0, "trees": 0.0})), small.train
+    calls = []
+    network = one.network
+
+    class Watched(torch.nn.Module):
+        def forward(self, numeric, categorical):
+            calls.append(len(numeric))
+            return network(numeric, categorical)
+
+    with torch.no_grad():
+        before = one.outputs(rows.numeric, rows.categorical)
+        one.network = Watched()
+        assert torch.equal(one.outputs(rows.numeric, rows.categorical), before)
+    assert calls == [len(rows.row)]

@@ -79,6 +79,11 @@ class Predictor:
         """The network, in evaluation mode."""
         return self.fitted_parts[NetworkPart.name].module
 
+    @network.setter
+    def network(self, module: nn.Module) -> None:
+        """Predict with another module, such as a compiled one, from now on."""
+        self.fitted_parts[NetworkPart.name] = NetworkPart(module)
+
     @property
     def trees(self) -> Trees | None:
         """The boosted trees of the model, or None."""
