@@ -11,7 +11,6 @@ from typing import Any
 
 from sightline.errors import counted, shorten
 from sightline.lesson.facts import held_out
-from sightline.lesson.quiz import quiz as quiz
 from sightline.lesson.wording import joined, names, short
 
 Body = Mapping[str, Any]

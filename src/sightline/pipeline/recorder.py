@@ -25,6 +25,7 @@ from sightline.evaluate.stages import build_network, prepare_columns
 from sightline.lesson import code, lesson
 from sightline.lesson.facts import facts, shapes
 from sightline.lesson.maths import maths
+from sightline.lesson.quiz import quiz
 from sightline.lesson.terms import terms
 from sightline.load.batches import count_batches
 from sightline.load.split import Splits
@@ -242,7 +243,7 @@ class Recorder(Observer):
         )
         self._explain(stage, self._lap())
         self.trace.write("lesson", "insight", lesson.insight())
-        self.trace.write("lesson", "quiz", lesson.quiz(
+        self.trace.write("lesson", "quiz", quiz(
             self._body("train", "plan"), self._body("load", "split"), self._epochs(), end,
             bodies["example"], self.target, self.options.seed,
         ))  # fmt: skip
