@@ -60,6 +60,18 @@ def test_the_rounds_are_those_of_the_lowest_held_out_loss():
     assert -given_N.mean() == pytest.approx(min(losses), rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["binary", "three", "number"])
+@pytest.mark.parametrize("most_trees", [1, 300])
+def test_rounds_that_do_not_ship_leave_nothing(kind, most_trees):
+    """A replay grows only the rounds that shipped, and must find the same tensors."""
+    long, *_ = grown(kind, iterations=60, learning_rate=0.5, most_trees=most_trees)
+    assert long.iterations < long.history[-1][0]
+    short, *_ = grown(kind, iterations=long.iterations, learning_rate=0.5, most_trees=most_trees)
+    assert short.trees.config() == long.trees.config()
+    for name, tensor in short.trees.state_dict().items():
+        assert torch.equal(tensor, long.trees.state_dict()[name]), name
+
+
 def test_growing_ends_when_it_stops_paying():
     fitted, *_ = grown("binary", iterations=10_000, learning_rate=0.5)
     assert fitted.history[-1][0] <= 160

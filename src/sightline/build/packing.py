@@ -34,7 +34,11 @@ def pack(
     sets: list[np.ndarray] = list(growths[0].table[: CODES + 1])
     for growth in growths:
         offset = len(sets) - (CODES + 1)
-        sets += growth.table[CODES + 1 :]
+        # Rounds that were grown and do not ship leave no rows: the tensors are those of a growth that
+        # was told to stop here, as a replay is.
+        shipped = [tree for group in growth.trees[:rounds] for tree in group]
+        last = max((int(tree.row.max()) for tree in shipped), default=CODES)
+        sets += growth.table[CODES + 1 : last + 1]
         slots = growth.slots.tolist()
         for number in range(rounds):
             group = [EMPTY_TREE] * width
