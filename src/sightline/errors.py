@@ -18,7 +18,6 @@ A user error states what is wrong and ends with what to do about it. Data and op
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -128,6 +127,8 @@ def did_you_mean(name: str, known: Iterable[str], what: str = "columns") -> str:
     names = list(known)
     if not names:
         return f"There are no {what}."
+    import difflib  # only for a mistake: `sightline --help` need not wait for it
+
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if not close:  # only the case differs: difflib does not see that
         close = [other for other in names if other.lower() == name.lower()]

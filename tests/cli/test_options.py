@@ -151,8 +151,14 @@ def test_the_parameters_of_an_estimator_are_declared_options(kind):
 # ------------------------------------------------------------- the command line
 
 
+def parameters_of(command):
+    made = cli.commands[command]
+    made.get_params(click.Context(made))  # the declared options are made when they are first needed
+    return made.params
+
+
 def fit_parameters():
-    return {one.name: one for one in cli.commands["fit"].params}
+    return {one.name: one for one in parameters_of("fit")}
 
 
 def test_the_command_line_has_every_declared_option():
@@ -177,7 +183,7 @@ def test_an_option_of_the_command_line_has_the_declared_choices_and_default(name
 
 @pytest.mark.parametrize("command", [*cli.commands])
 def test_every_option_says_what_it_does(command):
-    for one in cli.commands[command].params:
+    for one in parameters_of(command):
         if isinstance(one, click.Option) and not one.hidden:
             assert one.help is not None, one.name
             assert re.match(r"[A-Zf].*[.\])]$", one.help, re.DOTALL), (one.name, one.help)

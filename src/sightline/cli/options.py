@@ -1,17 +1,21 @@
-"""Options of the command line: those of a fit derive from `sightline.contracts.options`."""
+"""Options of the command line: those of a fit derive from `sightline.contracts.options`.
+
+The declarations are imported when a command runs or shows its help, not before: `sightline --help`
+needs a sentence of each command and no option.
+"""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sightline.contracts.request import Declared, declared
+if TYPE_CHECKING:
+    from sightline.contracts.request import Declared
 
-Command = Callable[..., Any]
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 # ------------------------------------------------------------- how values are read
@@ -30,6 +34,8 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, value: Sequence[str])
 
 
 def _names(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> list[str]:
+    import csv
+
     try:
         return [name for text in value for name in next(csv.reader([text]), [])]
     except csv.Error as error:
@@ -92,34 +98,54 @@ OPTION_FORMS: Mapping[str, tuple[Callable[..., Any], bool]] = {
 # ------------------------------------------------------------- from declarations to options
 
 
-def fit_options(*groups: str) -> Callable[[Command], Command]:
-    """Give a command every declared option of some groups, in their order.
+class Command(click.Command):
+    """A command that makes its declared options when they are first needed."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the parameters, each declared option in its place."""
+        self.params = [
+            made
+            for one in self.params
+            for made in (one.make() if isinstance(one, DeclaredOptions) else [one])
+        ]
+        return super().get_params(ctx)
+
+
+class DeclaredOptions(click.Option):
+    """Stands for declared options among the parameters of a `Command` until they are needed."""
+
+    def __init__(
+        self, param_decls: Sequence[str], names: Sequence[str], groups: Sequence[str]
+    ) -> None:
+        super().__init__(param_decls)
+        self.names, self.groups = names, groups
+
+    def make(self) -> list[click.Option]:
+        """Make the options: those named, and all of the groups, in the order of the declarations."""
+        from sightline.contracts.request import declared
+
+        return [
+            _click_option(argument)
+            for argument in declared().values()
+            if argument.name in self.names
+            or (argument.group in self.groups and argument.option.flag is not None)
+        ]
+
+
+def fit_options(*groups: str) -> Decorator:
+    """Give a `Command` every declared option of some groups.
 
     An option of the group "training" that is not given is None: the quality chooses it.
     """
-    chosen = [
-        argument
-        for argument in declared().values()
-        if argument.group in groups and argument.option.flag is not None
-    ]
-    return _all([_click_option(argument) for argument in chosen])
+    return click.option("--declared", cls=DeclaredOptions, names=(), groups=groups)
 
 
-def named_options(*names: str) -> Callable[[Command], Command]:
-    """Give a command some declared options by name."""
-    return _all([_click_option(declared()[name]) for name in names])
+def named_options(*names: str) -> Decorator:
+    """Give a `Command` some declared options by name."""
+    return click.option("--declared", cls=DeclaredOptions, names=names, groups=())
 
 
-def _all(options: Sequence[Callable[[Command], Command]]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-def _click_option(argument: Declared) -> Callable[[Command], Command]:
+def _click_option(argument: Declared) -> click.Option:
     option, dashed = argument.option, argument.name.replace("_", "-")
     flag = option.flag or f"--{dashed}"
     default = None if argument.group == "training" and argument.name != "seed" else argument.default
@@ -131,7 +157,7 @@ def _click_option(argument: Declared) -> Callable[[Command], Command]:
         settings |= {"callback": callback, "multiple": repeated, "type": str}
         settings["default"] = () if repeated else default
     elif bool in argument.plain_types and argument.default is False:
-        return click.option(flag, argument.name, is_flag=True, help=option.help)
+        return click.Option([flag, argument.name], is_flag=True, help=option.help)
     elif bool in argument.plain_types and len(argument.plain_types) == 1:
         flag = f"{flag}/--no-{dashed}"
     elif argument.choices:
@@ -140,7 +166,7 @@ def _click_option(argument: Declared) -> Callable[[Command], Command]:
         settings["type"] = next(
             (kind for kind in (str, float, int) if kind in argument.plain_types), str
         )
-    return click.option(flag, argument.name, **settings)
+    return click.Option([flag, argument.name], **settings)
 
 
 def _help(argument: Declared) -> str:
@@ -156,6 +182,8 @@ def _help(argument: Declared) -> str:
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out the training settings that were not given, so that the quality chooses them."""
+    from sightline.contracts.request import declared
+
     training = {name for name, argument in declared().items() if argument.group == "training"}
     return {
         name: value for name, value in options.items() if value is not None or name not in training

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +41,8 @@ def summary(run: Run) -> dict[str, Any]:
 
 def print_json(values: Mapping[str, Any]) -> None:
     """Print one JSON object."""
+    import json
+
     from sightline.trace.records import finite
 
     click.echo(

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sightline.cli.options import (
+    Command,
     encoding_option,
     fit_options,
     json_option,
@@ -21,7 +22,7 @@ from sightline.cli.output import load_model, print_json, safe
 from sightline.errors import OptionError, counted
 
 
-@click.command()
+@click.command(cls=Command)
 @model_argument
 @click.argument("source")
 @click.option(
@@ -91,7 +92,7 @@ def predict(
             click.echo(safe(f"{count} written to {output}{without}."), err=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @model_argument
 @click.argument("source", required=False)
 @encoding_option
@@ -135,7 +136,7 @@ def evaluate(
         click.echo(f"Warning: {warning}", err=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @model_argument
 @click.argument("source", required=False)
 @click.option("--repeats", default=5, show_default=True, help="How often each column is shuffled.")
@@ -168,7 +169,7 @@ def importance(
     TerminalView().importance(measured)
 
 
-@click.command()
+@click.command(cls=Command)
 @model_argument
 @click.argument("source")
 @click.option(
@@ -198,7 +199,7 @@ def explain(
     TerminalView().explanation(explained, f"Row {row:,} of {source}")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source")
 @fit_options("read")
 @json_option

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -42,6 +41,8 @@ def live(run: str, host: str, port: int, browser: bool, of_fit: int | None) -> N
             "The live page needs Starlette and uvicorn, which are not installed.",
             'Install them: pip install "sightline[live]"',
         )
+    import json
+
     from sightline.page.server import serve
 
     def ready(address: str) -> None:

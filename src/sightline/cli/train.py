@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from sightline.cli.options import (
+    Command,
     fit_options,
     given,
     json_option,
@@ -20,7 +21,7 @@ from sightline.cli.output import print_json, records_of, safe, summary
 from sightline.errors import OptionError
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--run",
     metavar="DIR",
@@ -44,7 +45,7 @@ def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> 
         print_json(summary(result))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source")
 @click.option(
     "--target", required=True, metavar="COLUMN", help="The column to predict, e.g. species."
@@ -68,7 +69,7 @@ def fit(source: str, target: str, balanced: bool, as_json: bool, **options: Any)
         print_json(summary(run))
 
 
-@click.command()
+@click.command(cls=Command)
 @run_argument
 @network_option
 @click.option(
@@ -107,7 +108,7 @@ def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
         print_json(summary(result))
 
 
-@click.command()
+@click.command(cls=Command)
 @run_argument
 @click.option(
     "--to",
