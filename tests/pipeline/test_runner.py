@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import pyarrow.csv
 import pytest
 import torch
 
@@ -306,6 +307,16 @@ def test_a_table_in_memory_is_given_again(here):
     assert told("r") == told("whole")
     again = sl.replay("r", source=table, quiet=True)
     assert again.find("train", "replay")[0].body["identical"] is True
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_held_out_rows_in_memory_cannot_be_read_again(here, part):
+    cut_fit(**{part: pyarrow.csv.read_csv("penguins.csv")})
+    for source in (None, "penguins.csv"):
+        with pytest.raises(
+            DataError, match=f"The rows of {part}= were a table in memory.* Fit again"
+        ):
+            sl.resume("r", source=source, quiet=True)
 
 
 NETWORK = """

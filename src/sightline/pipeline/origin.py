@@ -28,7 +28,7 @@ def evaluate(model: Model) -> dict[str, Any]:
     Example:
         >>> import sightline as sl
         >>> from sightline.pipeline.origin import evaluate
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> evaluate(run.model)["accuracy"] == run.metrics["accuracy"]
         True
     """
@@ -50,7 +50,7 @@ def importance(model: Model, *, repeats: int = 5, seed: int = 0) -> dict[str, An
     Example:
         >>> import sightline as sl
         >>> from sightline.pipeline.origin import importance
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> importance(run.model)["part"]
         'test'
     """
@@ -140,8 +140,15 @@ def read_again(origin: Mapping[str, Any], source: Any = None) -> tuple[Table, Sp
         source: The table, if it was in memory.
 
     Raises:
-        DataError: It was in memory, does not exist any more, or has changed.
+        DataError: It was in memory, does not exist any more, or has changed; or its validation or test
+            rows were given as a table in memory.
     """
+    for part in ("valid", "test"):
+        if part not in origin["split"]:
+            raise DataError(
+                f"The rows of {part}= were a table in memory, which is not kept.",
+                f"Fit again, with {part}= as a file or a share, to be able to do this.",
+            )
     if source is not None:
         table = source if isinstance(source, Table) else read(source, **origin["read"])
         return table, _same(table, origin)
