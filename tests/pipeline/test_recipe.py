@@ -1,6 +1,7 @@
 """How a model is made without being told, and that its parts add up to what ships."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ import torch
 
 import sightline as sl
 from sightline.contracts import FitOptions, Target
+from sightline.contracts.options import Quality
 from sightline.errors import OptionError
 from sightline.pipeline.recipe import (
-    QUALITIES,
     Recipe,
     Size,
     divide,
@@ -198,7 +199,7 @@ def test_what_contradicts_itself(options, message):
         choose(**options)
 
 
-@pytest.mark.parametrize("quality", QUALITIES)
+@pytest.mark.parametrize("quality", get_args(Quality))
 @pytest.mark.parametrize("count", [10, 1_000, 50_000, 1_000_000])
 def test_every_quality_has_settings_for_every_size(quality, count):
     recipe, size = choose(quality=quality), Size(count, 20, 2)
@@ -207,7 +208,7 @@ def test_every_quality_has_settings_for_every_size(quality, count):
     assert settings_for(recipe, size)["epochs"] >= 1
 
 
-@pytest.mark.parametrize("quality", QUALITIES)
+@pytest.mark.parametrize("quality", get_args(Quality))
 def test_a_table_that_would_take_too_long_gets_fewer_epochs_and_rounds(quality):
     recipe = choose(quality=quality)
     usual, large = Size(40_000, 14, 2), Size(1_000_000, 300, 18)

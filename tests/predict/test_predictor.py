@@ -35,6 +35,13 @@ def test_without_a_blend_the_network_predicts_alone(small, parts):
     assert torch.equal(first, second)
     assert both.trees is parts["trees"].module
     assert alone.trees is None
+    alone.trees = both.trees
+    both.trees = None
+    assert (list(alone.fitted_parts), list(both.fitted_parts)) == (
+        ["network", "trees"],
+        ["network"],
+    )
+    alone.trees, both.trees = both.trees, alone.trees
     assert both.modules == [parts["network"].module, parts["trees"].module]
 
 

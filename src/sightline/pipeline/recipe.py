@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -25,8 +25,6 @@ from sightline.load.split import Splits, split
 from sightline.load.table import Table
 from sightline.prepare.prepared import Prepared
 from sightline.train.training import Training
-
-QUALITIES: tuple[str, ...] = get_args(Quality)
 
 FOLDS = {"fast": 3, "default": 5, "best": 10}
 MEMBERS = {"fast": 6, "default": 10, "best": 20}

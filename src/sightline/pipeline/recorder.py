@@ -97,9 +97,8 @@ class Recorder(Observer):
             "bytes": sum(data.nbytes for data in table.columns.values()), "seconds": seconds,
         }  # fmt: skip
         self.trace.write("lesson", "opening", lesson.opening(body, self.target))
-        task_given = splits.target.task if splits.target_reason.endswith("as requested") else None
         source = _relative(decisions.origin["source"])
-        self._begin("load", code.load(self._body("run", "start"), source, task_given))
+        self._begin("load", code.load(self._body("run", "start"), source, self.options.split.task))
         recorded = self.trace.write("load", "table", body).body
         split = self.trace.writer(LoadSplit)({
             "train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test),

@@ -90,6 +90,13 @@ class Predictor:
         part = self.fitted_parts.get(TreesPart.name)
         return part.module if isinstance(part, TreesPart) else None
 
+    @trees.setter
+    def trees(self, trees: Trees | None) -> None:
+        """Predict with other trees from now on, or without any."""
+        self.fitted_parts.pop(TreesPart.name, None)
+        if trees is not None:
+            self.fitted_parts[TreesPart.name] = TreesPart(trees)
+
     @property
     def modules(self) -> list[nn.Module]:
         """The modules of all parts, which must be in evaluation mode while they predict."""
@@ -105,7 +112,7 @@ class Predictor:
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
             >>> reader = run.model.encoder.open(run.model.read("examples/penguins.csv"))
             >>> [list(part.shape) for part in run.model.inputs(reader(slice(0, 4)))]
             [[4, 9], [4, 2]]
@@ -120,7 +127,7 @@ class Predictor:
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
             >>> reader = run.model.encoder.open(run.model.read("examples/penguins.csv"))
             >>> run.model.values_of(reader(slice(0, 4))).shape
             (4, 3)

@@ -154,18 +154,24 @@ class Reader:
                 continue
             values = column[rows]
             count = len(values)
-            if encoding.how == "codes":
-                codes.append(values)
-                note(missing, name, values == MISSING)
-                note(unseen, name, values == UNSEEN)
-                continue
+            match encoding.how:
+                case "codes":
+                    codes.append(values)
+                    note(missing, name, values == MISSING)
+                    note(unseen, name, values == UNSEEN)
+                    continue
+                case "number":
+                    empty = np.isnan(values)
+                    numbers.append(values)
+                case "date":
+                    empty = values == MISSING_DATE
+                    first, _ = self.encoder.schema.ranges[name]
+                    numbers += date_numbers(values, int(first), encoding.parts)
+                case "words":
+                    raise AssertionError(f"{name}: words are opened as _Words")
+                case _:
+                    assert_never(encoding.how)
             low, high = self.encoder.schema.ranges[name]
-            if encoding.how == "number":
-                empty = np.isnan(values)
-                numbers.append(values)
-            else:
-                empty = values == MISSING_DATE
-                numbers += date_numbers(values, int(low), encoding.parts)
             note(missing, name, empty)
             note(outside, name, ((values < low) | (values > high)) & ~empty)
         numeric = np.empty((count, len(numbers)))
