@@ -63,7 +63,7 @@ def partial_dependence(
     Example:
         >>> import sightline as sl
         >>> from sightline.evaluate.dependence import partial_dependence
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=5, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> body = partial_dependence(run.model, run.model.read("examples/penguins.csv"), ["island"])
         >>> body["columns"][0]["grid"], body["outputs"]
         (['Biscoe', 'Dream', 'Torgersen'], ['Adelie', 'Chinstrap', 'Gentoo'])

@@ -73,7 +73,7 @@ def example_row(model: Model, splits: Splits) -> dict[str, Any]:
         >>> import sightline as sl
         >>> from sightline.evaluate.rows import example_row
         >>> splits = sl.split(sl.read("examples/penguins.csv"), target="species")
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> body = example_row(run.model, splits)
         >>> body["part"], body["truth"] in splits.target.classes
         ('a test row', True)
@@ -107,7 +107,7 @@ def explained_rows(model: Model, splits: Splits, seed: int) -> dict[str, Any]:
         >>> import sightline as sl
         >>> from sightline.evaluate.rows import explained_rows
         >>> splits = sl.split(sl.read("examples/penguins.csv"), target="species", valid=0, test=0.1)
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> body = explained_rows(run.model, splits, seed=0)
         >>> body["sentence"], len(body["rows"])
         ('all 34 test rows', 34)

@@ -40,7 +40,7 @@ def answer(
         >>> import sightline as sl
         >>> from sightline.evaluate.typed_row import answer
         >>> from sightline.train.commands import Command
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> question = Command("explain", id="1", row={"island": "Dream"})
         >>> answer(lambda: run.model, question, None, 2, "after the end")["error"]
         "a dict of columns has no column 'bill_length_mm', ..."

@@ -24,7 +24,7 @@ def terms(stage: str, bodies: Bodies) -> Terms:
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", epochs=1, quiet=True)
         >>> [one["term"] for one in run.find("lesson", "stage")[0].body["terms"]]  # what this gave
         ['batch', 'epoch']
     """

@@ -100,7 +100,7 @@ def importance(
     Example:
         >>> import sightline as sl
         >>> from sightline.metrics.importance import importance
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=30, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> predictions = run.model.predictions("examples/penguins.csv")
         >>> truth, usable = run.model.truth(predictions)
         >>> body = importance(run.model, predictions.table, truth, usable, "all", repeats=2)

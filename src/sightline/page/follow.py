@@ -157,7 +157,7 @@ class RunState:
     Example:
         >>> import sightline as sl
         >>> from sightline.page.follow import RunState
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", epochs=1, quiet=True)
         >>> state = RunState(run.folder).now()
         >>> state["training"], state["paused"], state["waiting"]
         (False, False, False)

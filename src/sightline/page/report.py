@@ -43,7 +43,7 @@ def write_report(run: str | Path, output: str | Path | None = None) -> Path:
     Example:
         >>> import sightline as sl
         >>> from sightline.page.report import write_report
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> write_report(run.folder, "penguins.html").name
         'penguins.html'
     """
@@ -67,8 +67,8 @@ def write_comparison(runs: Sequence[str | Path], output: str | Path) -> Path:
     Example:
         >>> import sightline as sl
         >>> from sightline.page.report import write_comparison
-        >>> one = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
-        >>> two = sl.fit("examples/penguins.csv", target="species", epochs=2, seed=1, quiet=True)
+        >>> one = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+        >>> two = sl.fit("examples/penguins.csv", target="species", quality="fast", seed=1, quiet=True)
         >>> write_comparison([one.folder, two.folder], "compare.html").name
         'compare.html'
     """
@@ -85,7 +85,7 @@ def report(records: Sequence[Record]) -> str:
     Example:
         >>> import sightline as sl
         >>> from sightline.page.report import report
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> len(report(run.records)) < 1_500_000
         True
     """

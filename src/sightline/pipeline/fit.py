@@ -126,7 +126,7 @@ def fit(
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=30, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> run.metrics["accuracy"] > 0.9
         True
     """
@@ -184,7 +184,7 @@ def resume(
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=3, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> sl.resume(run.folder, quiet=True).metrics == run.metrics  # it was complete
         True
     """
@@ -249,7 +249,7 @@ def replay(
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=3, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> repeated = sl.replay(run.folder, quiet=True)
         >>> repeated.find("train", "replay")[0].body["identical"]
         True

@@ -39,7 +39,7 @@ class Run:
 
     Example:
         >>> import sightline as sl
-        >>> folder = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True).folder
+        >>> folder = sl.fit("examples/penguins.csv", target="species", quality="fast", epochs=2, quiet=True).folder
         >>> run = sl.Run(folder)
         >>> [epoch.number for epoch in run.epochs], run.table.rows
         ([0, 1, 2], 344)
@@ -109,7 +109,7 @@ class Run:
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
             >>> run.pictures("slides", form="svg")[0].name
             'loss.svg'
         """

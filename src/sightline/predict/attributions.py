@@ -143,7 +143,7 @@ def attribute(
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=3, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> row = {"island": "Dream", "bill_length_mm": 46.5, "bill_depth_mm": 17.9, "sex": None,
         ...        "flipper_length_mm": 192, "body_mass_g": 3500, "year": 2007}
         >>> pushes = run.model.explain(row).pushes

@@ -111,7 +111,7 @@ class Model(Predictor):
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> row = {"island": "Dream", "bill_length_mm": 46.5, "bill_depth_mm": 17.9, "sex": None,
         ...        "flipper_length_mm": 192, "body_mass_g": 3500, "year": 2007}
         >>> run.model.predict_proba(row).shape
@@ -162,7 +162,7 @@ class Model(Predictor):
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
             >>> len(run.model.predict("examples/penguins.csv"))
             344
         """
@@ -183,7 +183,7 @@ class Model(Predictor):
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
             >>> bool(abs(run.model.predict_proba("examples/penguins.csv").sum(axis=1) - 1).max() < 1e-5)
             True
         """
@@ -209,7 +209,7 @@ class Model(Predictor):
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
             >>> run.model.predictions("examples/penguins.csv").missing["sex"]
             11
         """
@@ -260,7 +260,7 @@ class Model(Predictor):
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=5, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
             >>> run.model.predict_set("examples/penguins.csv", alpha=0.1).shape
             (344, 3)
         """
@@ -376,7 +376,7 @@ class Model(Predictor):
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=30, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
             >>> run.model.evaluate("examples/penguins.csv")["accuracy"] > 0.9
             True
         """
@@ -426,7 +426,7 @@ class Model(Predictor):
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
             >>> truth, usable = run.model.truth(run.model.predictions("examples/penguins.csv"))
             >>> truth[:3].tolist(), int(usable.sum())
             ([0, 0, 0], 344)
@@ -469,7 +469,7 @@ class Model(Predictor):
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=30, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
             >>> result = run.model.importance("examples/penguins.csv")
             >>> result["columns"][-1]["column"]
             'year'
@@ -492,7 +492,7 @@ class Model(Predictor):
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
             >>> run.model.save("penguins.sightline")
             >>> sl.Model.load("penguins.sightline").classes
             ('Adelie', 'Chinstrap', 'Gentoo')
@@ -522,7 +522,7 @@ class Model(Predictor):
 
         Example:
             >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
             >>> run.model.save("penguins.sightline")
             >>> model = sl.Model.load("penguins.sightline")
             >>> bool((model.predict("examples/penguins.csv") == run.model.predict("examples/penguins.csv")).all())

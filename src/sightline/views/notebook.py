@@ -170,7 +170,7 @@ def of_explanation(body: Body) -> str:
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> row = sl.read("examples/penguins.csv").row(3)
         >>> "Torgersen" in run.model.explain(row)._repr_html_()
         True

@@ -51,7 +51,7 @@ def pictures(records: Sequence[Record], folder: str | Path, form: Form = "png") 
     Example:
         >>> import sightline as sl
         >>> from sightline.views.pictures import pictures
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> [path.name for path in pictures(run.records, "slides")][:2]
         ['loss.png', 'metric.png']
     """

@@ -91,7 +91,7 @@ class Record:
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=1, quiet=True)
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", epochs=1, quiet=True)
         >>> run.records[0].stage, run.records[0].type
         ('run', 'start')
     """
