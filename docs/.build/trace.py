@@ -27,7 +27,7 @@ OPENING = """\
 ```python
 import sightline as sl
 
-run = sl.fit("examples/penguins.csv", target="species", epochs=3, quiet=True)
+run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
 for record in sl.Run(run.folder).records:
     print(record.seq, record.stage, record.type, sorted(record.body))
 ```
