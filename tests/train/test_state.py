@@ -22,7 +22,10 @@ def train(prepared, **options):
 def plain(values, tensors):
     """A state as values that can be compared: NaN is equal to NaN, tensors by their bits."""
     bits = {
-        group: {name: (x.dtype, x.detach().numpy().tobytes()) for name, x in named.items()}
+        group: {
+            name: (x.dtype, x.detach().flatten().contiguous().view(torch.uint8).numpy().tobytes())
+            for name, x in named.items()
+        }
         for group, named in tensors.items()
     }
     return repr(values), bits
