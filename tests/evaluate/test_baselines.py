@@ -78,6 +78,43 @@ def test_the_intervals_are_those_of_a_mean():
     assert drawn.std() == pytest.approx(many[b.THIS_MODEL].std() / 5000**0.5, rel=0.12)
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "interval", "verdict"),
+    [
+        (0.1332, 0.1763, (-0.06, -0.02), "Worth it: the log loss is 24.4 % lower than that of the best simple "
+         "model, logistic regression, which took 0.5 s."),
+        (0.1763, 0.1332, (0.02, 0.06), "Not worth it here: logistic regression, which took 0.5 s, has a log loss "
+         "that is 24.4 % lower. Use that."),
+        (10.0, 0.5, (1.0, 20.0), "Not worth it here: logistic regression, which took 0.5 s, has a log loss that is "
+         "95.0 % lower. Use that."),
+        (0.2, 0.0, (0.1, 0.3), "Not worth it here: logistic regression, which took 0.5 s, has a log loss that is "
+         "100.0 % lower. Use that."),
+        (0.0, 0.0, (0.0, 0.0), "No difference with logistic regression, which took 0.5 s: the log loss is the same."),
+        (0.19, 0.2, (-0.02, 0.01), "No clear difference with logistic regression, which took 0.5 s: this model's log "
+         "loss is 5.0 % lower, which may be chance with only 250 rows."),
+        (0.2, 0.19, (-0.01, 0.02), "No clear difference with logistic regression, which took 0.5 s: its log loss is "
+         "5.0 % lower, which may be chance with only 250 rows."),
+    ],
+)  # fmt: skip
+def test_a_verdict_says_how_much_lower_the_lower_score_is(ours, theirs, interval, verdict):
+    """.1763 against .1332 was said to be 32.4 % better: it is 24.4 % lower."""
+    models = [
+        {"name": b.THIS_MODEL, "score": ours, "seconds": None},
+        {"name": "the majority class", "score": 20.0, "seconds": 0.0},
+        {"name": "logistic regression", "score": theirs, "seconds": 0.5},
+    ]
+    differences = [
+        {"name": "the majority class", "mean": ours - 20.0, "low": -1.0, "high": -0.1},
+        {
+            "name": "logistic regression",
+            "mean": ours - theirs,
+            "low": interval[0],
+            "high": interval[1],
+        },
+    ]
+    assert b._verdict(models, differences, 250, "log loss") == verdict
+
+
 def test_few_rows_cannot_tell():
     assert "20 test rows, fewer than 50: too few" in said(rows=20)["verdict"]
 

@@ -117,7 +117,9 @@ def score_baselines(
     ]
     return {
         "rows": len(truth), "metric": "log_loss" if classification else "rmse", "models": models,
-        "differences": differences, "verdict": _verdict(models, differences, len(truth)),
+        "differences": differences, "verdict": _verdict(
+            models, differences, len(truth), "log loss" if classification else "RMSE"
+        ),
     }  # fmt: skip
 
 
@@ -346,9 +348,12 @@ def _difference(
 
 
 def _verdict(
-    models: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]], rows: int
+    models: Sequence[dict[str, Any]],
+    differences: Sequence[dict[str, Any]],
+    rows: int,
+    metric: str,
 ) -> str:
-    """Return a sentence: whether this model is better than the best simple one."""
+    """Return a sentence: whether this model is better than the best simple one by a metric."""
     if rows < FEWEST_ROWS:
         return (
             f"{counted(rows, 'test row')}, fewer than {FEWEST_ROWS}: too few to tell from such intervals which "
@@ -357,14 +362,22 @@ def _verdict(
     by_name = {model["name"]: model for model in models}
     best = min(differences, key=lambda difference: by_name[difference["name"]]["score"])
     score, seconds = (by_name[best["name"]][key] for key in ("score", "seconds"))
-    percent = 100 * abs(best["mean"]) / score if score else 0.0
+    lower = f"{_percent_lower(by_name[THIS_MODEL]['score'], score):.1f} % lower"
     took = "" if seconds is None else f", which took {readable(seconds, 2)} s"
     if best["high"] < 0:
-        return f"Worth it: {percent:.1f} % better than the best simple model, {best['name']}{took}."
+        return f"Worth it: the {metric} is {lower} than that of the best simple model, {best['name']}{took}."
     if best["low"] > 0:
-        return f"Not worth it here: {best['name']}{took}, is {percent:.1f} % better. Use that."
-    side = "better" if best["mean"] < 0 else "worse"
+        return f"Not worth it here: {best['name']}{took}, has a {metric} that is {lower}. Use that."
+    if best["mean"] == 0:
+        return f"No difference with {best['name']}{took}: the {metric} is the same."
+    whose = "its" if best["mean"] > 0 else "this model's"
     return (
-        f"No clear difference with {best['name']}{took}: {percent:.1f} % {side}, which may be chance with "
-        f"only {counted(rows, 'row')}."
+        f"No clear difference with {best['name']}{took}: {whose} {metric} is {lower}, which may be chance "
+        f"with only {counted(rows, 'row')}."
     )
+
+
+def _percent_lower(one: float, other: float) -> float:
+    """Return by how many per cent the smaller of two scores, both at least 0, is below the larger one."""
+    larger = max(one, other)
+    return 100 * abs(one - other) / larger if larger else 0.0
