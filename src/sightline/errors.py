@@ -98,13 +98,15 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, signal: int, run: object, step: int, written: bool = True) -> None:
+        import shlex
+
         saved = (
             "a checkpoint is written"
             if written
             else "no checkpoint could be written, but an older one exists"
         )
         super().__init__(
-            f"Interrupted after step {step:,}; {saved}. Go on with: sightline resume {run}"
+            f"Interrupted after step {step:,}; {saved}. Go on with: sightline resume {shlex.quote(str(run))}"
         )
         self.signal, self.run, self.step, self.written = signal, run, step, written
 

@@ -337,8 +337,10 @@ def test_quiz_as_json(sightline, here):
 
 
 def test_a_run_without_questions(sightline, tmp_path):
-    (tmp_path / "trace.jsonl").write_text("")
-    refused(sightline("quiz", tmp_path), "has no questions: the run did not end")
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "trace.jsonl").write_text("")
+    refused(sightline("quiz", run), f"the run did not end. Resume it: sightline resume '{run}'")
 
 
 def test_predict_to_standard_output(sightline, here):

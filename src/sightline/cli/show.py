@@ -138,13 +138,16 @@ def report(run: str, output: str | None, png: str | None, svg: str | None, as_js
 @json_option
 def quiz(run: str, as_json: bool) -> None:
     """Answer three questions about RUN, a run folder, on standard input."""
+    import shlex
+
     from sightline.trace.records import find
     from sightline.views.terminal import TerminalView
 
     quizzes = find(records_of(run), "lesson", "quiz")
     if not quizzes:
         raise RunError(
-            f"{run} has no questions: the run did not end.", "Resume the run, or fit again."
+            f"{run} has no questions: the run did not end.",
+            f"Resume it: sightline resume {shlex.quote(run)}",
         )
     questions = quizzes[-1].body["questions"]
     if as_json:

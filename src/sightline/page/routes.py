@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -174,7 +175,7 @@ class RunPage:
         if not path.is_file():
             raise RunError(
                 f"{self.run} has no model: the run was interrupted.",
-                f"Resume it: sightline resume {self.run}",
+                f"Resume it: sightline resume {shlex.quote(str(self.run))}",
             )
 
         def model() -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -168,7 +169,8 @@ class Replayed(Resumed):
         ended = find(records, "train", "end")
         if not ended:
             raise RunError(
-                f"The training of {run} did not end.", f"Resume it: sightline resume {run}"
+                f"The training of {run} did not end.",
+                f"Resume it: sightline resume {shlex.quote(str(run))}",
             )
         super().__init__(run, read_first(run), records, **own)
         self.ended: Mapping[str, Any] = ended[-1].body
