@@ -136,7 +136,7 @@ def checkpoints(run):
 
 def test_each_checkpoint_has_its_record(here):
     run = fit(checkpoint_epochs=1)
-    assert checkpoints("r") == [0, 9, 18, 27, 27]
+    assert checkpoints("r") == [0, 9, 18, 27]
     first, second = [record.body for record in run.find("train", "checkpoint")][:2]
     assert (first["epoch"], second["epoch"]) == (0, 1)
     assert second["file"] == f"{CHECKPOINTS_FOLDER}/step-{9:012}.checkpoint"
@@ -149,12 +149,12 @@ def test_a_cut_run_has_one_record_of_each_checkpoint(here):
     cut_fit()
     assert checkpoints("r") == [0, 9]
     sl.resume("r", quiet=True)
-    assert checkpoints("r") == [0, 9, 18, 27, 27]
+    assert checkpoints("r") == [0, 9, 18, 27]
     attempts = [record.attempt for record in sl.Run("r").find("train", "checkpoint")]
-    assert attempts == [1, 2, 2, 2, 2]  # what goes on from a checkpoint writes it again
+    assert attempts == [1, 2, 2, 2]  # what goes on from a checkpoint writes it again
 
 
-@pytest.mark.parametrize("nth", [1, 2, 5])
+@pytest.mark.parametrize("nth", [1, 2, 4])
 def test_cut_between_a_checkpoint_and_its_record(here, monkeypatch, nth):
     """Before training, in it and behind it; and again in the first save of the life that follows."""
     whole = fit("whole", checkpoint_epochs=1)
@@ -177,7 +177,7 @@ def test_cut_between_a_checkpoint_and_its_record(here, monkeypatch, nth):
     run = sl.resume("r", quiet=True, checkpoint_epochs=1)
     assert told("r") == told("whole")
     assert run.metrics == whole.metrics
-    assert sorted(set(checkpoints("r"))) == [0, 9, 18, 27]
+    assert checkpoints("r") == checkpoints("whole") == [0, 9, 18, 27]
 
 
 def test_a_checkpoint_that_could_not_be_written_has_no_record(here, monkeypatch):
@@ -192,7 +192,7 @@ def test_a_checkpoint_that_could_not_be_written_has_no_record(here, monkeypatch)
 
     monkeypatch.setattr(module, "write", write)
     run = fit(checkpoint_epochs=1)
-    assert checkpoints("r") == [0, 18, 27, 27]
+    assert checkpoints("r") == [0, 18, 27]
     assert [record.body["step"] for record in run.find("train", "warning")] == [9]
 
 

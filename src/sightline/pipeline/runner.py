@@ -96,7 +96,8 @@ class Runner(Observer):
                     written = self._record(self.checkpoints.save())
                     self.recorder.catch_up(training)
                     raise Interrupted(signals[0], self.folder, step.number, written)
-                self._record(self.checkpoints.after_step())
+                if training.stopped is None:  # the step that ends it is saved once, below
+                    self._record(self.checkpoints.after_step())
             self._record(self.checkpoints.save())
 
     def _record(self, checkpoint: Path | None) -> bool:
