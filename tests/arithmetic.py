@@ -79,7 +79,7 @@ class Bfloat16:
         original = plan.choose_precision
 
         @functools.wraps(original)
-        def choose_precision(trial: plan.Trial, device: str) -> tuple[str, str]:
+        def choose_precision(trial: plan.Trial, device: str, threads: int) -> tuple[str, str]:
             self.plans += 1
             return "bfloat16", "the tests were started with --bfloat16"
 

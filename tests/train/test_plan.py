@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 import inspect
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +24,7 @@ from sightline.train.plan import (
     check_device,
     choose_batch_size,
     choose_device,
+    choose_threads,
     make_plan,
     settle_batch_size,
     threads_set,
@@ -180,24 +182,21 @@ def test_a_small_network_takes_one_thread(two_threads, own_choice, monkeypatch):
 
 def test_a_large_network_takes_all_threads(two_threads, monkeypatch):
     no_probe(monkeypatch)
-    monkeypatch.setattr(plans, "LARGE_WORK", 10.0)
-    monkeypatch.setattr(plans, "SMALL_WORK", 1.0)
+    monkeypatch.setattr(plans, "THREAD_WORK", 1.0)
     plan = planned()
     assert (plan.threads, plan.threads_reason) == (2, "large steps use all that PyTorch has")
 
 
 @pytest.mark.parametrize(
-    ("one", "two", "threads"), [(0.001, 0.002, 1), (0.002, 0.001, 2), (1, 1, 1)]
+    ("work", "threads"), [(0, 1), (1.99e7, 1), (2e7, 2), (3.99e7, 3), (4e7, 4), (1e12, 4)]
 )
-def test_in_between_a_few_steps_decide(two_threads, monkeypatch, one, two, threads):
-    monkeypatch.setattr(plans, "SMALL_WORK", 1.0)
-    monkeypatch.setattr(Trial, "seconds", lambda _, __: {1: one, 2: two}[torch.get_num_threads()])
-    plan = planned()
-    assert plan.threads == threads
-    assert plan.threads_reason == (
-        f"a step took {one * 1e3:.2f} ms on one thread, {two * 1e3:.2f} ms on 2"
-    )
-    assert two_threads == [2]
+def test_threads_by_the_work_of_a_step(monkeypatch, work, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    chosen, reason = choose_threads(work, "cpu")
+    assert chosen == threads
+    if threads == 3:
+        assert reason == "steps of this size do not use all 4 that PyTorch has"
+    assert choose_threads(work, "cuda") == (4, "all that PyTorch has")
 
 
 def test_work_is_counted_by_matrices(monkeypatch):
@@ -226,28 +225,26 @@ def test_training_runs_on_the_plans_threads(species, two_threads):
 @pytest.fixture
 def probed(monkeypatch, own_choice):
     """Everything that speaks for bfloat16; a test changes one thing."""
-    said = {
-        "hardware": True, "seconds": {"float32": 1.2, "bfloat16": 0.99},
-        "loss": {"float32": 1.0, "bfloat16": 1.009},
-    }  # fmt: skip
-    monkeypatch.setattr(plans, "SMALL_WORK", 1.0)
+    said = {"hardware": True, "loss": {"float32": 1.0, "bfloat16": 1.009}}
+    monkeypatch.setattr(plans, "BFLOAT16_WORK", 1.0)
     monkeypatch.setattr(plans, "has_bfloat16", lambda _: said["hardware"])
-    monkeypatch.setattr(Trial, "seconds", lambda _, precision: said["seconds"][precision])
+    monkeypatch.setattr(Trial, "seconds", lambda *_: pytest.fail("it was timed"))
     monkeypatch.setattr(Trial, "loss", lambda _, precision: said["loss"][precision])
     return said
 
 
 def test_auto_takes_bfloat16_where_everything_speaks_for_it(probed):
-    plan = planned(precision="auto")
+    plan = planned(precision="auto", batch_size=64)
     assert plan.precision == "bfloat16"
-    assert plan.precision_reason == "a step took 1200.00 ms in float32, 990.00 ms in bfloat16"
+    assert (
+        plan.precision_reason == "large steps are faster in it, and the loss is the same within 1 %"
+    )
 
 
 @pytest.mark.parametrize(
     ("what", "value", "reason"),
     [
-        ("hardware", False, "the hardware has no bfloat16 matrix products"),
-        ("seconds", {"float32": 1.2, "bfloat16": 1.01}, "a step took 1200.00 ms in float32"),
+        ("hardware", False, "the hardware has no fast bfloat16 matrix products"),
         ("loss", {"float32": 1.0, "bfloat16": 1.011}, "the losses differ: 1 in float32, 1.011 in"),
         ("loss", {"float32": 1.0, "bfloat16": 0.989}, "the losses differ"),
         ("loss", {"float32": 1.0, "bfloat16": float("nan")}, "the losses differ"),
@@ -255,14 +252,54 @@ def test_auto_takes_bfloat16_where_everything_speaks_for_it(probed):
 )  # fmt: skip
 def test_auto_stays_with_float32_where_one_thing_speaks_against_it(probed, what, value, reason):
     probed[what] = value
-    plan = planned(precision="auto")
+    plan = planned(precision="auto", batch_size=64)
     assert plan.precision == "float32"
     assert plan.precision_reason.startswith(reason)
 
 
-def test_auto_stays_with_float32_for_small_networks(probed, monkeypatch):
-    monkeypatch.setattr(plans, "SMALL_WORK", 1e9)
-    assert planned(precision="auto").precision == "float32"
+def test_auto_stays_with_float32_for_small_networks_and_small_batches(probed, monkeypatch):
+    assert planned(precision="auto", batch_size=63).precision == "float32"
+    monkeypatch.setattr(plans, "BFLOAT16_WORK", 1e9)
+    assert planned(precision="auto", batch_size=64).precision == "float32"
+
+
+def test_each_thread_needs_enough_work_for_bfloat16(probed, monkeypatch):
+    trial = Trial(Net(), TASK, rows(64), torch.device("cpu"))
+    monkeypatch.setattr(plans, "BFLOAT16_WORK", trial.work / 2)
+    chosen = {threads: plans.choose_precision(trial, "cpu", threads)[0] for threads in (1, 2, 3)}
+    assert chosen == {1: "bfloat16", 2: "bfloat16", 3: "float32"}
+
+
+@pytest.mark.parametrize("most", [1, 2])
+@pytest.mark.parametrize(
+    ("width", "batch"), [(8, 32), (200, 128), (800, 128), (1000, 512)],
+    ids=["one thread", "two threads", "bfloat16", "far above"],
+)  # fmt: skip
+def test_the_clock_decides_nothing(own_choice, monkeypatch, width, batch, most):
+    """Sizes below, between and above the limits: whatever time seems to pass, plan and weights are equal."""
+    monkeypatch.setattr(plans, "has_bfloat16", lambda _: True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: most)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    table = {f"x{j}": torch.linspace(-1, 1, 700).roll(97 * j).tolist() for j in range(4)}
+    prepared = sl.prepare(sl.split(sl.read({**table, "y": ["a", "b"] * 350}), target="y", test=0))
+
+    def trained(clock):
+        for module in (plans, trainings, epochs_module):
+            monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=clock))
+        torch.manual_seed(0)
+        network = sl.MLP(prepared.spec, hidden=[width, width])
+        training = sl.Training(network, prepared, epochs=1, batch_size=batch, device="cpu")
+        list(training)
+        return training.plan, network.state_dict()
+
+    fast, slow, odd = itertools.count(), itertools.count(0, 1e6), itertools.cycle([0.0, 1e9, -7.0])
+    plan, weights = trained(lambda: next(fast) * 1e-9)
+    for clock in (slow, odd):
+        other_plan, other_weights = trained(lambda clock=clock: next(clock))
+        assert other_plan == plan
+        assert all(torch.equal(weights[name], other_weights[name]) for name in weights)
+    assert plan.precision == ("bfloat16" if width >= 800 else "float32")
+    assert plan.threads == (1 if width == 8 else most)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -273,7 +310,7 @@ def test_a_precision_by_name_is_obeyed(monkeypatch, precision):
 
 
 def test_has_bfloat16_asks_the_hardware(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)  # slower than float32
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     assert not plans.has_bfloat16("cpu")
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
@@ -325,9 +362,9 @@ def test_bfloat16_training_multiplies_in_bfloat16_and_validates_in_float32(speci
 
 @pytest.mark.parametrize("mode", [True, False])
 def test_the_trial_leaves_the_network_as_it_was(mode, monkeypatch):
-    monkeypatch.setattr(plans, "SMALL_WORK", 1.0)
+    monkeypatch.setattr(plans, "BFLOAT16_WORK", 1.0)
+    monkeypatch.setattr(plans, "BFLOAT16_ROWS", 1)
     monkeypatch.setattr(plans, "has_bfloat16", lambda _: True)
-    monkeypatch.setattr(plans, "LEAST_GAIN", 1e-9)  # so that the losses are compared too
     network = Net().train(mode)
     before = copy.deepcopy(network.state_dict())
     modes = [module.training for module in network.modules()]

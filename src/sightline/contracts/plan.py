@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Plan:
     """What the machine and the time limit decide: once, before the first step, and recorded.
 
-    Resume and replay take the plan from the record and time nothing again, so that the same plan,
-    versions and machine give the same bits.
+    Hardware and sizes decide by rule; only the number of epochs within a time limit is timed. Resume and
+    replay take the plan from the record, so that the same plan, versions and machine give the same bits.
 
     Attributes:
         device: Where tensors live, and `device_reason` why.

@@ -19,13 +19,15 @@ from sightline.predict.task import Task
 
 LARGEST_INTEGER = 2**63 - 1
 USABLE_DEVICES = "Use 'auto', 'cpu', 'cuda' or 'mps'."
-SMALL_WORK = 5e6
-"""Floating-point operations of a step below which one thread and float32 are chosen untimed."""
-LARGE_WORK = 1e9
-"""Floating-point operations of a step above which all threads are chosen untimed."""
+THREAD_WORK = 1e7
+"""Floating-point operations of a step that each thread needs to be worth waiting for."""
+BFLOAT16_WORK = 2e8
+"""Floating-point operations of a step per thread from which bfloat16 is faster than float32 by a fifth."""
+BFLOAT16_ROWS = 64
+"""Rows of a batch below which bfloat16 gains nothing, however wide the network is."""
+GPU_WORK = 1e10
+"""Floating-point operations of a step from which bfloat16 is chosen on a GPU."""
 TRIAL_STEPS = 6
-LEAST_GAIN = 1.2
-"""How many times faster bfloat16 must be to be chosen."""
 LARGEST_DIFFERENCE = 0.01
 """By how much its loss may differ from that in float32, as a share."""
 SHARE_OF_LIMIT = 0.9
@@ -126,12 +128,13 @@ class PlanRequest:
 def make_plan(
     request: PlanRequest, network: nn.Module, task: Task, train: Batch, valid: Batch
 ) -> Plan:
-    """Make the plan of a training; where a rule does not decide, a few steps are timed.
+    """Make the plan of a training, by rule: the same request on the same machine gives the same plan.
 
-    Threads: a small network runs faster on one thread, because several wait for each other; a large
-    one runs faster on all. Between the two, a few steps of a copy are timed. Precision: bfloat16 is
-    chosen if a few steps are at least 1.2 times as fast in it, and its loss differs from float32's
-    by at most 1 %.
+    Threads: one for every ten million floating-point operations of a step, as many as PyTorch has at
+    most; several threads wait for each other in smaller steps. Precision: bfloat16 is chosen for large
+    steps on hardware that multiplies it fast, if the loss differs from float32's by at most 1 %.
+    `benchmarks/plan_choice.py` measures where these limits are. The clock decides one thing: with a time
+    limit, a few steps of a copy of the network are timed to plan the number of epochs.
 
     Args:
         request: From the settings.
@@ -160,11 +163,11 @@ def make_plan(
     size = min(micro * request.accumulate, rows)
     batch = map_tensors(train, lambda x: x[:micro])
     trial = Trial(network, task, batch, torch.device(device))
-    threads, threads_reason = _threads(trial, device)
+    threads, threads_reason = choose_threads(trial.work, device)
     with threads_set(threads):
         precision, precision_reason = request.precision, "as requested"
         if precision == "auto":
-            precision, precision_reason = choose_precision(trial, device)
+            precision, precision_reason = choose_precision(trial, device, threads)
         epochs = request.epochs
         if request.time_limit is not None:
             seconds = trial.seconds(precision) * rows / micro
@@ -179,7 +182,7 @@ def make_plan(
 
 
 class Trial:
-    """Times a few steps of a copy of a network; the network itself is not changed.
+    """Tries a few steps of a copy of a network: their time, their loss; the network is not changed.
 
     Example:
         >>> import sightline as sl, torch
@@ -235,28 +238,39 @@ class Trial:
             torch.cuda.synchronize()
 
 
-def _threads(trial: Trial, device: str) -> tuple[int, str]:
+def choose_threads(work: float, device: str) -> tuple[int, str]:
+    """Choose the number of threads by the floating-point operations of a step, and say why.
+
+    Args:
+        work: Of `Trial`.
+        device: "cpu", "cuda" or "mps".
+
+    Example:
+        >>> from sightline.train.plan import choose_threads, threads_set
+        >>> with threads_set(2):
+        ...     choose_threads(1e6, "cpu"), choose_threads(1e9, "cpu")
+        ((1, 'small steps run faster on one'), (2, 'large steps use all that PyTorch has'))
+    """
     most = torch.get_num_threads()
     if most == 1:
         return 1, "PyTorch has one"
     if device != "cpu":
         return most, "all that PyTorch has"
-    if trial.work < SMALL_WORK:
+    threads = max(1, min(most, int(work / THREAD_WORK)))
+    if threads == 1:
         return 1, "small steps run faster on one"
-    if trial.work > LARGE_WORK:
+    if threads == most:
         return most, "large steps use all that PyTorch has"
-    with threads_set(1):
-        single = trial.seconds("float32")
-    several = trial.seconds("float32")
-    reason = f"a step took {single * 1e3:.2f} ms on one thread, {several * 1e3:.2f} ms on {most}"
-    return (1 if single <= several else most), reason
+    return threads, f"steps of this size do not use all {most} that PyTorch has"
 
 
-def choose_precision(trial: Trial, device: str) -> tuple[str, str]:
-    """Choose float32 or bfloat16 for the matrix products of training, and say why.
+def choose_precision(trial: Trial, device: str, threads: int) -> tuple[str, str]:
+    """Choose float32 or bfloat16 for the matrix products of training by rule, and say why.
 
-    bfloat16 is chosen where a few steps of it are faster by a fifth and its loss is within 1 % of
-    that of float32.
+    Args:
+        trial: Of the network and a batch.
+        device: "cpu", "cuda" or "mps".
+        threads: Of the plan.
 
     Example:
         >>> import sightline as sl, torch
@@ -265,31 +279,30 @@ def choose_precision(trial: Trial, device: str) -> tuple[str, str]:
         >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
         >>> network, task = sl.MLP(prepared.spec), Task(prepared.spec.target)
         >>> trial = Trial(network, task, prepared.train, torch.device("cpu"))
-        >>> precision, reason = choose_precision(trial, "cpu")
-        >>> precision in ("float32", "bfloat16")
-        True
+        >>> choose_precision(trial, "mps", 1)
+        ('float32', 'bfloat16 is only used on CPUs and CUDA devices')
     """
     if device not in ("cpu", "cuda"):
-        return "float32", "bfloat16 is only tried on CPUs and CUDA devices"
-    if trial.work < SMALL_WORK:
+        return "float32", "bfloat16 is only used on CPUs and CUDA devices"
+    least = GPU_WORK if device == "cuda" else BFLOAT16_WORK * threads
+    if trial.work < least or len(trial.batch.row) < BFLOAT16_ROWS:
         return "float32", "the matrices are too small for bfloat16 to gain"
     if not has_bfloat16(device):
-        return "float32", "the hardware has no bfloat16 matrix products"
-    exact, rounded = trial.seconds("float32"), trial.seconds("bfloat16")
-    reason = f"a step took {exact * 1e3:.2f} ms in float32, {rounded * 1e3:.2f} ms in bfloat16"
-    if rounded > exact / LEAST_GAIN:
-        return "float32", reason
+        return "float32", "the hardware has no fast bfloat16 matrix products"
     loss, rounded_loss = trial.loss("float32"), trial.loss("bfloat16")
     if not abs(rounded_loss - loss) <= LARGEST_DIFFERENCE * max(abs(loss), 1e-3):
         return (
             "float32",
             f"the losses differ: {loss:.5g} in float32, {rounded_loss:.5g} in bfloat16",
         )
-    return "bfloat16", reason
+    return "bfloat16", "large steps are faster in it, and the loss is the same within 1 %"
 
 
 def has_bfloat16(device: str) -> bool:
-    """Return whether the hardware has bfloat16 matrix products; emulated ones are slower than float32.
+    """Return whether the hardware multiplies matrices faster in bfloat16 than in float32.
+
+    Of CPUs these are the ones with AMX. AVX-512-BF16 alone makes a step 1.3 to 1.7 times slower than
+    float32 (`benchmarks/results/plan_choice_avx512_bf16.json`).
 
     Example:
         >>> from sightline.train.plan import has_bfloat16
@@ -298,7 +311,7 @@ def has_bfloat16(device: str) -> bool:
     """
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
