@@ -71,6 +71,18 @@ class DataError(UserError, ValueError):
     """
 
 
+class DataWarning(UserWarning):
+    """Something in a table that the user should know of, although nothing stops.
+
+    The command line prints it to standard error, with --quiet too.
+
+    Example:
+        >>> from sightline.errors import DataWarning
+        >>> issubclass(DataWarning, UserWarning)
+        True
+    """
+
+
 class OptionError(UserError, ValueError):
     """An argument or option that is invalid, or that contradicts another one."""
 

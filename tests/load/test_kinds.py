@@ -2,6 +2,7 @@
 
 import datetime as dt
 import decimal
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -56,10 +57,10 @@ def test_kinds_and_reasons(values: list, kind: str, role: str, reason: str) -> N
 @pytest.mark.parametrize(
     ("values", "hint"),
     [
-        (["1,352.50", "947.00", "12,000"], "look like numbers, such as '1,352.50'"),
-        (["1.352,50", "947,00", "12"], "look like numbers, such as '1.352,50'"),
-        (["$3.50", "$4", "$12.25"], "look like numbers, such as '$3.50'"),
-        (["5 %", "10 %"], "look like numbers, such as '5 %'"),
+        (["1.352,50", "1,352.50", "947,00"], "'1,352.50' is a point and that of '1.352,50' a comma"),
+        (["$3.50", "4 €", "$12.25"], "look like numbers, but some are in $ and others in €"),
+        (["5 %", "10 %", "0.2"], "look like numbers, but only some are per cent"),
+        (["(5)", "(7)"], "all are whole numbers in brackets"),
         (["2020-01-31", "31.01.2020"],
          "look like dates in several formats, such as '2020-01-31' and '31.01.2020'"),
         ([*(f"{n / 7:.3f}" for n in range(90)), "n.v.", "n.v."],
@@ -69,7 +70,11 @@ def test_kinds_and_reasons(values: list, kind: str, role: str, reason: str) -> N
     ],
 )  # fmt: skip
 def test_what_a_text_may_have_been_meant_to_be(values: list, hint: str) -> None:
-    assert hint in sl.read({"column": values, "other": values}).schema["column"].reason
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert hint in sl.read({"column": values, "other": values}).schema["column"].reason
+    assert len(caught) == (2 if "n.v." in values else 0)  # these are text: one for each column
+    assert all(hint in str(warning.message) for warning in caught)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,10 @@ def test_the_fingerprint_sees_every_value_and_the_order_of_rows() -> None:
     [
         ({"drop": ["m"]}, "no column 'm'"),
         ({"drop": ["n", "w", "b", "d"]}, "no columns left: all are in drop. Drop fewer"),
-        ({"on_bad_rows": "ignore"}, "on_bad_rows is 'ignore'. Use 'error' or 'skip'"),
+        (
+            {"on_bad_rows": "ignore"},
+            "on_bad_rows is 'ignore'. The values of on_bad_rows are: 'error', 'skip'",
+        ),
     ],
 )
 def test_options_are_checked(options: dict, said: str) -> None:

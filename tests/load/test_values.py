@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sightline.load import values as v
-from sightline.load.delimited import parse_numbers
+from sightline.load.values import parse_numbers
 
 NUMBERISH = st.text("0123456789.eE+-_naNif ", min_size=1, max_size=12)
 

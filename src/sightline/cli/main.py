@@ -6,7 +6,8 @@ Nothing heavy is imported before a command runs, so that `--help` is instant.
 from __future__ import annotations
 
 import sys
-from typing import Any, NoReturn
+import warnings
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -15,7 +16,7 @@ from sightline.cli.output import safe
 from sightline.cli.predict import evaluate, explain, importance, inspect, predict
 from sightline.cli.show import compare, live, quiz, report
 from sightline.cli.train import demo, fit, replay, resume
-from sightline.errors import Interrupted, UserError, did_you_mean
+from sightline.errors import DataWarning, Interrupted, UserError, did_you_mean
 
 
 class Commands(click.Group):
@@ -55,6 +56,17 @@ def _fail(text: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int,
+    file: TextIO | None = None, line: str | None = None,
+) -> None:  # fmt: skip
+    """Print a warning about the user's data as a sentence, any other one as Python does."""
+    if issubclass(category, DataWarning):
+        click.echo(f"Warning: {safe(str(message))}", err=True)
+    else:
+        click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
+
+
 def main() -> None:
     """Run the command. A user's mistake prints one message and exits with 2; a bug prints a traceback.
 
@@ -64,6 +76,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             # A terminal that cannot print a character prints ? instead of failing.
             stream.reconfigure(errors="replace")
+    warnings.showwarning = _show_warning
     try:
         cli(prog_name="sightline", standalone_mode=False)
     except click.exceptions.Exit as error:

@@ -229,6 +229,7 @@ def inspect(source: str, as_json: bool, **options: Any) -> None:
     ]
     if table.skipped:
         notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
+    notes += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in table.said]
     if as_json:
         print_json({"rows": table.rows, "skipped": table.skipped, "columns": table.summary()})
         return

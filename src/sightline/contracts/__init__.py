@@ -25,6 +25,7 @@ from sightline.contracts.edits import (
 from sightline.contracts.kinds import KINDS, Encoding, Kind, KindTraits, Storage, traits_of
 from sightline.contracts.options import (
     CUSTOM,
+    BadRows,
     ClassWeights,
     ModelOptions,
     Option,
@@ -39,12 +40,14 @@ from sightline.contracts.records import EpochRecord, Event, EventType, Record
 from sightline.contracts.request import FitOptions
 from sightline.contracts.schema import (
     MISSING_NUMBERS,
+    READING_RULES,
     ROLES,
     SCALINGS,
     BadRow,
     CategoricalFeature,
     Column,
     Label,
+    NumberFormat,
     NumericFeature,
     Role,
     Scaling,
@@ -60,9 +63,11 @@ __all__ = [
     "EDITS",
     "KINDS",
     "MISSING_NUMBERS",
+    "READING_RULES",
     "ROLES",
     "SCALINGS",
     "BadRow",
+    "BadRows",
     "Batch",
     "BatchSource",
     "CategoricalFeature",
@@ -80,6 +85,7 @@ __all__ = [
     "KindTraits",
     "Label",
     "ModelOptions",
+    "NumberFormat",
     "NumericFeature",
     "Option",
     "Plan",

@@ -28,6 +28,7 @@ from sightline.contracts.rules import (
     check_choice,
     check_number,
     check_seed,
+    check_signs,
     check_whole,
     plain_number,
 )
@@ -120,6 +121,28 @@ class ReadOptions:
         str | None,
         Option("The encoding of a text file, e.g. cp1252.", metavar="NAME", default_help="UTF-8"),
     ] = None
+    decimal: Annotated[
+        Literal[".", ","] | None,
+        Option(
+            "The decimal sign of numbers that may be read in two ways, e.g. , for 1.234 = 1234.",
+            default_help="by the values of all columns",
+        ),
+    ] = None
+    thousands: Annotated[
+        Literal[".", ",", "'", " "] | None,
+        Option(
+            "The sign between groups of three digits, e.g. . for 1.234 = 1234.",
+            default_help="by the values of all columns",
+        ),
+    ] = None
+    header: Annotated[
+        int | None,
+        Option(
+            "The line of a text file that holds the column names, counted from 1, e.g. 3.",
+            metavar="LINE",
+            default_help="the first line that is no title",
+        ),
+    ] = None
     on_bad_rows: Annotated[
         BadRows,
         Option(
@@ -129,6 +152,9 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         check_choice("on_bad_rows", self.on_bad_rows, get_args(BadRows))
+        check_signs(self.decimal, self.thousands)
+        if self.header is not None:
+            check_whole("header", self.header, least=1)
         for name in ("drop", "missing"):
             value = getattr(self, name)
             if value is not None:  # one name is a sequence of one

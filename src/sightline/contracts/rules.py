@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sightline.errors import OptionError, did_you_mean
 
@@ -134,3 +134,32 @@ def check_choice(name: str, value: object, choices: Sequence[str], own: bool = F
         raise OptionError(
             f"{name} is {value!r}.", did_you_mean(str(value), choices, f"values of {name}")
         )
+
+
+def check_signs(decimal: str | None, thousands: str | None) -> Literal[".", ","] | None:
+    """Check the signs in numbers, and return the decimal sign that they mean.
+
+    Args:
+        decimal: "." or ","; None if it was not given.
+        thousands: ".", ",", "'" or " "; None if it was not given.
+
+    Raises:
+        OptionError: Signs that do not exist, or that are the same.
+
+    Example:
+        >>> from sightline.contracts.rules import check_signs
+        >>> check_signs(None, "."), check_signs(".", "'"), check_signs(None, " ")
+        (',', '.', None)
+    """
+    if decimal is not None:
+        check_choice("decimal", decimal, (".", ","))
+    if thousands is not None:
+        check_choice("thousands", thousands, (".", ",", "'", " "))
+    if decimal is not None and decimal == thousands:
+        raise OptionError(
+            f"decimal and thousands are both {decimal!r}.",
+            "Give two different signs, or one of them (--decimal, --thousands).",
+        )
+    if decimal is None and thousands in (".", ","):
+        return "," if thousands == "." else "."
+    return "," if decimal == "," else "." if decimal == "." else None

@@ -16,7 +16,41 @@ Scaling = Literal["standard", "minmax", "robust", "quantile"]
 Label = str | int | float | bool
 ROLES: tuple[str, ...] = get_args(Role)
 SCALINGS: tuple[str, ...] = get_args(Scaling)
+READING_RULES = 2
+"""Version of the rules by which a table is read. A table that was read by earlier rules, and a model made of it,
+keep them: version 1 knows no number formats and takes the first line as the header."""
 MISSING_NUMBERS = ("NA", "N/A", "NaN", "null", "?")
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How a column of texts writes its numbers, where they are not plain ones such as -1234.5.
+
+    Attributes:
+        decimal: The decimal sign.
+        thousands: The sign seen between groups of three digits; "" if none was seen. A column with a format
+            takes any of them, besides the decimal sign.
+        unit: The currency, or "%", before or after the numbers; "" if there is none.
+        accounting: "()" or "-" where numbers below zero are written as (12.5) or 12.5-; else "". A column with
+            either takes both.
+
+    Example:
+        >>> from sightline.contracts import NumberFormat
+        >>> NumberFormat(",", ".", "€").example
+        '1.234,5 €'
+    """
+
+    decimal: Literal[".", ","]
+    thousands: Literal["", ".", ",", "'", " "] = ""
+    unit: str = ""
+    accounting: Literal["", "()", "-"] = ""
+
+    @property
+    def example(self) -> str:
+        """The number 1234.5 in this format, below zero if that is written in an unusual way."""
+        number = f"1{self.thousands}234{self.decimal}5"
+        number = f"{number} {self.unit}" if self.unit else number
+        return f"({number})" if self.accounting == "()" else f"{number}{self.accounting}"
 
 
 @dataclass(frozen=True)
@@ -31,6 +65,7 @@ class Column:
         values: The type of the values in the source; "unsupported" for lists, structs or bytes,
             which no model can use.
         format: For dates written as text, their `strptime` format, or "iso".
+        number_format: For numbers written as text, how they are written; None for plain ones.
 
     Example:
         >>> from sightline.contracts import Column
@@ -44,6 +79,7 @@ class Column:
     reason: str
     values: Values
     format: str | None = None
+    number_format: NumberFormat | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.role not in ROLES:
@@ -60,6 +96,7 @@ class Schema:
             empty cell everywhere; NA, N/A, NaN, null, ? in numeric and date columns).
         ranges: The smallest and largest training value of each numeric or date column.
         vocabularies: The training values of each categorical column, most frequent first.
+        rules: The version of the rules by which the table was read.
 
     Example:
         >>> from sightline.contracts import Column, Schema
@@ -72,6 +109,7 @@ class Schema:
     missing: tuple[str, ...] | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rules: int = READING_RULES
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -107,11 +145,17 @@ class Schema:
         """Read what `to_json` wrote."""
         missing = data["missing"]
         return cls(
-            columns=tuple(Column(**column) for column in data["columns"]),
+            columns=tuple(map(_column, data["columns"])),
             missing=None if missing is None else tuple(missing),
             ranges={name: (low, high) for name, (low, high) in data["ranges"].items()},
             vocabularies={name: tuple(words) for name, words in data["vocabularies"].items()},
+            rules=data.get("rules", 1),
         )
+
+
+def _column(data: Mapping[str, Any]) -> Column:
+    written = data.get("number_format")
+    return Column(**{**data, "number_format": NumberFormat(**written) if written else None})
 
 
 class BadRow(NamedTuple):

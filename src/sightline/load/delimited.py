@@ -11,36 +11,38 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pa_compute
 import pyarrow.csv as pc
 
-from sightline.contracts import BadRow
-from sightline.errors import DataError
+from sightline.contracts import READING_RULES, BadRow
+from sightline.errors import DataError, UserError
+from sightline.load.layout import SAMPLE_LINES, SEPARATORS, Layout, find_layout, parse_header
 from sightline.load.names import unique_names
 from sightline.load.parallel import each_column
+from sightline.load.raw import DEFAULT_REQUEST, OnBadRows, RawRequest
 from sightline.load.text_files import (
     CODECS,
     CountingQuotes,
     Transcoded,
     bytes_of,
+    encoding_of,
     is_utf8,
     readable,
     refuse_binary,
     text_of,
     unlimited_fields,
 )
-from sightline.load.values import BAD, NUMBER, from_floats, is_code, parse_number
+from sightline.load.values import BAD, from_floats, is_code, parse_number, parse_numbers
 
-OnBadRows = Literal["error", "skip", "keep"]
 SAMPLE_ROWS = 500
 BLOCK_BYTES = 1 << 22
 
@@ -65,15 +67,18 @@ class RawFile:
 
 @dataclass(frozen=True)
 class Delimited:
-    """A CSV or TSV file whose header has been read.
+    """A CSV or TSV file whose layout is known.
 
     Attributes:
         path: The file.
         encoding: Its encoding, by Python's name.
-        delimiter: The most frequent one of , ; tab | in the header; tab in a .tsv file.
+        delimiter: The separator of cells.
         names: Unique column names in file order.
         notes: By renamed column, the reason.
-        blank: The number of blank lines before the header.
+        skip: The number of lines above the header.
+        trailing: Whether rows end with one separator more than the header.
+        said: What was guessed about the layout, in sentences.
+        rules: The version of the reading rules.
     """
 
     path: Path
@@ -81,74 +86,63 @@ class Delimited:
     delimiter: str
     names: tuple[str, ...]
     notes: dict[str, str]
-    blank: int
+    skip: int
+    trailing: bool = False
+    said: tuple[str, ...] = ()
+    rules: int = READING_RULES
 
     @classmethod
-    def open(cls, path: Path, encoding: str | None) -> Delimited:
-        """Read the header line.
+    def open(cls, path: Path, request: RawRequest = DEFAULT_REQUEST) -> Delimited:
+        """Find the layout.
+
+        Version 1 of the reading rules takes the most frequent separator of the first line.
 
         Raises:
             DataError: The file is empty, binary, not text in this encoding, or its compression is
                 damaged.
+            OptionError: There is no line `header`.
         """
+        encoding = encoding_of(path, request)
+        header, needed, rules = request.header, request.needed, request.rules
         refuse_binary(path, encoding)
-        with text_of(path, encoding or "utf-8") as lines:
-            first, blank = "", 0
-            with readable(path, encoding or "utf-8"):
-                for line in lines:
-                    first += line
-                    if not first.strip():
-                        first, blank = "", blank + 1
-                    # A quoted name may hold a line break: go on until its quote closes.
-                    elif first.count('"') % 2 == 0:
-                        break
-                    if len(first) > 50_000_000:
-                        break
-        if not first.strip():
+        lines, complete = _first_lines(path, encoding or "utf-8")
+        if not any(line.strip() for line in lines):
             raise DataError(f"{path} is empty.", "Give a file with a header line and rows.")
-        if path.suffix.lower() == ".json":
-            raise DataError(
-                f"{path} is a .json file, not delimited text.",
-                "Write one JSON object a line, and give the file a name that ends in .jsonl.",
-            )
-        if path.name.removesuffix(path.suffix if path.suffix in CODECS else "").endswith(".tsv"):
-            delimiter = "\t"
-        else:
-            unquoted = "".join(first.split('"')[::2])
-            delimiter = max(",;\t|", key=unquoted.count)
-        with unlimited_fields():
-            reader = csv.reader(io.StringIO(first, newline=""), delimiter=delimiter, strict=True)
-            try:
-                header = next(reader)
-            except csv.Error as error:
-                raise DataError(
-                    f"{path}: the quotes of the header do not match ({error}).",
-                    'Close each quote ("), or double it if it is part of a name.',
-                ) from None
-        names, notes = unique_names(header)
-        return cls(path, encoding or "utf-8", delimiter, tuple(names), notes, blank)
+        plain = path.name.removesuffix(path.suffix if path.suffix in CODECS else "")
+        delimiter = "\t" if plain.endswith(".tsv") else None
+        try:
+            with unlimited_fields():
+                if rules == 1:
+                    layout = _first_rules(lines, delimiter)
+                else:
+                    guess = None if needed else header
+                    layout = find_layout(
+                        lines, delimiter=delimiter, header=guess, complete=complete
+                    )
+                    if needed and header is not None and not needed <= set(layout.header):
+                        layout = find_layout(
+                            lines, delimiter=delimiter, header=header, complete=complete
+                        )
+        except UserError as error:
+            raise type(error)(f"{path}: {error.problem}", error.fix) from None
+        names, notes = unique_names(layout.header)
+        return cls(
+            path, encoding or "utf-8", layout.delimiter, tuple(names), notes, layout.skip,
+            layout.trailing, layout.notes, rules,
+        )  # fmt: skip
 
-    def read(
-        self,
-        text: frozenset[str],
-        missing: Sequence[str],
-        on_bad_rows: OnBadRows,
-        wanted: frozenset[str] | None = None,
-    ) -> RawFile:
+    def read(self, request: RawRequest) -> RawFile:
         """Read the rows.
-
-        Args:
-            text: Columns to read as text even if they look like numbers.
-            missing: Texts that mean missing in a column of numbers.
-            on_bad_rows: What to do with a row of the wrong length: "error", "skip" or "keep".
-            wanted: Read only these columns; None reads all.
 
         Raises:
             DataError: There is a bad row and `on_bad_rows` is "error".
         """
+        wanted = request.wanted
         keep = [i for i, name in enumerate(self.names) if wanted is None or name in wanted]
-        table = self._fast(keep, text, missing)
-        return RawFile(table, self.notes, [], 0) if table else self._careful(keep, on_bad_rows)
+        table = self._fast(keep, request.text, request.tokens)
+        if table:
+            return RawFile(table, self.notes, [], 0)
+        return self._careful(keep, request.on_bad_rows)
 
     # ------------------------------------------------------------- the fast path
 
@@ -171,8 +165,12 @@ class Delimited:
             column = columns.pop(i)  # frees the parsed column once it is converted
             if i not in numbers:
                 return column
-            text = pa.types.is_string(column.type)
-            return from_floats(parse_numbers(column, missing) if text else column.to_numpy())
+            if not pa.types.is_string(column.type):
+                return from_floats(column.to_numpy())
+            floats = parse_numbers(column, missing)
+            if self.rules > 1 and count_bad(floats):  # later, all cells tell how it writes numbers
+                return column.dictionary_encode()
+            return from_floats(floats)
 
         rows = len(next(iter(columns.values())))
         numbers -= self._find_codes(keep, numbers, columns)
@@ -183,7 +181,8 @@ class Delimited:
         self, keep: list[int], types: dict[int, pa.DataType], missing: Sequence[str]
     ) -> dict[int, pa.ChunkedArray]:
         """Parse the file once: some columns by `types`, the others as categories of text."""
-        names = [f"c{i}" for i in range(len(self.names))]
+        names = [f"c{i}" for i in range(len(self.names) + self.trailing)]
+        ends = names[len(self.names) :]
         words = pa.dictionary(pa.int32(), pa.string())
         with ExitStack() as stack:
             plain: Any = stack.enter_context(bytes_of(self.path))
@@ -193,7 +192,7 @@ class Delimited:
             table = pc.read_csv(
                 stream,
                 pc.ReadOptions(
-                    column_names=names, skip_rows=self.blank, skip_rows_after_names=1,
+                    column_names=names, skip_rows=self.skip, skip_rows_after_names=1,
                     block_size=BLOCK_BYTES,
                 ),
                 pc.ParseOptions(
@@ -201,8 +200,10 @@ class Delimited:
                     ignore_empty_lines=len(names) > 1,
                 ),
                 pc.ConvertOptions(
-                    column_types={names[i]: types.get(i, words) for i in keep},
-                    include_columns=[names[i] for i in keep] or names[:1],
+                    column_types={
+                        **{names[i]: types.get(i, words) for i in keep}, **dict.fromkeys(ends, words)
+                    },
+                    include_columns=([names[i] for i in keep] or names[:1]) + ends,
                     # Only in numbers: an empty text becomes missing later, a text "NA" does not.
                     null_values=["", *missing], strings_can_be_null=False,
                 ),
@@ -210,6 +211,10 @@ class Delimited:
             )  # fmt: skip
         if stream.quotes % 2:  # Arrow accepts a last cell whose quote never closes
             raise pa.ArrowInvalid("an odd number of quotes")
+        if self.trailing:
+            if any(word.strip() for word in pa_compute.unique(table.column(ends[0]).cast(pa.string())).to_pylist()):  # fmt: skip
+                raise pa.ArrowInvalid("a cell behind the last column")
+            table = table.drop_columns(ends)
         return dict(zip(keep or [0], table.columns, strict=True))
 
     def _find_codes(
@@ -240,11 +245,14 @@ class Delimited:
     def records(self) -> Iterator[tuple[int, list[str] | None, str]]:
         """Yield (line, cells, error) for each row after the header; cells are None if it is bad."""
         with text_of(self.path, self.encoding) as lines, unlimited_fields():
+            with readable(self.path, self.encoding):
+                for _ in range(self.skip):
+                    next(lines)
             kept = _KeptLines(lines)
             reader = csv.reader(kept, delimiter=self.delimiter)
             header_seen = False
             while True:
-                line = reader.line_num + 1
+                line = self.skip + reader.line_num + 1
                 kept.forget()
                 with readable(self.path, self.encoding, line):
                     cells: list[str] | None = next(reader, None)
@@ -261,6 +269,8 @@ class Delimited:
                 if not header_seen:
                     header_seen = True
                     continue
+                if self.trailing and len(cells) == len(self.names) + 1 and not cells[-1].strip():
+                    cells = cells[:-1]
                 if len(cells) != len(self.names) and cells != []:
                     error = f"{len(cells)} cells where the header has {len(self.names)}"
                     cells = None
@@ -304,8 +314,56 @@ class Delimited:
                 return line, cells[index] if cells and index < len(cells) else ""
         raise IndexError(row)  # pragma: no cover - the row comes from this file
 
+    def texts(self, names: Collection[str]) -> dict[str, pa.ChunkedArray]:
+        """Read columns again as text, whatever they look like.
+
+        Raises:
+            DataError: The file has changed since it was read.
+        """
+        keep = [i for i, name in enumerate(self.names) if name in names]
+        columns = self._arrow(keep, {}, ()) if keep else {}
+        return {self.names[i]: column for i, column in columns.items()}
+
+    def first_texts(self, names: Collection[str]) -> dict[str, list[str]]:
+        """Return the first cells of columns, as they are written."""
+        rows = [cells for _, cells, _ in islice(self.records(), SAMPLE_ROWS) if cells]
+        return {
+            name: [cells[i] for cells in rows] for i, name in enumerate(self.names) if name in names
+        }
+
 
 # ------------------------------------------------------------- helpers
+
+
+def _first_lines(path: Path, encoding: str) -> tuple[list[str], bool]:
+    """Read the first lines of a file, and tell whether they are all of it."""
+    lines: list[str] = []
+    characters = quotes = 0
+    with text_of(path, encoding) as stream, readable(path, encoding):
+        for line in stream:
+            lines.append(line)
+            characters += len(line)
+            quotes += line.count('"')
+            enough = len(lines) >= SAMPLE_LINES or characters > 4_000_000
+            if characters > 50_000_000 or (
+                enough and quotes % 2 == 0
+            ):  # a cell may hold line breaks
+                return lines, False
+    return lines, True
+
+
+def _first_rules(lines: Sequence[str], delimiter: str | None) -> Layout:
+    """Lay a file out by the first version of the rules: the first line and its most frequent separator."""
+    first, blank = "", 0
+    for line in lines:
+        first += line
+        if not first.strip():
+            first, blank = "", blank + 1
+        elif first.count('"') % 2 == 0:
+            break
+    unquoted = "".join(first.split('"')[::2])
+    delimiter = delimiter or max(SEPARATORS, key=unquoted.count)
+    return Layout(delimiter, blank, tuple(parse_header(first, delimiter)))
 
 
 def _pool() -> pa.MemoryPool:
@@ -336,18 +394,6 @@ class _KeptLines:
     @property
     def text(self) -> str:
         return "".join(self._kept)
-
-
-def parse_numbers(texts: pa.ChunkedArray, missing: Sequence[str]) -> np.ndarray:
-    """Parse texts as float64 numbers: NaN where missing, `BAD` where a text is no number."""
-    trimmed = pa_compute.utf8_trim_whitespace(texts)
-    number = pa_compute.match_substring_regex(trimmed, f"^({NUMBER})$")
-    absent = pa_compute.is_in(trimmed, value_set=pa.array(["", *missing], pa.string()))
-    numbers = pa_compute.if_else(number, trimmed, pa.scalar(None, pa.string())).cast(pa.float64())
-    floats = numbers.to_numpy()
-    is_number = number.to_numpy()
-    is_missing = absent.to_numpy()
-    return np.where(is_missing, np.nan, np.where(is_number, floats, BAD))
 
 
 def _may_be_codes(column: pa.ChunkedArray) -> bool:

@@ -31,7 +31,7 @@ import pyarrow.compute as pc
 from sightline.contracts import KINDS, Column, Kind, Values, traits_of
 from sightline.errors import DataError, OptionError, did_you_mean, shorten
 from sightline.load import values as v
-from sightline.load.text_kinds import IDENTIFIER_ROWS, type_text
+from sightline.load.text_kinds import IDENTIFIER_ROWS, PLAIN, Writing, type_text
 from sightline.load.typed import (
     TypedColumn,
     is_whole,
@@ -58,6 +58,7 @@ def type_column(
     known: Column | None = None,
     missing: tuple[str, ...] | None = None,
     note: str | None = None,
+    writing: Writing = PLAIN,
 ) -> TypedColumn:
     """Give a raw column its kind.
 
@@ -68,6 +69,7 @@ def type_column(
         known: The column as it was at training; its kind is used.
         missing: Texts that mean missing; None is the default rule.
         note: What the reader changed about the column, added to the reason.
+        writing: How a column of texts writes its numbers; of `known`, its own way.
 
     Raises:
         DataError: The values cannot be of the requested kind.
@@ -79,6 +81,8 @@ def type_column(
         'numeric'
     """
     wanted = known.kind if known is not None else kind
+    if known is not None:
+        writing = writing._replace(number_format=known.number_format)
     if isinstance(data.type, pa.BaseExtensionType):
         data = pa.chunked_array([chunk.storage for chunk in data.chunks], data.type.storage_type)
     inner = data.type.value_type if pa.types.is_dictionary(data.type) else None
@@ -101,7 +105,10 @@ def type_column(
             )
         typed = _ignored(name, data)
     elif pa.types.is_dictionary(arrow):
-        typed = type_text(name, v.as_dictionary(data), kind=wanted, known=known, missing=missing)
+        words = v.as_dictionary(data)
+        typed = type_text(
+            name, words, kind=wanted, known=known, missing=missing, writing=writing
+        )  # fmt: skip
     elif pa.types.is_boolean(arrow):
         typed = _from_flags(name, data, wanted)
     elif pa.types.is_timestamp(arrow):

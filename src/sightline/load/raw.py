@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 
-from sightline.contracts import BadRow
+from sightline.contracts import MISSING_NUMBERS, READING_RULES, BadRow
 from sightline.load.names import unique_names
 
+OnBadRows = Literal["error", "skip", "keep"]
 Locate = Callable[[int, str], tuple[str, str | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawRequest:
+    """How a source is read into raw columns.
+
+    Attributes:
+        text: Columns whose text must be kept as it is written.
+        missing: Texts that mean missing; None is the default rule.
+        encoding: The encoding of text files; None is UTF-8.
+        fallback: The encoding of text files that are not UTF-8, where `encoding` is None.
+        header: The line of a delimited file that holds the names, from 1; None guesses it.
+        needed: Names that the header must have; then `header` is only used if the guessed one lacks some.
+        on_bad_rows: "error", "skip", or "keep" (as a row of missing values).
+        wanted: Read only these columns; the others keep their names but hold no values. None reads all.
+        rules: The version of the reading rules.
+    """
+
+    text: frozenset[str] = frozenset()
+    missing: tuple[str, ...] | None = None
+    encoding: str | None = None
+    fallback: str | None = None
+    header: int | None = None
+    needed: frozenset[str] = frozenset()
+    on_bad_rows: OnBadRows = "error"
+    wanted: frozenset[str] | None = None
+    rules: int = READING_RULES
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The texts that mean missing among numbers."""
+        return MISSING_NUMBERS if self.missing is None else self.missing
+
+
+DEFAULT_REQUEST = RawRequest()
 
 
 @dataclass(frozen=True)
@@ -25,6 +62,10 @@ class Raw:
         name: The source in words.
         paths: The files read; empty for a table in memory.
         locate: (row, column) -> where that cell is, in words, and its text if it is only in the file.
+        said: What was guessed about the files, in sentences.
+        delimiter: Of a delimited text file; else None.
+        first: (columns) -> the first cells of each, as a text file writes them.
+        whole: (columns) -> all cells of each, as a text file writes them.
     """
 
     table: pa.Table
@@ -34,6 +75,10 @@ class Raw:
     name: str
     paths: tuple[str, ...]
     locate: Locate
+    said: tuple[str, ...] = ()
+    delimiter: str | None = None
+    first: Callable[[Collection[str]], Mapping[str, list[str]]] = lambda _: {}
+    whole: Callable[[Collection[str]], Mapping[str, pa.ChunkedArray]] = lambda _: {}
 
 
 def raw_table(table: pa.Table, name: str, paths: tuple[str, ...]) -> Raw:

@@ -5,55 +5,45 @@ from __future__ import annotations
 import difflib
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from sightline.contracts import MISSING_NUMBERS, BadRow
+from sightline.contracts import BadRow
 from sightline.errors import DataError, shorten
-from sightline.load.delimited import Delimited, OnBadRows, RawFile, count_bad
-from sightline.load.json_lines import open_json_lines
+from sightline.load.delimited import Delimited, RawFile, count_bad
+from sightline.load.json_rows import open_json
 from sightline.load.memory import table_in_memory
-from sightline.load.raw import Raw, raw_table
+from sightline.load.numbers import NUMBER_SHARE
+from sightline.load.raw import DEFAULT_REQUEST, Raw, RawRequest, raw_table
 from sightline.load.text_files import CODECS, bytes_of
-from sightline.load.text_kinds import NUMBER_SHARE
 from sightline.load.values import to_floats
 
 ENDINGS = {
     ".csv": "delimited", ".tsv": "delimited", ".txt": "delimited", ".data": "delimited",
     ".parquet": "parquet", ".pq": "parquet",
-    ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".json": "json", ".jsonl": "json", ".ndjson": "json",
     ".arrow": "ipc", ".ipc": "ipc", ".feather": "ipc", ".arrows": "ipc",
 }  # fmt: skip
 
 
-def open_source(
-    source: Any,
-    *,
-    text: frozenset[str] = frozenset(),
-    missing: tuple[str, ...] | None = None,
-    encoding: str | None = None,
-    on_bad_rows: OnBadRows = "error",
-    wanted: frozenset[str] | None = None,
-) -> Raw:
+def open_source(source: Any, request: RawRequest = DEFAULT_REQUEST) -> Raw:
     """Read any source into raw columns.
 
     Args:
         source: A path, a glob, a folder, a table, an array or a dict; see `sightline.read`.
-        text: Columns whose text must be kept as it is written.
-        missing: Texts that mean missing; None is the default rule.
-        encoding: The encoding of text files; None is UTF-8.
-        on_bad_rows: "error", "skip", or "keep" (as a row of missing values).
-        wanted: Read only these columns; the others keep their names but hold no values.
+        request: How to read it.
 
     Raises:
         DataError: The source cannot be read.
+        OptionError: There is no line `header`.
     """
     if isinstance(source, str | Path):
-        return _open_files(source, text, missing, encoding, on_bad_rows, wanted)
+        return _open_files(source, request)
     table = table_in_memory(source)
     name = f"a {type(source).__module__.split('.')[0]} {type(source).__name__}"
     if isinstance(source, dict):
@@ -79,7 +69,7 @@ def find_files(source: str | Path) -> list[Path]:
         )
         if not files:
             raise DataError(
-                f"{path} is a folder with no CSV, TSV, Parquet, JSON lines or Arrow file in it.",
+                f"{path} is a folder with no CSV, TSV, Parquet, JSON or Arrow file in it.",
                 "Give a file, or a folder that holds such files.",
             )
         return files
@@ -109,14 +99,7 @@ def format_of(path: Path) -> str | None:
     return ENDINGS.get(suffixes[-1]) if suffixes else None
 
 
-def _open_files(
-    source: str | Path,
-    text: frozenset[str],
-    missing: tuple[str, ...] | None,
-    encoding: str | None,
-    on_bad_rows: OnBadRows,
-    wanted: frozenset[str] | None,
-) -> Raw:
+def _open_files(source: str | Path, request: RawRequest) -> Raw:
     files = find_files(source)
     formats = {format_of(file) or "delimited" for file in files}
     if len(formats) > 1:
@@ -129,9 +112,9 @@ def _open_files(
     paths = tuple(str(file) for file in files)
     try:
         if form == "delimited":
-            return _open_delimited(files, name, text, missing, encoding, on_bad_rows, wanted)
-        if form == "jsonl":
-            return open_json_lines(files, name, encoding, on_bad_rows)
+            return _open_delimited(files, name, request)
+        if form == "json":
+            return open_json(files, name, request)
         readers = {"parquet": _read_parquet, "ipc": _read_ipc}
         tables = [readers[form](file) for file in files]
     except PermissionError as error:
@@ -161,24 +144,17 @@ def _same_names(files: Sequence[Path], names: Sequence[Sequence[str]]) -> None:
             )
 
 
-def _open_delimited(
-    files: list[Path],
-    name: str,
-    text: frozenset[str],
-    missing: tuple[str, ...] | None,
-    encoding: str | None,
-    on_bad_rows: OnBadRows,
-    wanted: frozenset[str] | None,
-) -> Raw:
-    tokens = MISSING_NUMBERS if missing is None else missing
-    opened = [Delimited.open(file, encoding) for file in files]
+def _open_delimited(files: list[Path], name: str, request: RawRequest) -> Raw:
+    opened = [Delimited.open(file, request) for file in files]
     _same_names(files, [source.names for source in opened])
     while True:
-        read = [source.read(text, tokens, on_bad_rows, wanted) for source in opened]
-        not_numbers = _not_numbers(read) - text
+        read = [source.read(request) for source in opened]
+        not_numbers = _not_numbers(read) - request.text
         if not not_numbers:
             break
-        text |= not_numbers  # numbers in the first rows, words further on: read them as text
+        request = replace(
+            request, text=request.text | not_numbers
+        )  # numbers in the first rows, words further on: read them as text
     parts = [part.columns for part in read]
     starts = np.cumsum([0, *(part.num_rows for part in parts)])
     # A file without rows has no types, and could not be appended to the others.
@@ -196,15 +172,29 @@ def _open_delimited(
         line, cell = opened[number].locate(row - int(starts[number]), column)
         return f"{files[number]}, line {line:,}", cell
 
+    def whole(columns: Collection[str]) -> dict[str, pa.ChunkedArray]:
+        cells = [file.texts(columns) for file in opened]
+        return {
+            name: pa.chunked_array([chunk for file in cells for chunk in file[name].chunks])
+            for name in cells[0]
+        }
+
     table = pa.concat_tables(parts)
-    if wanted is not None:  # keep the names of the others, to report them as ignored
+    if request.wanted is not None:  # keep the names of the others, to report them as ignored
         others = [column for column in opened[0].names if column not in table.column_names]
         nulls = pa.chunked_array([pa.nulls(table.num_rows)])
         for column in others:
             table = table.append_column(column, nulls)
         table = table.select(list(opened[0].names))
-    kept_bad = bad if on_bad_rows == "keep" else []
-    return Raw(table, opened[0].notes, kept_bad, skipped, name, tuple(map(str, files)), locate)
+    kept_bad = bad if request.on_bad_rows == "keep" else []
+    said = tuple(
+        f"{sentence} ({file.path.name})" if len(opened) > 1 else sentence
+        for file in opened for sentence in file.said
+    )  # fmt: skip
+    return Raw(
+        table, opened[0].notes, kept_bad, skipped, name, tuple(map(str, files)), locate, said,
+        opened[0].delimiter, opened[0].first_texts, whole,
+    )  # fmt: skip
 
 
 def _not_numbers(files: Sequence[RawFile]) -> frozenset[str]:

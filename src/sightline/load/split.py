@@ -289,12 +289,11 @@ def _with_known_target(
 
 def _read_given(source: Any, table: Table) -> Table:
     """Read validation or test rows from a separate table, as the training table was read."""
-    encoding = table.options.get("encoding")
     schema = table.schema
     for column in schema.columns:
         if column.role == "weight":  # `read_like` reads features and the target alone
             schema = schema.with_column(replace(column, role="feature"))
-    other = read_like(source, schema, encoding=encoding, target_counts=True)
+    other = read_like(source, schema, like=table.options, target_counts=True)
     target = next(c.name for c in table.schema.columns if c.role == "target")
     if target not in other.columns:
         raise DataError(

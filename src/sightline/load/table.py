@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from sightline.contracts import BadRow, Kind, Schema, traits_of
-from sightline.errors import DataError, OptionError, counted, did_you_mean, shorten
-from sightline.load.delimited import OnBadRows
+from sightline.contracts import (
+    MISSING_NUMBERS,
+    READING_RULES,
+    BadRow,
+    BadRows,
+    Kind,
+    ReadOptions,
+    Schema,
+    traits_of,
+)
+from sightline.errors import DataError, DataWarning, OptionError, counted, did_you_mean, shorten
 from sightline.load.hashes import row_hashes
 from sightline.load.kinds import check_kinds, type_column
+from sightline.load.layout import footer
+from sightline.load.numbers import Formats, Texts, find_formats
 from sightline.load.parallel import each_column
-from sightline.load.raw import Locate, Raw
+from sightline.load.raw import Locate, Raw, RawRequest
 from sightline.load.sources import open_source
 from sightline.load.summary import summarise
-from sightline.load.typed import TypedColumn
+from sightline.load.text_kinds import Writing
+from sightline.load.typed import TypedColumn, encode_texts, words_of
 from sightline.load.values import as_dictionary, date_text, to_flags, to_floats, to_microseconds
 
 
@@ -41,6 +54,7 @@ class Table:
         options: The arguments of `read`, as JSON, so that the table can be read again.
         locate: (row, column) -> where that cell is in the source, in words, and its text if it is only
             in the file.
+        said: What was guessed about the source, in sentences.
 
     Example:
         >>> import sightline as sl
@@ -59,6 +73,7 @@ class Table:
     extra: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     locate: Locate | None = None
+    said: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.rows
@@ -125,12 +140,15 @@ def read(
     drop: Sequence[str] = (),
     missing: Sequence[str] | None = None,
     encoding: str | None = None,
-    on_bad_rows: OnBadRows = "error",
+    decimal: Literal[".", ","] | None = None,
+    thousands: Literal[".", ",", "'", " "] | None = None,
+    header: int | None = None,
+    on_bad_rows: BadRows = "error",
 ) -> Table:
     """Read a table and infer each column's kind and role.
 
     Args:
-        source: A CSV, TSV (also .gz, .zst), Parquet, JSON lines or Arrow IPC file; a folder or
+        source: A CSV, TSV (also .gz, .zst), Parquet, JSON, JSON lines or Arrow IPC file; a folder or
             a glob of such files; anything with `__arrow_c_stream__` (pandas, polars, pyarrow, a
             DuckDB relation); a numpy array [rows, columns]; or a dict of columns.
         kinds: By column name, the kind to use instead of the inferred one: "numeric",
@@ -139,6 +157,11 @@ def read(
         missing: Texts that mean "missing" in every column, instead of the default rule: the empty
             cell everywhere, and NA, N/A, NaN, null and ? in numeric and date columns.
         encoding: The encoding of text files that are not UTF-8, by Python's name ("cp1252").
+        decimal: The decimal sign, "." or ",", of numbers that may be read in two ways, such as 1.234;
+            None decides by the values of all columns.
+        thousands: The sign between groups of three digits: ".", ",", "'" or " "; None decides as above.
+        header: The line of a text file that holds the column names, counted from 1; None takes the first
+            line that is no title.
         on_bad_rows: "error" stops at the first row that cannot be read; "skip" leaves such rows
             out and counts them.
 
@@ -147,7 +170,10 @@ def read(
 
     Raises:
         DataError: The source cannot be read; names the file, line, column and value.
-        OptionError: A kind, a column or a value of `on_bad_rows` that does not exist.
+        OptionError: A kind, a column or a value of another option that does not exist.
+
+    Warns:
+        DataWarning: The values of a column that is not used, or used as text, look like numbers.
 
     Example:
         >>> import sightline as sl
@@ -155,36 +181,63 @@ def read(
         >>> [(column.name, column.kind) for column in table.schema.columns]
         [('age', 'numeric'), ('city', 'categorical')]
     """
-    kinds = {} if kinds is None else kinds
-    check_kinds(kinds)
-    kinds = dict(kinds)
-    if on_bad_rows not in ("error", "skip"):
-        raise OptionError(f"on_bad_rows is {on_bad_rows!r}.", "Use 'error' or 'skip'.")
-    if isinstance(drop, str):
-        drop = [drop]
-    if isinstance(missing, str):
-        missing = [missing]
-    tokens = None if missing is None else tuple(missing)
-    as_text = frozenset(name for name, kind in kinds.items() if kind != "numeric")
-    raw = open_source(
-        source, text=as_text, missing=tokens, encoding=encoding, on_bad_rows=on_bad_rows
-    )
-    for name in [*kinds, *drop]:
+    return read_by_rules(
+        source, READING_RULES, kinds=kinds, drop=drop, missing=missing, encoding=encoding,
+        decimal=decimal, thousands=thousands, header=header, on_bad_rows=on_bad_rows,
+    )  # fmt: skip
+
+
+def read_by_rules(
+    source: Any,
+    rules: int,
+    *,
+    kinds: Mapping[str, Kind] | None = None,
+    drop: Sequence[str] = (),
+    missing: Sequence[str] | None = None,
+    encoding: str | None = None,
+    decimal: Literal[".", ","] | None = None,
+    thousands: Literal[".", ",", "'", " "] | None = None,
+    header: int | None = None,
+    on_bad_rows: BadRows = "error",
+) -> Table:
+    """Read a table by a version of the reading rules; else as `read`.
+
+    Args:
+        source: As in `read`, and so are the options.
+        rules: The version: of a model or run made before, the one that it was made with.
+
+    Example:
+        >>> from sightline.load.table import read_by_rules
+        >>> [read_by_rules({"x": ["0,5", "1,5"]}, rules).schema["x"].kind for rules in (1, 2)]
+        ['categorical', 'numeric']
+    """
+    options = ReadOptions(
+        kinds={} if kinds is None else kinds, drop=drop, missing=missing, encoding=encoding,
+        decimal=decimal, thousands=thousands, header=header, on_bad_rows=on_bad_rows,
+    )  # fmt: skip
+    check_kinds(options.kinds)
+    wanted = dict(options.kinds)
+    tokens = None if options.missing is None else tuple(options.missing)
+    as_text = frozenset(name for name, kind in wanted.items() if kind != "numeric")
+    request = RawRequest(
+        text=as_text, missing=tokens, encoding=encoding, header=header, on_bad_rows=on_bad_rows, rules=rules
+    )  # fmt: skip
+    raw = open_source(source, request)
+    for name in [*wanted, *options.drop]:
         if name not in raw.table.column_names:
             raise OptionError(
                 f"{raw.name} has no column {name!r}.", did_you_mean(name, raw.table.column_names)
             )
+    kept = [name for name in raw.table.column_names if name not in set(options.drop)]
+    raw, formats = with_formats(raw, kept, wanted, tokens, rules, decimal, thousands)
 
     def type_(name: str) -> TypedColumn:
+        writing = Writing(formats.of.get(name), formats.odd.get(name, ""), rules)
         return type_column(
-            name,
-            raw.table.column(name),
-            kind=kinds.get(name),
-            missing=tokens,
-            note=raw.notes.get(name),
-        )
+            name, raw.table.column(name), kind=wanted.get(name), missing=tokens,
+            note=raw.notes.get(name), writing=writing,
+        )  # fmt: skip
 
-    kept = [name for name in raw.table.column_names if name not in set(drop)]
     typed = each_column(type_, kept, raw.table.num_rows)
     if not raw.table.num_columns:
         raise DataError(f"{raw.name} has no columns.", "Give a table with columns and rows.")
@@ -193,6 +246,11 @@ def read(
             f"{raw.name} has no columns left: all are in drop.", "Drop fewer columns (--drop)."
         )
     rows = raw.table.num_rows
+    if rows == 0 and raw.skipped:
+        raise DataError(
+            f"No row of {raw.name} can be read: all {raw.skipped:,} were left out.",
+            "Read it without on_bad_rows='skip' (--on-bad-rows) to see what is wrong with the first one.",
+        )
     if rows == 0:
         raise DataError(f"{raw.name} has a header but no rows.", "Give a table with rows.")
     bad = sorted({row for column in typed for row in column.bad})
@@ -208,19 +266,66 @@ def read(
             f"Every row of {raw.name} has a value that does not fit its column's kind.",
             "Correct the kinds (kinds=, --kind).",
         )
+    for column in typed:
+        if column.column.name in formats.odd:
+            _warn_of_numbers(raw.name, column)
     return Table(
-        schema=Schema(tuple(column.column for column in typed), tokens),
+        schema=Schema(tuple(column.column for column in typed), tokens, rules=rules),
         columns=columns,
         rows=rows - len(bad),
         name=raw.name,
         paths=raw.paths,
         skipped=raw.skipped + len(bad),
         options={
-            "kinds": kinds, "drop": list(drop), "missing": None if tokens is None else list(tokens),
-            "encoding": encoding, "on_bad_rows": on_bad_rows,
+            "kinds": wanted, "drop": list(options.drop),
+            "missing": None if tokens is None else list(tokens), "encoding": encoding,
+            "decimal": decimal, "thousands": thousands, "header": header, "on_bad_rows": on_bad_rows,
         },
         locate=raw.locate,
+        said=(*raw.said, *_footer(raw)),
     )  # fmt: skip
+
+
+def with_formats(
+    raw: Raw,
+    kept: Sequence[str],
+    kinds: Mapping[str, Kind],
+    missing: tuple[str, ...] | None,
+    rules: int,
+    decimal: str | None,
+    thousands: str | None,
+) -> tuple[Raw, Formats]:
+    """Find out how the columns of a source write their numbers.
+
+    Returns:
+        The source, with the texts of columns that were read as plain numbers and are not; and the formats.
+    """
+    if rules == 1:
+        return raw, Formats({}, {})
+    columns = {
+        name: raw.table.column(name) for name in kept if kinds.get(name, "numeric") == "numeric"
+    }
+    encoded = {name: texts for name, data in columns.items() if (texts := encode_texts(data))}
+    table = raw.table
+    for name, data in encoded.items():
+        table = table.set_column(table.column_names.index(name), name, data)
+    written = raw.delimiter is not None  # plain numbers of a text file may turn out to be others
+    floats = [n for n, data in columns.items() if written and pa.types.is_floating(data.type)]
+    texts = Texts(
+        words={name: words_of(data) for name, data in encoded.items()},
+        floats=floats,
+        first=raw.first,
+        whole=lambda names: {n: words_of(encode_texts(d)) for n, d in raw.whole(names).items()},
+        delimiter=raw.delimiter,
+    )
+    tokens = MISSING_NUMBERS if missing is None else missing
+    formats = find_formats(
+        texts, tokens, decimal=decimal, thousands=thousands, requested=set(kinds), name=raw.name
+    )
+    again = [name for name in formats.of if name in set(floats)]
+    for name, data in (raw.whole(again) if again else {}).items():
+        table = table.set_column(table.column_names.index(name), name, data)
+    return replace(raw, table=table), formats
 
 
 def read_like(
@@ -229,6 +334,7 @@ def read_like(
     *,
     keep: Sequence[str] = (),
     encoding: str | None = None,
+    like: Mapping[str, Any] = MappingProxyType({}),
     target_counts: bool = False,
 ) -> Table:
     """Read rows for a model: its features, and its target if there is one. No row is left out.
@@ -241,6 +347,8 @@ def read_like(
         schema: The schema of the training table.
         keep: Further columns to keep as they are.
         encoding: The encoding of text files that are not UTF-8.
+        like: The options by which the training table was read. Its encoding is used for a text file that is
+            not UTF-8, its header's line where the guessed one lacks a feature.
         target_counts: Whether a target that cannot be read makes a row bad, as it does in training
             data; otherwise it counts as missing.
 
@@ -251,11 +359,16 @@ def read_like(
     known = {
         column.name: column for column in schema.columns if column.role in ("feature", "target")
     }
-    text = frozenset(name for name, column in known.items() if column.kind != "numeric")
-    raw = open_source(
-        source, text=text | frozenset(keep), missing=schema.missing, encoding=encoding,
-        on_bad_rows="keep", wanted=frozenset(known) | frozenset(keep),
+    text = frozenset(
+        name for name, column in known.items() if column.kind != "numeric" or column.number_format
+    )
+    needed = frozenset(column.name for column in schema.features)
+    request = RawRequest(
+        text=text | frozenset(keep), missing=schema.missing, encoding=encoding,
+        fallback=like.get("encoding"), header=like.get("header"), needed=needed, on_bad_rows="keep",
+        wanted=frozenset(known) | frozenset(keep), rules=schema.rules,
     )  # fmt: skip
+    raw = open_source(source, request)
     names = raw.table.column_names
     for column in schema.features:
         if column.name not in names:
@@ -272,7 +385,10 @@ def read_like(
     columns: dict[str, pa.ChunkedArray] = {}
     for name, column in known.items():
         if name in names:
-            typed = type_column(name, raw.table.column(name), known=column, missing=schema.missing)
+            typed = type_column(
+                name, raw.table.column(name), known=column, missing=schema.missing,
+                writing=Writing(rules=schema.rules),
+            )  # fmt: skip
             columns[name] = typed.data
             if column.role == "target" and not target_counts:
                 continue  # it is not an input of the model
@@ -284,7 +400,12 @@ def read_like(
     for name in keep:
         columns.setdefault(name, raw.table.column(name))
     return Table(
-        schema=Schema(tuple(c for c in schema.columns if c.name in columns), schema.missing),
+        schema=replace(
+            schema,
+            columns=tuple(c for c in schema.columns if c.name in columns),
+            ranges={},
+            vocabularies={},
+        ),
         columns=columns,
         rows=raw.table.num_rows,
         name=raw.name,
@@ -355,6 +476,34 @@ def _bad_cell(raw: Raw, row: int, column: str, text: str) -> str:
         _, cell = raw.locate(row, column)
         return cell if cell is not None else text
     return text
+
+
+def _footer(raw: Raw) -> list[str]:
+    """Say that a text file seems to end with totals or remarks, which are no rows of the table."""
+    if raw.delimiter is None or raw.table.num_rows < 10:
+        return []
+    last = raw.table.slice(raw.table.num_rows - 5).to_pylist()
+    found = [
+        (number, text)
+        for number, row in enumerate(last)
+        if (text := footer(["" if cell is None else str(cell) for cell in row.values()]))
+    ]
+    if not found:
+        return []
+    number, text = found[0]
+    count = counted(len(last) - number, "row")
+    return [
+        f"the last {count} may be totals or remarks, such as {text}: take them out of the file if so"
+    ]
+
+
+def _warn_of_numbers(name: str, typed: TypedColumn) -> None:
+    """Warn of a column whose values look like numbers and that is not used, or used as text."""
+    column = typed.column
+    if column.role == "ignored" or column.kind == "text":
+        what = "not used" if column.role == "ignored" else "used as text"
+        sentence = f"{name}: the column {column.name!r} is {what}: {column.reason}."
+        warnings.warn(DataWarning(sentence), stacklevel=4)
 
 
 def _bad_value(raw: Raw, typed: Sequence[TypedColumn], bad: Sequence[int]) -> DataError:

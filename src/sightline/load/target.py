@@ -48,7 +48,10 @@ def find_task(
         if traits_of(column.kind).storage not in ("numbers", "flags"):
             raise DataError(
                 f"The target {name!r} is {column.kind}, which regression cannot predict ({column.reason}).",
-                "Write its values as numbers, or use task='classification' (--task classification).",
+                _advice(
+                    column,
+                    "Write its values as numbers, or use task='classification' (--task classification).",
+                ),
             )
         if positive is not None:
             raise OptionError("A regression has no positive class.", "Leave positive out.")
@@ -68,7 +71,9 @@ def find_task(
     if len(labels) > 0.5 * table.rows and table.rows >= 20:
         raise DataError(
             f"The target {name!r} has {len(labels):,} classes in {table.rows:,} rows ({column.reason}).",
-            "Choose another target, or use task='regression' (--task regression) if it is a quantity.",
+            "Choose another target, or use task='regression' (--task regression) if it is a quantity."
+            if traits_of(column.kind).storage == "numbers"
+            else _advice(column, "Choose another target."),
         )
     return Target(name, "classification", tuple(labels), _positive(name, labels, positive)), reason
 
@@ -141,6 +146,13 @@ def _no_dates(name: str) -> DataError:
         f"The target {name!r} holds dates, which cannot be predicted.",
         "Turn it into a number, such as the days until then.",
     )
+
+
+def _advice(column: Column, usual: str) -> str:
+    """Return what to do about a target of texts; where they look like numbers, no other task helps."""
+    if "numbers, but" not in column.reason:
+        return usual
+    return "Write its values as that says, so that they can be read as numbers, or choose another target."
 
 
 def _infer_task(column: Column, labels: Sequence[Label], rows: int) -> tuple[TaskName, str]:

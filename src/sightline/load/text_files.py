@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import sys
@@ -13,6 +14,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from sightline.errors import DataError
+from sightline.load.raw import RawRequest
 
 CODECS = {".gz": "gzip", ".zst": "zstd"}
 
@@ -26,6 +28,24 @@ def is_utf8(encoding: str) -> bool:
         (True, False)
     """
     return encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii", "us-ascii", "utf-8-sig"}
+
+
+def encoding_of(path: Path, request: RawRequest) -> str | None:
+    """Return the encoding to read a file with: the one that was asked for, or the fallback if it needs one.
+
+    A text in another encoding is hardly ever valid UTF-8 by chance.
+    """
+    if request.encoding is not None or request.fallback is None or is_utf8(request.fallback):
+        return request.encoding
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with bytes_of(path) as stream:
+        try:
+            while block := stream.read(1 << 20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return request.fallback
+    return None
 
 
 class CountingQuotes(io.RawIOBase):

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from sightline.contracts import MISSING_NUMBERS, Column, Kind
+from sightline.contracts import MISSING_NUMBERS, READING_RULES, Column, Kind, NumberFormat
 from sightline.errors import DataError, counted, shorten
 from sightline.load import values as v
 from sightline.load.histograms import word_counts
+from sightline.load.numbers import NUMBER_SHARE, parse_formatted
 from sightline.load.typed import TypedColumn, make_typed, typed_numbers
 
-NUMBER_SHARE = 0.99
-"""A column is numeric, or of dates, if at least this share of its cells are; the rest are bad rows."""
 IDENTIFIER_ROWS = 20
 """With fewer rows than this, distinct values are no sign of an identifier."""
 HINT_WORDS = 200
-_NUMERIC = re.compile(
-    r"[$€£¥]?\s*[+-]?((\d{1,3}(,\d{3})+|\d+)(\.\d+)?|\d{1,3}([.' ]\d{3})+(,\d+)?|\d+,\d+)\s*[%$€£¥]?"
-)
-"""Formatted numbers: with separators, a decimal comma, a currency or per cent sign."""
+MINUS = "\u2212"
+"""The typographic minus sign, which word processors and databases write."""
 _FLAG_WORDS = {"1": True, "0": False, **v.TRUTH}
+
+
+class Writing(NamedTuple):
+    """How a column of texts writes its numbers.
+
+    Attributes:
+        number_format: The format; None for plain numbers, or none.
+        odd: Of a column whose values look like numbers and that is not one of numbers, why; else "".
+        rules: The version of the reading rules.
+    """
+
+    number_format: NumberFormat | None = None
+    odd: str = ""
+    rules: int = READING_RULES
+
+
+PLAIN = Writing()
 
 
 def type_text(
@@ -35,6 +49,7 @@ def type_text(
     kind: Kind | None,
     known: Column | None,
     missing: tuple[str, ...] | None,
+    writing: Writing = PLAIN,
 ) -> TypedColumn:
     """Give a column of texts its kind.
 
@@ -44,6 +59,7 @@ def type_text(
         kind: The kind to use, or None to infer it.
         known: The column as it was at training, whose kind is `kind`; None at training.
         missing: Texts that mean missing; None is the default rule.
+        writing: How the column writes its numbers.
 
     Raises:
         DataError: The values cannot be of the kind.
@@ -56,7 +72,7 @@ def type_text(
         case "categorical" | "text":
             return make_typed(name, kind, data, known.values if known else "string")
         case "numeric":
-            return _numbers(name, data, _parsed(words, tokens))
+            return _numbers(name, data, _parsed(words, tokens, writing), writing)
         case "boolean":
             return _flags(name, data, words)
         case "datetime":
@@ -69,7 +85,7 @@ def type_text(
                 )
             return _dates(name, data, date_format, tokens)
         case None:
-            return _infer(name, data, words, tokens, words if missing is None else ())
+            return _infer(name, data, words, tokens, words if missing is None else (), writing)
         case _:
             assert_never(kind)
 
@@ -80,24 +96,25 @@ def _infer(
     words: list[str],
     tokens: Sequence[str],
     undeclared: Sequence[str],
+    writing: Writing,
 ) -> TypedColumn:
     """Try the kinds in order: numbers, truth values, dates, then categories or text."""
     counts = word_counts(data)
     if not counts.sum():
         return make_typed(name, "categorical", data, "string")
     if not any(v.is_code(word) for word in words):
-        parsed = _parsed(words, tokens)
+        parsed = _parsed(words, tokens, writing)
         given = counts[~np.isnan(parsed)].sum()
         bad = counts[parsed == v.BAD].sum()
         if given and bad <= (1 - NUMBER_SHARE) * given:
-            return _numbers(name, data, parsed)
+            return _numbers(name, data, parsed, writing)
     if {word.lower() for word in words} <= set(v.TRUTH):
         return _flags(name, data, words)
     rows_of = _rows_of(data, words, tokens)
     if date_format := _date_format(rows_of, None):
         return _dates(name, data, date_format, tokens)
     typed = _categories_or_text(name, data, counts, words)
-    hints = _hints([word for word in rows_of if word.strip()], undeclared)
+    hints = _hints([word for word in rows_of if word.strip()], undeclared, writing)
     reason = "; ".join([typed.column.reason, *hints])
     return replace(typed, column=replace(typed.column, reason=reason))
 
@@ -105,18 +122,32 @@ def _infer(
 # ------------------------------------------------------------- by kind
 
 
-def _parsed(words: Sequence[str], tokens: Sequence[str]) -> np.ndarray:
+def _parsed(words: Sequence[str], tokens: Sequence[str], writing: Writing) -> np.ndarray:
     """Parse each unique text as a number: NaN if it means missing, `BAD` if it is no number."""
-    return np.array([v.parse_number(word, tokens) for word in words], np.float64)
+    written = writing.number_format
+    if written is not None:
+        return np.array([parse_formatted(word, written, tokens) for word in words], np.float64)
+    if writing.rules == 1:
+        return np.array([v.parse_number(word, tokens) for word in words], np.float64)
+    texts = pa.chunked_array([pa.array(words, pa.string())])
+    return v.parse_numbers(pc.replace_substring(texts, MINUS, "-"), tokens)
 
 
-def _numbers(name: str, data: pa.DictionaryArray, parsed: np.ndarray) -> TypedColumn:
+def _numbers(
+    name: str, data: pa.DictionaryArray, parsed: np.ndarray, writing: Writing
+) -> TypedColumn:
     """Make a numeric column from the number that each unique text was parsed as."""
     floats = v.map_codes(data.indices, parsed, np.nan)
     bad_rows = np.flatnonzero(floats == v.BAD)
     bad = {int(row): data[int(row)].as_py() for row in bad_rows}
     floats[bad_rows] = np.nan
-    return typed_numbers(name, v.from_floats(floats), bad)
+    typed = typed_numbers(name, v.from_floats(floats), bad)
+    if writing.number_format is None:
+        return typed
+    column = typed.column
+    reason = f"{column.reason}, written as {writing.number_format.example}"
+    column = replace(column, reason=reason, number_format=writing.number_format)
+    return replace(typed, column=column)
 
 
 def _flags(name: str, data: pa.DictionaryArray, words: Sequence[str]) -> TypedColumn:
@@ -206,29 +237,18 @@ def _rows_of(
     }
 
 
-def _hints(words: Sequence[str], undeclared: Sequence[str]) -> list[str]:
+def _hints(words: Sequence[str], undeclared: Sequence[str], writing: Writing) -> list[str]:
     """Suggest which kind the texts may have, and how to have them read as it.
 
     Args:
         words: Unique texts that do not mean missing.
         undeclared: All unique texts if the user has not said which of them mean missing, else none.
+        writing: How the column writes its numbers.
     """
     hints = []
     sample = words[:HINT_WORDS]
-    numbers = [word for word in sample if _NUMERIC.fullmatch(word.strip())]
-    if 2 * len(numbers) > len(sample):
-        formatted = next((word for word in numbers if v.parse_number(word, ()) == v.BAD), None)
-        other = next((word for word in words if not _NUMERIC.fullmatch(word.strip())), None)
-        if formatted is not None:
-            hints.append(
-                f"they look like numbers, such as {shorten(formatted, 30)!r}: write them as 1234.5 to "
-                "have them read as numbers"
-            )
-        elif other is not None and not any(v.is_code(word) for word in sample):
-            hints.append(
-                f"most are numbers, but some are not, such as {shorten(other, 30)!r}: if that means "
-                "missing, declare it with missing= (--missing)"
-            )
+    if writing.odd:
+        hints.append(writing.odd)
     formats: dict[str, str] = {}
     for word in sample:
         if (date_format := v.find_date_format([word], 1.0)) is None:

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 
 from sightline.contracts import Column, Kind, Role, Values
 from sightline.load import values as v
+from sightline.load.histograms import word_counts
+from sightline.load.numbers import Words
 
 FEW_VALUES = 20
 """Whole numbers with at most this many distinct values could be categories: the reason says so."""
@@ -85,3 +87,20 @@ def _count_distinct(data: pa.ChunkedArray, low: int) -> int:
         return int(pc.count_distinct(data, mode="only_valid").as_py())
     floats = v.to_floats(data)
     return int(np.count_nonzero(np.bincount((floats[~np.isnan(floats)] - low).astype(np.int64))))
+
+
+def encode_texts(data: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return a column of texts as codes and unique texts, in one chunk; None for any other column."""
+    arrow = data.type.value_type if pa.types.is_dictionary(data.type) else data.type
+    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    if not any(is_text(arrow) for is_text in text):
+        return None
+    if not pa.types.is_dictionary(data.type):
+        data = data.cast(pa.string()).dictionary_encode()
+    return pa.chunked_array([v.as_dictionary(data)])
+
+
+def words_of(data: pa.ChunkedArray) -> Words:
+    """Count the rows of each text of a column from `encode_texts`."""
+    words = data.chunk(0)
+    return Words(words.dictionary, word_counts(words))

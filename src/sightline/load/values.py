@@ -43,6 +43,7 @@ CLEAR_FORMATS = tuple(form for form in DATE_FORMATS if form[:5] not in ("%m/%d",
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?[nN][aA][nN]"
 """A number for every reader: ASCII digits, a decimal point, an exponent; or NaN, which means missing."""
 _NUMBER = re.compile(NUMBER)
+_NAN = re.compile("[+-]?nan", re.I)
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
 _DIGITS_FIRST = re.compile(r"\s*\d")
 _LEADING_ZERO = re.compile(r"0\d+")
@@ -65,12 +66,48 @@ def parse_number(text: str, missing: Collection[str]) -> float:
         (1000.0, nan, inf)
     """
     stripped = text.strip()
-    if not stripped or text in missing or stripped in missing:
+    if is_missing(text, missing):
         return math.nan
     if not _NUMBER.fullmatch(stripped):
         return BAD
     number = float(stripped)
     return BAD if math.isinf(number) else number  # 1e999
+
+
+def parse_numbers(texts: pa.ChunkedArray, missing: Sequence[str]) -> np.ndarray:
+    """Parse texts as float64 numbers: NaN where missing, `BAD` where a text is no number.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from sightline.load.values import parse_numbers
+        >>> parse_numbers(pa.chunked_array([["1.5", "?", "a"]]), ["?"]).tolist()
+        [1.5, nan, inf]
+    """
+    trimmed = pc.utf8_trim_whitespace(texts)
+    number = pc.match_substring_regex(trimmed, f"^({NUMBER})$")
+    absent = pc.is_in(trimmed, value_set=pa.array(["", *missing], pa.string()))
+    numbers = pc.if_else(number, trimmed, pa.scalar(None, pa.string())).cast(pa.float64())
+    floats = numbers.to_numpy()
+    is_number = number.to_numpy()
+    is_missing = absent.to_numpy()
+    return np.where(is_missing, np.nan, np.where(is_number, floats, BAD))
+
+
+def is_missing(text: str, missing: Collection[str]) -> bool:
+    """Tell whether a cell of a column of numbers or dates has no value.
+
+    Example:
+        >>> from sightline.load.values import is_missing
+        >>> is_missing("  ", ()), is_missing(" ? ", ("?",)), is_missing("nan", ()), is_missing("0", ())
+        (True, True, True, False)
+    """
+    stripped = text.strip()
+    return (
+        not stripped
+        or text in missing
+        or stripped in missing
+        or _NAN.fullmatch(stripped) is not None
+    )
 
 
 def is_float(text: str) -> bool:

@@ -11,7 +11,7 @@ import torch
 
 from sightline.errors import DataError
 from sightline.load.split import Splits, split
-from sightline.load.table import Table, absolute_paths, read, subset
+from sightline.load.table import Table, absolute_paths, read_by_rules, subset
 from sightline.metrics.importance import importance as measure_importance
 from sightline.predict.model import Model
 
@@ -106,6 +106,7 @@ def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any)
         "name": table.name,
         "paths": absolute_paths(table.paths) if readable else [],
         "read": dict(table.options),
+        "rules": table.schema.rules,
         "split": options,
         "train_rows": len(splits.train),
         "fingerprint": splits.table.fingerprint(),
@@ -149,8 +150,11 @@ def read_again(origin: Mapping[str, Any], source: Any = None) -> tuple[Table, Sp
                 f"The rows of {part}= were a table in memory, which is not kept.",
                 f"Fit again, with {part}= as a file or a share, to be able to do this.",
             )
+    rules = origin.get("rules", 1)  # what was made before has none
     if source is not None:
-        table = source if isinstance(source, Table) else read(source, **origin["read"])
+        table = (
+            source if isinstance(source, Table) else read_by_rules(source, rules, **origin["read"])
+        )
         return table, _same(table, origin)
     if not origin.get("source"):
         raise DataError(
@@ -163,7 +167,7 @@ def read_again(origin: Mapping[str, Any], source: Any = None) -> tuple[Table, Sp
                 f"{path}, the table that the model was trained on, does not exist any more.",
                 "Put it back, or give a file with rows.",
             )
-    table = read(origin["source"], **origin["read"])
+    table = read_by_rules(origin["source"], rules, **origin["read"])
     return table, _same(table, origin)
 
 

@@ -309,6 +309,7 @@ def _load_notes(table: Table, splits: Splits) -> list[str]:
         notes.append(f"The positive class is {target.positive}.")
     if table.skipped:
         notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
+    notes += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in table.said]
     if splits.dropped:
         notes.append(f"Left out: {counted(splits.dropped, 'row')} without a target.")
     if copies := splits.twice():

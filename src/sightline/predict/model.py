@@ -355,7 +355,8 @@ class Model(Predictor):
         Raises:
             DataError: As `predict`.
         """
-        return read_rows(data, self.encoder.schema, keep=keep, encoding=encoding)
+        like = self.provenance.get("read", {})
+        return read_rows(data, self.encoder.schema, keep=keep, encoding=encoding, like=like)
 
     # ------------------------------------------------------------- evaluate
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sized
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,12 @@ from sightline.load.table import Table, read_like
 
 
 def read_rows(
-    data: Any, schema: Schema, *, keep: tuple[str, ...] = (), encoding: str | None = None
+    data: Any,
+    schema: Schema,
+    *,
+    keep: tuple[str, ...] = (),
+    encoding: str | None = None,
+    like: Mapping[str, Any] = MappingProxyType({}),
 ) -> Table:
     """Read rows with the column types of the training table.
 
@@ -22,6 +28,7 @@ def read_rows(
         schema: Of the training table.
         keep: Further columns to carry along.
         encoding: Of a text file that is not UTF-8.
+        like: The options by which the training table was read, as in `read_like`.
 
     Raises:
         DataError: A column the model needs is missing, or the source cannot be read.
@@ -32,7 +39,7 @@ def read_rows(
         data = pa.table({name: plain_column(data, name) for name in data.columns})
     if isinstance(data, Mapping) and not any(map(_has_many, data.values())):
         data = {name: [value] for name, value in data.items()}
-    table = read_like(data, schema, keep=keep, encoding=encoding)
+    table = read_like(data, schema, keep=keep, encoding=encoding, like=like)
     if not bad:
         return table
     rows = sorted({**dict(table.bad), **bad}.items())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import numpy as np
 import pyarrow as pa
 
-from sightline.contracts import Column, NumericFeature, Scaling, Schema, traits_of
+from sightline.contracts import Column, NumericFeature, Scaling, traits_of
 from sightline.errors import DataError
 from sightline.load.parallel import each_column
 from sightline.load.split import Splits
@@ -77,7 +77,7 @@ def fit(splits: Splits, scaling: Scaling) -> tuple[Encoder, Transform, list[Nume
         for column_fit in used
         if column_fit.encoding and column_fit.vocabulary is not None
     }
-    encoder = Encoder(Schema(table.schema.columns, table.schema.missing, ranges, words), encodings)
+    encoder = Encoder(replace(table.schema, ranges=ranges, vocabularies=words), encodings)
     flags: list[int] = []
     statistics: list[Statistics] = []
     for column_fit in used:

@@ -22,6 +22,11 @@ class ReadOptionsBody(TypedDict):
     drop: Annotated[list[str], "columns that were left out"]
     missing: Annotated[list[str] | None, "texts that mean missing; null for the default rule"]
     encoding: Annotated[str | None, "encoding of text files; null for UTF-8"]
+    decimal: NotRequired[Annotated[str | None, "decimal sign; null if the values decide"]]
+    thousands: NotRequired[
+        Annotated[str | None, "sign between groups of three digits; null if the values decide"]
+    ]
+    header: NotRequired[Annotated[int | None, "line of the header, from 1; null if it is guessed"]]
     on_bad_rows: Annotated[str, '"error" or "skip"']
 
 
@@ -52,6 +57,7 @@ class OriginBody(TypedDict):
     paths: Annotated[list[str], "files that were read"]
     read: Annotated[ReadOptionsBody, "how they were read"]
     split: Annotated[SplitOptionsBody, "how the rows were split"]
+    rules: NotRequired[Annotated[int, "version of the reading rules; absent for 1"]]
     train_rows: Annotated[int, "number of training rows"]
     fingerprint: Annotated[str, "sha256 of all values in row order"]
 

@@ -1,0 +1,197 @@
+"""The layout of a delimited text file: its separator, the line of its header, trailing separators.
+
+The separator is the one with which header and rows agree. Lines above the header with at most one cell are
+a title. Spreadsheets write `sep=;` into the first line to name the separator.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sightline.errors import DataError, OptionError, shorten
+from sightline.load.numbers import reading_of, take_apart
+
+SEPARATORS = ",;\t|"
+SAMPLE_LINES = 400
+"""Lines from which the layout is decided."""
+_NAMED = re.compile(r'^\ufeff?"?sep=(?P<separator>.)"?\s*$', re.I)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file is laid out.
+
+    Attributes:
+        delimiter: The separator of cells.
+        skip: The lines above the header.
+        header: The header's cells.
+        trailing: Whether each row ends with one separator more than the header.
+        notes: What was guessed, in sentences.
+    """
+
+    delimiter: str
+    skip: int
+    header: tuple[str, ...]
+    trailing: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: int  # the lines before it
+    cells: list[str]
+
+    @property
+    def filled(self) -> int:
+        return sum(bool(cell.strip()) for cell in self.cells)
+
+
+def find_layout(
+    lines: Sequence[str],
+    *,
+    delimiter: str | None = None,
+    header: int | None = None,
+    complete: bool = True,
+) -> Layout:
+    """Find the layout of a file from its first lines.
+
+    Args:
+        lines: The first lines, with their ends.
+        delimiter: The separator, if the file's ending names it.
+        header: The number of the header's line, from 1; None guesses it.
+        complete: Whether these are all lines of the file.
+
+    Raises:
+        DataError: The quotes of the header do not match.
+        OptionError: There is no such line.
+
+    Example:
+        >>> from sightline.load.layout import find_layout
+        >>> find_layout(["Report 2024\\n", "\\n", "a, kg;b\\n", "1,5;2\\n"])
+        Layout(delimiter=';', skip=2, header=('a, kg', 'b'), trailing=False, notes=('the header is line 3; the lines above it are a title',))
+    """
+    start = 0
+    if named := _NAMED.match(lines[0]):
+        delimiter, start = delimiter or named["separator"], 1
+    if header is not None:
+        if not start < header <= len(lines) or not lines[header - 1].strip():
+            raise OptionError(
+                f"header is {header}, but there is no such line to read names from.",
+                "Give the number of the header's line, counted from 1 (--header).",
+            )
+        start = header - 1
+    candidates = [delimiter] if delimiter else list(SEPARATORS)
+    layouts = [_layout(lines, start, sign, header is not None, complete) for sign in candidates]
+    best = max(layouts, key=lambda pair: pair[1])[0]
+    if best.skip > start and header is None:
+        note = f"the header is line {best.skip + 1}; the lines above it are a title"
+        best = replace(best, notes=(note,))
+    return best
+
+
+def parse_header(text: str, delimiter: str) -> list[str]:
+    """Split a header's text into its cells.
+
+    Raises:
+        DataError: The quotes do not match.
+
+    Example:
+        >>> from sightline.load.layout import parse_header
+        >>> parse_header('a,"b, c"', ",")
+        ['a', 'b, c']
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        return next(reader)
+    except csv.Error as error:
+        raise DataError(
+            f"the quotes of the header do not match ({error}).",
+            'Close each quote ("), or double it if it is part of a name.',
+        ) from None
+
+
+Score = tuple[float, float, float, float]
+
+
+def _layout(
+    lines: Sequence[str], start: int, delimiter: str, fixed: bool, complete: bool
+) -> tuple[Layout, Score]:
+    """Lay a file out with one separator, and score how well header and rows agree."""
+    rows = _rows(lines, start, delimiter, complete)
+    first = 0 if fixed else _header_of(rows)
+    header, body = rows[first], rows[first + 1 :]
+    names, width = header.cells, len(header.cells)
+    widths = Counter(len(row.cells) for row in body)
+    ends = sum(len(row.cells) == width + 1 and not row.cells[-1].strip() for row in body)
+    trailing = ends > 0.5 * len(body)
+    if width > 1 and not names[-1].strip() and widths[width - 1] > 0.5 * len(body):
+        names, width = names[:-1], width - 1  # the header alone ends with a separator
+    agree = (widths[width] + trailing * ends) / max(len(body), 1)
+    cells = [cell for row in body[:50] for cell in row.cells[:100] if cell.strip()]
+    numbers = sum(reading_of(take_apart(cell)) != "none" for cell in cells)
+    layout = Layout(delimiter, header.line, tuple(names), trailing)
+    unquoted = "".join("".join(lines[header.line].split('"')[::2]))
+    return layout, (
+        round(agree, 2) if width > 1 and body else 0.0,
+        round(numbers / max(len(cells), 1), 2) if width > 1 and agree > 0.5 else 0.0,
+        unquoted.count(delimiter),
+        -SEPARATORS.find(delimiter),
+    )
+
+
+def _rows(lines: Sequence[str], start: int, delimiter: str, complete: bool) -> list[_Row]:
+    """Split lines into rows of cells; blank ones are left out."""
+    rows: list[_Row] = []
+    reader = csv.reader(iter(lines[start:]), delimiter=delimiter)
+    before = start
+    for cells in reader:
+        if cells and (len(cells) > 1 or cells[0].strip()):
+            rows.append(_Row(before, cells))
+        before = start + reader.line_num
+    if not complete and len(rows) > 1:
+        rows.pop()  # it may go on
+    return rows
+
+
+def _header_of(rows: Sequence[_Row]) -> int:
+    """Return which row is the header: the first one that is no title."""
+    if len(rows) < 3:
+        return 0
+    filled = Counter(row.filled for row in rows[len(rows) // 3 :])
+    usual = max(filled, key=lambda count: (filled[count], count))
+    for number, row in enumerate(rows[:20]):
+        title = row.filled <= 1 and usual > 1 and (len(row.cells) == 1 or usual > 2)
+        if not title:
+            return number if _is_header(row, rows[number + 1 :], usual) else 0
+    return 0
+
+
+def _is_header(row: _Row, body: Sequence[_Row], usual: int) -> bool:
+    """Tell a line of names: as many as the rows have cells, all different, and none of them a number."""
+    names = [cell.strip() for cell in row.cells if cell.strip()]
+    if not body or len(names) < usual or len(set(names)) < len(names):
+        return False
+    return all(reading_of(take_apart(name)) == "none" for name in names)
+
+
+def footer(cells: Sequence[str]) -> str | None:
+    """Say what a file's last row looks like if it is no row of the table: a total, or a remark.
+
+    Example:
+        >>> from sightline.load.layout import footer
+        >>> footer(["Total", "91", "3.5"]), footer(["Source: ERP", "", ""]), footer(["Oslo", "1", "2"])
+        ("'Total'", "'Source: ERP'", None)
+    """
+    given = [cell.strip() for cell in cells if cell.strip()]
+    if not given or len(cells) < 2:
+        return None
+    total = re.match(
+        r"(grand |sub)?(total|sum|summe|gesamt|somme|totaux|totale|suma)\b", given[0], re.I
+    )
+    alone = len(given) == 1 and len(cells) > 2 and reading_of(take_apart(given[0])) == "none"
+    return repr(shorten(given[0], 30)) if total or alone else None
