@@ -321,3 +321,32 @@ def test_rows_that_cannot_be_read_are_refused(kind):
                 ValueError, match=r"row 0: column 'a': '(hello|inf)' is not a finite"
             ):
                 getattr(fitted, ask)(rows)
+
+
+# ------------------------------------------------------------- arrays and frames, missing labels
+
+
+@pytest.mark.parametrize("first", ["frame", "array"])
+def test_columns_count_by_position_with_a_warning(first):
+    X = pd.DataFrame(
+        np.random.default_rng(0).normal(size=(120, 3)), columns=["age", "income", "years"]
+    )
+    y = np.where(X["age"] + X["income"] > 0, 1, 0)
+    fit, use = (X, X.to_numpy()) if first == "frame" else (X.to_numpy(), X)
+    for kind, target in ((SightlineClassifier, y), (SightlineRegressor, X["age"] * 2)):
+        fitted = kind(**FAST).fit(fit, target)
+        predict = "predict_proba" if kind is SightlineClassifier else "predict"
+        expected = getattr(fitted, predict)(fit)
+        with pytest.warns(UserWarning, match="feature names"):
+            found = getattr(fitted, predict)(use)
+        assert (found == expected).all()
+
+
+@pytest.mark.parametrize("dtype", [object, "category", "string", "str"])
+def test_missing_labels_are_counted(dtype):
+    y = pd.Series(["good", "poor"] * 30, dtype=object)
+    y[::20] = None
+    with pytest.raises(
+        ValueError, match=r"Input y contains missing labels \(3\): leave these samples out"
+    ):
+        SightlineClassifier(**FAST).fit(np.ones((60, 1)), y.astype(dtype))

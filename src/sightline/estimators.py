@@ -6,6 +6,7 @@ that way.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -27,7 +28,9 @@ from sklearn.utils.validation import (
 from sightline.contracts import FitOptions, Kind
 from sightline.contracts.options import Quality, ThresholdRule
 from sightline.errors import OptionError, did_you_mean
+from sightline.load.pandas_columns import column_name, refuse_doubled
 from sightline.load.table import Table
+from sightline.load.values import has_long
 from sightline.pipeline.beginnings import Fresh
 from sightline.pipeline.flow import run_stages
 from sightline.predict.model import Model
@@ -77,6 +80,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, X: Any, y: np.ndarray, sample_weight: Any, task: str) -> Self:
         columns, names, kinds = _columns(self, X, fitting=True)
+        self._names = names
         for name, kind in (self.kinds or {}).items():
             if name not in names:
                 raise ValueError(
@@ -126,7 +130,11 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _table(self, X: Any) -> Table:
         check_is_fitted(self, "model_")
-        columns, _, _ = _columns(self, X, fitting=False)
+        columns, names, _ = _columns(self, X, fitting=False)
+        fitted = getattr(self, "_names", names)
+        if names != fitted and not set(fitted) <= set(names):
+            # As for every estimator, columns count by position; scikit-learn has warned of it.
+            columns = dict(zip(fitted, columns.values(), strict=True))
         table = self.model_.read(columns)
         if table.bad:
             row, error = table.bad[0]
@@ -209,6 +217,10 @@ class SightlineClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         """
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        if absent := _count_missing(y):
+            raise ValueError(
+                f"Input y contains missing labels ({absent:,}): leave these samples out, or give them a class."
+            )
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         if y.dtype.kind == "f" and not np.isfinite(y).all():
@@ -310,7 +322,7 @@ class SightlineRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
 def _loaded(estimator: Any, model: Model) -> Any:
     names = [column.name for column in model.encoder.schema.features]
     estimator.model_, estimator.n_features_in_, estimator.n_iter_ = model, len(names), 1
-    estimator.feature_names_in_ = np.array(names, object)
+    estimator.feature_names_in_, estimator._names = np.array(names, object), names
     return estimator
 
 
@@ -332,9 +344,11 @@ def _columns(
         if not numbers:
             kinds = {n: k for index, n in enumerate(names) if (k := _kind_of(array[:, index]))}
         return {n: _plain(array[:, index]) for index, n in enumerate(names)}, names, kinds
+    if hasattr(X, "columns") and not callable(X.columns):
+        refuse_doubled(map(column_name, X.columns))
     _check_feature_names(estimator, X, reset=fitting)
     _check_n_features(estimator, X, reset=fitting)
-    names = [str(name) for name in (X.columns if hasattr(X, "columns") and not callable(X.columns) and not hasattr(X, "column_names") else X.column_names)]  # fmt: skip
+    names = [column_name(name) for name in (X.columns if hasattr(X, "columns") and not callable(X.columns) and not hasattr(X, "column_names") else X.column_names)]  # fmt: skip
     if not len(X):
         raise ValueError(
             f"Found array with 0 sample(s) (shape=(0, {len(names)})) while a minimum of 1 is required."
@@ -345,12 +359,13 @@ def _columns(
     for index, name in enumerate(names):
         column = X.iloc[:, index] if hasattr(X, "iloc") else X[name]
         kind = str(getattr(column, "dtype", "")).lower()
-        if kind.startswith(("float", "int", "uint")):
+        if re.fullmatch(r"(float|u?int)\d+", kind):
             values = np.asarray(column, np.float64)
             if np.isinf(values).any():
                 raise ValueError(f"Input X contains infinity (column {name!r}).")
             kinds[name] = "numeric"
-            columns[name] = values
+            whole = kind.startswith(("int", "uint")) and has_long(values)
+            columns[name] = column if whole else values  # float64 would round long whole numbers
         else:
             if kind in ("category", "categorical", "enum") or kind.startswith(
                 ("categorical", "enum")
@@ -363,7 +378,8 @@ def _columns(
 def _plain(values: np.ndarray) -> Any:
     """Return a column as `read` takes it: numbers, or Python values with None for missing."""
     if values.dtype.kind in "biuf":
-        return values.astype(np.float64)
+        floats = values.astype(np.float64)
+        return values if values.dtype.kind in "iu" and has_long(floats) else floats
     return [None if value is None or value != value else value for value in values.tolist()]
 
 
@@ -390,6 +406,21 @@ def _take(values: Any, rows: Any) -> Any:
     if hasattr(values, "take"):
         return values.take(rows)
     return values[rows]
+
+
+def _count_missing(y: Any) -> int:
+    """Count the labels among objects that are None, NaN, NaT or NA."""
+    labels = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
+    if labels.dtype != object:
+        return 0
+
+    def is_missing(label: Any) -> bool:
+        if label is None:
+            return True
+        differs = label != label
+        return not isinstance(differs, bool | np.bool_) or bool(differs)  # NA is equal to nothing
+
+    return sum(map(is_missing, labels.ravel().tolist()))
 
 
 def _free(name: str, taken: list[str]) -> str:

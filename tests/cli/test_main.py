@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import warnings
 
 import pytest
 
@@ -262,9 +263,48 @@ def test_evaluate_warns_of_training_rows(sightline, here, tmp_path):
         for line in text
     ]
     other.write_text("\n".join(moved) + "\n")
+    warnings.simplefilter("always")
     said = sightline("evaluate", "runs/a", other, "--json")
     assert json.loads(said.out)["training_rows_seen"] == 0
-    assert said.err == ""
+    assert said.err == (
+        "Warning: 344 of 344 rows have a value outside the training range in the column 'year': check its unit and "
+        "its source.\n"
+    )
+
+
+def test_a_column_that_looks_like_numbers_is_told_although_it_is_quiet(sightline, tmp_path):
+    warnings.simplefilter("always")
+    cells = "".join(f"{n}.{n} {'€$'[n % 2]},{n % 7},{'ab'[n % 2]}\n" for n in range(60))
+    (tmp_path / "t.csv").write_text("price,x,y\n" + cells, encoding="utf-8")
+    said = sightline(
+        "fit",
+        tmp_path / "t.csv",
+        "--target",
+        "y",
+        "--quiet",
+        "--run",
+        tmp_path / "r",
+        "--epochs",
+        "1",
+    )
+    assert said.code == 0
+    assert said.err.startswith(f"Warning: {tmp_path / 't.csv'}: the column 'price' is not used: ")
+    assert said.err.endswith("some are in € and others in $: write them in one unit.\n")
+
+
+def test_predict_says_when_no_row_has_a_prediction(sightline, here, tmp_path):
+    lines = (here / "penguins.csv").read_text().splitlines()[:4]
+    lost, out = tmp_path / "bad.csv", tmp_path / "out.csv"
+    lost.write_text(
+        lines[0] + "\n" + "\n".join(line.replace("2007", "soon") for line in lines[1:]) + "\n"
+    )
+    refused(
+        sightline("predict", "runs/a", lost, "-o", out), "No row of", "row 0: column 'year': 'soon'"
+    )
+    assert out.read_text().count("is not a finite number") == 3  # it is written all the same
+    said = sightline("predict", "runs/a", lost, "--json", "-o", out)
+    assert said.code == 2
+    assert len(json.loads(said.out)["bad"]) == 3
 
 
 def test_evaluate_needs_the_target(sightline, here, tmp_path):

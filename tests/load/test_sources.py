@@ -197,8 +197,12 @@ def test_tables_that_do_not_fit_together(tmp_path: Path) -> None:
         ({"a": np.ones((2, 2))}, "Column 'a' cannot be read"),
         (np.arange(3), "shape (3,) is not a table"),
         (np.array([[1j]]), "Column 'x0' cannot be read"),
-        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "Duplicate column names found"),
-        (pd.DataFrame({"a": pd.arrays.SparseArray([0, 1])}), "Sparse pandas data"),
+        (
+            pd.DataFrame([[1, 2]], columns=["a", "a"]),
+            "more than one column of the name 'a'. Rename",
+        ),
+        (pd.Series([1.0, 2.0]), "from one Series, which is one column or one row"),
+        (pd.DataFrame({"a": [1 + 2j, 0]}), "Column 'a' cannot be read"),
         (pd.DataFrame({"a": [1, [2]]}, dtype=object), "cannot mix list"),
     ],
 )

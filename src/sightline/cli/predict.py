@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,7 +19,10 @@ from sightline.cli.options import (
     quiet_option,
 )
 from sightline.cli.output import load_model, print_json, safe
-from sightline.errors import OptionError, counted
+from sightline.errors import DataError, OptionError, counted
+
+if TYPE_CHECKING:
+    from sightline.predict.model import Predictions
 
 
 @click.command(cls=Command)
@@ -76,6 +79,7 @@ def predict(
         if output is None:
             body["predictions"] = table.to_pylist()
         print_json(body)
+        _refuse_nothing(source, predictions)
         return
     if output is None:
         import pyarrow.csv as pc
@@ -90,6 +94,17 @@ def predict(
             count = counted(len(predictions.labels) - bad, "prediction")
             without = f"; {bad:,} without, see the column error" if bad else ""
             click.echo(safe(f"{count} written to {output}{without}."), err=True)
+    _refuse_nothing(source, predictions)
+
+
+def _refuse_nothing(source: str, predictions: Predictions) -> None:
+    """Raise a `DataError` if no row has a prediction; the output that says why is written."""
+    if predictions.bad and len(predictions.bad) == len(predictions.labels):
+        row, error = predictions.bad[0]
+        raise DataError(
+            f"No row of {source} has a prediction; the first one, row {row:,}: {error}.",
+            "Write the rows as the training rows were.",
+        )
 
 
 @click.command(cls=Command)

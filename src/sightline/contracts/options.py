@@ -40,6 +40,7 @@ ThresholdRule = Literal["f1", "balanced_accuracy", "accuracy"]
 OptimizerName = Literal["adamw", "sgd", "muon"]
 ScheduleName = Literal["constant", "warm-up", "cosine", "one-cycle", "plateau"]
 Precision = Literal["auto", "float32", "bfloat16"]
+DateOrder = Literal["day-first", "month-first"]
 BadRows = Literal["error", "skip"]
 ClassWeights = Literal["balanced"] | Mapping[Label, float]
 Rows = float | int | str | Path | Any
@@ -135,6 +136,13 @@ class ReadOptions:
             default_help="by the values of all columns",
         ),
     ] = None
+    dates: Annotated[
+        DateOrder | None,
+        Option(
+            "Whether 04/01/2026 is 4 January (day-first) or 1 April (month-first).",
+            default_help="by the values of all columns",
+        ),
+    ] = None
     header: Annotated[
         int | None,
         Option(
@@ -153,6 +161,8 @@ class ReadOptions:
     def __post_init__(self) -> None:
         check_choice("on_bad_rows", self.on_bad_rows, get_args(BadRows))
         check_signs(self.decimal, self.thousands)
+        if self.dates is not None:
+            check_choice("dates", self.dates, get_args(DateOrder))
         if self.header is not None:
             check_whole("header", self.header, least=1)
         for name in ("drop", "missing"):

@@ -96,6 +96,7 @@ class Schema:
             empty cell everywhere; NA, N/A, NaN, null, ? in numeric and date columns).
         ranges: The smallest and largest training value of each numeric or date column.
         vocabularies: The training values of each categorical column, most frequent first.
+        absent: The share of the training rows in which each feature is missing; once prepared.
         rules: The version of the rules by which the table was read.
 
     Example:
@@ -109,6 +110,7 @@ class Schema:
     missing: tuple[str, ...] | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    absent: Mapping[str, float] = field(default_factory=dict)
     rules: int = READING_RULES
 
     def __post_init__(self) -> None:
@@ -149,6 +151,7 @@ class Schema:
             missing=None if missing is None else tuple(missing),
             ranges={name: (low, high) for name, (low, high) in data["ranges"].items()},
             vocabularies={name: tuple(words) for name, words in data["vocabularies"].items()},
+            absent=data.get("absent", {}),
             rules=data.get("rules", 1),
         )
 

@@ -41,7 +41,7 @@ from sightline.load.text_files import (
     text_of,
     unlimited_fields,
 )
-from sightline.load.values import BAD, from_floats, is_code, parse_number, parse_numbers
+from sightline.load.values import BAD, from_floats, has_long, is_code, parse_number, parse_numbers
 
 SAMPLE_ROWS = 500
 BLOCK_BYTES = 1 << 22
@@ -168,8 +168,8 @@ class Delimited:
             if not pa.types.is_string(column.type):
                 return from_floats(column.to_numpy())
             floats = parse_numbers(column, missing)
-            if self.rules > 1 and count_bad(floats):  # later, all cells tell how it writes numbers
-                return column.dictionary_encode()
+            if self.rules > 1 and (count_bad(floats) or has_long(floats)):
+                return column.dictionary_encode()  # all cells will tell how it writes numbers
             return from_floats(floats)
 
         rows = len(next(iter(columns.values())))
@@ -220,16 +220,18 @@ class Delimited:
     def _find_codes(
         self, keep: list[int], numbers: set[int], columns: dict[int, pa.ChunkedArray]
     ) -> set[int]:
-        """Find whole numbers written with leading zeros, and put their text into `columns`.
+        """Find whole numbers with leading zeros or too many digits for float64, and put their text into `columns`.
 
         They may come after the first rows, so every column that could hold some is read as text.
         """
         texts = {i: columns[i] for i in numbers if pa.types.is_string(columns[i].type)}
         codes = {i for i, column in texts.items() if any(map(_has_codes, column.chunks))}
-        likely = [i for i in keep if i in numbers and _may_be_codes(columns[i])]
+        floats = [i for i in numbers if pa.types.is_floating(columns[i].type)]
+        long = {i for i in floats if self.rules > 1 and has_long(columns[i].to_numpy())}
+        likely = [i for i in keep if i in long or (i in floats and _may_be_codes(columns[i]))]
         if likely:
             texts |= self._arrow(likely, {}, ())
-            codes |= {
+            codes |= long | {
                 i for i in likely if any(_has_codes(chunk.dictionary) for chunk in texts[i].chunks)
             }
         columns.update({i: texts[i] for i in codes})

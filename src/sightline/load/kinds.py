@@ -58,6 +58,7 @@ def type_column(
     known: Column | None = None,
     missing: tuple[str, ...] | None = None,
     note: str | None = None,
+    categories: bool = False,
     writing: Writing = PLAIN,
 ) -> TypedColumn:
     """Give a raw column its kind.
@@ -69,6 +70,7 @@ def type_column(
         known: The column as it was at training; its kind is used.
         missing: Texts that mean missing; None is the default rule.
         note: What the reader changed about the column, added to the reason.
+        categories: Whether the source itself says that these are categories, whatever they look like.
         writing: How a column of texts writes its numbers; of `known`, its own way.
 
     Raises:
@@ -86,12 +88,13 @@ def type_column(
     if isinstance(data.type, pa.BaseExtensionType):
         data = pa.chunked_array([chunk.storage for chunk in data.chunks], data.type.storage_type)
     inner = data.type.value_type if pa.types.is_dictionary(data.type) else None
-    if inner is not None and not _is_text(inner):
-        data = data.cast(inner)
+    if inner is not None and (categories or not _is_text(inner)):
+        if not _is_text(inner):
+            data = data.cast(inner)
         if wanted is None:  # categories that are numbers, dates, ...: they stay categories
             typed = type_column(name, data, kind="categorical", missing=missing)
             column = replace(typed.column, reason="categories in the source")
-            return replace(typed, column=_role(replace(typed, column=column)))
+            return replace(typed, column=_role(replace(typed, column=column), writing.rules))
     if pa.types.is_null(data.type):  # the values are all missing: the kind decides their type
         storage = "words" if wanted is None else traits_of(wanted).storage
         data = data.cast(_STORAGE_TYPE[storage])
@@ -120,7 +123,7 @@ def type_column(
     if kind is not None:
         column = replace(typed.column, reason=f"{kind}, as requested", role="feature")
     else:
-        column = _role(typed)
+        column = _role(typed, writing.rules)
     if note:
         column = replace(column, reason=f"{column.reason} ({note})")
     return replace(typed, column=column)
@@ -299,7 +302,7 @@ def _from_moments(name: str, data: pa.ChunkedArray, kind: Kind | None) -> TypedC
 # ------------------------------------------------------------- roles
 
 
-def _role(typed: TypedColumn) -> Column:
+def _role(typed: TypedColumn, rules: int) -> Column:
     """Ignore a column that cannot help: no values, one value, or an identifier of the rows."""
     column, data = typed.column, typed.data
     if column.role == "ignored":
@@ -311,7 +314,7 @@ def _role(typed: TypedColumn) -> Column:
         value = shorten(str(data[0].as_py()), 30)
         return replace(column, role="ignored", reason=f"one value in every row: {value}")
     if column.kind == "numeric" and column.values == "integer" and rows >= IDENTIFIER_ROWS:
-        reason = _identifier_reason(column.name, v.to_floats(data))
+        reason = _identifier_reason(column.name, data, rules)
         if reason:
             return replace(column, role="ignored", reason=reason)
     return column
@@ -324,14 +327,18 @@ def _is_constant(data: pa.ChunkedArray) -> bool:
     return all(len(pc.unique(part)) == 1 for part in (data[:100], data))
 
 
-def _identifier_reason(name: str, floats: np.ndarray) -> str | None:
+def _identifier_reason(name: str, data: pa.ChunkedArray, rules: int) -> str | None:
     """Explain why whole numbers are an identifier of the rows; None if they are not."""
+    floats = v.to_floats(data)
     if np.isnan(floats).any():
         return None
-    consecutive = floats.max() - floats.min() + 1 == len(floats)
+    exact = rules > 1 and pa.types.is_integer(data.type) and v.has_long(floats)
+    span = pc.min_max(data).as_py() if exact else {"min": floats.min(), "max": floats.max()}
+    consecutive = span["max"] - span["min"] + 1 == len(floats)
     if not consecutive and not _ID_NAME.search(name):
         return None
-    distinct = len(np.unique(floats)) == len(floats)
+    values = data.to_numpy() if exact else floats
+    distinct = len(np.unique(values)) == len(floats)
     if consecutive and distinct:
         return "numbers the rows consecutively: an identifier"
     if distinct:

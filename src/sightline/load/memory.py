@@ -9,19 +9,27 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sightline.contracts import READING_RULES
 from sightline.errors import DataError, shorten
+from sightline.load.pandas_columns import (
+    column_name,
+    frame_columns,
+    plain_objects,
+    plain_series,
+)
 from sightline.load.values import to_text
 
 # What pyarrow raises for values that no column can hold.
 ARROW_ERRORS = (pa.ArrowException, ValueError, TypeError, OverflowError)
 
 
-def table_in_memory(source: Any) -> pa.Table:
+def table_in_memory(source: Any, rules: int = READING_RULES) -> pa.Table:
     """Turn anything but a path into an Arrow table.
 
     Args:
         source: Anything with `__arrow_c_stream__` (pandas, polars, pyarrow, a DuckDB relation), a dict
             of columns, or a numpy array [rows, columns].
+        rules: The version of the reading rules; by version 1 periods are numbers, for example.
 
     Raises:
         DataError: It is no table, or its columns cannot be read.
@@ -32,9 +40,19 @@ def table_in_memory(source: Any) -> pa.Table:
         return pa.Table.from_batches([source])
     try:
         if isinstance(source, Mapping):
-            return _from_mapping(source)
+            return _from_mapping(source, rules)
+        if _is_series(source):
+            raise DataError(
+                f"A table cannot be read from one {type(source).__name__}, which is one column or one row.",
+                "Give a DataFrame: data[[name]] for a column, data.iloc[[number]] for a row.",
+            )
         if hasattr(source, "__arrow_c_stream__"):
-            return pa.table(_mixed_as_text(source))
+            columns = None if rules == 1 else frame_columns(source)
+            return (
+                pa.table(_mixed_as_text(source))
+                if columns is None
+                else _from_mapping(columns, rules)
+            )
     except DataError:  # a ValueError as well
         raise
     except ARROW_ERRORS as error:
@@ -79,7 +97,12 @@ def _as_texts(values: Iterable[Any]) -> list[str | None] | None:
     return [to_text(value) for value in plain]
 
 
-def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
+def _is_series(source: Any) -> bool:
+    """Tell a Series of pandas or polars from a table."""
+    return type(source).__name__ == "Series" and hasattr(source, "__arrow_c_stream__")
+
+
+def _from_mapping(columns: Mapping[Any, Any], rules: int = READING_RULES) -> pa.Table:
     names, arrays = [], []  # two keys may have the same text: 0 and "0"
     for name, values in columns.items():
         if isinstance(values, str | bytes) or not (
@@ -90,20 +113,21 @@ def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
                 f"Column {str(name)!r} is {shorten(repr(values))}, not a list of values.",
                 "Give a list or an array for each column.",
             )
-        names.append(str(name))
+        names.append(str(name) if rules == 1 else column_name(name))
         if isinstance(values, pa.Array | pa.ChunkedArray):
             arrays.append(values)
             continue
         try:
-            plain = values if isinstance(values, Sequence) else np.asanyarray(values)
-            arrays.append(pa.array(plain, from_pandas=True))
+            arrays.append(_to_arrow(values, rules))
         except ARROW_ERRORS as error:
             if texts := _as_texts(values):  # as a text file would hold them
                 arrays.append(pa.array(texts, pa.string()))
                 continue
             raise DataError(
-                f"Column {str(name)!r} cannot be read: {shorten(str(error), 200)}.",
-                "Give it values of one type, whole numbers below 2**63.",
+                f"Column {names[-1]!r} cannot be read: {shorten(str(error), 200)}.",
+                "Give it whole numbers below 2**63, or texts."
+                if isinstance(error, OverflowError) or "too large" in str(error)
+                else "Give it numbers, texts, truth values or dates, all of one type; or leave it out.",
             ) from error
     lengths = [len(values) for values in arrays]
     if len(set(lengths)) > 1:
@@ -114,6 +138,19 @@ def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
             f"The columns have different lengths: {listing}.", "Give them the same length."
         )
     return pa.Table.from_arrays(arrays, names)
+
+
+def _to_arrow(values: Any, rules: int) -> pa.Array:
+    """Turn one column into Arrow values."""
+    if rules == 1:
+        plain = values if isinstance(values, Sequence) else np.asanyarray(values)
+        return pa.array(plain, from_pandas=True)
+    values = plain_series(values)
+    if isinstance(values, Sequence) or (isinstance(values, np.ndarray) and values.dtype == object):
+        values = values if (objects := plain_objects(values)) is None else objects
+    elif not hasattr(values, "__arrow_array__") and not hasattr(values, "dtype"):
+        values = np.asanyarray(values)
+    return pa.array(values, from_pandas=True)
 
 
 def _from_array(array: np.ndarray) -> pa.Table:

@@ -66,6 +66,7 @@ class Raw:
         delimiter: Of a delimited text file; else None.
         first: (columns) -> the first cells of each, as a text file writes them.
         whole: (columns) -> all cells of each, as a text file writes them.
+        categories: Columns that the source itself says are categories.
     """
 
     table: pa.Table
@@ -79,6 +80,7 @@ class Raw:
     delimiter: str | None = None
     first: Callable[[Collection[str]], Mapping[str, list[str]]] = lambda _: {}
     whole: Callable[[Collection[str]], Mapping[str, pa.ChunkedArray]] = lambda _: {}
+    categories: frozenset[str] = frozenset()
 
 
 def raw_table(table: pa.Table, name: str, paths: tuple[str, ...]) -> Raw:
@@ -95,4 +97,7 @@ def raw_table(table: pa.Table, name: str, paths: tuple[str, ...]) -> Raw:
     def locate(row: int, column: str) -> tuple[str, None]:
         return f"{name}, row {row:,}", None
 
-    return Raw(table, notes, [], 0, name, paths, locate)
+    categories = (field.name for field in table.schema if pa.types.is_dictionary(field.type))
+    return Raw(
+        table, notes, [], 0, name, paths, locate, categories=frozenset(categories)
+    )  # fmt: skip

@@ -44,7 +44,7 @@ def open_source(source: Any, request: RawRequest = DEFAULT_REQUEST) -> Raw:
     """
     if isinstance(source, str | Path):
         return _open_files(source, request)
-    table = table_in_memory(source)
+    table = table_in_memory(source, request.rules)
     name = f"a {type(source).__module__.split('.')[0]} {type(source).__name__}"
     if isinstance(source, dict):
         name = "a dict of columns"

@@ -18,12 +18,22 @@ from sightline.contracts import (
     READING_RULES,
     BadRow,
     BadRows,
+    Column,
+    DateOrder,
     Kind,
     ReadOptions,
     Schema,
     traits_of,
 )
-from sightline.errors import DataError, DataWarning, OptionError, counted, did_you_mean, shorten
+from sightline.errors import (
+    DataError,
+    DataWarning,
+    OptionError,
+    counted,
+    did_you_mean,
+    listed,
+    shorten,
+)
 from sightline.load.hashes import row_hashes
 from sightline.load.kinds import check_kinds, type_column
 from sightline.load.layout import footer
@@ -32,9 +42,16 @@ from sightline.load.parallel import each_column
 from sightline.load.raw import Locate, Raw, RawRequest
 from sightline.load.sources import open_source
 from sightline.load.summary import summarise
-from sightline.load.text_kinds import Writing
+from sightline.load.text_kinds import Writing, orders_of
 from sightline.load.typed import TypedColumn, encode_texts, words_of
-from sightline.load.values import as_dictionary, date_text, to_flags, to_floats, to_microseconds
+from sightline.load.values import (
+    as_dictionary,
+    date_example,
+    date_text,
+    to_flags,
+    to_floats,
+    to_microseconds,
+)
 
 
 @dataclass(frozen=True)
@@ -122,7 +139,11 @@ class Table:
 
     def row_hashes(self, names: Sequence[str]) -> np.ndarray:
         """Hash each row's values in the named columns: uint64 [rows], equal for equal values."""
-        return row_hashes([(self.schema[name], self.columns[name]) for name in names], self.rows)
+        return row_hashes(
+            [(self.schema[name], self.columns[name]) for name in names],
+            self.rows,
+            self.schema.rules,
+        )
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of all values in row order, as hexadecimal text."""
@@ -142,6 +163,7 @@ def read(
     encoding: str | None = None,
     decimal: Literal[".", ","] | None = None,
     thousands: Literal[".", ",", "'", " "] | None = None,
+    dates: DateOrder | None = None,
     header: int | None = None,
     on_bad_rows: BadRows = "error",
 ) -> Table:
@@ -160,6 +182,8 @@ def read(
         decimal: The decimal sign, "." or ",", of numbers that may be read in two ways, such as 1.234;
             None decides by the values of all columns.
         thousands: The sign between groups of three digits: ".", ",", "'" or " "; None decides as above.
+        dates: Whether 04/01/2026 is 4 January ("day-first") or 1 April ("month-first"); None decides by the
+            values of all columns.
         header: The line of a text file that holds the column names, counted from 1; None takes the first
             line that is no title.
         on_bad_rows: "error" stops at the first row that cannot be read; "skip" leaves such rows
@@ -183,7 +207,7 @@ def read(
     """
     return read_by_rules(
         source, READING_RULES, kinds=kinds, drop=drop, missing=missing, encoding=encoding,
-        decimal=decimal, thousands=thousands, header=header, on_bad_rows=on_bad_rows,
+        decimal=decimal, thousands=thousands, dates=dates, header=header, on_bad_rows=on_bad_rows,
     )  # fmt: skip
 
 
@@ -197,6 +221,7 @@ def read_by_rules(
     encoding: str | None = None,
     decimal: Literal[".", ","] | None = None,
     thousands: Literal[".", ",", "'", " "] | None = None,
+    dates: DateOrder | None = None,
     header: int | None = None,
     on_bad_rows: BadRows = "error",
 ) -> Table:
@@ -213,7 +238,7 @@ def read_by_rules(
     """
     options = ReadOptions(
         kinds={} if kinds is None else kinds, drop=drop, missing=missing, encoding=encoding,
-        decimal=decimal, thousands=thousands, header=header, on_bad_rows=on_bad_rows,
+        decimal=decimal, thousands=thousands, dates=dates, header=header, on_bad_rows=on_bad_rows,
     )  # fmt: skip
     check_kinds(options.kinds)
     wanted = dict(options.kinds)
@@ -229,13 +254,18 @@ def read_by_rules(
                 f"{raw.name} has no column {name!r}.", did_you_mean(name, raw.table.column_names)
             )
     kept = [name for name in raw.table.column_names if name not in set(options.drop)]
-    raw, formats = with_formats(raw, kept, wanted, tokens, rules, decimal, thousands)
+    known: dict[str, Kind] = {
+        **dict.fromkeys(raw.categories if rules > 1 else (), "categorical"),
+        **wanted,
+    }
+    raw, formats = with_formats(raw, kept, known, tokens, rules, decimal, thousands)
+    order = date_order(raw, kept, known, tokens, rules, dates)
 
     def type_(name: str) -> TypedColumn:
-        writing = Writing(formats.of.get(name), formats.odd.get(name, ""), rules)
+        writing = Writing(formats.of.get(name), formats.odd.get(name, ""), order, rules)
         return type_column(
             name, raw.table.column(name), kind=wanted.get(name), missing=tokens,
-            note=raw.notes.get(name), writing=writing,
+            note=raw.notes.get(name), categories=name in raw.categories and rules > 1, writing=writing,
         )  # fmt: skip
 
     typed = each_column(type_, kept, raw.table.num_rows)
@@ -279,7 +309,7 @@ def read_by_rules(
         options={
             "kinds": wanted, "drop": list(options.drop),
             "missing": None if tokens is None else list(tokens), "encoding": encoding,
-            "decimal": decimal, "thousands": thousands, "header": header, "on_bad_rows": on_bad_rows,
+            "decimal": decimal, "thousands": thousands, "dates": dates, "header": header, "on_bad_rows": on_bad_rows,
         },
         locate=raw.locate,
         said=(*raw.said, *_footer(raw)),
@@ -328,6 +358,52 @@ def with_formats(
     return replace(raw, table=table), formats
 
 
+def date_order(
+    raw: Raw,
+    kept: Sequence[str],
+    kinds: Mapping[str, Kind],
+    missing: tuple[str, ...] | None,
+    rules: int,
+    dates: DateOrder | None,
+) -> DateOrder | None:
+    """Find out whether dates such as 04/01/2026 are written day first.
+
+    Columns in which a day is above 12 decide for the others.
+
+    Returns:
+        The order; None if there is no such date.
+
+    Raises:
+        DataError: Nothing decides, or the dates are not in the order that was given.
+    """
+    if rules == 1:
+        return None
+    tokens = MISSING_NUMBERS if missing is None else missing
+    orders: dict[str, tuple[set[DateOrder], str]] = {}
+    for name in kept:
+        if kinds.get(name, "datetime") == "datetime":
+            data = raw.table.column(name)
+            encoded = encode_texts(data) if not pa.types.is_floating(data.type) else None
+            first = None if encoded is None else words_of(encoded)
+            if first is not None and (of_column := orders_of(first, tokens)) is not None:
+                orders[name] = of_column
+    decided = {order for found, _ in orders.values() if len(found) == 1 for order in found}
+    for name, (found, example) in orders.items():
+        if dates is not None and dates not in found:
+            raise DataError(
+                f"{raw.name}, column {name!r}: {example!r} is not written {dates}.",
+                "Leave out dates= (--dates) to have it decided by the values.",
+            )
+        if len(found) == 2 and dates is None and len(decided) != 1:
+            raise DataError(
+                f"{raw.name}, column {name!r}: {example!r} may be day-first or month-first: no day in the column is "
+                "above 12.",
+                "Say which it is: dates='day-first' (--dates day-first) or dates='month-first' (--dates "
+                "month-first); or write the dates as 2026-01-31.",
+            )
+    return dates if dates is not None else decided.pop() if len(decided) == 1 else None
+
+
 def read_like(
     source: Any,
     schema: Schema,
@@ -370,12 +446,16 @@ def read_like(
     )  # fmt: skip
     raw = open_source(source, request)
     names = raw.table.column_names
-    for column in schema.features:
-        if column.name not in names:
-            raise DataError(
-                f"{raw.name} has no column {column.name!r}, which the model needs.",
-                did_you_mean(column.name, names),
-            )
+    absent = [column.name for column in schema.features if column.name not in names]
+    if absent:
+        many = len(absent) > 1
+        raise DataError(
+            f"{raw.name} has no column{'s' * many} {listed([repr(name) for name in absent], 20)}, which the model "
+            "needs.",
+            f"Its columns are: {listed([repr(name) for name in names], 20)}."
+            if many
+            else did_you_mean(absent[0], names),
+        )
     for name in keep:
         if name not in names:
             raise OptionError(
@@ -395,7 +475,7 @@ def read_like(
             for row, text_ in typed.bad.items():
                 cell = _bad_cell(raw, row, name, text_)
                 errors.setdefault(row, []).append(
-                    f"column {name!r}: {shorten(cell)!r} is not a {traits_of(column.kind).valid}"
+                    f"column {name!r}: {shorten(cell)!r} is not a {valid_value(column)}"
                 )
     for name in keep:
         columns.setdefault(name, raw.table.column(name))
@@ -405,6 +485,7 @@ def read_like(
             columns=tuple(c for c in schema.columns if c.name in columns),
             ranges={},
             vocabularies={},
+            absent={},
         ),
         columns=columns,
         rows=raw.table.num_rows,
@@ -470,6 +551,23 @@ def absolute_paths(paths: Sequence[str]) -> list[str]:
 # ------------------------------------------------------------- helpers
 
 
+def valid_value(column: Column) -> str:
+    """Say what a value of a column is, with an example where it is written in a special way.
+
+    Example:
+        >>> from sightline.contracts import Column
+        >>> from sightline.load.table import valid_value
+        >>> valid_value(Column("day", "datetime", "feature", "", "datetime", "%d.%m.%Y"))
+        'date written like 31.01.2026'
+    """
+    valid = traits_of(column.kind).valid
+    if column.kind == "datetime" and column.format is not None:
+        return f"{valid} written like {date_example(column.format)}"
+    if column.number_format is not None:
+        return f"{valid} written like {column.number_format.example}"
+    return valid
+
+
 def _bad_cell(raw: Raw, row: int, column: str, text: str) -> str:
     """Return a bad cell's text, from the file if the column was read as numbers."""
     if text in ("inf", "-inf") and raw.paths:
@@ -509,13 +607,12 @@ def _warn_of_numbers(name: str, typed: TypedColumn) -> None:
 def _bad_value(raw: Raw, typed: Sequence[TypedColumn], bad: Sequence[int]) -> DataError:
     row = bad[0]
     column = next(column for column in typed if row in column.bad)
-    name, kind = column.column.name, column.column.kind
+    name, kind, valid = column.column.name, column.column.kind, valid_value(column.column)
     where, cell = raw.locate(row, name)
     value = shorten(cell if cell is not None else column.bad[row])
     others = f" {counted(len(bad) - 1, 'more row')} cannot be read." if len(bad) > 1 else ""
     return DataError(
-        f"{where}, column {name!r}: {value!r} is not a {traits_of(kind).valid}, and the column is "
-        f"{kind}.{others}",
+        f"{where}, column {name!r}: {value!r} is not a {valid}, and the column is {kind}.{others}",
         f"Correct the value, leave such rows out with on_bad_rows='skip' (--on-bad-rows skip), declare "
         f"it as missing with missing=[{value!r}] (--missing), or read the column as another kind with "
         f"kinds={{{name!r}: 'categorical'}} (--kind).",

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import assert_never
 
 import numpy as np
+import pyarrow as pa
 
 from sightline.contracts import Column, Label, Target, TaskName, traits_of
 from sightline.errors import DataError, OptionError, did_you_mean, shorten
 from sightline.load.table import Table
-from sightline.load.values import map_codes, to_text
+from sightline.load.values import Spellings, has_long, map_codes, to_text
 
 MOST_INTEGER_CLASSES = 20
 """A target of whole numbers with more distinct values than this is a quantity: regression."""
@@ -85,6 +86,8 @@ def class_labels(table: Table, name: str) -> list[Label]:
         case "boolean":
             return sorted({bool(flag) for flag in np.unique(table.flags(name)) if flag >= 0})
         case "numeric":
+            if (exact := _exact(table, name)) is not None:
+                return sorted(set(exact.drop_null().to_pylist()))
             unique = np.unique(table.numbers(name))
             known = unique[~np.isnan(unique)]
             return [float(x) if column.values == "float" else int(x) for x in known]
@@ -124,6 +127,10 @@ def target_values(table: Table, target: Target) -> np.ndarray:
             values = table.numbers(name)
             if target.task == "regression":
                 return values
+            if (exact := _exact(table, name)) is not None:
+                number_of_int = {int(label): number for number, label in enumerate(target.classes)}
+                found = [number_of_int.get(value, -1) for value in exact.to_pylist()]
+                return np.array(found, np.int64)
             known = np.array(target.classes, np.float64)
             nearest = np.searchsorted(known, values).clip(max=len(known) - 1)
             return np.where(known[nearest] == values, nearest, -1)
@@ -131,6 +138,10 @@ def target_values(table: Table, target: Target) -> np.ndarray:
             number_of = {to_text(label): number for number, label in enumerate(target.classes)}
             words = table.words(name)
             codes = [number_of.get(word, -1) for word in words.dictionary.to_pylist()]
+            if table.schema.rules > 1 and -1 in codes:
+                spellings = Spellings([text for text in number_of if text is not None])
+                texts = map(spellings.find, words.dictionary.to_pylist())
+                codes = [number_of.get(text, -1) for text in texts]
             return map_codes(words.indices, np.array(codes, np.int64), -1)
         case "datetime":
             raise _no_dates(name)
@@ -139,6 +150,14 @@ def target_values(table: Table, target: Target) -> np.ndarray:
 
 
 # ------------------------------------------------------------- helpers
+
+
+def _exact(table: Table, name: str) -> pa.ChunkedArray | None:
+    """Return a column of whole numbers that float64 cannot tell apart, as integers; else None."""
+    data = table.columns[name]
+    if table.schema.rules == 1 or not pa.types.is_integer(data.type):
+        return None
+    return data if has_long(table.numbers(name)) else None
 
 
 def _no_dates(name: str) -> DataError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, assert_never
@@ -10,19 +11,31 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sightline.contracts import MISSING_NUMBERS, READING_RULES, Column, Kind, NumberFormat
+from sightline.contracts import (
+    MISSING_NUMBERS,
+    READING_RULES,
+    Column,
+    DateOrder,
+    Kind,
+    NumberFormat,
+)
 from sightline.errors import DataError, counted, shorten
 from sightline.load import values as v
 from sightline.load.histograms import word_counts
-from sightline.load.numbers import NUMBER_SHARE, parse_formatted
-from sightline.load.typed import TypedColumn, make_typed, typed_numbers
+from sightline.load.numbers import NUMBER_SHARE, Words, parse_formatted
+from sightline.load.typed import TypedColumn, make_typed, typed_numbers, whole_numbers_reason
 
 IDENTIFIER_ROWS = 20
 """With fewer rows than this, distinct values are no sign of an identifier."""
 HINT_WORDS = 200
 MINUS = "\u2212"
 """The typographic minus sign, which word processors and databases write."""
-_FLAG_WORDS = {"1": True, "0": False, **v.TRUTH}
+_SLASHED = re.compile(r"\s*\d{1,2}/\d{1,2}/\d{4}")
+_FORMATS_OF: dict[DateOrder, tuple[str, ...]] = {
+    "day-first": tuple(form for form in v.DATE_FORMATS if form.startswith("%d/%m")),
+    "month-first": tuple(form for form in v.DATE_FORMATS if form.startswith("%m/%d")),
+}
+_FLAG_WORDS = {"1": True, "0": False, "1.0": True, "0.0": False, **v.TRUTH}
 
 
 class Writing(NamedTuple):
@@ -31,11 +44,13 @@ class Writing(NamedTuple):
     Attributes:
         number_format: The format; None for plain numbers, or none.
         odd: Of a column whose values look like numbers and that is not one of numbers, why; else "".
+        dates: Whether the table writes dates such as 04/01/2026 day first; None if it has none.
         rules: The version of the reading rules.
     """
 
     number_format: NumberFormat | None = None
     odd: str = ""
+    dates: DateOrder | None = None
     rules: int = READING_RULES
 
 
@@ -76,7 +91,7 @@ def type_text(
         case "boolean":
             return _flags(name, data, words)
         case "datetime":
-            date_format = _date_format(_rows_of(data, words, tokens), known)
+            date_format = _date_format(_rows_of(data, words, tokens), known, writing)
             if date_format is None:
                 raise DataError(
                     f"Column {name!r} cannot be read as dates: "
@@ -106,12 +121,12 @@ def _infer(
         parsed = _parsed(words, tokens, writing)
         given = counts[~np.isnan(parsed)].sum()
         bad = counts[parsed == v.BAD].sum()
-        if given and bad <= (1 - NUMBER_SHARE) * given:
+        if given and bad <= (1 - NUMBER_SHARE) * given and not _too_long(words, parsed, writing):
             return _numbers(name, data, parsed, writing)
     if {word.lower() for word in words} <= set(v.TRUTH):
         return _flags(name, data, words)
     rows_of = _rows_of(data, words, tokens)
-    if date_format := _date_format(rows_of, None):
+    if date_format := _date_format(rows_of, None, writing):
         return _dates(name, data, date_format, tokens)
     typed = _categories_or_text(name, data, counts, words)
     hints = _hints([word for word in rows_of if word.strip()], undeclared, writing)
@@ -138,6 +153,9 @@ def _numbers(
 ) -> TypedColumn:
     """Make a numeric column from the number that each unique text was parsed as."""
     floats = v.map_codes(data.indices, parsed, np.nan)
+    if (exact := _exact(data, parsed, writing)) is not None:
+        bad = {int(row): data[int(row)].as_py() for row in np.flatnonzero(floats == v.BAD)}
+        return make_typed(name, "numeric", exact, "integer", whole_numbers_reason(exact), bad=bad)
     bad_rows = np.flatnonzero(floats == v.BAD)
     bad = {int(row): data[int(row)].as_py() for row in bad_rows}
     floats[bad_rows] = np.nan
@@ -148,6 +166,32 @@ def _numbers(
     reason = f"{column.reason}, written as {writing.number_format.example}"
     column = replace(column, reason=reason, number_format=writing.number_format)
     return replace(typed, column=column)
+
+
+def _exact(
+    data: pa.DictionaryArray, parsed: np.ndarray, writing: Writing
+) -> pa.ChunkedArray | None:
+    """Return whole numbers that float64 would round as int64; None for all other columns."""
+    if writing.rules == 1 or writing.number_format is not None or not v.has_long(parsed):
+        return None
+    finite = np.isfinite(parsed)
+    numbers = v.exact_integers(data.dictionary.filter(pa.array(finite)).to_pylist())
+    if numbers is None:
+        return None
+    of_word = np.zeros(len(parsed), np.int64)
+    of_word[finite] = numbers
+    values = v.map_codes(data.indices, of_word, 0)
+    known = v.map_codes(data.indices, finite, False)
+    return pa.chunked_array([pa.array(values, mask=~known)])
+
+
+def _too_long(words: Sequence[str], parsed: np.ndarray, writing: Writing) -> bool:
+    """Tell whether there are whole numbers of more digits than 64 bits hold: they are codes."""
+    if writing.rules == 1 or writing.number_format is not None or not v.has_long(parsed):
+        return False
+    return any(re.fullmatch(r"\s*[+-]?[0-9]{19,}\s*", word) for word in words) and (
+        v.exact_integers([w for w, n in zip(words, parsed, strict=True) if np.isfinite(n)]) is None
+    )
 
 
 def _flags(name: str, data: pa.DictionaryArray, words: Sequence[str]) -> TypedColumn:
@@ -162,8 +206,32 @@ def _flags(name: str, data: pa.DictionaryArray, words: Sequence[str]) -> TypedCo
     return make_typed(name, "boolean", array, "boolean", "true or false", bad=bad)
 
 
-def _date_format(rows_of: dict[str, int], known: Column | None) -> str | None:
+def orders_of(words: Words, missing: Sequence[str]) -> tuple[set[DateOrder], str] | None:
+    """Find the orders of day and month in which a column's texts are dates such as 04/01/2026.
+
+    Returns:
+        The orders that fit, and the first date; None for a column of other texts.
+    """
+    first = next(
+        (text for text in words.texts[:20].to_pylist() if not v.is_missing(text, missing)), ""
+    )
+    if not _SLASHED.match(first):
+        return None
+    pairs = zip(words.texts.to_pylist(), words.rows.tolist(), strict=True)
+    rows_of = {text: rows for text, rows in pairs if rows and not v.is_missing(text, missing)}
+    orders = {
+        order
+        for order, formats in _FORMATS_OF.items()
+        if v.find_date_format(rows_of, NUMBER_SHARE, rows_of.values(), formats)
+    }
+    return (orders, first) if orders else None
+
+
+def _date_format(rows_of: dict[str, int], known: Column | None, writing: Writing) -> str | None:
     """Find the date format of a column's texts, given how many rows have each."""
+    if known is None and writing.dates is not None:
+        formats = [*v.CLEAR_FORMATS, *_FORMATS_OF[writing.dates]]
+        return v.find_date_format(rows_of, NUMBER_SHARE, rows_of.values(), formats)
     if known is None:
         return v.find_date_format(rows_of, NUMBER_SHARE, rows_of.values())
     if known.format is not None:
@@ -186,9 +254,7 @@ def _dates(
     empty = v.map_words(data, is_missing, bool, True)
     unreadable = moments == v.BAD_DATE
     bad = {int(row): data[int(row)].as_py() for row in np.flatnonzero(unreadable)}
-    reason = "dates" if date_format == "iso" else f"dates written as {date_format}"
-    if date_format.startswith("%m/%d"):
-        reason += " (month first; if the day comes first, write the dates as 2026-01-31)"
+    reason = "dates" if date_format == "iso" else f"dates written as {v.date_example(date_format)}"
     array = pa.array(moments, mask=empty | unreadable)
     return make_typed(name, "datetime", array, "datetime", reason, bad=bad, date_format=date_format)
 

@@ -5,6 +5,7 @@ The same rules apply to every source: a file at training, a dict at prediction.
 
 from __future__ import annotations
 
+import decimal
 import math
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -18,6 +19,8 @@ import pyarrow.compute as pc
 BAD = math.inf
 """Marks a text that is no number in a column of numbers; networks cannot use infinite inputs."""
 
+LARGEST_EXACT = 2**53
+"""From here on float64 cannot tell neighbouring whole numbers apart."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 BAD_DATE = -(2**63) + 1
@@ -46,6 +49,7 @@ _NUMBER = re.compile(NUMBER)
 _NAN = re.compile("[+-]?nan", re.I)
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
 _DIGITS_FIRST = re.compile(r"\s*\d")
+_WHOLE = re.compile("[+-]?[0-9]{1,19}")
 _LEADING_ZERO = re.compile(r"0\d+")
 TRUTH = {"true": True, "false": False}
 
@@ -277,6 +281,68 @@ def map_words(
     return map_codes(data.indices, np.array([function(word) for word in words], dtype), missing)
 
 
+def exact_integers(texts: Collection[str]) -> list[int] | None:
+    """Parse texts as whole numbers, exactly; None if one is not written as one, or needs more than 64 bits.
+
+    Example:
+        >>> from sightline.load.values import exact_integers
+        >>> exact_integers(["900719925474099311", " -7"]), exact_integers(["1e20"]), exact_integers(["9" * 20])
+        ([900719925474099311, -7], None, None)
+    """
+    stripped = [text.strip() for text in texts]
+    if not all(_WHOLE.fullmatch(text) for text in stripped):
+        return None
+    numbers = [int(text) for text in stripped]
+    return numbers if all(-(2**63) <= number < 2**63 for number in numbers) else None
+
+
+def has_long(floats: np.ndarray) -> bool:
+    """Tell whether there is a finite number that float64 may hold inexactly."""
+    finite = floats[np.isfinite(floats)]
+    return bool(len(finite)) and float(np.abs(finite).max()) >= LARGEST_EXACT
+
+
+class Spellings:
+    """Finds the known text of a value that is written in another way: 3.0, " 3" or 003 for 3.
+
+    A text is looked up as it is, then without blanks around it, then as a number or a truth value. A code such as
+    007 is found without its zeros, unless 7 is another known text.
+
+    Example:
+        >>> from sightline.load.values import Spellings
+        >>> known = Spellings(["3", "blue", "true"])
+        >>> [known.find(text) for text in ("3.0", " 3", "003", "blue ", "True", "4", "Blue")]
+        ['3', '3', '3', 'blue', 'true', None, None]
+    """
+
+    def __init__(self, known: Collection[str]) -> None:
+        self._known = set(known)
+        keys: dict[Any, str | None] = {}
+        for text in known:
+            if (key := _value_key(text)) is not None:
+                keys[key] = None if key in keys else text  # 7 and 007 are told apart
+        self._keys = keys
+
+    def find(self, text: str) -> str | None:
+        """Return the known text that means the same; None if there is none."""
+        if text in self._known:
+            return text
+        stripped = text.strip()
+        if stripped in self._known:
+            return stripped
+        key = _value_key(stripped)
+        return None if key is None else self._keys.get(key)
+
+
+def _value_key(text: str) -> Any:
+    """Return what is equal for two spellings of one number or truth value; None for other texts."""
+    if text.lower() in TRUTH:
+        return text.lower()
+    if not _NUMBER.fullmatch(text) or _NAN.fullmatch(text):
+        return None
+    return decimal.Decimal(text)
+
+
 def from_floats(floats: np.ndarray) -> pa.ChunkedArray:
     """Make an Arrow column of float64 in which NaN is null, without copying."""
     return pa.chunked_array([pa.array(floats, pa.float64(), from_pandas=True)])
@@ -322,6 +388,17 @@ def date_text(microseconds: int) -> str:
     """
     moment = EPOCH + microseconds * MICROSECOND
     return moment.replace(tzinfo=None).isoformat(sep=" ")
+
+
+def date_example(form: str) -> str:
+    """Write 31 January 2026, half past four in the afternoon, in one of `DATE_FORMATS`.
+
+    Example:
+        >>> from sightline.load.values import date_example
+        >>> date_example("iso"), date_example("%d.%m.%Y %H:%M")
+        ('2026-01-31', '31.01.2026 16:30')
+    """
+    return datetime(2026, 1, 31, 16, 30).strftime("%Y-%m-%d" if form == "iso" else form)
 
 
 def to_microseconds(data: pa.ChunkedArray) -> np.ndarray:

@@ -24,6 +24,7 @@ from sightline.contracts import (
 from sightline.contracts.options import (
     CHECKPOINT_SECONDS,
     BadRows,
+    DateOrder,
     Quality,
     ThresholdRule,
 )
@@ -52,6 +53,7 @@ def fit(
     encoding: str | None = None,
     decimal: Literal[".", ","] | None = None,
     thousands: Literal[".", ",", "'", " "] | None = None,
+    dates: DateOrder | None = None,
     header: int | None = None,
     on_bad_rows: BadRows = "error",
     task: TaskName | None = None,
@@ -84,7 +86,7 @@ def fit(
     Args:
         source: Anything `sl.read` takes, or a table that it has read.
         target: The column to predict.
-        kinds, drop, missing, encoding, decimal, thousands, header, on_bad_rows: As in `sl.read`.
+        kinds, drop, missing, encoding, decimal, thousands, dates, header, on_bad_rows: As in `sl.read`.
         task, positive, test, group, time, weight: As in `sl.split`.
         valid: As in `sl.split`. None makes cross-validation folds of the training rows in place of
             validation rows; with a network of your own or `time` it means 0.1.
@@ -135,7 +137,7 @@ def fit(
     """
     options = FitOptions.of(
         target, seed=seed, kinds=dict(kinds or {}), drop=drop, missing=missing, encoding=encoding,
-        decimal=decimal, thousands=thousands, header=header, on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
+        decimal=decimal, thousands=thousands, dates=dates, header=header, on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
         time=time, weight=weight, numeric=numeric, quality=quality, network=network, trees=trees,
         calibrate=calibrate, threshold=threshold, baselines=baselines, watch=watch,
         checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, live=live,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,8 +12,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from sightline.build.networks import NetworkMaker
-from sightline.contracts import BadRow, Spec
-from sightline.errors import DataError, OptionError, counted, listed
+from sightline.contracts import BadRow, Schema, Spec, traits_of
+from sightline.errors import DataError, DataWarning, OptionError, counted, listed
 from sightline.load.table import Table
 from sightline.load.target import target_values
 from sightline.metrics.importance import importance
@@ -34,6 +35,11 @@ ENCODED_AT_ONCE = 16_384
 """Rows that are encoded together, at most."""
 NAMED_COLUMNS = 10
 """With more columns, a sentence names this many and counts the rest."""
+
+
+NEWS_SHARE = 0.9
+"""A column of which this share of rows is unlike training is news."""
+NEWS_ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,35 @@ class Predictions:
             number = counted(len(self.bad), "row has", "rows have")
             sentences.append(f"{number} no prediction; the first is row {row:,}: {error}.")
         return sentences
+
+    def news(self, schema: Schema) -> list[str]:
+        """Return, one sentence each, the columns whose values are hardly ever as in training.
+
+        A column is named if at least 9 in 10 rows have a value that was never seen, lies outside the training range,
+        or is missing although it seldom was in training. Fewer than 5 rows show nothing.
+
+        Args:
+            schema: Of the model; made by version 1 of the reading rules, it gives no news.
+        """
+        rows = len(self.labels) - len(self.bad)
+        if rows < NEWS_ROWS or schema.rules == 1:
+            return []
+        outside = {
+            name: count
+            for name, count in self.out_of_range.items()
+            if traits_of(schema[name].kind).storage != "moments"  # time goes on
+        }
+        seldom = {name: n for name, n in self.missing.items() if schema.absent.get(name, 1) < 0.5}
+        return [
+            f"{count:,} of {rows:,} rows have {what} in the column {name!r}: {advice}."
+            for what, counts, advice in (
+                ("no value", seldom, "the model hardly knows that; check how the column is filled"),
+                ("a value never seen in training", self.unseen, "check how the values are written"),
+                ("a value outside the training range", outside, "check its unit and its source"),
+            )
+            for name, count in counts.items()
+            if count >= NEWS_SHARE * rows
+        ]
 
     def _repr_html_(self) -> str:
         labels, values = self.labels[:10].tolist(), self.values[:10]
@@ -235,9 +270,12 @@ class Model(Predictor):
             labels = labels.astype(object)
             labels[bad] = None
         missing, unseen, out_of_range = counts
-        return Predictions(
+        predictions = Predictions(
             labels, values, table.bad, missing, unseen, out_of_range, table.extra, table
         )
+        for sentence in predictions.news(self.encoder.schema):
+            warnings.warn(DataWarning(sentence), stacklevel=2)
+        return predictions
 
     def predict_set(self, data: Any, alpha: float = 0.1) -> np.ndarray:
         """Predict a set of classes per row that contains the true class with probability 1 - alpha.

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from sightline.contracts import BadRow, Schema, traits_of
+from sightline.load.pandas_columns import column_name
 from sightline.load.table import Table, read_like
 
 
@@ -37,6 +38,11 @@ def read_rows(
     if isinstance(data, Table):
         bad = dict(data.bad)  # their unreadable cells are missing values in the columns below
         data = pa.table({name: plain_column(data, name) for name in data.columns})
+    if type(data).__name__ == "Series" and hasattr(data, "to_dict"):
+        cells = data.to_dict() if hasattr(data, "index") else {}
+        row = {column_name(name): value for name, value in cells.items()}
+        if schema.rules > 1 and {column.name for column in schema.features} <= row.keys():
+            data = row  # one row of a DataFrame
     if isinstance(data, Mapping) and not any(map(_has_many, data.values())):
         data = {name: [value] for name, value in data.items()}
     table = read_like(data, schema, keep=keep, encoding=encoding, like=like)

@@ -13,9 +13,9 @@ from typing import Any, Self, assert_never
 import numpy as np
 import pyarrow as pa
 
-from sightline.contracts import Encoding, Schema, traits_of
+from sightline.contracts import READING_RULES, Encoding, Schema, traits_of
 from sightline.load.table import Table
-from sightline.load.values import map_codes
+from sightline.load.values import Spellings, map_codes
 
 MISSING, UNSEEN, FIRST_KNOWN = 0, 1, 2
 DAY = 86_400_000_000
@@ -195,7 +195,7 @@ def _open_column(schema: Schema, encoding: ColumnEncoding, table: Table) -> np.n
             vocabulary = schema.vocabularies[encoding.column]
             if traits_of(schema[encoding.column].kind).storage == "flags":
                 return flag_codes(table.flags(encoding.column), vocabulary)
-            return codes_of(table.words(encoding.column), vocabulary)
+            return codes_of(table.words(encoding.column), vocabulary, schema.rules)
         case _:
             assert_never(encoding.how)
 
@@ -221,8 +221,13 @@ def flag_codes(flags: np.ndarray, vocabulary: tuple[str, ...]) -> np.ndarray:
     return codes
 
 
-def codes_of(words: pa.DictionaryArray, vocabulary: tuple[str, ...]) -> np.ndarray:
+def codes_of(
+    words: pa.DictionaryArray, vocabulary: tuple[str, ...], rules: int = READING_RULES
+) -> np.ndarray:
     """Look words up in a vocabulary: 0 missing, 1 unseen, 2.. known.
+
+    A value that is spelled in another way is known too, such as 3.0 for 3 (`Spellings`). By version 1 of the reading
+    rules it is not.
 
     Example:
         >>> import pyarrow as pa
@@ -231,7 +236,11 @@ def codes_of(words: pa.DictionaryArray, vocabulary: tuple[str, ...]) -> np.ndarr
         [3, 0, 1]
     """
     code_of = {word: code for code, word in enumerate(vocabulary, start=FIRST_KNOWN)}
-    known = [code_of.get(word, UNSEEN) for word in words.dictionary.to_pylist()]
+    texts = words.dictionary.to_pylist()
+    known = [code_of.get(word, UNSEEN) for word in texts]
+    if rules > 1 and UNSEEN in known:
+        spellings = Spellings(vocabulary)
+        known = [code_of.get(spellings.find(word) or "", UNSEEN) for word in texts]
     return map_codes(words.indices, np.array(known, np.int32), MISSING)
 
 

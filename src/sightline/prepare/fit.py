@@ -77,7 +77,13 @@ def fit(splits: Splits, scaling: Scaling) -> tuple[Encoder, Transform, list[Nume
         for column_fit in used
         if column_fit.encoding and column_fit.vocabulary is not None
     }
-    encoder = Encoder(replace(table.schema, ranges=ranges, vocabularies=words), encodings)
+    absent = {
+        encoding.column: 1
+        - float(table.columns[encoding.column].is_valid().to_numpy()[rows].mean())
+        for encoding in encodings
+    }
+    schema = replace(table.schema, ranges=ranges, vocabularies=words, absent=absent)
+    encoder = Encoder(schema, encodings)
     flags: list[int] = []
     statistics: list[Statistics] = []
     for column_fit in used:

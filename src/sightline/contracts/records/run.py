@@ -26,6 +26,9 @@ class ReadOptionsBody(TypedDict):
     thousands: NotRequired[
         Annotated[str | None, "sign between groups of three digits; null if the values decide"]
     ]
+    dates: NotRequired[
+        Annotated[str | None, '"day-first" or "month-first"; null if the values decide']
+    ]
     header: NotRequired[Annotated[int | None, "line of the header, from 1; null if it is guessed"]]
     on_bad_rows: Annotated[str, '"error" or "skip"']
 
