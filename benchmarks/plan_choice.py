@@ -22,9 +22,10 @@ from torch import nn
 
 import sightline as sl
 from benchmarks.common import interleaved, ratio, save
+from sightline.build.modes import threads_set
 from sightline.contracts import Batch, NumericFeature, Spec, Target
 from sightline.predict.task import Task
-from sightline.train.plan import Trial, has_bfloat16, threads_set
+from sightline.train.plan import Trial, has_bfloat16
 
 WIDTHS = (32, 64, 128, 256, 512, 1024)
 BATCHES = (32, 128, 256, 512, 1024)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -49,7 +50,7 @@ class Archive:
 
 
 def write(
-    path: str | Path,
+    path: str | Path | IO[bytes],
     kind: str,
     manifest: Mapping[str, Any],
     *,
@@ -61,7 +62,8 @@ def write(
     """Write an archive atomically: `path` holds either the old file or the complete new one.
 
     Args:
-        path: The file to write; its folder must exist.
+        path: The file to write; its folder must exist. Or a binary file that is open for writing, which is not
+            written atomically.
         kind: What the archive holds, such as "model"; `read` checks it.
         manifest: JSON values for the manifest.
         json_members: JSON values by member name.
@@ -95,7 +97,10 @@ def write(
         "kind": kind,
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }
-    with atomic_file(Path(path)) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as bundle:
+    target = (
+        atomic_file(Path(path)) if isinstance(path, str | Path) else contextlib.nullcontext(path)
+    )
+    with target as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as bundle:
         bundle.writestr(_member("manifest.json"), _to_json(head))
         for name, data in members.items():
             bundle.writestr(_member(name), data)
@@ -112,19 +117,33 @@ def version_of(kind: str) -> int:
     return VERSIONS.get(kind, 1)
 
 
-def read(path: str | Path, kind: str) -> Archive:
+Source = str | Path | bytes | bytearray | memoryview | IO[bytes]
+"""Where an archive is: a path, its bytes, or an open binary file."""
+
+
+def named(source: Source) -> Path:
+    """Return the path of an archive, or words in its place, for messages."""
+    if isinstance(source, str | Path):
+        return Path(source)
+    name = getattr(source, "name", None)
+    return Path(name if isinstance(name, str) else "(bytes in memory)")
+
+
+def read(source: Source, kind: str) -> Archive:
     """Read an archive, checking every member.
+
+    Args:
+        source: A path, the bytes of an archive, or a binary file that is open for reading.
+        kind: What the archive must hold.
 
     Raises:
         BundleError: The file does not exist, is damaged or truncated, belongs to another program,
             holds another kind of archive, or has a newer format version.
     """
-    path = Path(path)
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise BundleError(f"{path} {what}.", "Give the path of a .sightline file.")
+    path = named(source)
+    file = _opened(source, path)
     try:
-        with zipfile.ZipFile(path) as bundle:
+        with zipfile.ZipFile(file) as bundle:
             names = bundle.namelist()
             if "manifest.json" not in names:
                 raise _foreign(path, "it has no manifest")
@@ -132,11 +151,34 @@ def read(path: str | Path, kind: str) -> Archive:
             return _members(path, bundle, names, manifest)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError) as error:
         # OSError: an altered offset seeks outside the file.
-        with path.open("rb") as file:
-            started_as_zip = file.read(4) == b"PK\x03\x04"
-        if started_as_zip:
+        file.seek(0)
+        if file.read(4) == b"PK\x03\x04":
             raise _damaged(path, f"the file is cut off or altered ({error})") from error
         raise _foreign(path, "it is not an archive") from error
+    finally:
+        if file is not source:
+            file.close()
+
+
+def _opened(source: Source, path: Path) -> IO[bytes]:
+    """Open an archive as a file in which zipfile can seek."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source)
+    if isinstance(source, str | Path):
+        if not path.is_file():
+            what = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise BundleError(f"{path} {what}.", "Give the path of a .sightline file.")
+        return path.open("rb")
+    if not hasattr(source, "read"):
+        raise BundleError(
+            f"A {type(source).__name__} is no file.", "Give a path, bytes, or an open binary file."
+        )
+    if hasattr(source, "seekable") and source.seekable():
+        return source
+    content = source.read()
+    if not isinstance(content, bytes):
+        raise BundleError("The file is open as text.", "Open it with mode 'rb'.")
+    return io.BytesIO(content)
 
 
 def _manifest(path: Path, data: bytes, kind: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sightline as sl
+from sightline.errors import DataWarning
 from sightline.lesson.equations import settle, softmax, written
 from sightline.lesson.maths import maths
 from sightline.lesson.updates import update
@@ -120,7 +121,8 @@ def test_a_value_outside_the_training_range_gets_the_score_of_its_end(tmp_path):
     values = np.arange(100.0)
     table = {"x": values, "when": values, "y": ["a", "b"] * 50}
     table["x"][-10:] = 1000.0  # the newest rows, which are the test rows
-    run = sl.fit(table, "y", time="when", run=tmp_path / "a", **SMALL)
+    with pytest.warns(DataWarning, match="10 of 10 rows have a value outside"):
+        run = sl.fit(table, "y", time="when", run=tmp_path / "a", **SMALL)
     number = run.find("prepare", "columns")[0].body["shown"]["number"]
     assert number["outside"]
     assert number["value"] == 1000
@@ -147,10 +149,9 @@ def test_missing_unseen_and_known_categories(tmp_path):
 def test_a_missing_number_is_filled(tmp_path):
     x = np.arange(100.0)
     x[90:] = np.nan
-    run = sl.fit(
-        {"x": x, "when": np.arange(100.0), "y": ["a", "b"] * 50}, "y", time="when",
-        numeric="standard", run=tmp_path / "a", **SMALL,
-    )  # fmt: skip
+    table = {"x": x, "when": np.arange(100.0), "y": ["a", "b"] * 50}
+    with pytest.warns(DataWarning, match="10 of 10 rows have no value in the column 'x'"):
+        run = sl.fit(table, "y", time="when", numeric="standard", run=tmp_path / "a", **SMALL)
     shown = run.find("prepare", "columns")[0].body["shown"]["number"]
     one = told(run, "prepare")[f"{shown['feature']} becomes a feature"]
     assert shown["missing"]

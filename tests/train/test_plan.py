@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import sightline as sl
+from sightline.build.modes import threads_set
 from sightline.contracts import Batch, Target
 from sightline.contracts.rules import check_seed, check_whole
 from sightline.errors import OptionError
@@ -27,7 +28,6 @@ from sightline.train.plan import (
     choose_threads,
     make_plan,
     settle_batch_size,
-    threads_set,
 )
 
 TASK = Task(Target("y", "classification", ("a", "b", "c")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,7 @@ def load_model(path: str, network: str | None) -> Model:
     """Load a model file, or the model of a run folder."""
     from sightline.predict.model import Model
 
-    bundle = Path(path) / "model.sightline"
-    return Model.load(bundle if bundle.is_file() else path, network=network)
+    return Model.load(path, network=network)
 
 
 def records_of(run: str) -> list[Record]:
@@ -45,8 +45,10 @@ def print_json(values: Mapping[str, Any]) -> None:
 
     from sightline.trace.records import finite
 
+    # What the stream cannot encode would become "?", and two keys one: there, JSON escapes it.
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     click.echo(
-        json.dumps(finite(values), ensure_ascii=False, allow_nan=False, indent=2, default=str)
+        json.dumps(finite(values), ensure_ascii=not unicode, allow_nan=False, indent=2, default=str)
     )
 
 

@@ -228,6 +228,7 @@ class Target:
         task: "classification" or "regression".
         classes: The class labels in sorted order; empty for regression.
         positive: The class that binary metrics are about; None unless there are two classes.
+        names: How the training file writes the classes, in their order; empty if they are written as usual.
 
     Example:
         >>> from sightline.contracts import Target
@@ -239,6 +240,17 @@ class Target:
     task: TaskName
     classes: tuple[Label, ...] = ()
     positive: Label | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The classes as texts: as the training file writes them, else 1, 0.5, true, red."""
+        return self.names or tuple(
+            str(label).lower() if isinstance(label, bool)
+            else f"{label:.17g}" if isinstance(label, float) and label.is_integer() and abs(label) < 2**53
+            else str(label)
+            for label in self.classes
+        )  # fmt: skip
 
     def __post_init__(self) -> None:
         if (self.task == "classification") != (len(self.classes) >= 2):
@@ -291,7 +303,11 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` reads them back."""
-        return asdict(self)
+        values = asdict(self)
+        for target in values["targets"]:
+            if not target["names"]:  # checkpoints made before compare these values
+                del target["names"]
+        return values
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -303,7 +319,13 @@ class Spec:
             ),
             categorical=tuple(CategoricalFeature(**f) for f in data["categorical"]),
             targets=tuple(
-                Target(t["name"], t["task"], tuple(t["classes"]), t["positive"])
+                Target(
+                    t["name"],
+                    t["task"],
+                    tuple(t["classes"]),
+                    t["positive"],
+                    tuple(t.get("names", ())),
+                )
                 for t in data["targets"]
             ),
         )

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sightline.build.modes import drawing
 from sightline.build.networks import BUILT_IN
 from sightline.build.units import show_units
 from sightline.contracts import Spec
@@ -148,8 +149,7 @@ def _drawn_from_seed(
     """Return whether a built-in network's first weights are those that the seed draws."""
     if not description["built_in"]:
         return False
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with drawing(seed):
         rebuilt = BUILT_IN[description["class"]].from_config(spec, description["config"])
     return weights_fingerprint(rebuilt) == weights_fingerprint(network)
 

@@ -43,7 +43,7 @@ def answer(
         >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
         >>> question = Command("explain", id="1", row={"island": "Dream"})
         >>> answer(lambda: run.model, question, None, 2, "after the end")["error"]
-        "a dict of columns has no column 'bill_length_mm', ..."
+        "a dict of columns has no columns 'bill_length_mm', ..."
     """
     explanation, error = None, None
     conformal: dict[str, Any] = {}

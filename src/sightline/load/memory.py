@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from sightline.errors import DataError, shorten
 from sightline.load.pandas_columns import (
     column_name,
     frame_columns,
+    pandas_of,
     plain_objects,
     plain_series,
 )
@@ -73,7 +73,7 @@ def table_in_memory(source: Any, rules: int = READING_RULES) -> pa.Table:
 
 def _mixed_as_text(frame: Any) -> Any:
     """Turn columns of a pandas frame that mix numbers and words into text, as in a text file."""
-    pandas = sys.modules.get("pandas")
+    pandas = pandas_of(frame)
     if pandas is None or not isinstance(frame, pandas.DataFrame) or not frame.columns.is_unique:
         return frame
     result = frame

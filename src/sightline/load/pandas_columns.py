@@ -1,12 +1,12 @@
 """Columns of pandas that Arrow does not take, or takes for something else, as columns that it does.
 
-pandas is not imported here: nothing of it can come in unless somebody else has.
+pandas is imported where one of its objects is found: then somebody else uses it already.
 """
 
 from __future__ import annotations
 
 import datetime
-import sys
+import importlib
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -17,13 +17,28 @@ from sightline.errors import DataError, shorten
 from sightline.load.values import to_text
 
 
+def pandas_of(value: Any) -> Any:
+    """Return the module pandas if a value is one of its objects, else None.
+
+    `sys.modules` would also have it while another thread is importing it, without its names.
+
+    Example:
+        >>> from sightline.load.pandas_columns import pandas_of
+        >>> pandas_of([1, 2]) is None
+        True
+    """
+    if type(value).__module__.partition(".")[0] != "pandas":
+        return None
+    return importlib.import_module("pandas")
+
+
 def frame_columns(frame: Any) -> dict[str, Any] | None:
     """Return the columns of a pandas DataFrame by their names as text; None for anything else.
 
     Raises:
         DataError: Two columns have one name.
     """
-    pandas = sys.modules.get("pandas")
+    pandas = pandas_of(frame)
     if pandas is None or not isinstance(frame, pandas.DataFrame):
         return None
     names = [column_name(name) for name in frame.columns]
@@ -66,7 +81,7 @@ def plain_series(column: Any) -> Any:
     Sparse columns become dense, intervals texts, periods the dates at which they begin. A column that mixes numbers
     and words becomes text, as in a text file.
     """
-    pandas = sys.modules.get("pandas")
+    pandas = pandas_of(column)
     if pandas is None or not isinstance(column, pandas.Series):
         return column
     dtype = column.dtype
@@ -99,8 +114,8 @@ def plain_objects(values: Iterable[Any]) -> list[Any] | None:
         >>> plain_objects([np.int64(3), "n/a", 2.0]), plain_objects(["a", None]), plain_objects([[1], [2]])
         (['3', 'n/a', '2'], None, None)
     """
-    pandas = sys.modules.get("pandas")
     items = list(values)
+    pandas = next((module for item in items if (module := pandas_of(item)) is not None), None)
     plain = [item.item() if isinstance(item, np.generic) else item for item in items]
     changed = any(isinstance(item, np.generic) for item in items)
     if pandas is not None:

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import BadRow
-from sightline.errors import DataError, shorten
+from sightline.errors import DataError, UserError, shorten
 from sightline.load.delimited import Delimited, RawFile, count_bad
 from sightline.load.json_rows import open_json
 from sightline.load.memory import table_in_memory
 from sightline.load.numbers import NUMBER_SHARE
 from sightline.load.raw import DEFAULT_REQUEST, Raw, RawRequest, raw_table
-from sightline.load.text_files import CODECS, bytes_of
+from sightline.load.text_files import CODECS, STANDARD_INPUT, bytes_of, is_stream, spool
 from sightline.load.values import to_floats
 
 ENDINGS = {
@@ -100,6 +100,21 @@ def format_of(path: Path) -> str | None:
 
 
 def _open_files(source: str | Path, request: RawRequest) -> Raw:
+    if is_stream(path := Path(source)):
+        # A pipe can be read once, and a text file is read several times.
+        name = "standard input" if str(path) == STANDARD_INPUT else str(path)
+        copied = str(spool(path))
+        try:
+            raw = _open_files(copied, request)
+        except UserError as error:
+            raise type(error)(error.problem.replace(copied, name), error.fix) from None
+        locate = raw.locate
+
+        def where(row: int, column: str) -> tuple[str, str | None]:
+            place, cell = locate(row, column)
+            return place.replace(copied, name), cell
+
+        return replace(raw, name=name, paths=(), locate=where)
     files = find_files(source)
     formats = {format_of(file) or "delimited" for file in files}
     if len(formats) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -9,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import Column, Label, Target, TaskName, traits_of
-from sightline.errors import DataError, OptionError, did_you_mean, shorten
+from sightline.errors import DataError, DataWarning, OptionError, did_you_mean, shorten
 from sightline.load.table import Table
 from sightline.load.values import Spellings, has_long, map_codes, to_text
 
+LAST_NAMED_ROW = 20_000
+"""A class that first occurs further down is written as usual: the file would be read that far again."""
 MOST_INTEGER_CLASSES = 20
 """A target of whole numbers with more distinct values than this is a quantity: regression."""
 
@@ -76,7 +79,10 @@ def find_task(
             if traits_of(column.kind).storage == "numbers"
             else _advice(column, "Choose another target."),
         )
-    return Target(name, "classification", tuple(labels), _positive(name, labels, positive)), reason
+    chosen = _positive(name, labels, positive)
+    names = _names(table, name, labels)
+    _warn_of_twins(name, names or [str(label) for label in labels])
+    return Target(name, "classification", tuple(labels), chosen, names), reason
 
 
 def class_labels(table: Table, name: str) -> list[Label]:
@@ -158,6 +164,38 @@ def _exact(table: Table, name: str) -> pa.ChunkedArray | None:
     if table.schema.rules == 1 or not pa.types.is_integer(data.type):
         return None
     return data if has_long(table.numbers(name)) else None
+
+
+def _names(table: Table, name: str, labels: Sequence[Label]) -> tuple[str, ...]:
+    """Return how a text file writes classes that are truth values or numbers; () if as usual, or not known."""
+    usual = Target(name, "classification", tuple(labels)).texts
+    storage = traits_of(table.schema[name].kind).storage
+    if table.schema.rules == 1 or table.locate is None or storage not in ("flags", "numbers"):
+        return ()
+    values = table.flags(name) if storage == "flags" else table.numbers(name)
+    names = []
+    for label, text in zip(labels, usual, strict=True):
+        row = int(np.flatnonzero(values == label)[0])
+        cell = table.locate(row, name)[1] if row < LAST_NAMED_ROW else None
+        same = cell is not None and Spellings([text]).find(cell.strip()) == text
+        names.append(cell.strip() if same and cell is not None else text)
+    return tuple(names) if names != list(usual) else ()
+
+
+def _warn_of_twins(name: str, texts: Sequence[str]) -> None:
+    """Warn of classes that differ only by blanks or case: they are often one class."""
+    first: dict[str, str] = {}
+    for text in texts:
+        key = " ".join(text.split()).casefold()
+        if key in first:
+            warnings.warn(
+                DataWarning(
+                    f"The classes {first[key]!r} and {text!r} of {name!r} differ only by blanks or case; they are "
+                    "taken for two classes."
+                ),
+                stacklevel=5,
+            )
+        first.setdefault(key, text)
 
 
 def _no_dates(name: str) -> DataError:

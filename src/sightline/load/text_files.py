@@ -5,7 +5,10 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +20,56 @@ from sightline.errors import DataError
 from sightline.load.raw import RawRequest
 
 CODECS = {".gz": "gzip", ".zst": "zstd"}
+
+
+STANDARD_INPUT = "-"
+
+
+def is_stream(path: Path) -> bool:
+    """Tell a pipe, which can be read once, from a file: "-", /dev/stdin, <(...) or a named pipe."""
+    if str(path) == STANDARD_INPUT:
+        return True
+    return str(path).startswith("/dev/") or (os.path.exists(path) and path.is_fifo())
+
+
+def spool(path: Path) -> Path:
+    """Read a pipe to its end into a temporary file, which is removed when Python ends.
+
+    Raises:
+        DataError: Nothing came.
+    """
+    if _SPOOLED.folder is None:
+        _SPOOLED.folder = tempfile.TemporaryDirectory(prefix="sightline-")
+    number = len(list(Path(_SPOOLED.folder.name).iterdir()))
+    with ExitStack() as stack:
+        if str(path) == STANDARD_INPUT:
+            source: Any = sys.stdin.buffer
+        else:
+            source = stack.enter_context(path.open("rb"))
+        start = source.read(8)
+        form = {
+            b"PAR1": ".parquet",
+            b"ARRO": ".arrow",
+            b"\x1f\x8b\x08": ".csv.gz",
+            b"(\xb5/\xfd": ".csv.zst",
+        }
+        ending = next((e for magic, e in form.items() if start.startswith(magic)), "")
+        if start.lstrip()[:1] in (b"[", b"{"):
+            ending = ".json"
+        copied = Path(_SPOOLED.folder.name) / f"input-{number}{ending}"
+        with copied.open("wb") as file:
+            file.write(start)
+            shutil.copyfileobj(source, file)
+    if not copied.stat().st_size:
+        raise DataError(f"Nothing came through {path}.", "Write the table into the pipe.")
+    return copied
+
+
+class _Spooled:
+    folder: tempfile.TemporaryDirectory[str] | None = None
+
+
+_SPOOLED = _Spooled()
 
 
 def is_utf8(encoding: str) -> bool:

@@ -42,12 +42,13 @@ def demo(
         [0, 1, 2, 3, 4, 5]
     """
     table = replace(read(demo_table(seed)), name="made-up rows")
-    return fit(
-        table, "kind", valid=250, test=250, numeric="minmax",
-        network=lambda spec: MLP(spec, hidden=[32]), epochs=5, batch_size=32, learning_rate=0.007,
-        weight_decay=0.01, patience=None, seed=seed, device="cpu", live=live, quiet=quiet, view=view,
-        run=run if run is not None else run_folder("demo", None),
-    )  # fmt: skip
+    with run_folder("demo", run) as folder:
+        return fit(
+            table, "kind", valid=250, test=250, numeric="minmax",
+            network=lambda spec: MLP(spec, hidden=[32]), epochs=5, batch_size=32, learning_rate=0.007,
+            weight_decay=0.01, patience=None, seed=seed, device="cpu", live=live, quiet=quiet,
+            view=view, run=folder,
+        )  # fmt: skip
 
 
 def demo_table(seed: int = 0) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -144,8 +144,10 @@ def fit(
         report=report, quiet=quiet, **settings,
     )  # fmt: skip
     beginning = Fresh(source, options)
-    folder = run_folder(source, run)
-    with live_page(folder, live, quiet) as show_page, _recording(view, quiet) as (trace, view):
+    with (
+        run_folder(source, run) as folder, live_page(folder, live, quiet) as show_page,
+        _recording(view, quiet) as (trace, view),
+    ):  # fmt: skip
         recorder = Recorder(trace, folder)
         runner = Runner(
             recorder, folder, beginning.edits, checkpoint_seconds=checkpoint_seconds,
@@ -264,9 +266,9 @@ def replay(
     beginning = Replayed(
         first, records, source=source, network=network, optimizer=optimizer, schedule=schedule
     )
-    folder = run_folder(f"{first.name}-replay", to)
-    beginning.decisions = beginning.decisions.into(folder)
-    with _recording(view, quiet) as (trace, view):
+    name = f"{first.name}-replay"
+    with run_folder(name, to) as folder, _recording(view, quiet) as (trace, view):
+        beginning.decisions = beginning.decisions.into(folder)
         recorder = Recorder(trace, folder, first=(beginning.ended, beginning.first_parts))
         runner = Runner(
             recorder, folder, beginning.edits, checkpoint_seconds=CHECKPOINT_SECONDS,
@@ -305,24 +307,55 @@ def _run(folder: Path, outcome: Outcome) -> Run:
     return Run(folder, network=outcome.finished.model.network)
 
 
-def run_folder(source: Any, run: str | Path | None) -> Path:
-    """Return the run folder: the one given, or runs/NAME-TIME.
+_CHOSEN: set[Path] = set()
+"""Folders that `run_folder` has made and that are still empty."""
+
+
+@contextmanager
+def run_folder(source: Any, run: str | Path | None) -> Iterator[Path]:
+    """Choose the run folder: the one given, or a new runs/NAME-TIME that no other process gets.
+
+    A folder that is still empty at the end is removed.
 
     Raises:
         RunError: The given folder exists already.
     """
     if run is not None:
         folder = Path(run)
-        if folder.exists():
+        if folder.exists() and folder not in _CHOSEN:
             raise taken(folder)
-        return folder
-    name = Path(source).name.split(".")[0] if isinstance(source, str | Path) else "table"
+        yield folder
+        return
+    path = isinstance(source, str | Path)
+    name = (
+        "stdin"
+        if str(source) in ("-", "/dev/stdin")
+        else Path(source).name.split(".")[0]
+        if path
+        else "table"
+    )
     name = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:60] or "table"
     stem = f"{name}-{_now()}"
     folder, number = Path("runs") / stem, 2
-    while folder.exists():
+    while not _made(folder):
         folder, number = Path("runs") / f"{stem}-{number}", number + 1
-    return folder
+    _CHOSEN.add(folder)
+    try:
+        yield folder
+    finally:
+        _CHOSEN.remove(folder)
+        with suppress(OSError):  # there is something in it
+            folder.rmdir()
+            folder.parent.rmdir()
+
+
+def _made(folder: Path) -> bool:
+    """Make a folder; False if it is there already."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _now() -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sightline.build.modes import usual_settings
 from sightline.contracts import Step
 from sightline.evaluate.evaluation import Evaluation
 from sightline.load.split import Splits
@@ -102,6 +103,7 @@ class Outcome:
     training: Training
 
 
+@usual_settings()
 def run_stages(beginning: Beginning, observers: Sequence[Observer] = ()) -> Outcome:
     """Take a table through the five stages.
 

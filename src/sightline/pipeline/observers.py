@@ -16,8 +16,8 @@ from sightline.page.launch import START_SECONDS
 from sightline.page.report import write_report
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.flow import Loaded, Observer
-from sightline.pipeline.folder import BUNDLE
 from sightline.pipeline.origin import row_numbers
+from sightline.predict.bundle import BUNDLE
 from sightline.train.training import Training
 
 

@@ -96,7 +96,7 @@ def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any)
     parts = {"valid": 0 if valid is None else valid, "test": test}
     files = {name: part for name, part in parts.items() if isinstance(part, str | Path)}
     plain = all(isinstance(part, int | float | str | Path) for part in parts.values())
-    readable = isinstance(source, str | Path) and plain
+    readable = isinstance(source, str | Path) and plain and bool(table.paths)  # a pipe has no paths
     options = {
         **splits.options,
         **{name: str(Path(part).absolute()) for name, part in files.items()},

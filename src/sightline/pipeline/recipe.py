@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from sightline.build.ensemble import MOST_PIECES, SEGMENTS, Ensemble
+from sightline.build.modes import drawing
 from sightline.build.networks import NetworkMaker, make_network
 from sightline.contracts import Batch, FitOptions, Spec, TrainingSettings, traits_of
 from sightline.contracts.options import Quality
@@ -317,8 +318,7 @@ def make_training(
     recipe: Recipe,
 ) -> Training:
     """Build the network, with first weights drawn from the seed, and its training."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    with drawing(settings.seed):
         if network is None:
             module: nn.Module = network_for(recipe, len(prepared.train.row), prepared.spec)
         else:

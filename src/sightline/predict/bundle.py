@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline import archive
+from sightline.build.modes import usual_settings
 from sightline.build.networks import NetworkMaker
 from sightline.contracts import Spec, traits_of
 from sightline.errors import BundleError, UserError
@@ -24,6 +25,9 @@ from sightline.predict.task import Task
 from sightline.predict.threshold import Threshold
 from sightline.prepare.encode import Encoder
 from sightline.prepare.transform import Transform
+
+BUNDLE = "model.sightline"
+"""The name of a model in a run folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ class Contents:
     threshold: Threshold | None
 
 
-def save(contents: Contents, path: str | Path) -> None:
+def save(contents: Contents, path: str | Path | IO[bytes]) -> None:
     """Write a model; see `Model.save`."""
     saved = {part.name: part.save() for part in contents.parts}
     network = saved.pop(NetworkPart.name)
@@ -88,11 +92,15 @@ def save(contents: Contents, path: str | Path) -> None:
     )  # fmt: skip
 
 
-def load(path: str | Path, network: nn.Module | NetworkMaker | str | None) -> Contents:
+def load(source: archive.Source, network: nn.Module | NetworkMaker | str | None) -> Contents:
     """Read what `save` wrote; see `Model.load`."""
-    opened = archive.read(path, "model")
+    path = archive.named(source)
+    if isinstance(source, str | Path) and (path / BUNDLE).is_file():
+        source = path = path / BUNDLE  # a run folder
+    opened = archive.read(source, "model")
     try:
-        return _contents(opened, Path(path), network)
+        with usual_settings():
+            return _contents(opened, path, network)
     except UserError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:

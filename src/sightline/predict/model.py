@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from torch import Tensor, nn
@@ -520,8 +520,8 @@ class Model(Predictor):
 
     # ------------------------------------------------------------- save and load
 
-    def save(self, path: str | Path) -> None:
-        """Write the model to one file, atomically.
+    def save(self, path: str | Path | IO[bytes]) -> None:
+        """Write the model to one file, atomically; or into a binary file that is open for writing.
 
         A network of your own is saved as weights and, for the record, its source. Loading needs its
         class again, because a file must not run code.
@@ -546,12 +546,15 @@ class Model(Predictor):
 
     @classmethod
     def load(
-        cls, path: str | Path, *, network: nn.Module | NetworkMaker | str | None = None
+        cls,
+        path: str | Path | bytes | IO[bytes],
+        *,
+        network: nn.Module | NetworkMaker | str | None = None,
     ) -> Self:
         """Read a model that `save` wrote. Runs no code from the file.
 
         Args:
-            path: The file.
+            path: The file, a run folder, the bytes of a file, or a binary file that is open for reading.
             network: For a network of your own: its class, a function of the spec, a module, or
                 "file.py:Class".
 

@@ -47,19 +47,24 @@ def prediction_table(
 
     for name in keep:
         add(name, plain_column(predictions.table, name))
-    add("prediction", pa.array(predictions.labels, from_pandas=True))
+    own = model.encoder.schema.rules > 1
+    texts = model.spec.target.texts if own else tuple(map(str, model.classes))
+    labels = predictions.labels.tolist()
+    if model.spec.target.names:
+        text_of = dict(zip(model.classes, texts, strict=True))
+        add("prediction", pa.array([text_of.get(label) for label in labels], pa.string()))
+    else:
+        add("prediction", pa.array(predictions.labels, from_pandas=True))
     if model.task.classification:
-        for index, label in enumerate(model.classes):
+        for index, text in enumerate(texts):
             values = predictions.values[:, index]
-            add(f"probability_{label}", pa.array(values, mask=np.isnan(values)))
+            add(f"probability_{text}", pa.array(values, mask=np.isnan(values)))
     if alpha is not None:
         good = ~np.isnan(predictions.values).any(axis=1)
         if model.task.classification:
             in_sets = model.sets(predictions.values, alpha)
             sets = [
-                "|".join(
-                    str(label) for label, chosen in zip(model.classes, row, strict=True) if chosen
-                )
+                "|".join(text for text, chosen in zip(texts, row, strict=True) if chosen)
                 for row in in_sets.tolist()
             ]
             add("set", pa.array(sets, pa.string(), mask=~good))

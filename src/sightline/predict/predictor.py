@@ -6,13 +6,14 @@ Letters: B rows, D numbers, C codes, K outputs.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sightline.build.modes import evaluating
+from sightline.build.modes import evaluating, threads_set
 from sightline.build.trees import Trees, map_in_threads
 from sightline.contracts import Spec
 from sightline.predict.calibration import Blend
@@ -25,6 +26,10 @@ from sightline.prepare.transform import Transform
 ROWS_IN_CACHE = 1_024
 """Rows that go through a network at once on a CPU: the intermediate results then stay in
 the cache, which is twice as fast. A GPU takes all rows at once."""
+
+
+ROWS_OF_ONE_THREAD = 16
+"""So few rows are predicted on one thread: several would wait for each other, for long on a busy machine."""
 
 
 class Predictor:
@@ -134,7 +139,8 @@ class Predictor:
         """
         if not len(encoded.numeric):
             return np.empty((0, self.spec.outputs), np.float32)
-        with evaluating(*self.modules):
+        few = len(encoded.numeric) <= ROWS_OF_ONE_THREAD
+        with evaluating(*self.modules), threads_set(1) if few else nullcontext():
             numeric, codes = self.inputs(encoded)
             rows = rows_at_once(numeric)
             slices = [slice(start, start + rows) for start in range(0, len(numeric), rows)]

@@ -6,6 +6,7 @@ as JSON and exported. Codes are 0 for missing, 1 for unseen in training, 2.. for
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self, assert_never
@@ -21,6 +22,7 @@ MISSING, UNSEEN, FIRST_KNOWN = 0, 1, 2
 DAY = 86_400_000_000
 MISSING_DATE = np.iinfo(np.int64).min
 DATE_PARTS = ("year", "month", "day", "weekday", "hour", "minute")
+VECTORIZER = "sklearn.feature_extraction.text"
 TOKENS = r"(?u)\b\w+\b"
 
 
@@ -118,7 +120,10 @@ class Encoder:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
         encodings = (ColumnEncoding(w["column"], w["how"], tuple(w["parts"])) for w in data["ways"])
-        return cls(Schema.from_json(data["schema"]), tuple(encodings))
+        encoder = cls(Schema.from_json(data["schema"]), tuple(encodings))
+        if any(encoding.how == "words" for encoding in encoder.encodings):
+            importlib.import_module(VECTORIZER)  # with the model, not with its first row
+        return encoder
 
 
 class Reader:

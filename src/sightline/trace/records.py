@@ -128,18 +128,22 @@ class Trace:
         """Create the run folder, write the records so far into it, and from now on each new one.
 
         Raises:
-            RunError: The folder exists already, or cannot be created.
+            RunError: The folder exists already and is not empty, or cannot be created.
         """
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            raise taken(folder) from None
+            if is_taken(folder):
+                raise taken(folder) from None
         except OSError as error:
             raise RunError(
                 f"The run folder {folder} cannot be created: {error.strerror}.",
                 "Choose another with --run.",
             ) from error
-        self._file = FileIO(folder / TRACE_FILE, "x")
+        try:
+            self._file = FileIO(folder / TRACE_FILE, "x")  # of two processes one gets the folder
+        except FileExistsError:
+            raise taken(folder) from None
         _lock(self._file, folder)
         for record in self.records:
             self._put(record)
@@ -187,6 +191,11 @@ class Trace:
         assert self._file is not None
         while data:
             data = data[self._file.write(data) :]
+
+
+def is_taken(folder: Path) -> bool:
+    """Tell whether a path cannot become a run folder: it is a file, or a folder that is not empty."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 def taken(folder: Path) -> RunError:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline import archive
+from sightline.build.modes import drawing
 from sightline.build.networks import NetworkMaker, make_network, network_maker
 from sightline.contracts import Edit, Plan, Spec, edit_from_json
 from sightline.contracts.options import CHECKPOINT_SECONDS, TrainingSettings
@@ -296,8 +297,7 @@ def _first_network(
         NetworkError: A network of your own is needed, or the one given is another.
     """
     maker = network_maker(saved.state["network"], network, sources)
-    with torch.random.fork_rng(devices=[]):  # for random numbers that are in no state_dict
-        torch.manual_seed(seed)
+    with drawing(seed):  # for random numbers that are in no state_dict
         first = make_network(maker, spec)
     given, kept = printed(first), saved.state["printed"]
     if given != kept:
@@ -355,7 +355,7 @@ def _edited(
 ) -> tuple[nn.Module, nn.Module | None]:
     """Repeat the edits of structure; return the network, and that of the best epoch if it differs."""
     network, best = first, None
-    with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten
+    with drawing():  # the fresh weights are overwritten
         for index, edit in enumerate(edits):
             if isinstance(edit, STRUCTURAL):
                 if index >= best_edits and best is None:

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from sightline.build import surgery
 from sightline.build.mlp import MLP
+from sightline.build.modes import drawing
 from sightline.build.networks import check_network, load_class, make_network
 from sightline.contracts import (
     EDITS,
@@ -82,7 +83,7 @@ def check_edit(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None)
         if isinstance(edit, Widen):
             _check_memory(edit, network)
         try:
-            with torch.random.fork_rng(devices=[]):
+            with drawing():
                 tried = restructure(edit, copy.deepcopy(network), spec, sources)
                 check_network(tried, spec)
         except (RuntimeError, MemoryError) as error:  # PyTorch cannot allocate such a network

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sightline.build.modes import drawing, threads_set
 from sightline.contracts import Batch, Plan
 from sightline.errors import OptionError
 from sightline.load.batches import count_batches, map_tensors
@@ -202,7 +202,7 @@ class Trial:
 
     def seconds(self, precision: str) -> float:
         """Return the shortest time of a few steps, in seconds."""
-        with torch.random.fork_rng(devices=[]):
+        with drawing():
             network = copy.deepcopy(self.network).train()
             times = []
             for _ in range(TRIAL_STEPS):
@@ -246,7 +246,8 @@ def choose_threads(work: float, device: str) -> tuple[int, str]:
         device: "cpu", "cuda" or "mps".
 
     Example:
-        >>> from sightline.train.plan import choose_threads, threads_set
+        >>> from sightline.build.modes import threads_set
+        >>> from sightline.train.plan import choose_threads
         >>> with threads_set(2):
         ...     choose_threads(1e6, "cpu"), choose_threads(1e9, "cpu")
         ((1, 'small steps run faster on one'), (2, 'large steps use all that PyTorch has'))
@@ -327,25 +328,3 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
-
-
-@contextmanager
-def threads_set(count: int) -> Iterator[None]:
-    """Let PyTorch use `count` threads inside the context.
-
-    Example:
-        >>> import torch
-        >>> from sightline.train.plan import threads_set
-        >>> with threads_set(1):
-        ...     print(torch.get_num_threads())
-        1
-    """
-    before = torch.get_num_threads()
-    if count == before:
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

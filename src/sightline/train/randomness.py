@@ -2,7 +2,8 @@
 
 PyTorch's layers draw from its global generator, which other code may use too. Each step therefore
 seeds that generator from (seed, step) and restores its state afterwards. So a checkpoint keeps no
-generator, and code around the loop neither changes what a step draws nor notices it.
+generator, and code around the loop neither changes what a step draws nor notices it. Meanwhile other threads
+of the process that train wait: they share the generator.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from types import TracebackType
 import torch
 from torch import nn
 
+from sightline.build import modes
 from sightline.build.flat import Flat
 from sightline.build.mlp import MLP
 from sightline.build.parts import ACTIVATIONS, CategoryEmbeddings, HiddenLayer
@@ -62,6 +64,8 @@ class Randomness:
 
     def __enter__(self) -> None:
         if self._on:
+            self._lock = modes.generator_lock
+            self._lock.acquire()
             self._outer = [generator.get_state() for generator in self._generators]
             seed = mixed(self.seed, self._number)
             for generator in self._generators:
@@ -76,6 +80,7 @@ class Randomness:
         if self._on:
             for generator, state in zip(self._generators, self._outer, strict=True):
                 generator.set_state(state)
+            self._lock.release()
 
 
 def mixed(seed: int, number: int) -> int:

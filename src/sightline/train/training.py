@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sightline.build.modes import threads_set
 from sightline.build.networks import NetworkMaker
 from sightline.contracts import (
     Batch,
@@ -51,7 +52,7 @@ from sightline.train.fair_lock import FairLock
 from sightline.train.gradients import backward, parts_of
 from sightline.train.inspection import Inspection
 from sightline.train.optimizers import AdamW, OptimizerMaker
-from sightline.train.plan import autocast, threads_set
+from sightline.train.plan import autocast
 from sightline.train.progress import STEPS_TOGETHER
 from sightline.train.state import TrainingState
 

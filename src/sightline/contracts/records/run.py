@@ -13,6 +13,9 @@ class TargetBody(TypedDict):
     task: Annotated[TaskName, "what kind of prediction it is"]
     classes: Annotated[list[Label], "the classes in sorted order; empty for regression"]
     positive: Annotated[Label | None, "the class that binary metrics are about; null if none"]
+    names: NotRequired[
+        Annotated[list[str], "how the training file writes the classes; empty if as usual"]
+    ]
 
 
 class ReadOptionsBody(TypedDict):
