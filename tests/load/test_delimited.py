@@ -113,7 +113,7 @@ BAD_FILES = [
     ("open.csv", 'a,b\n1,2\n3,"x\n5,6\n', ["open.csv, line 3", "never closes", "Close the quote"]),
     ("header_open.csv", 'a,"b\n1,x\n', ["header_open.csv, line 1", "never closes"]),
     ("zero.csv", b"a,b\n1,\x00\n", ["zero.csv is a binary file", "Give a CSV"]),
-    ("book.csv", b"PK\x03\x04rest", ["book.csv is a zip archive or an Excel", "Save the sheet"]),
+    ("book.csv", b"PK\x03\x04rest", ["book.csv is a zip archive or an Excel", "ends in .xlsx"]),
     ("wide.csv", "a,b\n1,2\n".encode("utf-16"), ["UTF-16", "encoding='utf-16'"]),
     ("latin.csv", "a,b\nblå,1\n".encode("latin-1"), ["not utf-8 text", "0xe5", "encoding='cp1252'"]),
     ("late.csv", b"a,b\n" + b"1,x\n" * 60_000 + b"2,\xff\n", ["not utf-8", "near line", "0xff"]),

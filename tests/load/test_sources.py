@@ -247,3 +247,40 @@ def test_a_cut_gzip_of_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl.gz").write_bytes(gzip.compress(b'{"a": 1}\n' * 9999)[:50])
     with pytest.raises(DataError, match="cannot be decompressed"):
         sl.read(tmp_path / "t.jsonl.gz")
+
+
+def test_texts_that_are_no_utf8(tmp_path: Path) -> None:
+    broken = pa.Array.from_buffers(
+        pa.string(),
+        2,
+        [None, pa.py_buffer(np.array([0, 1, 3], np.int32)), pa.py_buffer(b"a\xff\xfe")],
+    )
+    table = pa.table({"n": [1, 2], "name": broken})
+    pq.write_table(table, tmp_path / "t.parquet")
+    for source in (table, tmp_path / "t.parquet"):
+        with pytest.raises(DataError, match=r"column 'name': .*UTF8.*Write its texts as UTF-8"):
+            sl.read(source)
+
+
+@pytest.mark.parametrize("text", ['[{"a": 1, "b": "x"}, {"a": 2.5}]', '\n [\n{"a": 1, "b": "x"},\n{"a": 2.5}\n]\n',
+                                  '{"a": 1, "b": "x"}\n{"a": 2.5}\n'])  # fmt: skip
+def test_json_files(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(text)
+    table = sl.read(path)
+    assert [table.cells("a", row) for row in range(2)] == [1, 2.5]
+    assert [table.cells("b", row) for row in range(2)] == ["x", None]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('[{"a": 1}, 7]', r"t\.json, item 2: a JSON int instead of an object"), ('[{"a": 1},', r"t\.json, line 1, character"),
+     ("[]", "holds no rows"), ('{"a": [1, 2]}}', "line 1: not valid JSON")],
+)  # fmt: skip
+def test_faults_in_json_files(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=said):
+        sl.read(path)
+    if "7" in text:
+        assert sl.read(path, on_bad_rows="skip").rows == 1

@@ -151,6 +151,14 @@ class ReadOptions:
             default_help="the first line that is no title",
         ),
     ] = None
+    sheet: Annotated[
+        str | None,
+        Option(
+            "The sheet of a workbook, e.g. Sheet2; or write data.xlsx#Sheet2.",
+            metavar="NAME",
+            default_help="the first one with rows",
+        ),
+    ] = None
     on_bad_rows: Annotated[
         BadRows,
         Option(

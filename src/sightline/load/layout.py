@@ -80,18 +80,50 @@ def find_layout(
         delimiter, start = delimiter or named["separator"], 1
     if header is not None:
         if not start < header <= len(lines) or not lines[header - 1].strip():
-            raise OptionError(
-                f"header is {header}, but there is no such line to read names from.",
-                "Give the number of the header's line, counted from 1 (--header).",
-            )
+            raise _no_header(header)
         start = header - 1
     candidates = [delimiter] if delimiter else list(SEPARATORS)
     layouts = [_layout(lines, start, sign, header is not None, complete) for sign in candidates]
     best = max(layouts, key=lambda pair: pair[1])[0]
     if best.skip > start and header is None:
-        note = f"the header is line {best.skip + 1}; the lines above it are a title"
-        best = replace(best, notes=(note,))
+        best = replace(best, notes=(_title(best.skip),))
     return best
+
+
+def layout_of_cells(rows: Sequence[Sequence[str]], *, header: int | None = None) -> Layout:
+    """Find the header of a sheet, whose cells are apart already.
+
+    Args:
+        rows: The cells as texts.
+        header: The number of the header's row, from 1; None guesses it.
+
+    Raises:
+        OptionError: There is no such row.
+
+    Example:
+        >>> from sightline.load.layout import layout_of_cells
+        >>> layout_of_cells([["Report", "", ""], ["a", "b", "c"], ["1", "2", "3"], ["4", "5", "6"]]).skip
+        1
+    """
+    if header is not None:
+        if not 0 < header <= len(rows) or not any(cell.strip() for cell in rows[header - 1]):
+            raise _no_header(header)
+        return Layout("", header - 1, tuple(rows[header - 1]))
+    kept = [_Row(number, list(row)) for number, row in enumerate(rows[:SAMPLE_LINES]) if any(row)]
+    first = kept[_header_of(kept)]
+    notes = (_title(first.line),) if first is not kept[0] else ()
+    return Layout("", first.line, tuple(first.cells), notes=notes)
+
+
+def _no_header(header: int) -> OptionError:
+    return OptionError(
+        f"header is {header}, but there is no such line to read names from.",
+        "Give the number of the header's line, counted from 1 (--header).",
+    )
+
+
+def _title(skip: int) -> str:
+    return f"the header is line {skip + 1}; the lines above it are a title"
 
 
 def parse_header(text: str, delimiter: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Literal
 import pyarrow as pa
 
 from sightline.contracts import MISSING_NUMBERS, READING_RULES, BadRow
+from sightline.errors import DataError
 from sightline.load.names import unique_names
 
 OnBadRows = Literal["error", "skip", "keep"]
@@ -25,6 +26,7 @@ class RawRequest:
         encoding: The encoding of text files; None is UTF-8.
         fallback: The encoding of text files that are not UTF-8, where `encoding` is None.
         header: The line of a delimited file that holds the names, from 1; None guesses it.
+        sheet: The sheet of a workbook; with `needed` it is only used if there is one of that name.
         needed: Names that the header must have; then `header` is only used if the guessed one lacks some.
         on_bad_rows: "error", "skip", or "keep" (as a row of missing values).
         wanted: Read only these columns; the others keep their names but hold no values. None reads all.
@@ -36,6 +38,7 @@ class RawRequest:
     encoding: str | None = None
     fallback: str | None = None
     header: int | None = None
+    sheet: str | None = None
     needed: frozenset[str] = frozenset()
     on_bad_rows: OnBadRows = "error"
     wanted: frozenset[str] | None = None
@@ -84,7 +87,19 @@ class Raw:
 
 
 def raw_table(table: pa.Table, name: str, paths: tuple[str, ...]) -> Raw:
-    """Wrap an Arrow table that has no bad rows; the index columns of pandas are left out."""
+    """Wrap an Arrow table that has no bad rows; the index columns of pandas are left out.
+
+    Raises:
+        DataError: A column of texts holds bytes that are no UTF-8.
+    """
+    for field, column in zip(table.schema, table.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"{name}, column {field.name!r}: {str(error).splitlines()[0]}.",
+                "Write its texts as UTF-8, or leave the column out before the file is written.",
+            ) from None
     kept = [column for column in table.column_names if not column.startswith("__index_level_")]
     table = (
         table.select([table.column_names.index(column) for column in kept])

@@ -16,6 +16,8 @@ import pyarrow as pa
 from sightline.contracts import BadRow
 from sightline.errors import DataError, UserError, shorten
 from sightline.load.delimited import Delimited, RawFile, count_bad
+from sightline.load.excel import ENDINGS as WORKBOOKS
+from sightline.load.excel import open_workbook, split_sheet
 from sightline.load.json_rows import open_json
 from sightline.load.memory import table_in_memory
 from sightline.load.numbers import NUMBER_SHARE
@@ -115,6 +117,9 @@ def _open_files(source: str | Path, request: RawRequest) -> Raw:
             return place.replace(copied, name), cell
 
         return replace(raw, name=name, paths=(), locate=where)
+    path, sheet = split_sheet(source)
+    if path.suffix.lower() in WORKBOOKS and os.path.isfile(path):
+        return open_workbook(path, sheet, request)
     files = find_files(source)
     formats = {format_of(file) or "delimited" for file in files}
     if len(formats) > 1:

@@ -165,13 +165,15 @@ def read(
     thousands: Literal[".", ",", "'", " "] | None = None,
     dates: DateOrder | None = None,
     header: int | None = None,
+    sheet: str | None = None,
     on_bad_rows: BadRows = "error",
 ) -> Table:
     """Read a table and infer each column's kind and role.
 
     Args:
         source: A CSV, TSV (also .gz, .zst), Parquet, JSON, JSON lines or Arrow IPC file; a folder or
-            a glob of such files; anything with `__arrow_c_stream__` (pandas, polars, pyarrow, a
+            a glob of such files; a workbook (.xlsx, .xls, .ods; extra "excel"), also data.xlsx#Sheet2; "-"
+            or a pipe; anything with `__arrow_c_stream__` (pandas, polars, pyarrow, a
             DuckDB relation); a numpy array [rows, columns]; or a dict of columns.
         kinds: By column name, the kind to use instead of the inferred one: "numeric",
             "categorical", "boolean", "datetime" or "text".
@@ -186,6 +188,7 @@ def read(
             values of all columns.
         header: The line of a text file that holds the column names, counted from 1; None takes the first
             line that is no title.
+        sheet: The sheet of a workbook; None takes the first one with rows.
         on_bad_rows: "error" stops at the first row that cannot be read; "skip" leaves such rows
             out and counts them.
 
@@ -207,7 +210,7 @@ def read(
     """
     return read_by_rules(
         source, READING_RULES, kinds=kinds, drop=drop, missing=missing, encoding=encoding,
-        decimal=decimal, thousands=thousands, dates=dates, header=header, on_bad_rows=on_bad_rows,
+        decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, on_bad_rows=on_bad_rows,
     )  # fmt: skip
 
 
@@ -223,6 +226,7 @@ def read_by_rules(
     thousands: Literal[".", ",", "'", " "] | None = None,
     dates: DateOrder | None = None,
     header: int | None = None,
+    sheet: str | None = None,
     on_bad_rows: BadRows = "error",
 ) -> Table:
     """Read a table by a version of the reading rules; else as `read`.
@@ -238,14 +242,14 @@ def read_by_rules(
     """
     options = ReadOptions(
         kinds={} if kinds is None else kinds, drop=drop, missing=missing, encoding=encoding,
-        decimal=decimal, thousands=thousands, dates=dates, header=header, on_bad_rows=on_bad_rows,
+        decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, on_bad_rows=on_bad_rows,
     )  # fmt: skip
     check_kinds(options.kinds)
     wanted = dict(options.kinds)
     tokens = None if options.missing is None else tuple(options.missing)
     as_text = frozenset(name for name, kind in wanted.items() if kind != "numeric")
     request = RawRequest(
-        text=as_text, missing=tokens, encoding=encoding, header=header, on_bad_rows=on_bad_rows, rules=rules
+        text=as_text, missing=tokens, encoding=encoding, header=header, sheet=sheet, on_bad_rows=on_bad_rows, rules=rules
     )  # fmt: skip
     raw = open_source(source, request)
     for name in [*wanted, *options.drop]:
@@ -309,7 +313,7 @@ def read_by_rules(
         options={
             "kinds": wanted, "drop": list(options.drop),
             "missing": None if tokens is None else list(tokens), "encoding": encoding,
-            "decimal": decimal, "thousands": thousands, "dates": dates, "header": header, "on_bad_rows": on_bad_rows,
+            "decimal": decimal, "thousands": thousands, "dates": dates, "header": header, "sheet": sheet, "on_bad_rows": on_bad_rows,
         },
         locate=raw.locate,
         said=(*raw.said, *_footer(raw)),
@@ -441,7 +445,7 @@ def read_like(
     needed = frozenset(column.name for column in schema.features)
     request = RawRequest(
         text=text | frozenset(keep), missing=schema.missing, encoding=encoding,
-        fallback=like.get("encoding"), header=like.get("header"), needed=needed, on_bad_rows="keep",
+        fallback=like.get("encoding"), header=like.get("header"), sheet=like.get("sheet"), needed=needed, on_bad_rows="keep",
         wanted=frozenset(known) | frozenset(keep), rules=schema.rules,
     )  # fmt: skip
     raw = open_source(source, request)

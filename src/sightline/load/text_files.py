@@ -147,8 +147,11 @@ def refuse_binary(path: Path, encoding: str | None) -> None:
     with path.open("rb") as file:
         head = file.read(4)
     known = {
-        b"PK\x03\x04": ("a zip archive or an Excel workbook", "Save the sheet as CSV or Parquet."),
-        b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "Save the sheet as CSV or Parquet."),
+        b"PK\x03\x04": (
+            "a zip archive or an Excel workbook",
+            "Give a workbook a name that ends in .xlsx; save others as CSV.",
+        ),
+        b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "Give it a name that ends in .xls."),
         b"%PDF": ("a PDF document", "Give the table itself, as CSV or Parquet."),
         b"PAR1": ("a Parquet file", "Give it a name that ends in .parquet."),
         b"ARRO": ("an Arrow file", "Give it a name that ends in .arrow."),

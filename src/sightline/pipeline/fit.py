@@ -55,6 +55,7 @@ def fit(
     thousands: Literal[".", ",", "'", " "] | None = None,
     dates: DateOrder | None = None,
     header: int | None = None,
+    sheet: str | None = None,
     on_bad_rows: BadRows = "error",
     task: TaskName | None = None,
     positive: Label | None = None,
@@ -86,7 +87,7 @@ def fit(
     Args:
         source: Anything `sl.read` takes, or a table that it has read.
         target: The column to predict.
-        kinds, drop, missing, encoding, decimal, thousands, dates, header, on_bad_rows: As in `sl.read`.
+        kinds, drop, missing, encoding, decimal, thousands, dates, header, sheet, on_bad_rows: As in `sl.read`.
         task, positive, test, group, time, weight: As in `sl.split`.
         valid: As in `sl.split`. None makes cross-validation folds of the training rows in place of
             validation rows; with a network of your own or `time` it means 0.1.
@@ -137,7 +138,7 @@ def fit(
     """
     options = FitOptions.of(
         target, seed=seed, kinds=dict(kinds or {}), drop=drop, missing=missing, encoding=encoding,
-        decimal=decimal, thousands=thousands, dates=dates, header=header, on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
+        decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
         time=time, weight=weight, numeric=numeric, quality=quality, network=network, trees=trees,
         calibrate=calibrate, threshold=threshold, baselines=baselines, watch=watch,
         checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, live=live,

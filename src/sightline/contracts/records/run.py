@@ -33,6 +33,9 @@ class ReadOptionsBody(TypedDict):
         Annotated[str | None, '"day-first" or "month-first"; null if the values decide']
     ]
     header: NotRequired[Annotated[int | None, "line of the header, from 1; null if it is guessed"]]
+    sheet: NotRequired[
+        Annotated[str | None, "sheet of a workbook; null for the first one with rows"]
+    ]
     on_bad_rows: Annotated[str, '"error" or "skip"']
 
 
