@@ -100,3 +100,22 @@ def test_other_seeds_are_other_runs(runs):
 def test_the_same_seed_is_the_same_run(runs, tmp_path):
     again = sl.demo(run=tmp_path / "again", seed=0, quiet=True)
     assert [e.train_loss for e in again.epochs] == [e.train_loss for e in runs[0].epochs]
+
+
+def test_the_demo_says_what_its_rows_are_for(tmp_path, capsys):
+    run = sl.demo(run=tmp_path / "r")
+    body = run.find("predict", "baselines")[0].body
+    assert {model["name"] for model in body["models"]} >= {
+        "logistic regression",
+        "gradient boosting",
+    }
+    assert body["remark"].startswith(
+        "These rows were made so that straight boundaries separate the classes"
+    )
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.index(" ".join(body["verdict"].split())) < said.index(
+        "a linear model is enough for them"
+    )
+    assert "a linear model is enough for them" in (tmp_path / "r" / "report.html").read_text(
+        encoding="utf-8"
+    )

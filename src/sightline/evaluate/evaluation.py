@@ -188,7 +188,8 @@ class Evaluation:
             target, prepared.train, batch, self.model.spec.cardinalities, values, truth,
             guessed=self._chosen(values), seed=self.seed, plain=prepared.standardised,
         )  # fmt: skip
-        return {"part": self.part, **body}
+        remark = prepared.splits.table.remark
+        return {"part": self.part, **body, **({"remark": remark} if remark else {})}
 
     @cached_property
     def curves(self) -> dict[str, Any] | None:

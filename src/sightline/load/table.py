@@ -72,6 +72,7 @@ class Table:
         locate: (row, column) -> where that cell is in the source, in words, and its text if it is only
             in the file.
         said: What was guessed about the source, in sentences.
+        remark: What to know about the table beside the verdict on simple models; "" for most tables.
 
     Example:
         >>> import sightline as sl
@@ -91,6 +92,7 @@ class Table:
     options: Mapping[str, Any] = field(default_factory=dict)
     locate: Locate | None = None
     said: tuple[str, ...] = ()
+    remark: str = ""
 
     def __len__(self) -> int:
         return self.rows

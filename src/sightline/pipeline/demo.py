@@ -14,6 +14,11 @@ from sightline.pipeline.fit import fit, run_folder
 from sightline.pipeline.folder import Run
 from sightline.pipeline.observers import FitView
 
+REMARK = (
+    "These rows were made so that straight boundaries separate the classes: a linear model is enough for them, and "
+    "this run shows how a network learns."
+)
+
 
 def demo(
     *,
@@ -41,7 +46,7 @@ def demo(
         >>> [epoch.number for epoch in run.epochs]
         [0, 1, 2, 3, 4, 5]
     """
-    table = replace(read(demo_table(seed)), name="made-up rows")
+    table = replace(read(demo_table(seed)), name="made-up rows", remark=REMARK)
     with run_folder("demo", run) as folder:
         return fit(
             table, "kind", valid=250, test=250, numeric="minmax",

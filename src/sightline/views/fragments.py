@@ -100,6 +100,7 @@ def baselines(body: Body) -> str:
         heading("This model and simple models")
         + table(["Model", metric_name(body["metric"]), "95 % interval", "Time", ""], rows)
         + sentence(body["verdict"])
+        + (sentence(body["remark"]) if body.get("remark") else "")
     )
 
 

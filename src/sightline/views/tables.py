@@ -200,6 +200,8 @@ class TablePrinter(Printer):
             if model["note"]:
                 self.say(f"{model['name']}: {model['note']}")
         self.say(body["verdict"])
+        if body.get("remark"):
+            self.say(body["remark"])
 
     def compared(self, comparison: Body) -> None:
         """Print the result of `compare`: settings that differ and metrics, a column for each run."""

@@ -267,6 +267,7 @@ class PredictBaselines(TypedDict):
     models: Annotated[list[BaselineModel], "the models"]
     differences: Annotated[list[Difference], "compared with each of them"]
     verdict: Annotated[str, "the result in words"]
+    remark: NotRequired[Annotated[str, "what to know about the table beside the verdict"]]
 
 
 class DependenceColumn(TypedDict):

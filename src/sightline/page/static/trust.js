@@ -24,6 +24,7 @@ export const worth = {
     const notes = body.models.filter((model) => model.note);
     return el("section", { class: "worth" }, el("h2", {}, "Comparison with simple models"),
       el("p", { class: "lead" }, data(body.verdict, 1000)),
+      body.remark && el("p", {}, data(body.remark, 1000)),
       table(`${name} on ${plural(body.rows, `${body.part} row`)}, lower is better; lines are 95 % intervals`,
         ["Model", name, "", "95 % interval", NAMES[other] ?? other ?? "", "Seconds"],
         body.models.map((model, i) => [data(model.name, 60), num(model.score), whisker(model.score, model.low, model.high, scale, { strong: i === 0 }),
