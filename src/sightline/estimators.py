@@ -340,7 +340,8 @@ def _columns(
         _check_feature_names(estimator, X, reset=fitting)
         _check_n_features(estimator, array, reset=fitting)
         names = [f"x{index}" for index in range(array.shape[1])]
-        kinds: dict[str, Kind] = dict.fromkeys(names, "numeric") if numbers else {}
+        long = array.dtype.kind in "iu" and has_long(array.astype(np.float64))
+        kinds: dict[str, Kind] = dict.fromkeys(names, "numeric") if numbers and not long else {}
         if not numbers:
             kinds = {n: k for index, n in enumerate(names) if (k := _kind_of(array[:, index]))}
         return {n: _plain(array[:, index]) for index, n in enumerate(names)}, names, kinds
@@ -363,9 +364,11 @@ def _columns(
             values = np.asarray(column, np.float64)
             if np.isinf(values).any():
                 raise ValueError(f"Input X contains infinity (column {name!r}).")
+            if kind.startswith(("int", "uint")) and has_long(values):
+                columns[name] = column  # float64 would round these: `read` decides what they are
+                continue
             kinds[name] = "numeric"
-            whole = kind.startswith(("int", "uint")) and has_long(values)
-            columns[name] = column if whole else values  # float64 would round long whole numbers
+            columns[name] = values
         else:
             if kind in ("category", "categorical", "enum") or kind.startswith(
                 ("categorical", "enum")

@@ -123,6 +123,7 @@ def type_column(
     if kind is not None:
         column = replace(typed.column, reason=f"{kind}, as requested", role="feature")
     else:
+        typed = _codes(typed, writing.rules)
         column = _role(typed, writing.rules)
     if note:
         column = replace(column, reason=f"{column.reason} ({note})")
@@ -297,6 +298,26 @@ def _from_moments(name: str, data: pa.ChunkedArray, kind: Kind | None) -> TypedC
     if bad:  # years that the calendar does not have, such as a database's 'infinity'
         data = pc.if_else(pa.array(outside), pa.scalar(None, pa.int64()), data)
     return make_typed(name, "datetime", data, "datetime", "dates", bad=bad)
+
+
+def _codes(typed: TypedColumn, rules: int) -> TypedColumn:
+    """Take whole numbers as categories if float64, in which networks compute, cannot tell them apart."""
+    data, name = typed.data, typed.column.name
+    if rules == 1 or typed.column.kind != "numeric" or not pa.types.is_integer(data.type):
+        return typed
+    floats = v.to_floats(data)
+    if not v.has_long(floats):
+        return typed
+    known = floats[~np.isnan(floats)]
+    distinct = pc.count_distinct(data, mode="only_valid").as_py()
+    if len(np.unique(known)) == distinct or _identifier_reason(name, data, rules) is not None:
+        return typed
+    words = v.as_dictionary(data)
+    if distinct == len(known) and distinct >= IDENTIFIER_ROWS:
+        reason = "every value is different: an identifier"
+        return make_typed(name, "categorical", words, "integer", reason, "ignored")
+    reason = f"codes of many digits, {distinct:,} different values"
+    return make_typed(name, "categorical", words, "integer", reason, bad=typed.bad)
 
 
 # ------------------------------------------------------------- roles

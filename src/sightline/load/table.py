@@ -583,8 +583,8 @@ def _bad_cell(raw: Raw, row: int, column: str, text: str) -> str:
 
 
 def _footer(raw: Raw) -> list[str]:
-    """Say that a text file seems to end with totals or remarks, which are no rows of the table."""
-    if raw.delimiter is None or raw.table.num_rows < 10:
+    """Say that a file seems to end with totals or remarks, which are no rows of the table."""
+    if not raw.paths or raw.table.num_rows < 10:
         return []
     last = raw.table.slice(raw.table.num_rows - 5).to_pylist()
     found = [
@@ -595,10 +595,9 @@ def _footer(raw: Raw) -> list[str]:
     if not found:
         return []
     number, text = found[0]
-    count = counted(len(last) - number, "row")
-    return [
-        f"the last {count} may be totals or remarks, such as {text}: take them out of the file if so"
-    ]
+    rows = len(last) - number
+    which = f"the last {rows} rows" if rows > 1 else "the last row"
+    return [f"{which} may be totals or remarks, such as {text}: take them out of the file if so"]
 
 
 def _warn_of_numbers(name: str, typed: TypedColumn) -> None:
