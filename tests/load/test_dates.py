@@ -55,7 +55,8 @@ def test_columns_that_disagree_do_not_decide():
 
 @pytest.mark.parametrize(("dates", "column"), [("day-first", MONTHS), ("month-first", DAYS)])
 def test_a_wrong_order_is_refused_with_the_value(dates, column):
-    with pytest.raises(DataError, match=f"column 'when': '{column[0]}' is not written {dates}"):
+    column = [column[1], *column]  # the first date may be both
+    with pytest.raises(DataError, match=f"column 'when': '{column[1]}' is not written {dates}"):
         sl.read({"when": column}, dates=dates)
     with pytest.raises(OptionError, match="dates is 'first'"):
         sl.read({"when": column}, dates="first")

@@ -55,7 +55,8 @@ def open_json(files: list[Path], name: str, request: RawRequest) -> Raw:
     raw = raw_table(table, name, tuple(map(str, files)))
 
     def locate(row: int, column: str) -> tuple[str, str]:
-        return places[row], str(rows[row].get(names[table_names.index(column)]))
+        value = rows[row].get(names[table_names.index(column)])
+        return places[row], _plain(value) if value is not None else "null"
 
     table_names = raw.table.column_names
     return replace(raw, bad=bad, skipped=skipped, locate=locate)

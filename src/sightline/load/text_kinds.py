@@ -210,7 +210,7 @@ def orders_of(words: Words, missing: Sequence[str]) -> tuple[set[DateOrder], str
     """Find the orders of day and month in which a column's texts are dates such as 04/01/2026.
 
     Returns:
-        The orders that fit, and the first date; None for a column of other texts.
+        The orders that fit, and a date that shows it; None for a column of other texts.
     """
     first = next(
         (text for text in words.texts[:20].to_pylist() if not v.is_missing(text, missing)), ""
@@ -224,6 +224,11 @@ def orders_of(words: Words, missing: Sequence[str]) -> tuple[set[DateOrder], str
         for order, formats in _FORMATS_OF.items()
         if v.find_date_format(rows_of, NUMBER_SHARE, rows_of.values(), formats)
     }
+    if len(orders) == 1:  # show a text that is in this order alone
+        (other,) = set(_FORMATS_OF) - orders
+        first = next(
+            text for text in rows_of if not v.find_date_format([text], 1, None, _FORMATS_OF[other])
+        )
     return (orders, first) if orders else None
 
 
