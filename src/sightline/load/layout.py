@@ -82,9 +82,19 @@ def find_layout(
         if not start < header <= len(lines) or not lines[header - 1].strip():
             raise _no_header(header)
         start = header - 1
-    candidates = [delimiter] if delimiter else list(SEPARATORS)
-    layouts = [_layout(lines, start, sign, header is not None, complete) for sign in candidates]
-    best = max(layouts, key=lambda pair: pair[1])[0]
+    whole = "".join(lines)
+    used = [sign for sign in SEPARATORS if sign in whole] or [SEPARATORS[0]]
+    drafts = [
+        _draft(lines, start, sign, header is not None, complete)
+        for sign in ([delimiter] if delimiter else used)
+    ]
+    agreed = max(draft.agree for draft in drafts)
+    drafts = [draft for draft in drafts if draft.agree == agreed]
+    if (
+        len(drafts) > 1
+    ):  # then with the one whose cells are numbers, then with the one of most cells
+        drafts.sort(key=lambda draft: (-draft.numbers if agreed > 0.5 else 0.0, -draft.names))
+    best = drafts[0].layout
     if best.skip > start and header is None:
         best = replace(best, notes=(_title(best.skip),))
     return best
@@ -147,13 +157,30 @@ def parse_header(text: str, delimiter: str) -> list[str]:
         ) from None
 
 
-Score = tuple[float, float, float, float]
+@dataclass(frozen=True)
+class _Draft:
+    """A layout with one separator, and how well it fits.
+
+    Attributes:
+        layout: The layout.
+        agree: The share of rows that have as many cells as the header; 0 if that is one cell.
+        names: How often the separator occurs in the header.
+        body: The cells of the first rows.
+    """
+
+    layout: Layout
+    agree: float
+    names: int
+    body: list[list[str]]
+
+    @property
+    def numbers(self) -> float:
+        """The share of cells that are numbers."""
+        cells = [cell for row in self.body for cell in row[:100] if cell.strip()]
+        return sum(reading_of(take_apart(cell)) != "none" for cell in cells) / max(len(cells), 1)
 
 
-def _layout(
-    lines: Sequence[str], start: int, delimiter: str, fixed: bool, complete: bool
-) -> tuple[Layout, Score]:
-    """Lay a file out with one separator, and score how well header and rows agree."""
+def _draft(lines: Sequence[str], start: int, delimiter: str, fixed: bool, complete: bool) -> _Draft:
     rows = _rows(lines, start, delimiter, complete)
     first = 0 if fixed else _header_of(rows)
     header, body = rows[first], rows[first + 1 :]
@@ -164,16 +191,10 @@ def _layout(
     if width > 1 and not names[-1].strip() and widths[width - 1] > 0.5 * len(body):
         names, width = names[:-1], width - 1  # the header alone ends with a separator
     agree = (widths[width] + trailing * ends) / max(len(body), 1)
-    cells = [cell for row in body[:50] for cell in row.cells[:100] if cell.strip()]
-    numbers = sum(reading_of(take_apart(cell)) != "none" for cell in cells)
+    unquoted = "".join(lines[header.line].split('"')[::2])
     layout = Layout(delimiter, header.line, tuple(names), trailing)
-    unquoted = "".join("".join(lines[header.line].split('"')[::2]))
-    return layout, (
-        round(agree, 2) if width > 1 and body else 0.0,
-        round(numbers / max(len(cells), 1), 2) if width > 1 and agree > 0.5 else 0.0,
-        unquoted.count(delimiter),
-        -SEPARATORS.find(delimiter),
-    )
+    share = round(agree, 2) if width > 1 and body else 0.0
+    return _Draft(layout, share, unquoted.count(delimiter), [row.cells for row in body[:50]])
 
 
 def _rows(lines: Sequence[str], start: int, delimiter: str, complete: bool) -> list[_Row]:

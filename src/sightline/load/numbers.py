@@ -24,6 +24,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -234,8 +235,12 @@ _CHARACTERS = str.maketrans(
 )
 
 
-class Words(NamedTuple):
-    """The unique texts of a column, and the rows of each.
+class Words:
+    """The unique texts of a column, and the rows of each, which are counted when they are first needed.
+
+    Args:
+        texts: The texts.
+        count: Returns the rows of each, int64.
 
     Example:
         >>> from sightline.load.numbers import Words
@@ -243,14 +248,27 @@ class Words(NamedTuple):
         [2, 1]
     """
 
-    texts: pa.Array
-    rows: np.ndarray
+    def __init__(self, texts: pa.Array, count: Callable[[], np.ndarray]) -> None:
+        self.texts, self._count = texts, count
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The rows of each text."""
+        return self._count()
+
+    @property
+    def first(self) -> Self:
+        """The first texts, each once."""
+        texts = self.texts[:PROBE]
+        return type(self)(texts, lambda: np.ones(len(texts), np.int64))
 
     @classmethod
     def of(cls, cells: Iterable[str]) -> Self:
         """Count texts."""
         counts = Counter(cells)
-        return cls(pa.array(list(counts), pa.string()), np.array(list(counts.values()), np.int64))
+        return cls(
+            pa.array(list(counts), pa.string()), lambda: np.array(list(counts.values()), np.int64)
+        )
 
 
 @dataclass(frozen=True)
@@ -446,10 +464,8 @@ def look_at(words: Words, missing: Collection[str]) -> Evidence:
         >>> evidence.decided, dict(evidence.units)
         (',', {'€': 3})
     """
-    first = _count(Words(words.texts[:PROBE], words.rows[:PROBE]), missing)
-    if len(words.texts) <= PROBE or not first.looks_numeric:
-        return first
-    return _count(words, missing)
+    first = _count(words.first, missing)
+    return _count(words, missing) if first.looks_numeric else first
 
 
 _EASY: dict[Reading, str] = {

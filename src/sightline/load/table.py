@@ -341,7 +341,8 @@ def with_formats(
     columns = {
         name: raw.table.column(name) for name in kept if kinds.get(name, "numeric") == "numeric"
     }
-    encoded = {name: texts for name, data in columns.items() if (texts := encode_texts(data))}
+    tried = each_column(encode_texts, columns.values(), raw.table.num_rows)
+    encoded = {name: texts for name, texts in zip(columns, tried, strict=True) if texts}
     table = raw.table
     for name, data in encoded.items():
         table = table.set_column(table.column_names.index(name), name, data)

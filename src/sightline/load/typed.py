@@ -103,4 +103,4 @@ def encode_texts(data: pa.ChunkedArray) -> pa.ChunkedArray | None:
 def words_of(data: pa.ChunkedArray) -> Words:
     """Count the rows of each text of a column from `encode_texts`."""
     words = data.chunk(0)
-    return Words(words.dictionary, word_counts(words))
+    return Words(words.dictionary, lambda: word_counts(words))

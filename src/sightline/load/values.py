@@ -70,7 +70,7 @@ def parse_number(text: str, missing: Collection[str]) -> float:
         (1000.0, nan, inf)
     """
     stripped = text.strip()
-    if is_missing(text, missing):
+    if not stripped or text in missing or stripped in missing:
         return math.nan
     if not _NUMBER.fullmatch(stripped):
         return BAD
@@ -243,6 +243,10 @@ def as_dictionary(data: pa.ChunkedArray) -> pa.DictionaryArray:
     else:
         codes, words = pa.array([], pa.int32()), pa.array([], pa.string())
     codes = codes.cast(pa.int32())
+    if pa.types.is_string(words.type) and words.null_count == 0:
+        empty = pc.any(pc.equal(words, ""), min_count=0).as_py()
+        if not empty and pc.count_distinct(words).as_py() == len(words):
+            return pa.DictionaryArray.from_arrays(codes, words)
     texts = [to_text(word) for word in words.to_pylist()]
     if len(set(texts)) == len(texts) and None not in texts:
         return pa.DictionaryArray.from_arrays(codes, pa.array(texts, pa.string()))
@@ -298,8 +302,16 @@ def exact_integers(texts: Collection[str]) -> list[int] | None:
 
 def has_long(floats: np.ndarray) -> bool:
     """Tell whether there is a finite number that float64 may hold inexactly."""
-    finite = floats[np.isfinite(floats)]
-    return bool(len(finite)) and float(np.abs(finite).max()) >= LARGEST_EXACT
+    floats = floats.ravel()
+    if not len(floats):
+        return False
+    low, high = (
+        float(np.fmin.reduce(floats)),
+        float(np.fmax.reduce(floats)),
+    )  # no copy of the column
+    if math.isinf(low) or math.isinf(high):
+        return has_long(floats[np.isfinite(floats)])
+    return max(-low, high) >= LARGEST_EXACT
 
 
 class Spellings:
