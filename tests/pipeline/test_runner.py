@@ -2,7 +2,10 @@
 
 import json
 import os
+import shlex
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -332,6 +335,20 @@ class Mine(nn.Module):
     def forward(self, numeric, categorical):
         return self.flat(numeric, categorical)
 """
+
+
+def test_the_next_commands_name_the_network_and_run(here):
+    (here / "net.py").write_text(NETWORK)
+    run = fit(network="net.py:Mine", epochs=1)
+    commands = run.find("run", "end")[0].body["next"]
+    evaluate, predict, explain = commands[:3]
+    for command in (evaluate, predict, explain):
+        assert command.endswith(" --network net.py:Mine")
+        words = [sys.executable, "-m", *shlex.split(command)]
+        done = subprocess.run(words, cwd=here, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    plain = fit("s", network="MLP", epochs=1).find("run", "end")[0].body["next"]
+    assert not any("--network" in command for command in plain)
 
 
 def test_a_network_of_your_own_comes_from_the_kept_source(here):

@@ -253,10 +253,16 @@ class Recorder(Observer):
         commands = [f"sightline inspect {model}", f"sightline quiz {run}"]
         if self.table.paths:
             data = shlex.quote(self.table.paths[0])
+            network = self.options.model.network
+            own = ""
+            if (
+                isinstance(network, str) and ":" in network
+            ):  # a file that the model must be given again
+                own = f" --network {shlex.quote(network)}"
             commands = [
-                f"sightline evaluate {model}",
-                f"sightline predict {model} {data} -o predictions.csv",
-                f"sightline explain {model} {data} --row {min(3, self.table.rows - 1)}",
+                f"sightline evaluate {model}{own}",
+                f"sightline predict {model} {data} -o predictions.csv{own}",
+                f"sightline explain {model} {data} --row {min(3, self.table.rows - 1)}{own}",
                 *commands,
             ]
         report = self.folder / REPORT_FILE if self.options.run.report else None
