@@ -295,8 +295,10 @@ class Written:
 
     @property
     def thousands(self) -> str:
-        """The sign between groups of digits where that is certain: "'" or a space; else ""."""
-        return next((sign for sign in "' " if sign in self.body), "")
+        """The sign between groups of digits where that is certain; else ""."""
+        signs = [sign for sign in self.body if not sign.isdigit()]
+        sure = len(signs) > 1 or signs[:1] in (["'"], [" "])
+        return signs[0] if sure else ""
 
 
 def take_apart(text: str) -> Written | None:
@@ -389,7 +391,6 @@ class Evidence:
         accounting: The rows by the way in which numbers below zero are written: "()" or "-".
         brackets: The rows written as (12), without any other mark.
         codes: The texts that are codes, such as 007.
-        twice: Which of point and comma a text has twice, between groups of three digits.
     """
 
     rows: Counter[Reading] = field(default_factory=Counter)
@@ -399,7 +400,6 @@ class Evidence:
     accounting: Counter[str] = field(default_factory=Counter)
     brackets: int = 0
     codes: int = 0
-    twice: set[str] = field(default_factory=set)
 
     @property
     def given(self) -> int:
@@ -504,8 +504,7 @@ def _count(words: Words, missing: Collection[str]) -> Evidence:
             shapes.add(re.sub("[0-9]", "9", written.body))
         if written.accounting:
             evidence.accounting[written.accounting] += rows
-        evidence.twice |= {sign for sign in ".," if written.body.count(sign) > 1}
-        if text.strip().startswith("(") and written.body.isdigit() and not written.unit:
+        if written.accounting == "()" and written.body.isdigit() and not written.unit:
             evidence.brackets += rows
     if (
         evidence.thousands[" "] == evidence.given
@@ -588,7 +587,7 @@ def find_formats(
         if evidence.numeric or (column in requested and evidence.looks_numeric)
     }
     against = any(
-        evidence.decided == "," or evidence.thousands["'"] or "." in evidence.twice
+        evidence.decided == "," or evidence.thousands["'"] or evidence.thousands["."]
         for evidence in numeric.values()
     )
     commas = any(evidence.ambiguous and evidence.rows["comma?"] for evidence in numeric.values())
@@ -661,10 +660,9 @@ def _format(
     """Return the format of a column of numbers; None for plain ones."""
     decimal = evidence.decided or (wanted if evidence.ambiguous else None) or "."
     other = "," if decimal == "." else "."
-    grouped = evidence.rows["comma?" if decimal == "." else "point?"] or other in evidence.twice
-    mixed = any("." in text and "," in text for text in evidence.examples.values())
-    seen = evidence.thousands.most_common(1)
-    sign = seen[0][0] if seen else other if grouped or mixed else ""
+    ambiguous = evidence.rows["comma?" if decimal == "." else "point?"]
+    seen = [sign for sign, _ in evidence.thousands.most_common() if sign != decimal]
+    sign = seen[0] if seen else other if ambiguous else ""
     if decimal == "." and not sign and not evidence.units and not evidence.accounting:
         return None
     accounting = next((way for way, _ in evidence.accounting.most_common(1)), "")
