@@ -25,7 +25,14 @@ import pyarrow.csv as pc
 
 from sightline.contracts import READING_RULES, BadRow
 from sightline.errors import DataError, UserError
-from sightline.load.layout import SAMPLE_LINES, SEPARATORS, Layout, find_layout, parse_header
+from sightline.load.layout import (
+    SAMPLE_LINES,
+    SEPARATORS,
+    Layout,
+    find_layout,
+    fitting_layout,
+    parse_header,
+)
 from sightline.load.names import unique_names
 from sightline.load.parallel import each_column
 from sightline.load.raw import DEFAULT_REQUEST, OnBadRows, RawRequest
@@ -103,7 +110,6 @@ class Delimited:
             OptionError: There is no line `header`.
         """
         encoding = encoding_of(path, request)
-        header, needed, rules = request.header, request.needed, request.rules
         refuse_binary(path, encoding)
         lines, complete = _first_lines(path, encoding or "utf-8")
         if not any(line.strip() for line in lines):
@@ -112,23 +118,21 @@ class Delimited:
         delimiter = "\t" if plain.endswith(".tsv") else None
         try:
             with unlimited_fields():
-                if rules == 1:
+                if request.rules == 1:
                     layout = _first_rules(lines, delimiter)
                 else:
-                    guess = None if needed else header
-                    layout = find_layout(
-                        lines, delimiter=delimiter, header=guess, complete=complete
-                    )
-                    if needed and header is not None and not needed <= set(layout.header):
-                        layout = find_layout(
-                            lines, delimiter=delimiter, header=header, complete=complete
-                        )
+                    layout = fitting_layout(
+                        lambda line: find_layout(
+                            lines, delimiter=delimiter, header=line, complete=complete
+                        ),
+                        request.header, request.needed,
+                    )  # fmt: skip
         except UserError as error:
             raise type(error)(f"{path}: {error.problem}", error.fix) from None
         names, notes = unique_names(layout.header)
         return cls(
             path, encoding or "utf-8", layout.delimiter, tuple(names), notes, layout.skip,
-            layout.trailing, layout.notes, rules,
+            layout.trailing, layout.notes, request.rules,
         )  # fmt: skip
 
     def read(self, request: RawRequest) -> RawFile:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.errors import DataError, OptionError, did_you_mean
-from sightline.load.layout import Layout, layout_of_cells
+from sightline.load.layout import Layout, fitting_layout, layout_of_cells
 from sightline.load.pandas_columns import plain_objects
 from sightline.load.raw import Raw, RawRequest, raw_table
 from sightline.load.values import to_text
@@ -81,19 +81,17 @@ def _sheet(
 
 def _raw(path: Path, sheet: str, rows: list[list[Any]], request: RawRequest) -> Raw:
     texts = [["" if cell == "" else str(to_text(cell) or "") for cell in row] for row in rows]
-    layout = layout_of_cells(texts, header=request.header if not request.needed else None)
-    if request.needed and request.header is not None and not request.needed <= set(layout.header):
-        layout = layout_of_cells(texts, header=request.header)
+    layout = fitting_layout(
+        lambda row: layout_of_cells(texts, header=row), request.header, request.needed
+    )
     used = [j for j, name in enumerate(layout.header) if name.strip() or _filled(rows, layout, j)]
     body = [
         (number, [row[j] if j < len(row) else "" for j in used])
         for number, row in enumerate(rows[layout.skip + 1 :], start=layout.skip + 2)
         if any(cell != "" for cell in row)  # spreadsheets end in empty rows
     ]
-    columns = {
-        f"{index}": _column([cells[index] for _, cells in body]) for index in range(len(used))
-    }
-    table = pa.Table.from_arrays(list(columns.values()), [layout.header[j] for j in used])
+    columns = [_column([cells[index] for _, cells in body]) for index in range(len(used))]
+    table = pa.Table.from_arrays(columns, [layout.header[j] for j in used])
     name = f"{path}, sheet {sheet!r}"
     raw = raw_table(table, name, (str(path),))
     names = raw.table.column_names

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from sightline.errors import DataError, OptionError, shorten
@@ -49,6 +49,22 @@ class _Row:
     @property
     def filled(self) -> int:
         return sum(bool(cell.strip()) for cell in self.cells)
+
+
+def fitting_layout(
+    find: Callable[[int | None], Layout], header: int | None, needed: Collection[str]
+) -> Layout:
+    """Find a layout whose header has the names that are needed.
+
+    Args:
+        find: (the header's line, or None to guess it) -> the layout.
+        header: The header's line of the training table, or the one that was asked for.
+        needed: The names; empty if `header` is to be used as it is.
+    """
+    layout = find(None if needed else header)
+    if needed and header is not None and not set(needed) <= set(layout.header):
+        return find(header)
+    return layout
 
 
 def find_layout(

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import (
-    MISSING_NUMBERS,
     READING_RULES,
     BadRow,
     BadRows,
@@ -37,13 +36,12 @@ from sightline.errors import (
 from sightline.load.hashes import row_hashes
 from sightline.load.kinds import check_kinds, type_column
 from sightline.load.layout import footer
-from sightline.load.numbers import Formats, Texts, find_formats
 from sightline.load.parallel import each_column
 from sightline.load.raw import Locate, Raw, RawRequest
 from sightline.load.sources import open_source
 from sightline.load.summary import summarise
-from sightline.load.text_kinds import Writing, orders_of
-from sightline.load.typed import TypedColumn, encode_texts, words_of
+from sightline.load.text_kinds import Writing
+from sightline.load.typed import TypedColumn
 from sightline.load.values import (
     as_dictionary,
     date_example,
@@ -52,6 +50,7 @@ from sightline.load.values import (
     to_floats,
     to_microseconds,
 )
+from sightline.load.writing import find_writings
 
 
 @dataclass(frozen=True)
@@ -210,48 +209,38 @@ def read(
         >>> [(column.name, column.kind) for column in table.schema.columns]
         [('age', 'numeric'), ('city', 'categorical')]
     """
-    return read_by_rules(
-        source, READING_RULES, kinds=kinds, drop=drop, missing=missing, encoding=encoding,
-        decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, on_bad_rows=on_bad_rows,
-    )  # fmt: skip
-
-
-def read_by_rules(
-    source: Any,
-    rules: int,
-    *,
-    kinds: Mapping[str, Kind] | None = None,
-    drop: Sequence[str] = (),
-    missing: Sequence[str] | None = None,
-    encoding: str | None = None,
-    decimal: Literal[".", ","] | None = None,
-    thousands: Literal[".", ",", "'", " "] | None = None,
-    dates: DateOrder | None = None,
-    header: int | None = None,
-    sheet: str | None = None,
-    on_bad_rows: BadRows = "error",
-) -> Table:
-    """Read a table by a version of the reading rules; else as `read`.
-
-    Args:
-        source: As in `read`, and so are the options.
-        rules: The version: of a model or run made before, the one that it was made with.
-
-    Example:
-        >>> from sightline.load.table import read_by_rules
-        >>> [read_by_rules({"x": ["0,5", "1,5"]}, rules).schema["x"].kind for rules in (1, 2)]
-        ['categorical', 'numeric']
-    """
     options = ReadOptions(
         kinds={} if kinds is None else kinds, drop=drop, missing=missing, encoding=encoding,
         decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, on_bad_rows=on_bad_rows,
     )  # fmt: skip
+    return read_by_rules(source, options, READING_RULES)
+
+
+def read_by_rules(source: Any, options: ReadOptions, rules: int) -> Table:
+    """Read a table by a version of the reading rules; else as `read`.
+
+    Args:
+        source: As in `read`.
+        options: The arguments of `read`.
+        rules: The version: of a model or run made before, the one that it was made with.
+
+    Raises:
+        DataError, OptionError: As `read`.
+
+    Example:
+        >>> from sightline.contracts import ReadOptions
+        >>> from sightline.load.table import read_by_rules
+        >>> table = {"x": ["0,5", "1,5"]}
+        >>> [read_by_rules(table, ReadOptions(), rules).schema["x"].kind for rules in (1, 2)]
+        ['categorical', 'numeric']
+    """
     check_kinds(options.kinds)
     wanted = dict(options.kinds)
     tokens = None if options.missing is None else tuple(options.missing)
-    as_text = frozenset(name for name, kind in wanted.items() if kind != "numeric")
     request = RawRequest(
-        text=as_text, missing=tokens, encoding=encoding, header=header, sheet=sheet, on_bad_rows=on_bad_rows, rules=rules
+        text=frozenset(name for name, kind in wanted.items() if kind != "numeric"), missing=tokens,
+        encoding=options.encoding, header=options.header, sheet=options.sheet,
+        on_bad_rows=options.on_bad_rows, rules=rules,
     )  # fmt: skip
     raw = open_source(source, request)
     for name in [*wanted, *options.drop]:
@@ -260,18 +249,12 @@ def read_by_rules(
                 f"{raw.name} has no column {name!r}.", did_you_mean(name, raw.table.column_names)
             )
     kept = [name for name in raw.table.column_names if name not in set(options.drop)]
-    known: dict[str, Kind] = {
-        **dict.fromkeys(raw.categories if rules > 1 else (), "categorical"),
-        **wanted,
-    }
-    raw, formats = with_formats(raw, kept, known, tokens, rules, decimal, thousands)
-    order = date_order(raw, kept, known, tokens, rules, dates)
+    raw, writings = find_writings(raw, kept, options, rules)
 
     def type_(name: str) -> TypedColumn:
-        writing = Writing(formats.of.get(name), formats.odd.get(name, ""), order, rules)
         return type_column(
-            name, raw.table.column(name), kind=wanted.get(name), missing=tokens,
-            note=raw.notes.get(name), categories=name in raw.categories and rules > 1, writing=writing,
+            name, raw.table.column(name), kind=wanted.get(name), missing=tokens, note=raw.notes.get(name),
+            categories=name in raw.categories and rules > 1, writing=writings[name],
         )  # fmt: skip
 
     typed = each_column(type_, kept, raw.table.num_rows)
@@ -290,7 +273,7 @@ def read_by_rules(
     if rows == 0:
         raise DataError(f"{raw.name} has a header but no rows.", "Give a table with rows.")
     bad = sorted({row for column in typed for row in column.bad})
-    if bad and on_bad_rows == "error":
+    if bad and options.on_bad_rows == "error":
         raise _bad_value(raw, typed, bad)
     keep = np.setdiff1d(np.arange(rows), bad) if bad else None
     columns = {
@@ -303,7 +286,7 @@ def read_by_rules(
             "Correct the kinds (kinds=, --kind).",
         )
     for column in typed:
-        if column.column.name in formats.odd:
+        if writings[column.column.name].odd:
             _warn_of_numbers(raw.name, column)
     return Table(
         schema=Schema(tuple(column.column for column in typed), tokens, rules=rules),
@@ -313,102 +296,14 @@ def read_by_rules(
         paths=raw.paths,
         skipped=raw.skipped + len(bad),
         options={
-            "kinds": wanted, "drop": list(options.drop),
-            "missing": None if tokens is None else list(tokens), "encoding": encoding,
-            "decimal": decimal, "thousands": thousands, "dates": dates, "header": header, "sheet": sheet, "on_bad_rows": on_bad_rows,
+            "kinds": wanted, "drop": list(options.drop), "missing": None if tokens is None else list(tokens),
+            "encoding": options.encoding, "decimal": options.decimal, "thousands": options.thousands,
+            "dates": options.dates, "header": options.header, "sheet": options.sheet,
+            "on_bad_rows": options.on_bad_rows,
         },
         locate=raw.locate,
         said=(*raw.said, *_footer(raw)),
     )  # fmt: skip
-
-
-def with_formats(
-    raw: Raw,
-    kept: Sequence[str],
-    kinds: Mapping[str, Kind],
-    missing: tuple[str, ...] | None,
-    rules: int,
-    decimal: str | None,
-    thousands: str | None,
-) -> tuple[Raw, Formats]:
-    """Find out how the columns of a source write their numbers.
-
-    Returns:
-        The source, with the texts of columns that were read as plain numbers and are not; and the formats.
-    """
-    if rules == 1:
-        return raw, Formats({}, {})
-    columns = {
-        name: raw.table.column(name) for name in kept if kinds.get(name, "numeric") == "numeric"
-    }
-    tried = each_column(encode_texts, columns.values(), raw.table.num_rows)
-    encoded = {name: texts for name, texts in zip(columns, tried, strict=True) if texts}
-    table = raw.table
-    for name, data in encoded.items():
-        table = table.set_column(table.column_names.index(name), name, data)
-    written = raw.delimiter is not None  # plain numbers of a text file may turn out to be others
-    floats = [n for n, data in columns.items() if written and pa.types.is_floating(data.type)]
-    texts = Texts(
-        words={name: words_of(data) for name, data in encoded.items()},
-        floats=floats,
-        first=raw.first,
-        whole=lambda names: {n: words_of(encode_texts(d)) for n, d in raw.whole(names).items()},
-        delimiter=raw.delimiter,
-    )
-    tokens = MISSING_NUMBERS if missing is None else missing
-    formats = find_formats(
-        texts, tokens, decimal=decimal, thousands=thousands, requested=set(kinds), name=raw.name
-    )
-    again = [name for name in formats.of if name in set(floats)]
-    for name, data in (raw.whole(again) if again else {}).items():
-        table = table.set_column(table.column_names.index(name), name, data)
-    return replace(raw, table=table), formats
-
-
-def date_order(
-    raw: Raw,
-    kept: Sequence[str],
-    kinds: Mapping[str, Kind],
-    missing: tuple[str, ...] | None,
-    rules: int,
-    dates: DateOrder | None,
-) -> DateOrder | None:
-    """Find out whether dates such as 04/01/2026 are written day first.
-
-    Columns in which a day is above 12 decide for the others.
-
-    Returns:
-        The order; None if there is no such date.
-
-    Raises:
-        DataError: Nothing decides, or the dates are not in the order that was given.
-    """
-    if rules == 1:
-        return None
-    tokens = MISSING_NUMBERS if missing is None else missing
-    orders: dict[str, tuple[set[DateOrder], str]] = {}
-    for name in kept:
-        if kinds.get(name, "datetime") == "datetime":
-            data = raw.table.column(name)
-            encoded = encode_texts(data) if not pa.types.is_floating(data.type) else None
-            first = None if encoded is None else words_of(encoded)
-            if first is not None and (of_column := orders_of(first, tokens)) is not None:
-                orders[name] = of_column
-    decided = {order for found, _ in orders.values() if len(found) == 1 for order in found}
-    for name, (found, example) in orders.items():
-        if dates is not None and dates not in found:
-            raise DataError(
-                f"{raw.name}, column {name!r}: {example!r} is not written {dates}.",
-                "Leave out dates= (--dates) to have it decided by the values.",
-            )
-        if len(found) == 2 and dates is None and len(decided) != 1:
-            raise DataError(
-                f"{raw.name}, column {name!r}: {example!r} may be day-first or month-first: no day in the column is "
-                "above 12.",
-                "Say which it is: dates='day-first' (--dates day-first) or dates='month-first' (--dates "
-                "month-first); or write the dates as 2026-01-31.",
-            )
-    return dates if dates is not None else decided.pop() if len(decided) == 1 else None
 
 
 def read_like(

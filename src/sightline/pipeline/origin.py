@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sightline.contracts import ReadOptions
 from sightline.errors import DataError
 from sightline.load.split import Splits, split
 from sightline.load.table import Table, absolute_paths, read_by_rules, subset
@@ -150,11 +151,10 @@ def read_again(origin: Mapping[str, Any], source: Any = None) -> tuple[Table, Sp
                 f"The rows of {part}= were a table in memory, which is not kept.",
                 f"Fit again, with {part}= as a file or a share, to be able to do this.",
             )
+    options = ReadOptions(**origin["read"])
     rules = origin.get("rules", 1)  # what was made before has none
     if source is not None:
-        table = (
-            source if isinstance(source, Table) else read_by_rules(source, rules, **origin["read"])
-        )
+        table = source if isinstance(source, Table) else read_by_rules(source, options, rules)
         return table, _same(table, origin)
     if not origin.get("source"):
         raise DataError(
@@ -167,7 +167,7 @@ def read_again(origin: Mapping[str, Any], source: Any = None) -> tuple[Table, Sp
                 f"{path}, the table that the model was trained on, does not exist any more.",
                 "Put it back, or give a file with rows.",
             )
-    table = read_by_rules(origin["source"], rules, **origin["read"])
+    table = read_by_rules(origin["source"], options, rules)
     return table, _same(table, origin)
 
 
