@@ -70,12 +70,17 @@ def test_numbers():
 
 
 def test_the_intervals_are_those_of_a_mean():
-    losses = {b.THIS_MODEL: np.random.default_rng(0).exponential(size=900)}
-    drawn = b._bootstrap(losses, 2000, 0, classification=True)[b.THIS_MODEL]
-    assert drawn.std() == pytest.approx(losses[b.THIS_MODEL].std() / 30, rel=0.08)
-    many = {b.THIS_MODEL: np.random.default_rng(0).exponential(size=5000)}
-    drawn = b._bootstrap(many, 500, 0, classification=True)[b.THIS_MODEL]
-    assert drawn.std() == pytest.approx(many[b.THIS_MODEL].std() / 5000**0.5, rel=0.12)
+    def drawn(rows, draws):
+        losses = np.random.default_rng(0).exponential(size=rows)
+        values = np.exp(-np.column_stack([losses, losses]))
+        scorer = b._log_loss(values, np.zeros(rows, int), None)
+        scores = b._bootstrap({b.THIS_MODEL: scorer}, rows, draws, 0)[b.THIS_MODEL]
+        return scores.std(), losses.std() / rows**0.5
+
+    spread, expected = drawn(900, 2000)
+    assert spread == pytest.approx(expected, rel=0.08)
+    spread, expected = drawn(5000, 500)
+    assert spread == pytest.approx(expected, rel=0.12)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +117,38 @@ def test_a_verdict_says_how_much_lower_the_lower_score_is(ours, theirs, interval
             "high": interval[1],
         },
     ]
-    assert b._verdict(models, differences, 250, "log loss") == verdict
+    metric = b._Metric("log_loss", "log loss", b._log_loss)
+    assert b._verdict(models, differences, 250, metric) == verdict
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "interval", "verdict"),
+    [
+        (0.9, 0.81, (0.05, 0.1), "Worth it: the AUC of the best simple model is 10.0 % lower; it is gradient boosting, "
+         "which took 0.5 s."),
+        (0.81, 0.9, (-0.1, -0.05), "Not worth it here: the AUC is 10.0 % lower than that of gradient boosting, which "
+         "took 0.5 s. Use that."),
+        (0.9, 0.9, (0.0, 0.0), "No difference with gradient boosting, which took 0.5 s: the AUC is the same."),
+        (0.9, 0.891, (-0.01, 0.02), "No clear difference with gradient boosting, which took 0.5 s: its AUC is 1.0 % "
+         "lower, which may be chance with only 250 rows."),
+        (0.891, 0.9, (-0.02, 0.01), "No clear difference with gradient boosting, which took 0.5 s: this model's AUC is "
+         "1.0 % lower, which may be chance with only 250 rows."),
+        (0.5, 0.0, (0.4, 0.6), "Worth it: the AUC of the best simple model is 100.0 % lower; it is gradient boosting, "
+         "which took 0.5 s."),
+    ],
+)  # fmt: skip
+def test_a_verdict_by_a_metric_of_which_more_is_better(ours, theirs, interval, verdict):
+    models = [
+        {"name": b.THIS_MODEL, "score": ours, "seconds": None},
+        {"name": "the majority class", "score": -1.0, "seconds": 0.0},
+        {"name": "gradient boosting", "score": theirs, "seconds": 0.5},
+    ]
+    differences = [
+        {"name": "the majority class", "mean": ours + 1, "low": 0.1, "high": 1.0},
+        {"name": "gradient boosting", "mean": ours - theirs, "low": interval[0], "high": interval[1]},
+    ]  # fmt: skip
+    metric = b._Metric("roc_auc", "AUC", b._log_loss, True, "Because.")
+    assert b._verdict(models, differences, 250, metric) == f"{verdict} Because."
 
 
 def test_few_rows_cannot_tell():
@@ -199,3 +235,82 @@ def test_a_linear_truth_is_worth_no_network(tmp_path):
     ridge = next(one for one in body["models"] if one["name"] == "ridge regression")
     assert ridge["score"] < 6
     assert body["verdict"].startswith("Not worth it here")
+
+
+def rare(rows=3000, seed=0):
+    random = np.random.default_rng(seed)
+    x, z = random.normal(size=rows), random.normal(size=rows)
+    score = np.sin(3 * x) + z * x + random.normal(size=rows) * 0.5
+    return {"x": x, "z": z, "y": np.where(score > 1.5, "yes", "no").tolist()}
+
+
+def compared(tmp_path, table, **options):
+    run = sl.fit(table, "y", network="MLP", epochs=30, test=0.3, run=tmp_path / "r", quiet=True,
+                 report=False, **options)  # fmt: skip
+    return run, run.find("predict", "baselines")[0].body
+
+
+def test_a_balanced_model_is_compared_by_a_metric_that_is_fair_to_it(tmp_path):
+    """By log loss it would lose to the class shares, for probabilities that were changed on purpose."""
+    run, body = compared(tmp_path, rare(), class_weights="balanced")
+    assert run.metrics["log_loss"] > 0.7 * run.metrics["baseline"]["log_loss"]
+    assert (body["metric"], body["greater_is_better"]) == ("roc_auc", True)
+    by_name = {model["name"]: model for model in body["models"]}
+    assert by_name["this model"]["score"] == pytest.approx(run.metrics["roc_auc"])
+    assert by_name["the majority class"]["score"] == 0.5
+    # The simple models have the class weights too: with the same data, so does the linear one.
+    assert by_name["logistic regression"]["second"]["value"] < 0.9
+    assert body["verdict"].endswith(
+        "The models are compared by AUC, because class weights change the probabilities on purpose."
+    )
+    stage = run.find("lesson", "stage")[4].body
+    assert "no better" not in stage["caption"]
+
+
+def test_more_than_two_classes_with_weights_are_compared_by_balanced_accuracy(tmp_path):
+    table = rare()
+    table["y"] = [
+        "rare" if y == "yes" else "left" if x < 0 else "right"
+        for x, y in zip(table["x"], table["y"], strict=True)
+    ]
+    run, body = compared(tmp_path, table, class_weights="balanced")
+    assert body["metric"] == "balanced_accuracy"
+    recalls = [row["recall"] for row in run.metrics["classes"]]
+    assert body["models"][0]["score"] == pytest.approx(np.mean(recalls))
+    assert body["models"][1]["score"] == pytest.approx(1 / 3)
+    assert "compared by balanced accuracy" in body["verdict"]
+
+
+def test_a_model_with_a_threshold_is_compared_by_what_no_threshold_changes(tmp_path):
+    run, body = compared(tmp_path, rare(), threshold=0.05)
+    assert body["metric"] == "roc_auc"
+    assert body["models"][0]["score"] == pytest.approx(run.metrics["roc_auc"])
+    assert "AUC, which does not depend on the threshold" in body["verdict"]
+    assert body["models"][0]["second"]["value"] == run.metrics["accuracy"]
+
+
+def test_one_class_has_no_area():
+    test = batch(100, 2)
+    ones = test._replace(target=torch.ones(100, dtype=torch.int64))
+    body = score_baselines(TWO, batch(600, 1), ones, (5, 5), np.full((100, 2), 0.5),
+                           np.ones(100, int), moved="threshold")  # fmt: skip
+    assert body["metric"] == "log_loss"
+
+
+def test_draws_without_a_rare_class_do_not_spoil_the_interval():
+    test = batch(100, 2)
+    target = torch.zeros(100, dtype=torch.int64)
+    target[0] = 1
+    random = np.random.default_rng(0).uniform(size=100)
+    body = score_baselines(TWO, batch(600, 1), test._replace(target=target), (5, 5),
+                           np.column_stack([1 - random, random]), target.numpy(),
+                           moved="threshold")  # fmt: skip
+    for model in body["models"]:
+        assert np.isfinite([model["score"], model["low"], model["high"]]).all()
+
+
+def test_many_rows_have_fewer_samples():
+    constant = {b.THIS_MODEL: lambda counts: 1.0}
+    assert len(b._bootstrap(constant, 20_000, 1000, 0)[b.THIS_MODEL]) == 1000
+    assert len(b._bootstrap(constant, 50_000, 1000, 0)[b.THIS_MODEL]) == 400
+    assert len(b._bootstrap(constant, 500_000, 300, 0)[b.THIS_MODEL]) == 200

@@ -219,6 +219,17 @@ class CategoricalFeature:
     cardinality: int
 
 
+def written(label: Any) -> str:
+    """Return a class, or any value of a record, as text: truth values as files write them.
+
+    Example:
+        >>> from sightline.contracts.schema import written
+        >>> written(True), written(3), written("red")
+        ('true', '3', 'red')
+    """
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
 @dataclass(frozen=True)
 class Target:
     """What the model predicts.
@@ -234,6 +245,8 @@ class Target:
         >>> from sightline.contracts import Target
         >>> Target("sex", "classification", ("female", "male"), "female").classes
         ('female', 'male')
+        >>> Target("sick", "classification", (False, True), True, names=("NO", "YES")).texts
+        ('NO', 'YES')
     """
 
     name: str
@@ -243,14 +256,37 @@ class Target:
     names: tuple[str, ...] = ()
 
     @property
-    def texts(self) -> tuple[str, ...]:
-        """The classes as texts: as the training file writes them, else 1, 0.5, true, red."""
+    def shown(self) -> tuple[Label, ...]:
+        """The classes as records, reports and pages hold them: `names`, else the labels (1 for 1.0)."""
         return self.names or tuple(
-            str(label).lower() if isinstance(label, bool)
-            else f"{label:.17g}" if isinstance(label, float) and label.is_integer() and abs(label) < 2**53
-            else str(label)
+            int(label) if isinstance(label, float) and label.is_integer() and abs(label) < 2**53
+            else label
             for label in self.classes
         )  # fmt: skip
+
+    @property
+    def shown_positive(self) -> Label | None:
+        """The positive class as `shown` holds it; None if there is none."""
+        return None if self.positive is None else self.shown[self.classes.index(self.positive)]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The classes as texts: as the training file writes them, else 1, 0.5, true, red."""
+        return tuple(map(written, self.shown))
+
+    def find(self, wanted: Any) -> int | None:
+        """Return the number of a class that a person names: by its label or as any file may write it.
+
+        Example:
+            >>> from sightline.contracts import Target
+            >>> sick = Target("sick", "classification", (False, True), True, names=("NO", "YES"))
+            >>> sick.find(True), sick.find("true"), sick.find("YES"), sick.find("maybe")
+            (1, 1, 1, None)
+        """
+        for number, (label, text) in enumerate(zip(self.classes, self.texts, strict=True)):
+            if label == wanted or str(wanted) in (str(label), written(label), text):
+                return number
+        return None
 
     def __post_init__(self) -> None:
         if (self.task == "classification") != (len(self.classes) >= 2):

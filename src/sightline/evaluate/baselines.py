@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from sightline.contracts import Batch, Target
 from sightline.errors import counted, readable
+from sightline.metrics.scores import area_of_ranks
 
 TRAINING_ROWS = 50_000
 """Simple models are trained on at most this many training rows, drawn at random."""
@@ -28,8 +29,13 @@ FEWEST_ROWS = 50
 """With fewer test rows the intervals cannot show which model is better."""
 MULTINOMIAL_ROWS = 2_000
 """Up to this many rows the bootstrap draws exactly N rows; above, Poisson counts (much faster)."""
+MOST_DRAWN, FEWEST_DRAWS = 20_000_000, 200
+"""All bootstrap samples together hold at most this many rows, but there are at least 200 samples."""
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 THIS_MODEL = "this model"
+
+Moved = Literal["class weights", "threshold"]
+"""What moves a model's decisions away from the most probable class, on purpose."""
 
 
 def score_baselines(
@@ -41,6 +47,7 @@ def score_baselines(
     truth: np.ndarray,
     *,
     guessed: np.ndarray | None = None,
+    moved: Moved | None = None,
     seed: int = 0,
     draws: int = 1000,
     plain: Callable[[Batch, Batch], tuple[Batch, Batch]] | None = None,
@@ -53,20 +60,24 @@ def score_baselines(
 
     Args:
         target: What is predicted.
-        train: Prepared training rows; rows of weight 0 are left out.
+        train: Prepared training rows, with the weights that the model was trained with; rows of weight 0
+            are left out.
         test: Prepared rows that the models are scored on.
         cardinalities: How many codes each categorical column has, [C].
         values: The model's predictions for the test rows: probabilities [N, K], or numbers [N, 1].
         truth: The true values of the test rows, int64 class numbers [N], or numbers [N].
         guessed: The predicted class, int64 [N]; None takes the most probable one.
+        moved: What moved the model's decisions on purpose, or None. The log loss would count that as
+            an error, so the models are compared by the area under the ROC curve (two classes) or
+            by balanced accuracy.
         seed: Seed of the sampled rows, the bootstrap and the simple models.
-        draws: Number of bootstrap samples.
+        draws: Number of bootstrap samples; fewer, but at least 200, with more than 20,000 test rows.
         plain: Takes training and test rows and returns them with their numbers scaled linearly. A
             quantile scaling would hide a linear relation from the linear model. None does not
             scale them.
 
     Returns:
-        `rows`, `metric` ("log_loss" or "rmse"), `models` (each `name`, `score`, the ends `low` and
+        `rows`, `metric` ("log_loss", "rmse", "roc_auc" or "balanced_accuracy"), `greater_is_better`, `models` (each `name`, `score`, the ends `low` and
         `high` of its interval, a `second` metric, `seconds` of fitting, `note`), `differences` (this
         model's score minus each other's: `name`, `mean`, `low`, `high`) and a `verdict` in words.
 
@@ -91,11 +102,12 @@ def score_baselines(
     sampled = len(rows) < len(train.row)
     note = f"on {len(rows):,} training rows, drawn at random" if sampled else None
 
+    metric = _metric(target, truth, moved)
     second = _second_metric(values, truth, classification, guessed)
     models: list[dict[str, Any]] = [
         {"name": THIS_MODEL, "second": second, "seconds": None, "note": None}
     ]
-    losses = {THIS_MODEL: _losses(values, truth, classification)}
+    scorers = {THIS_MODEL: metric.of(values, truth, guessed)}
     for name, fit in _simple_models(classification):
         if too_much is not None and fit is not _constant:
             left_out = {"second": None, "seconds": None, "note": f"left out: {too_much}"}
@@ -104,22 +116,20 @@ def score_baselines(
         began = time.perf_counter()
         predicted, converged = _fitted(fit, data)
         notes = [None if fit is _constant else note, None if converged else "stopped before it converged"]  # fmt: skip
-        losses[name] = _losses(predicted, truth, classification)
+        scorers[name] = metric.of(predicted, truth, None)
         models.append({
             "name": name, "second": _second_metric(predicted, truth, classification),
             "seconds": time.perf_counter() - began, "note": "; ".join(filter(None, notes)) or None,
         })  # fmt: skip
-    scores = _bootstrap(losses, draws, seed, classification)
+    scores = {name: float(score(np.ones(len(truth)))) for name, score in scorers.items()}
+    drawn = _bootstrap(scorers, len(truth), draws, seed)
     for model in models:
-        model |= _interval(model["name"], losses, scores, classification)
-    differences = [
-        _difference(name, losses, scores, classification) for name in losses if name != THIS_MODEL
-    ]
+        model |= _interval(model["name"], scores, drawn)
+    differences = [_difference(name, scores, drawn) for name in scores if name != THIS_MODEL]
     return {
-        "rows": len(truth), "metric": "log_loss" if classification else "rmse", "models": models,
-        "differences": differences, "verdict": _verdict(
-            models, differences, len(truth), "log loss" if classification else "RMSE"
-        ),
+        "rows": len(truth), "metric": metric.name, "greater_is_better": metric.greater_is_better,
+        "models": models, "differences": differences,
+        "verdict": _verdict(models, differences, len(truth), metric),
     }  # fmt: skip
 
 
@@ -275,23 +285,76 @@ def _all_classes(values: np.ndarray, present: np.ndarray, classes: int) -> np.nd
     return wide
 
 
-# ------------------------------------------------------------- scores and their intervals
+# ------------------------------------------------------------- metrics
+
+Scorer = Callable[[np.ndarray], float]
+"""From how often each row is drawn, [N], to a model's score on these rows."""
 
 
-def _losses(values: np.ndarray, truth: np.ndarray, classification: bool) -> np.ndarray:
-    """Each row's loss, float64 [N]: -ln of the true class's probability, or the squared error."""
-    wide = values.astype(np.float64)
-    losses: np.ndarray
-    if classification:
-        losses = -np.log(wide[np.arange(len(truth)), truth].clip(SMALLEST_PROBABILITY))
-    else:
-        losses = np.square(wide[:, 0] - truth)
-    return losses
+@dataclass(frozen=True)
+class _Metric:
+    """What the models are compared by.
+
+    Attributes:
+        name: Such as "log_loss".
+        words: The same in a sentence.
+        of: From predictions ([N, K]), true values and the predicted classes (None for the most
+            probable ones) to the function that scores them.
+        greater_is_better: Whether a higher score is better.
+        why: A sentence why it is not the usual metric, or "".
+    """
+
+    name: str
+    words: str
+    of: Callable[[np.ndarray, np.ndarray, np.ndarray | None], Scorer]
+    greater_is_better: bool = False
+    why: str = ""
 
 
-def _score(mean_loss: Any, classification: bool) -> Any:
-    """Turn a mean loss into the metric: the log loss, or the RMSE."""
-    return mean_loss if classification else mean_loss**0.5
+def _metric(target: Target, truth: np.ndarray, moved: Moved | None) -> _Metric:
+    """Choose the metric that is fair to a model whose decisions were moved on purpose."""
+    if target.task == "regression":
+        return _Metric("rmse", "RMSE", _rmse)
+    if moved is None or len(np.unique(truth)) < 2:
+        return _Metric("log_loss", "log loss", _log_loss)
+    if target.positive is None:
+        why = "The models are compared by balanced accuracy, because class weights change the probabilities on purpose."
+        return _Metric("balanced_accuracy", "balanced accuracy", _balanced_accuracy, True, why)
+    positive = target.classes.index(target.positive)
+
+    def area(values: np.ndarray, truth: np.ndarray, _: np.ndarray | None) -> Scorer:
+        rank, is_positive = (
+            np.unique(values[:, positive], return_inverse=True)[1],
+            truth == positive,
+        )
+        return lambda counts: area_of_ranks(rank, is_positive, counts)
+
+    because = {
+        "class weights": "because class weights change the probabilities on purpose",
+        "threshold": "which does not depend on the threshold",
+    }[moved]
+    return _Metric("roc_auc", "AUC", area, True, f"The models are compared by AUC, {because}.")
+
+
+def _log_loss(values: np.ndarray, truth: np.ndarray, _: np.ndarray | None) -> Scorer:
+    of_true = values.astype(np.float64)[np.arange(len(truth)), truth]
+    losses = -np.log(of_true.clip(SMALLEST_PROBABILITY))
+    return lambda counts: float(losses @ counts / max(counts.sum(), 1))
+
+
+def _rmse(values: np.ndarray, truth: np.ndarray, _: np.ndarray | None) -> Scorer:
+    squares = np.square(values[:, 0].astype(np.float64) - truth)
+    return lambda counts: float(squares @ counts / max(counts.sum(), 1)) ** 0.5
+
+
+def _balanced_accuracy(values: np.ndarray, truth: np.ndarray, guessed: np.ndarray | None) -> Scorer:
+    right = (values.argmax(axis=1) if guessed is None else guessed) == truth
+
+    def score(counts: np.ndarray) -> float:
+        rows = np.bincount(truth, counts)
+        return float((np.bincount(truth, counts * right)[rows > 0] / rows[rows > 0]).mean())
+
+    return score
 
 
 def _second_metric(
@@ -309,14 +372,16 @@ def _second_metric(
     return {"name": "r2", "value": 1 - error / variance if variance else None}
 
 
+# ------------------------------------------------------------- intervals
+
+
 def _bootstrap(
-    losses: dict[str, np.ndarray], draws: int, seed: int, classification: bool
+    scorers: Mapping[str, Scorer], rows: int, draws: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Score each model on the same bootstrap samples, [draws] each."""
+    """Score each model on the same bootstrap samples, [draws] each; NaN where it is not defined."""
     random = np.random.default_rng(seed)
-    rows = len(losses[THIS_MODEL])
-    losses_MN = np.stack(list(losses.values()))
-    means = np.empty((len(losses), draws))
+    draws = min(draws, max(FEWEST_DRAWS, MOST_DRAWN // rows))
+    scores = {name: np.empty(draws) for name in scorers}
     for draw in range(draws):
         # How often each row is drawn: equivalent to drawing row numbers, and faster to sum.
         counts = (
@@ -324,57 +389,71 @@ def _bootstrap(
             if rows <= MULTINOMIAL_ROWS
             else random.poisson(1.0, rows)
         )
-        means[:, draw] = losses_MN @ counts / max(counts.sum(), 1)
-    return dict(zip(losses, _score(means, classification), strict=True))
+        for name, score in scorers.items():
+            scores[name][draw] = score(counts)
+    return scores
 
 
 def _interval(
-    name: str, losses: dict[str, np.ndarray], scores: dict[str, np.ndarray], classification: bool
+    name: str, scores: Mapping[str, float], drawn: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
     """Return a model's score and its 95 % interval; None for a model that was left out."""
-    if name not in losses:
+    if name not in scores:
         return {"score": None, "low": None, "high": None}
-    low, high = np.quantile(scores[name], (0.025, 0.975)).tolist()
-    return {"score": _score(losses[name].mean(), classification), "low": low, "high": high}
+    low, high = np.nanquantile(drawn[name], (0.025, 0.975)).tolist()
+    return {"score": scores[name], "low": low, "high": high}
 
 
 def _difference(
-    name: str, losses: dict[str, np.ndarray], scores: dict[str, np.ndarray], classification: bool
+    name: str, scores: Mapping[str, float], drawn: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
     """Return this model's score minus another's, with the 95 % interval of the paired samples."""
-    ours, theirs = (_score(losses[model].mean(), classification) for model in (THIS_MODEL, name))
-    low, high = np.quantile(scores[THIS_MODEL] - scores[name], (0.025, 0.975)).tolist()
-    return {"name": name, "mean": ours - theirs, "low": low, "high": high}
+    low, high = np.nanquantile(drawn[THIS_MODEL] - drawn[name], (0.025, 0.975)).tolist()
+    return {"name": name, "mean": scores[THIS_MODEL] - scores[name], "low": low, "high": high}
+
+
+# ------------------------------------------------------------- the verdict
 
 
 def _verdict(
     models: Sequence[dict[str, Any]],
     differences: Sequence[dict[str, Any]],
     rows: int,
-    metric: str,
+    metric: _Metric,
 ) -> str:
-    """Return a sentence: whether this model is better than the best simple one by a metric."""
+    """Return in words whether this model is better than the best simple one by a metric."""
     if rows < FEWEST_ROWS:
         return (
             f"{counted(rows, 'test row')}, fewer than {FEWEST_ROWS}: too few to tell from such intervals which "
             "model is better."
         )
+    sign = -1 if metric.greater_is_better else 1
     by_name = {model["name"]: model for model in models}
-    best = min(differences, key=lambda difference: by_name[difference["name"]]["score"])
+    best = min(differences, key=lambda difference: sign * by_name[difference["name"]]["score"])
     score, seconds = (by_name[best["name"]][key] for key in ("score", "seconds"))
     lower = f"{_percent_lower(by_name[THIS_MODEL]['score'], score):.1f} % lower"
-    took = "" if seconds is None else f", which took {readable(seconds, 2)} s"
-    if best["high"] < 0:
-        return f"Worth it: the {metric} is {lower} than that of the best simple model, {best['name']}{took}."
-    if best["low"] > 0:
-        return f"Not worth it here: {best['name']}{took}, has a {metric} that is {lower}. Use that."
-    if best["mean"] == 0:
-        return f"No difference with {best['name']}{took}: the {metric} is the same."
-    whose = "its" if best["mean"] > 0 else "this model's"
-    return (
-        f"No clear difference with {best['name']}{took}: {whose} {metric} is {lower}, which may be chance "
-        f"with only {counted(rows, 'row')}."
-    )
+    other = best["name"] + ("" if seconds is None else f", which took {readable(seconds, 2)} s")
+    better = best["high"] < 0 if sign > 0 else best["low"] > 0
+    worse = best["low"] > 0 if sign > 0 else best["high"] < 0
+    if better and metric.greater_is_better:
+        said = f"Worth it: the {metric.words} of the best simple model is {lower}; it is {other}."
+    elif better:
+        said = (
+            f"Worth it: the {metric.words} is {lower} than that of the best simple model, {other}."
+        )
+    elif worse and metric.greater_is_better:
+        said = f"Not worth it here: the {metric.words} is {lower} than that of {other}. Use that."
+    elif worse:
+        said = f"Not worth it here: {other}, has a {metric.words} that is {lower}. Use that."
+    elif best["mean"] == 0:
+        said = f"No difference with {other}: the {metric.words} is the same."
+    else:
+        whose = "its" if best["mean"] > 0 else "this model's"
+        said = (
+            f"No clear difference with {other}: {whose} {metric.words} is {lower}, which may be chance "
+            f"with only {counted(rows, 'row')}."
+        )
+    return f"{said} {metric.why}".rstrip()
 
 
 def _percent_lower(one: float, other: float) -> float:

@@ -166,7 +166,7 @@ def _class_curves(target: Target, values: np.ndarray, truth: np.ndarray) -> dict
     roc, pr = [], []
     for number in drawn[:CURVE_CLASSES]:
         is_class, scores = truth == number, values[:, number]
-        label = target.classes[number]
+        label = target.shown[number]
         x, y, _ = roc_curve(is_class, scores)
         roc.append({"class": label, "area": float(auc(x, y)), **_points(x, y)})
         precision, recall, _ = precision_recall_curve(is_class, scores)
@@ -177,7 +177,7 @@ def _class_curves(target: Target, values: np.ndarray, truth: np.ndarray) -> dict
         notes.append(f"The {CURVE_CLASSES} most frequent of {len(drawn)} classes have curves.")
     for numbers, what in ((absent, "none"), (only, "every one")):
         if numbers:
-            names = listed([shorten(str(target.classes[number]), 30) for number in numbers], 10)
+            names = listed([shorten(target.texts[number], 30) for number in numbers], 10)
             notes.append(f"No curve for {names}: {what} of these rows is of that class.")
     return {
         "roc": roc, "pr": pr, "curves_note": " ".join(notes) or None,

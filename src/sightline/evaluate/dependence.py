@@ -95,8 +95,9 @@ def _outputs(model: Model, table: Table, sample: np.ndarray) -> tuple[np.ndarray
         return np.zeros(1, int), [model.spec.target.name], 0
     mean_K = model.values_of(model.encoder.open(table)(sample)).mean(axis=0)
     outputs = np.sort(np.argsort(-mean_K, kind="stable")[:SHOWN_CLASSES])
-    labels = [model.classes[output] for output in outputs]
-    positive = model.spec.target.positive
+    target = model.spec.target
+    labels = [target.shown[output] for output in outputs]
+    positive = target.shown_positive
     shown = int(mean_K[outputs].argmax()) if positive is None else labels.index(positive)
     return outputs, labels, shown
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sightline.evaluate.baselines import score_baselines
+from sightline.evaluate.baselines import Moved, score_baselines
 from sightline.evaluate.curves import measure_curves
 from sightline.evaluate.dependence import partial_dependence
 from sightline.evaluate.rows import example_row, explained_rows, measured_rows
@@ -18,6 +18,7 @@ from sightline.evaluate.worst import worst_rows
 from sightline.load.table import subset
 from sightline.metrics.importance import importance as measure_importance
 from sightline.prepare.prepared import Prepared
+from sightline.train.evaluation import with_class_weights
 
 if TYPE_CHECKING:
     from sightline.predict.model import Model, Predictions
@@ -50,6 +51,7 @@ class Evaluation:
         held_out: The rows that calibration was fitted on: `source` in words and the number of `rows`;
             None without calibration.
         out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of all training rows, or None.
+        class_weights: Those that the model was trained with ("balanced", or a mapping), or None.
         with_baselines: Whether simple models are fitted on the same rows to compare with.
         with_report: Whether to compute what only the report shows: curves, worst and explained rows,
             importance, dependence.
@@ -74,6 +76,7 @@ class Evaluation:
     prepared: Prepared
     held_out: Mapping[str, Any] | None = None
     out_of_fold: np.ndarray | None = None
+    class_weights: Any = None
     with_baselines: bool = True
     with_report: bool = True
     seed: int = 0
@@ -184,9 +187,12 @@ class Evaluation:
         values, (truth, _) = self.predictions.values, self._truth
         if len(batch.row) != len(truth):
             return None  # half of the validation rows were set apart for calibration
+        train = with_class_weights(prepared.train, self.class_weights, self.model.task)
+        moved: Moved | None = "threshold" if self.model.threshold is not None else None
         body = score_baselines(
-            target, prepared.train, batch, self.model.spec.cardinalities, values, truth,
+            target, train, batch, self.model.spec.cardinalities, values, truth,
             guessed=self._chosen(values), seed=self.seed, plain=prepared.standardised,
+            moved=moved if self.class_weights is None else "class weights",
         )  # fmt: skip
         remark = prepared.splits.table.remark
         return {"part": self.part, **body, **({"remark": remark} if remark else {})}

@@ -42,7 +42,7 @@ def measured_rows(splits: Splits) -> tuple[str, np.ndarray]:
 
 
 def true_values(splits: Splits, rows: np.ndarray) -> list[Any]:
-    """Return the target of some rows: the class labels, or the numbers as the table has them.
+    """Return the target of some rows: the classes as `Target.shown` has them, or the numbers as the table has them.
 
     Example:
         >>> import numpy as np
@@ -54,7 +54,7 @@ def true_values(splits: Splits, rows: np.ndarray) -> list[Any]:
     """
     target = splits.target
     if target.task == "classification":
-        return [target.classes[number] for number in splits.labels(rows).tolist()]
+        return [target.shown[number] for number in splits.labels(rows).tolist()]
     return [splits.table.cells(target.name, row) for row in rows.tolist()]
 
 

@@ -135,7 +135,9 @@ def conformal_output(model: Model, explanation: Mapping[str, Any]) -> dict[str, 
         inside = conformal.sets(np.array([explanation["probabilities"]]), ALPHA)[0]
         return {
             "set": [
-                label for label, included in zip(model.classes, inside, strict=True) if included
+                label
+                for label, included in zip(model.spec.target.shown, inside, strict=True)
+                if included
             ]
         }
     return {

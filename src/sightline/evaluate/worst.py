@@ -64,8 +64,8 @@ def worst_rows(
         true, value = truth[index].item(), float(values[index, 0])
         rows.append({
             "row": int(numbers[index]),
-            "truth": target.classes[true] if classes else true,
-            "prediction": target.classes[int(guessed[index])] if classes else rounded(value, 7),
+            "truth": target.shown[true] if classes else true,
+            "prediction": target.shown[int(guessed[index])] if classes else rounded(value, 7),
             "probability": rounded(float(values[index, true])) if classes else None,
             "error": None if classes else rounded(value - true),
             "raw": {name: _short(table.cells(name, index)) for name in names[:RAW_COLUMNS]},

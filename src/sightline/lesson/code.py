@@ -125,7 +125,7 @@ def train(settings: Body, network: Body, seed: int, details: Body) -> Blocks:
         seed: Seed of the run.
         details: `plan` (the body of `train/plan`), `settings` (all of them), `outputs` (shape of a batch's
             logits), `center` and `scale` (of a regression's target, else None), `weighted` (whether
-            rows have weights), `classes` (of the target), `folds` (how many, or 0).
+            rows have weights), `target` (a `Target`), `folds` (how many, or 0).
 
     Example:
         >>> import sightline as sl

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sightline.contracts.schema import written
 from sightline.errors import counted, shorten
 from sightline.lesson.facts import held_out
-from sightline.lesson.wording import joined, names, short
+from sightline.lesson.wording import joined, names, short, shown_classes
 
 Body = Mapping[str, Any]
 WORDS = 650
@@ -40,7 +41,7 @@ def opening(table: Body, target: Body) -> dict[str, Any]:
     if target["task"] == "classification":
         goal = (
             f"to give each row a probability for each of {len(target['classes'])} classes of {name} "
-            f"({names(target['classes'])})"
+            f"({names(shown_classes(target))})"
         )
     else:
         goal = f"to predict the number {name} for each row"
@@ -230,9 +231,9 @@ def train_stage(
 
 
 def predict_stage(
-    example: Body, metrics: Body | None, target: Body, network: Body
+    example: Body, metrics: Body | None, target: Body, network: Body, *, weighted: bool = False
 ) -> dict[str, Any]:
-    """Describe stage 5: one row's prediction, and the metrics.
+    """Describe stage 5: one row's prediction, and the metrics; `weighted` if classes have weights.
 
     Example:
         >>> import sightline as sl
@@ -248,12 +249,12 @@ def predict_stage(
             out += f" {values}"
         else:  # too many to list: the largest, by name
             top = sorted(range(len(values)), key=lambda i: -values[i])[:3]
-            largest = [f"{shorten(str(explained['classes'][i]), 30)} {values[i]}" for i in top]
+            largest = [f"{shorten(written(explained['classes'][i]), 30)} {values[i]}" for i in top]
             out += f", the largest {joined(largest)}"
         right = explained["prediction"] == example["truth"]
         answer = (
-            f"{shorten(str(explained['prediction']), 40)} ({'right' if right else 'wrong'}: it is "
-            + (f"{shorten(str(example['truth']), 40)})")
+            f"{shorten(written(explained['prediction']), 40)} ({'right' if right else 'wrong'}: it is "
+            + (f"{shorten(written(example['truth']), 40)})")
         )
         turn = "softmax turned its logits into probabilities that add up to 1"
     else:
@@ -262,7 +263,7 @@ def predict_stage(
         turn = "its output was scaled back to the target's own unit"
     caption = f"Row {example['row']:,}, {example['part']}: predicted {answer}."
     if metrics is not None:
-        caption += f" {_score(metrics, example['part'])}"
+        caption += f" {_score(metrics, weighted)}"
     return _stage(
         "predict",
         came_in=f"1 row x {network['inputs']} {inputs_word(network)}",
@@ -353,10 +354,13 @@ def _beside(example: Body) -> str:
     return f" The prediction combines {joined(shares)}."
 
 
-def _score(metrics: Body, part: str) -> str:
+def _score(metrics: Body, weighted: bool) -> str:
     base = metrics["baseline"]
     loss = "rmse" if "rmse" in metrics else "log_loss"
     useless = float(metrics[loss]) >= float(base[loss])
+    if weighted and metrics["roc_auc"] is not None:
+        # Class weights change the probabilities on purpose; the log loss counts that as an error.
+        loss, useless = "AUC", float(metrics["roc_auc"]) <= float(base["roc_auc"])
     verdict = f" By {loss.replace('_', ' ')} the model is no better than that." if useless else ""
     rows = f"On the {counted(metrics['rows'], metrics['part'] + ' row')}"
     if "accuracy" in metrics:

@@ -10,9 +10,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sightline.contracts.schema import written
 from sightline.errors import shorten
 from sightline.lesson.equations import equation, settle, softmax
 from sightline.lesson.updates import update
+from sightline.lesson.wording import shown_classes
 
 Body = Mapping[str, Any]
 Bodies = Mapping[str, Body]
@@ -240,7 +242,9 @@ def _train(bodies: Bodies) -> list[dict[str, str] | None]:
         return []
     target = bodies["run/start"]["target"]
     scaling = bodies["prepare/columns"]["shown"]["target"]
-    first = _squared_error(seen, scaling) if scaling else _cross_entropy(seen, target["classes"])
+    first = (
+        _squared_error(seen, scaling) if scaling else _cross_entropy(seen, shown_classes(target))
+    )
     if first is not None:
         first["said"] += _not_counted(bodies["run/start"])
     begun = bodies["train/first_step"]
@@ -260,7 +264,7 @@ def _not_counted(start: Body) -> str:
 def _cross_entropy(seen: Body, classes: Sequence[Any]) -> dict[str, str] | None:
     row = seen["first_row"]
     own, total, loss = (float(row[key]) for key in ("logit", "log_sum", "loss"))
-    named = shorten(str(classes[int(row["target"])]), 40)
+    named = shorten(written(classes[int(row["target"])]), 40)
     which = " (first member)" if len(seen["logits_shape"]) == 3 else ""
     sentence = (
         f"Row {row['row']:,}, the first of the batch of step {seen['step']:,}{which}, is {named}: the "
@@ -312,7 +316,7 @@ def _predict(bodies: Bodies) -> list[dict[str, str] | None]:
     first = None
     if not members:  # an ensemble's probabilities are the mean of its members', whose logits differ
         logits = [float(z) for z in explained["logits"]]
-        first = _probability(logits, best, probabilities[best], str(explained["classes"][best]))
+        first = _probability(logits, best, probabilities[best], written(explained["classes"][best]))
     return [first, _log_loss(probabilities[truth], example), _accuracy(metrics)]
 
 
@@ -337,7 +341,7 @@ def _log_loss(p: float, example: Body) -> dict[str, str] | None:
     done = settle(lambda x: -math.log(x), [p], -math.log(p))
     return done and equation(
         "Log loss of the example", "−ln p(true class)", f"−ln({done[0][0]})", done[1],
-        f"Row {example['row']:,} is {shorten(str(example['truth']), 40)}: the closer its probability is to 1, the "
+        f"Row {example['row']:,} is {shorten(written(example['truth']), 40)}: the closer its probability is to 1, the "
         "closer its loss is to 0.",
     )  # fmt: skip
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from sightline.contracts import Target
 from sightline.lesson.source import call, is_own, literal, network_lines
 
 Body = Mapping[str, Any]
@@ -42,7 +43,7 @@ def plain_step(network: Body, seed: int, details: Body) -> list[str]:
     size = f"batch_size={plan['batch_size']}, seed={seed}"
     draws = bool(network.get("config", {}).get("dropout"))
     lines += [
-        *_class_weights(settings["class_weights"], details["classes"]),
+        *_class_weights(settings["class_weights"], details["target"]),
         *_source(details, size),
         *(["from sightline.train.randomness import mixed", "", "step = 0"] if draws else []),
         f"for epoch in range(1, {plan['epochs'] + 1}):  # or until early stopping",
@@ -58,17 +59,17 @@ def plain_step(network: Body, seed: int, details: Body) -> list[str]:
     return [*lines, *(f"        {line}" for line in _body(details, scheduled))]
 
 
-def _class_weights(weights: Any, classes: Sequence[Any]) -> list[str]:
+def _class_weights(weights: Any, target: Target) -> list[str]:
     """Write the tensor of class weights."""
     if weights is None:
         return []
     if weights == "balanced":
         return [
-            f"counts = torch.bincount(prepared.train.target, minlength={len(classes)}).double()",
-            f"class_weight = (counts.sum() / ({len(classes)} * counts.clamp(min=1))).float()",
+            f"counts = torch.bincount(prepared.train.target, minlength={len(target.classes)}).double()",
+            f"class_weight = (counts.sum() / ({len(target.classes)} * counts.clamp(min=1))).float()",
         ]
-    given = {str(label): weight for label, weight in weights}
-    by_class = [float(given.get(str(label), 1.0)) for label in classes]
+    given = {target.find(label): weight for label, weight in weights}
+    by_class = [float(given.get(number, 1.0)) for number in range(len(target.classes))]
     return call("class_weight = torch.tensor", [literal(by_class)])
 
 

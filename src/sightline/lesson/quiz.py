@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sightline.contracts.schema import written
 from sightline.errors import counted, shorten
 from sightline.lesson.facts import held_out
 from sightline.lesson.wording import short
@@ -130,7 +131,7 @@ def answer_question(example: Body, target: Body) -> Question:
     explained = example["explanation"]
     if target["task"] == "classification":
         top = max(float(p) for p in explained["probabilities"])
-        name = shorten(str(explained["prediction"]), 40)
+        name = shorten(written(explained["prediction"]), 40)
         return (
             f"For row {example['row']:,} the model predicted {name}. Why?",
             f"{name} has the largest probability of all classes, {top:.2f}",

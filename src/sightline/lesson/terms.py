@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sightline.contracts.schema import written
 from sightline.errors import readable, shorten
 
 Body = Mapping[str, Any]
@@ -110,7 +111,7 @@ def _predict(bodies: Bodies) -> list[tuple[str, str]]:
     explained, target = bodies["predict/example"]["explanation"], bodies["run/start"]["target"]
     if target["task"] == "classification":
         best = max(float(p) for p in explained["probabilities"])
-        name = shorten(str(explained["prediction"]), 40)
+        name = shorten(written(explained["prediction"]), 40)
         return [("softmax", "Turns logits into probabilities: e to the power of each, divided by the sum of all of these, so "
                  f"that the {len(explained['probabilities'])} of them add up to 1. Here {name} got {best:.5g}.")]  # fmt: skip
     scaling = bodies["prepare/columns"]["shown"]["target"]

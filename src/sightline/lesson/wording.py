@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sightline.contracts.schema import written
 from sightline.errors import listed, shorten
 
 
@@ -44,4 +45,16 @@ def names(values: Sequence[Any], most: int = 6) -> str:
         >>> names(["a", "b", "c"], most=2)
         'a, b and 1 more'
     """
-    return listed([shorten(str(value), 30) for value in values], most)
+    return listed([shorten(written(value), 30) for value in values], most)
+
+
+def shown_classes(target: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the classes of a recorded target as the other records write them.
+
+    Example:
+        >>> from sightline.lesson.wording import shown_classes
+        >>> shown_classes({"classes": [False, True], "names": ["NO", "YES"]})
+        ['NO', 'YES']
+    """
+    classes: Sequence[Any] = target.get("names") or target["classes"]
+    return classes

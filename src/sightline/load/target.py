@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -79,10 +80,9 @@ def find_task(
             if traits_of(column.kind).storage == "numbers"
             else _advice(column, "Choose another target."),
         )
-    chosen = _positive(name, labels, positive)
-    names = _names(table, name, labels)
-    _warn_of_twins(name, names or [str(label) for label in labels])
-    return Target(name, "classification", tuple(labels), chosen, names), reason
+    described = Target(name, "classification", tuple(labels), names=_names(table, name, labels))
+    _warn_of_twins(name, described.texts)
+    return replace(described, positive=_positive(described, positive)), reason
 
 
 def class_labels(table: Table, name: str) -> list[Label]:
@@ -229,18 +229,19 @@ def _infer_task(column: Column, labels: Sequence[Label], rows: int) -> tuple[Tas
     return "regression", f"regression, because there are {len(labels):,} different numbers"
 
 
-def _positive(name: str, labels: Sequence[Label], positive: Label | None) -> Label | None:
+def _positive(target: Target, positive: Label | None) -> Label | None:
+    labels = target.classes
     if positive is None:
         return labels[-1] if len(labels) == 2 else None
     if len(labels) != 2:
         raise OptionError(
-            f"The target {name!r} has {len(labels)} classes; only a target with two classes has a positive class.",
+            f"The target {target.name!r} has {len(labels)} classes; only a target with two classes has a positive class.",
             "Leave positive out.",
         )
-    for label in labels:  # the command line gives text
-        if label == positive or str(label) == str(positive):
-            return label
-    raise OptionError(
-        f"The target {name!r} has no class {positive!r}.",
-        did_you_mean(str(positive), map(str, labels), "classes"),
-    )
+    number = target.find(positive)
+    if number is None:
+        raise OptionError(
+            f"The target {target.name!r} has no class {positive!r}.",
+            did_you_mean(str(positive), target.texts, "classes"),
+        )
+    return labels[number]

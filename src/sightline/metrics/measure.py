@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.contracts import Label, Target
+from sightline.contracts import Target
 from sightline.errors import counted, listed, shorten
 
 FEWEST_ROWS_FOR_NOTES = 20
@@ -105,9 +105,9 @@ def _classification(
         "accuracy": float((predicted == truth).mean()),
         "log_loss": log_loss(values, truth),
         "roc_auc": area,
-        "positive": target.positive,
+        "positive": target.shown_positive,
         "baseline": {
-            "what": f"the training rows' majority class, {target.classes[majority]}, for every row; its "
+            "what": f"the training rows' majority class, {target.texts[majority]}, for every row; its "
             "log loss and AUC with the training rows' class shares",
             "accuracy": float((truth == majority).mean()),
             "log_loss": log_loss(shares, truth),
@@ -118,7 +118,7 @@ def _classification(
                 "class": label, "precision": float(precision[i]), "recall": float(recall[i]),
                 "f1": float(f1[i]), "rows": int(rows[i]),
             }
-            for i, label in enumerate(target.classes)
+            for i, label in enumerate(target.shown)
         ],
         "confusion": confusion_matrix(truth, predicted, labels=numbers).tolist(),
         "notes": _never_predicted(target, rows.tolist(), set(predicted.tolist()), threshold),
@@ -129,24 +129,19 @@ def _never_predicted(
     target: Target, rows: list[int], predicted: set[int], threshold: bool
 ) -> list[str]:
     """Return a note on classes that have rows but are never predicted, and what to do."""
-    left: list[tuple[int, Label]] = [
-        (count, label)
-        for index, (count, label) in enumerate(zip(rows, target.classes, strict=True))
-        if count and index not in predicted
-    ]
+    left = [index for index, count in enumerate(rows) if count and index not in predicted]
     if not left or sum(rows) < FEWEST_ROWS_FOR_NOTES:
         return []
     names = listed(
-        [f"{shorten(str(label), 40)} ({counted(count, 'row')})" for count, label in left], 3
+        [f"{shorten(target.texts[index], 40)} ({counted(rows[index], 'row')})" for index in left], 3
     )
     note = f"No row is predicted as {names}: its probability is never large enough."
     if threshold:
         return [f"{note} Give another threshold (--threshold)."]
     if target.positive is None:
         return [f"{note} class_weights='balanced' (--balanced) predicts rare classes more often."]
-    positive = (
-        "" if left[0][1] == target.positive else f" with positive={left[0][1]!r} (--positive)"
-    )
+    label = target.classes[left[0]]
+    positive = "" if label == target.positive else f" with positive={label!r} (--positive)"
     return [
         f"{note} threshold='f1' (--threshold f1){positive} moves the decision threshold; class_weights='balanced' "
         "(--balanced) trains as if both classes were equally frequent."

@@ -152,9 +152,28 @@ def _auc(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Targ
 
 def _area(score: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> float:
     """Return the probability that a positive row scores above a negative one; ties count half."""
-    distinct, index = np.unique(score, return_inverse=True)
-    positives = np.bincount(index, weight * positive, len(distinct))
-    negatives = np.bincount(index, weight * ~positive, len(distinct))
+    return area_of_ranks(np.unique(score, return_inverse=True)[1], positive, weight)
+
+
+def area_of_ranks(rank: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> float:
+    """Return the area under the ROC curve from the rank of each row's score.
+
+    Args:
+        rank: int64 [N] from 0 up; equal for equal scores.
+        positive: Which rows are of the positive class, bool [N].
+        weight: How much each row counts, [N].
+
+    Returns:
+        The area (ties count half); NaN if all rows that count are of one class.
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.metrics.scores import area_of_ranks
+        >>> area_of_ranks(np.array([0, 1, 1]), np.array([False, False, True]), np.ones(3))
+        0.75
+    """
+    positives = np.bincount(rank, weight * positive)
+    negatives = np.bincount(rank, weight * ~positive)
     if not positives.any() or not negatives.any():
         return float("nan")
     below = np.cumsum(negatives) - negatives

@@ -151,7 +151,7 @@ def run_stages(beginning: Beginning, observers: Sequence[Observer] = ()) -> Outc
     options = decisions.options
     evaluation = Evaluation(
         finished.model, prepared, finished.held_out, finished.out_of_fold,
-        with_baselines=options.model.baselines, with_report=options.run.report, seed=options.seed,
+        training.settings.class_weights, with_baselines=options.model.baselines, with_report=options.run.report, seed=options.seed,
     )  # fmt: skip
     _notify(observers, "evaluated", evaluation)
     _notify(observers, "ended")

@@ -18,6 +18,7 @@ from sightline.contracts import Column, EventType, Step, TrainingSettings, trait
 from sightline.contracts.records.load import LoadBatch, LoadSplit
 from sightline.contracts.records.run import RunEnd
 from sightline.contracts.records.train import TrainCheckpoint, TrainEnd, TrainReplay
+from sightline.contracts.schema import written
 from sightline.errors import counted
 from sightline.evaluate.evaluation import Evaluation
 from sightline.evaluate.rows import measured_rows
@@ -151,7 +152,7 @@ class Recorder(Observer):
         self._begin("train", code.train(changed, network["again"], self.options.seed, {
             "plan": asdict(training.plan), "settings": settings, "outputs": network["logits_shape"],
             "center": scaled[0], "scale": scaled[1],
-            "weighted": training.prepared.train.weight is not None, "classes": task.target.classes,
+            "weighted": training.prepared.train.weight is not None, "target": task.target,
             "folds": training.prepared.splits.fold_count,
         }))  # fmt: skip
         self.trace.write("train", "plan", asdict(training.plan))
@@ -237,8 +238,9 @@ class Recorder(Observer):
             for type_, body in evaluation.records()
         }
         stage = lesson.predict_stage(
-            bodies["example"], bodies["metrics"], self.target, self._body("build", "network")
-        )
+            bodies["example"], bodies["metrics"], self.target, self._body("build", "network"),
+            weighted=self._body("run", "start")["settings"]["class_weights"] is not None,
+        )  # fmt: skip
         self._explain(stage, self._lap())
         self.trace.write("lesson", "insight", lesson.insight())
         self.trace.write("lesson", "quiz", quiz(
@@ -311,7 +313,7 @@ def _load_notes(table: Table, splits: Splits) -> list[str]:
     target = splits.target
     notes = [f"The target {target.name}: {splits.target_reason}."]
     if target.positive is not None:
-        notes.append(f"The positive class is {target.positive}.")
+        notes.append(f"The positive class is {written(target.shown_positive)}.")
     if table.skipped:
         notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
     notes += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in table.said]

@@ -184,7 +184,7 @@ def attribute(
     target = predictor.spec.target
     return [
         {
-            "of": target.classes[k] if target.classes else target.name,
+            "of": target.shown[k] if target.classes else target.name,
             "unit": "probability" if target.classes else "target",
             "base": bases_K[k], "base_said": BASE_SAID, "value": float(values_K[k]),
             "permutations": permutations, "columns": _ranked(dict(zip(columns.names, pushes, strict=True))),

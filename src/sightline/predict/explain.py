@@ -94,13 +94,20 @@ def _explain_row(
         layers=layers,
         logits=blended.pop("logits", tuple(network_logits[0].tolist())),
         probabilities=tuple(values[0].tolist()) if task.classification else (),
-        classes=predictor.classes,
-        prediction=None if error else predictor.decode(values).tolist()[0],
+        classes=spec.target.shown if task.classification else (),
+        prediction=None if error else _prediction(predictor, values),
         error=error,
         pushes_note=attributions.NO_PREDICTION if error else None,
         members=_members(predictor, logits),
         **blended,
     )
+
+
+def _prediction(predictor: Predictor, values_1K: np.ndarray) -> Any:
+    """Return the predicted class, as `Target.shown` has it, or the number."""
+    if not predictor.task.classification:
+        return predictor.decode(values_1K).tolist()[0]
+    return predictor.spec.target.shown[int(predictor.choose(values_1K)[0])]
 
 
 def _notes(encoded: Encoded) -> list[str]:

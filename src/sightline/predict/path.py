@@ -58,8 +58,8 @@ class Explanation:
         logits: [K], whose softmax is the probabilities: the sum of the parts' shares where the model
             has a blend; else the network's logits, the mean over members for an ensemble.
         probabilities: Of each class; empty for regression.
-        classes: The class of each probability.
-        prediction: The predicted class, or the number.
+        classes: The class of each probability, as the training file writes it (`Target.shown`).
+        prediction: The predicted class, as in `classes`, or the number.
         error: Why there is no prediction, or None.
         pushes: How far each column moved the prediction away from a typical row's, as
             `sightline.predict.attributions.attribute` returns it; or None.

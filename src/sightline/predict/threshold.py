@@ -50,7 +50,10 @@ class Threshold:
             ...     Target("y", "classification", ("no", "yes"), "yes")))
             A row is predicted as yes, the positive class, if its probability is at least 0.25, as requested.
         """
-        names = {label: shorten(str(label), 40) for label in target.classes}
+        names = {
+            label: shorten(text, 40)
+            for label, text in zip(target.classes, target.texts, strict=True)
+        }
         positive = target.positive
         assert positive is not None
         other = next(label for label in target.classes if label != positive)

@@ -179,7 +179,7 @@ class Prepared:
         target = self.spec.target
         if target.task == "regression":
             return "scaled by the training rows' mean and standard deviation"
-        shown = listed([f"{i} {label}" for i, label in enumerate(target.classes)], 6)
+        shown = listed([f"{i} {label}" for i, label in enumerate(target.texts)], 6)
         return f"class numbers: {shown}"
 
     def _number_way(self, column: str, index: int, flagged: bool) -> str:

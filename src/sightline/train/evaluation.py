@@ -201,8 +201,8 @@ def never_predicted(task: Task, values: Tensor, target: Tensor) -> tuple[str, ..
     classes = task.target.classes
     predicted = torch.bincount(values.argmax(dim=1), minlength=len(classes)).tolist()
     present = torch.bincount(target, minlength=len(classes)).tolist()
-    counts = zip(classes, predicted, present, strict=True)
-    return tuple(str(label) for label, times, rows in counts if rows and not times)
+    counts = zip(task.target.texts, predicted, present, strict=True)
+    return tuple(text for text, times, rows in counts if rows and not times)
 
 
 def yardstick(task: Task, prepared: Prepared) -> Yardstick:
@@ -260,19 +260,19 @@ def with_class_weights(batch: Batch, weights: Any, task: Task) -> Batch:
     classes = task.target.classes
     counts = torch.bincount(batch.target, minlength=len(classes)).double()
     if isinstance(weights, Mapping):
-        indices = {str(label): index for index, label in enumerate(classes)}
         table = torch.ones(len(classes), dtype=torch.float64)
         for label, weight in weights.items():
-            if str(label) not in indices:
+            index = task.target.find(label)
+            if index is None:
                 raise OptionError(
                     f"class_weights names {label!r}, which is no class of the target.",
-                    did_you_mean(str(label), indices, "classes"),
+                    did_you_mean(str(label), task.target.texts, "classes"),
                 )
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):  # fmt: skip
                 raise OptionError(
                     f"The weight of class {label!r} is {weight!r}.", "Give a number from 0 up."
                 )
-            table[indices[str(label)]] = weight
+            table[index] = weight
         if not (table * counts).any():
             raise OptionError(
                 "class_weights gives every class a weight of 0.", "Give a class a weight above 0."

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from sightline.contracts.schema import written
 from sightline.errors import shorten
 
 METRIC_NAMES = {
     "accuracy": "Accuracy", "log_loss": "Log loss", "roc_auc": "AUC", "rmse": "RMSE", "mae": "MAE",
-    "r2": "R2",
+    "r2": "R2", "balanced_accuracy": "Balanced accuracy",
 }  # fmt: skip
 
 
@@ -17,7 +18,7 @@ def plain(value: Any, width: int) -> str:
     """Make any value safe to print: cut to a width, control characters escaped.
 
     Args:
-        value: Any value; its `str` is printed.
+        value: Any value; its `str` is printed, of a truth value true or false.
         width: How many characters are kept; a longer text ends with its length.
 
     Example:
@@ -25,7 +26,7 @@ def plain(value: Any, width: int) -> str:
         >>> print(plain("red" + chr(27) + "[31m", 40))
         red\\x1b[31m
     """
-    text = shorten(str(value), width)
+    text = shorten(written(value), width)
     return "".join(c if c.isprintable() or c == " " else repr(c)[1:-1] for c in text)
 
 

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_BARS = 20
-AXIS_NAMES = {"log_loss": "log loss (nats)", "rmse": "RMSE"}
+AXIS_NAMES = {
+    "log_loss": "log loss (nats)", "rmse": "RMSE", "roc_auc": "AUC", "balanced_accuracy": "balanced accuracy",
+}  # fmt: skip
 
 
 def confusion(sheet: Sheet) -> Figure | None:
@@ -190,7 +192,8 @@ def baselines(sheet: Sheet) -> Figure | None:
     figure, axes = sheet.axes(
         f"This model and simple models, {counted(body['rows'], body['part'] + ' row')}", "", "", 9, 0.5 * len(models) + 2.4
     )  # fmt: skip
-    figure.supxlabel(f"{what}, lower is better\nlines: 95 % intervals", fontsize=12)
+    better = "higher" if body.get("greater_is_better") else "lower"
+    figure.supxlabel(f"{what}, {better} is better\nlines: 95 % intervals", fontsize=12)
     for y, model in enumerate(models):
         ink, score = BLUE if y == 0 else GREY, drawable(model["score"])
         axes.plot([drawable(model["low"]), drawable(model["high"])], [y, y], color=ink, linewidth=3)

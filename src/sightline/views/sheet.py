@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline.contracts import Record
+from sightline.contracts.schema import written
 from sightline.trace.records import find
 from sightline.views.format import plain
 
@@ -107,7 +108,7 @@ def label(value: Any, width: int) -> str:
         >>> label("$x_{" + chr(0), 40), label("a" * 1_000_000, 5)
         ('$x_{\\\\x00', 'aaa…')
     """
-    text = plain(str(value)[: width + 1], width + 1)
+    text = plain(written(value)[: width + 1], width + 1)
     text = "".join(c if character_width(c) else MISSING for c in text)
     room = width * USUAL_WIDTH
     if len(text) <= width and sum(map(character_width, text)) <= room:

@@ -263,7 +263,13 @@ class PredictBaselines(TypedDict):
 
     part: Annotated[str, "the rows"]
     rows: Annotated[int, "how many"]
-    metric: Annotated[str, '"log_loss" or "rmse": lower is better']
+    metric: Annotated[
+        str,
+        '"log_loss" or "rmse"; "roc_auc" or "balanced_accuracy" with class weights or a threshold',
+    ]
+    greater_is_better: NotRequired[
+        Annotated[bool, "whether a higher score is better; absent in old runs: lower"]
+    ]
     models: Annotated[list[BaselineModel], "the models"]
     differences: Annotated[list[Difference], "compared with each of them"]
     verdict: Annotated[str, "the result in words"]

@@ -3,8 +3,8 @@
 import { bar, extent, reliability, shares, whisker } from "./charts.js";
 import { data, el, finite, num, percent, plural, table } from "./dom.js";
 
-const NAMES = { log_loss: "Log loss", rmse: "RMSE", accuracy: "Accuracy", r2: "R²" };
-const WORDS = { log_loss: "log loss", rmse: "RMSE" };
+const NAMES = { log_loss: "Log loss", rmse: "RMSE", accuracy: "Accuracy", r2: "R²", roc_auc: "Area under ROC", balanced_accuracy: "Balanced accuracy" };
+const WORDS = { log_loss: "log loss", rmse: "RMSE", roc_auc: "area under ROC", balanced_accuracy: "balanced accuracy" };
 const MOST_SIZES = 8;
 
 /** A number with its sign, and an interval around it. */
@@ -21,17 +21,17 @@ export const worth = {
     const name = NAMES[body.metric] ?? body.metric, other = body.models.find((model) => model.second)?.second.name;
     const scale = extent(body.models.flatMap((model) => [model.score, model.low, model.high]), 0.04);
     const gaps = body.differences ?? [], apart = extent([0, ...gaps.flatMap((gap) => [gap.mean, gap.low, gap.high])], 0.04);
-    const notes = body.models.filter((model) => model.note);
+    const notes = body.models.filter((model) => model.note), greater = body.greater_is_better === true;
     return el("section", { class: "worth" }, el("h2", {}, "Comparison with simple models"),
       el("p", { class: "lead" }, data(body.verdict, 1000)),
       body.remark && el("p", {}, data(body.remark, 1000)),
-      table(`${name} on ${plural(body.rows, `${body.part} row`)}, lower is better; lines are 95 % intervals`,
+      table(`${name} on ${plural(body.rows, `${body.part} row`)}, ${greater ? "higher" : "lower"} is better; lines are 95 % intervals`,
         ["Model", name, "", "95 % interval", NAMES[other] ?? other ?? "", "Seconds"],
         body.models.map((model, i) => [data(model.name, 60), num(model.score), whisker(model.score, model.low, model.high, scale, { strong: i === 0 }),
           finite(model.low) === null ? "–" : `${num(model.low, 3)} to ${num(model.high, 3)}`, model.second ? shown(model.second) : "–", finite(model.seconds) !== null && model.seconds < 0.01 ? "0.01 or less" : num(model.seconds, 2)])),
       notes.length > 0 && el("ul", { class: "notes" }, notes.map((model) => el("li", {}, data(model.name, 60), ": ", data(model.note, 300)))),
-      depth !== "brief" && gaps.length > 0 && table(`Difference in ${WORDS[body.metric] ?? body.metric}, this model minus the other, on the same rows: this model is better if the whole interval is below zero`,
-        ["Compared with", "Difference (95 % interval)", ""], gaps.map((gap) => [data(gap.name, 60), between(gap), whisker(gap.mean, gap.low, gap.high, apart, { zero: 0, strong: finite(gap.high) < 0 })])));
+      depth !== "brief" && gaps.length > 0 && table(`Difference in ${WORDS[body.metric] ?? body.metric}, this model minus the other, on the same rows: this model is better if the whole interval is ${greater ? "above" : "below"} zero`,
+        ["Compared with", "Difference (95 % interval)", ""], gaps.map((gap) => [data(gap.name, 60), between(gap), whisker(gap.mean, gap.low, gap.high, apart, { zero: 0, strong: greater ? finite(gap.low) > 0 : finite(gap.high) < 0 })])));
   },
 };
 
