@@ -75,7 +75,7 @@ def metric_name(name: Any) -> str:
 
     Example:
         >>> from sightline.views.format import metric_name
-        >>> metric_name("log_loss"), metric_name("balanced_accuracy")
-        ('Log loss', 'balanced_accuracy')
+        >>> metric_name("log_loss"), metric_name("pinball")
+        ('Log loss', 'pinball')
     """
     return METRIC_NAMES.get(str(name), str(name))
