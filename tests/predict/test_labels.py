@@ -62,3 +62,20 @@ def test_classes_that_differ_only_by_blanks_or_case_are_told(tmp_path, texts):
     with pytest.warns(DataWarning, match="of 'y' differ only by blanks or case"):
         _, _, model = fitted(tmp_path, texts)
     assert set(model.classes) == set(texts)
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [(("FALSE", "TRUE"), ("FALSE", "TRUE")), (("false", "TRUE"), ()), (("false", "true"), ())],
+)
+def test_a_class_far_down_is_looked_up_if_another_is_spelled_specially(
+    tmp_path, monkeypatch, texts, names
+):
+    """A sorted file has its second class far down; a plain spelling of the first saves the search."""
+    from sightline.load import target
+
+    monkeypatch.setattr(target, "LAST_NAMED_ROW", 50)
+    path = tmp_path / "t.csv"
+    rows = [f"{x},{texts[int(x > 0)]}" for x in X]
+    path.write_text("\n".join(["x,y", *rows]) + "\n", encoding="utf-8")
+    assert sl.split(sl.read(path), "y").target.names == names

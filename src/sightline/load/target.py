@@ -16,7 +16,8 @@ from sightline.load.table import Table
 from sightline.load.values import Spellings, has_long, map_codes, to_text
 
 LAST_NAMED_ROW = 20_000
-"""A class that first occurs further down is written as usual: the file would be read that far again."""
+"""The file is read again up to here to see how it writes a class, and further only if it writes another class
+in a way of its own."""
 MOST_INTEGER_CLASSES = 20
 """A target of whole numbers with more distinct values than this is a quantity: regression."""
 
@@ -173,12 +174,14 @@ def _names(table: Table, name: str, labels: Sequence[Label]) -> tuple[str, ...]:
     if table.schema.rules == 1 or table.locate is None or storage not in ("flags", "numbers"):
         return ()
     values = table.flags(name) if storage == "flags" else table.numbers(name)
-    names = []
-    for label, text in zip(labels, usual, strict=True):
-        row = int(np.flatnonzero(values == label)[0])
-        cell = table.locate(row, name)[1] if row < LAST_NAMED_ROW else None
-        same = cell is not None and Spellings([text]).find(cell.strip()) == text
-        names.append(cell.strip() if same and cell is not None else text)
+    first_rows = [int(np.flatnonzero(values == label)[0]) for label in labels]
+    names = list(usual)
+    for row, number in sorted(zip(first_rows, range(len(labels)), strict=True)):
+        if row >= LAST_NAMED_ROW and names == list(usual):
+            break
+        cell = table.locate(row, name)[1]
+        if cell is not None and Spellings([usual[number]]).find(cell.strip()) == usual[number]:
+            names[number] = cell.strip()
     return tuple(names) if names != list(usual) else ()
 
 
