@@ -68,7 +68,7 @@ def in_force(bfloat16: bool) -> str:
 
 
 class Bfloat16:
-    """A plugin of pytest: "auto" chooses bfloat16 at every size, and at least one plan must.
+    """A plugin of pytest: "auto" chooses bfloat16 at every size where it is used at all, and at least one plan must.
 
     Subprocesses that tests start choose for themselves. A test of the choice itself takes the
     function back with `inspect.unwrap(plan.choose_precision)`.
@@ -80,6 +80,8 @@ class Bfloat16:
 
         @functools.wraps(original)
         def choose_precision(trial: plan.Trial, device: str, threads: int) -> tuple[str, str]:
+            if device not in ("cpu", "cuda"):
+                return original(trial, device, threads)
             self.plans += 1
             return "bfloat16", "the tests were started with --bfloat16"
 
