@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sightline.pipeline.fit import fit, replay, resume
     from sightline.pipeline.folder import Run
     from sightline.predict.model import Model
+    from sightline.predict.onnx_model import OnnxModel
     from sightline.prepare.prepared import Prepared, prepare
     from sightline.trace.compare import compare
     from sightline.train.checkpoints import Checkpoints
@@ -52,6 +53,7 @@ _PLACES = {
     "prepare": "prepare.prepared", "Prepared": "prepare.prepared",
     "MLP": "build.mlp", "Flat": "build.flat", "Ensemble": "build.ensemble",
     "Training": "train.training", "Checkpoints": "train.checkpoints", "Model": "predict.model",
+    "OnnxModel": "predict.onnx_model",
     "Widen": "contracts", "Deepen": "contracts", "Replace": "contracts", "Freeze": "contracts",
     "Unfreeze": "contracts", "Stop": "contracts", "Event": "contracts",
     "Batch": "contracts", "Column": "contracts", "EpochRecord": "contracts", "Record": "contracts",
@@ -63,7 +65,7 @@ _PLACES = {
 __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
     "fit", "resume", "replay", "compare", "demo", "Run", "read", "Table", "split", "Splits", "prepare",
     "Prepared", "Ensemble", "MLP", "Flat", "Training", "Checkpoints", "Widen", "Deepen", "Replace", "Freeze",
-    "Unfreeze", "Stop", "Model", "Batch", "Column", "EpochRecord", "Event", "Record", "Schema", "Spec",
+    "Unfreeze", "Stop", "Model", "OnnxModel", "Batch", "Column", "EpochRecord", "Event", "Record", "Schema", "Spec",
     "Step", "SightlineClassifier", "SightlineRegressor",
     "SightlineError", "UserError",
 ]  # fmt: skip

@@ -160,6 +160,58 @@ def read(source: Source, kind: str) -> Archive:
             file.close()
 
 
+def member(source: Source, kind: str, name: str) -> bytes | None:
+    """Read one member of an archive and check it; None if there is none of that name. Needs no PyTorch.
+
+    Raises:
+        BundleError: As `read`, of this member.
+    """
+    path = named(source)
+    file = _opened(source, path)
+    try:
+        with zipfile.ZipFile(file) as bundle:
+            manifest = _manifest(path, bundle.read("manifest.json"), kind)
+            if name not in manifest["sha256"]:
+                return None
+            return _checked(path, bundle, name, manifest["sha256"][name])
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        NotImplementedError,
+        OSError,
+        RuntimeError,
+        KeyError,
+    ) as error:
+        raise _damaged(path, f"the file is cut off or altered ({error})") from error
+    finally:
+        if file is not source:
+            file.close()
+
+
+def _checked(path: Path, bundle: zipfile.ZipFile, name: str, expected: str) -> bytes:
+    """Read a member that is stored as it is, and compare its checksum."""
+    if bundle.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise _damaged(path, f"its member {name} is compressed")
+    data = bundle.read(name)
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise _damaged(path, f"its member {name} does not have the checksum written beside it")
+    return data
+
+
+def content(source: Source) -> bytes:
+    """Return all bytes of a file, which need not be an archive.
+
+    Raises:
+        BundleError: It does not exist.
+    """
+    file = _opened(source, named(source))
+    try:
+        return file.read()
+    finally:
+        if file is not source:
+            file.close()
+
+
 def _opened(source: Source, path: Path) -> IO[bytes]:
     """Open an archive as a file in which zipfile can seek."""
     if isinstance(source, bytes | bytearray | memoryview):
@@ -218,11 +270,7 @@ def _members(
     tensors: dict[str, Mapping[str, torch.Tensor]] = {}
     files: dict[str, bytes] = {}
     for name, expected in sums.items():
-        if bundle.getinfo(name).compress_type != zipfile.ZIP_STORED:
-            raise _damaged(path, f"its member {name} is compressed")
-        data = bundle.read(name)
-        if hashlib.sha256(data).hexdigest() != expected:
-            raise _damaged(path, f"its member {name} does not have the checksum written beside it")
+        data = _checked(path, bundle, name, expected)
         try:
             if name.endswith(".safetensors"):
                 tensors[name.removesuffix(".safetensors")] = load(data)

@@ -5,7 +5,8 @@
     |   |-- DataError          a file, a table, a column, a value; also a ValueError
     |   |-- OptionError        an argument or an option; also a ValueError
     |   |-- NetworkError       an nn.Module that does not fit the table
-    |   |-- BundleError        a .sightline file that cannot be used
+    |   |-- BundleError        a .sightline or .onnx file that cannot be used
+    |   |-- ExportError        an exported model whose answers differ from the model's
     |   `-- RunError           a run folder that cannot be used
     `-- InternalError          a bug in Sightline; always shown with its traceback
 
@@ -93,6 +94,10 @@ class NetworkError(UserError):
 
 class BundleError(UserError):
     """A `.sightline` file that is damaged, foreign, or newer than this version."""
+
+
+class ExportError(UserError):
+    """An exported model whose answers differ from those of the model it was made of."""
 
 
 class RunError(UserError):

@@ -153,7 +153,8 @@ def test_the_parameters_of_an_estimator_are_declared_options(kind):
 
 def parameters_of(command):
     made = cli.commands[command]
-    made.get_params(click.Context(made))  # the declared options are made when they are first needed
+    # The declared options are made when they are first needed; Click keeps the help option that it makes here.
+    made.get_params(click.Context(made, help_option_names=["-h", "--help"]))
     return made.params
 
 

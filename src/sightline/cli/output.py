@@ -9,17 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sightline.errors import BundleError, OptionError
+
 if TYPE_CHECKING:
     from sightline.contracts import Record
     from sightline.pipeline.folder import Run
     from sightline.predict.model import Model
+    from sightline.predict.tables import TableModel
 
 
 def load_model(path: str, network: str | None) -> Model:
     """Load a model file, or the model of a run folder."""
     from sightline.predict.model import Model
 
+    if path.lower().endswith(".onnx"):
+        raise BundleError(
+            f"{path} is an ONNX model: predict and evaluate take it; this command needs the .sightline file.",
+            "Give the model that it was exported from.",
+        )
     return Model.load(path, network=network)
+
+
+def load_for_rows(path: str, network: str | None) -> TableModel:
+    """Load a model file, a run folder's model, or an .onnx file, to predict and evaluate tables."""
+    if not path.lower().endswith(".onnx"):
+        return load_model(path, network)
+    if network is not None:
+        raise OptionError(f"{path} is an ONNX model: it needs no --network.", "Leave it out.")
+    from sightline.predict.onnx_model import OnnxModel
+
+    return OnnxModel.load(path)
 
 
 def records_of(run: str) -> list[Record]:

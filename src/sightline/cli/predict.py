@@ -18,11 +18,11 @@ from sightline.cli.options import (
     network_option,
     quiet_option,
 )
-from sightline.cli.output import load_model, print_json, safe
+from sightline.cli.output import load_for_rows, load_model, print_json, safe
 from sightline.errors import DataError, OptionError, counted
 
 if TYPE_CHECKING:
-    from sightline.predict.model import Predictions
+    from sightline.predict.tables import Predictions
 
 
 @click.command(cls=Command)
@@ -64,7 +64,7 @@ def predict(
                     f"{output} is {what}, which the predictions would overwrite.",
                     "Give another file to -o.",
                 )
-    loaded = load_model(model, network)
+    loaded = load_for_rows(model, network)
     predictions = loaded.predictions(source, keep=tuple(keep), encoding=encoding)
     table = prediction_table(loaded, predictions, keep, alpha)
     if output is not None:
@@ -125,16 +125,21 @@ def evaluate(
     """Print the metrics of MODEL on its own test rows, or on the rows of SOURCE."""
     from sightline.pipeline.origin import evaluate as run_evaluate
     from sightline.pipeline.origin import overlap
+    from sightline.predict.model import Model
     from sightline.trace.records import finite
 
-    loaded = load_model(model, network)
+    loaded = load_for_rows(model, network)
     warning = None
     if source is None:
+        if not isinstance(loaded, Model):
+            raise OptionError(
+                f"{model} does not know its test rows.", "Give a file whose rows have the target."
+            )
         metrics = run_evaluate(loaded)
     else:
         predictions = loaded.predictions(source, encoding=encoding)
         metrics = {**loaded.measure(predictions), "part": source}
-        seen, _ = overlap(loaded, predictions.table)
+        seen = overlap(loaded, predictions.table)[0] if isinstance(loaded, Model) else 0
         if seen:
             warning = (
                 f"{seen:,} of the {predictions.table.rows:,} rows of {source} equal a row that the model was "

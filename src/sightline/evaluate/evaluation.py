@@ -21,7 +21,8 @@ from sightline.prepare.prepared import Prepared
 from sightline.train.evaluation import with_class_weights
 
 if TYPE_CHECKING:
-    from sightline.predict.model import Model, Predictions
+    from sightline.predict.model import Model
+    from sightline.predict.tables import Predictions
 
 REPEATS = 5
 """How often each column is shuffled for its importance..."""

@@ -17,6 +17,7 @@ from sightline import archive
 from sightline.build.modes import usual_settings
 from sightline.build.networks import NetworkMaker
 from sightline.contracts import Spec, traits_of
+from sightline.contracts.exported import ONNX_MEMBER
 from sightline.errors import BundleError, UserError
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
@@ -52,8 +53,8 @@ class Contents:
     threshold: Threshold | None
 
 
-def save(contents: Contents, path: str | Path | IO[bytes]) -> None:
-    """Write a model; see `Model.save`."""
+def save(contents: Contents, path: str | Path | IO[bytes], onnx: bytes | None = None) -> None:
+    """Write a model; see `Model.save`. `onnx` is the same model as an ONNX file, or None."""
     saved = {part.name: part.save() for part in contents.parts}
     network = saved.pop(NetworkPart.name)
     manifest: dict[str, Any] = {
@@ -68,7 +69,7 @@ def save(contents: Contents, path: str | Path | IO[bytes]) -> None:
         "transform": contents.transform.state_dict(),
         "rows": contents.rows,
     }
-    files = dict(network.files)
+    files = dict(network.files) | ({} if onnx is None else {ONNX_MEMBER: onnx})
     if contents.typical is not None:
         tensors["typical"] = contents.typical
     for name, part in saved.items():

@@ -111,9 +111,12 @@ class Conformal:
         Raises:
             OptionError: alpha is not between 0 and 1, or too small for the number of rows.
         """
-        limit = self._quantile(1 - check_alpha(alpha, self.smallest_alpha))
-        sets: np.ndarray = 1 - probabilities.astype(np.float64) <= limit + 1e-12
+        sets: np.ndarray = 1 - probabilities.astype(np.float64) <= self.set_limit(alpha)
         return sets
+
+    def set_limit(self, alpha: float) -> float:
+        """Return the largest score, one minus a probability, of a class that is in a set; see `sets`."""
+        return self._quantile(1 - check_alpha(alpha, self.smallest_alpha)) + 1e-12
 
     def interval(self, values: np.ndarray, alpha: float) -> np.ndarray:
         """Return each row's interval: float64 [B, 2].
@@ -187,6 +190,20 @@ class Conformal:
     def from_json(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
         """Read what `to_json` and `arrays` wrote."""
         return cls(arrays["scores"], arrays["shares"], data["rows"], data["source"])
+
+
+def required(conformal: Conformal | None) -> Conformal:
+    """Return the scores of a model.
+
+    Raises:
+        OptionError: It has none: it was not calibrated on held-out rows.
+    """
+    if conformal is None:
+        raise OptionError(
+            "This model was not calibrated on held-out rows, which sets and intervals need.",
+            "Fit with calibrate=True (--calibrate), or without a network of your own.",
+        )
+    return conformal
 
 
 def check_alpha(alpha: float, smallest: float) -> float:

@@ -1,128 +1,36 @@
-"""The model: raw rows in, predictions out. The facade of tables above the predictor of tensors."""
+"""The model: raw rows in, predictions out, computed with PyTorch."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import IO, Any, Self
 
 import numpy as np
 from torch import Tensor, nn
 
+from sightline.archive import atomic_file
 from sightline.build.networks import NetworkMaker
-from sightline.contracts import BadRow, Schema, Spec, traits_of
-from sightline.errors import DataError, DataWarning, OptionError, counted, listed
+from sightline.contracts import Spec
+from sightline.errors import DataError
 from sightline.load.table import Table
-from sightline.load.target import target_values
 from sightline.metrics.importance import importance
-from sightline.metrics.measure import measure
 from sightline.predict import bundle, explain
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
 from sightline.predict.parts import NetworkPart, Part
 from sightline.predict.path import Explanation, followed_layers
 from sightline.predict.predictor import Predictor
-from sightline.predict.reading import read_rows
+from sightline.predict.tables import TableModel
 from sightline.predict.task import Task
 from sightline.predict.threshold import Threshold
-from sightline.prepare.encode import Encoder
+from sightline.prepare.encode import Encoded, Encoder, Reader
 from sightline.prepare.transform import Transform
 from sightline.views import notebook
 
-ENCODED_AT_ONCE = 16_384
-"""Rows that are encoded together, at most."""
-NAMED_COLUMNS = 10
-"""With more columns, a sentence names this many and counts the rest."""
 
-
-NEWS_SHARE = 0.9
-"""A column of which this share of rows is unlike training is news."""
-NEWS_ROWS = 5
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Predictions for all rows that were given, in their order.
-
-    Attributes:
-        labels: [rows], labels in the type of the training target, or numbers; None where a row is bad.
-        values: float32 [rows, K] probabilities, or float64 [rows, 1] numbers; NaN where a row is bad.
-        bad: The rows that could not be read, with the reason.
-        missing, unseen, out_of_range: By column, the number of rows.
-        extra: Columns that the model does not know, which were ignored.
-        table: The rows as they were read.
-    """
-
-    labels: np.ndarray
-    values: np.ndarray
-    bad: tuple[BadRow, ...]
-    missing: Mapping[str, int]
-    unseen: Mapping[str, int]
-    out_of_range: Mapping[str, int]
-    extra: tuple[str, ...]
-    table: Table
-
-    def report(self) -> list[str]:
-        """Return what was unusual in the rows, one sentence each; empty when nothing was."""
-        sentences = []
-        if self.extra:
-            names = listed(self.extra, NAMED_COLUMNS)
-            sentences.append(f"Ignored, because the model does not know them: {names}.")
-        for what, counts in (
-            ("missing values", self.missing),
-            ("values never seen in training", self.unseen),
-            ("values outside the training range", self.out_of_range),
-        ):
-            if counts:
-                columns = [f"{name} {count:,}" for name, count in counts.items()]
-                sentences.append(f"Rows with {what}: {listed(columns, NAMED_COLUMNS, 'column')}.")
-        if self.bad:
-            row, error = self.bad[0]
-            number = counted(len(self.bad), "row has", "rows have")
-            sentences.append(f"{number} no prediction; the first is row {row:,}: {error}.")
-        return sentences
-
-    def news(self, schema: Schema) -> list[str]:
-        """Return, one sentence each, the columns whose values are hardly ever as in training.
-
-        A column is named if at least 9 in 10 rows have a value that was never seen, lies outside the training range,
-        or is missing although it seldom was in training. Fewer than 5 rows show nothing.
-
-        Args:
-            schema: Of the model; made by version 1 of the reading rules, it gives no news.
-        """
-        rows = len(self.labels) - len(self.bad)
-        if rows < NEWS_ROWS or schema.rules == 1:
-            return []
-        outside = {
-            name: count
-            for name, count in self.out_of_range.items()
-            if traits_of(schema[name].kind).storage != "moments"  # time goes on
-        }
-        seldom = {name: n for name, n in self.missing.items() if schema.absent.get(name, 1) < 0.5}
-        return [
-            f"{count:,} of {rows:,} rows have {what} in the column {name!r}: {advice}."
-            for what, counts, advice in (
-                ("no value", seldom, "the model hardly knows that; check how the column is filled"),
-                ("a value never seen in training", self.unseen, "check how the values are written"),
-                ("a value outside the training range", outside, "check its unit and its source"),
-            )
-            for name, count in counts.items()
-            if count >= NEWS_SHARE * rows
-        ]
-
-    def _repr_html_(self) -> str:
-        labels, values = self.labels[:10].tolist(), self.values[:10]
-        shares = values.max(axis=1).tolist() if values.shape[1] > 1 else [None] * len(labels)
-        first = [list(pair) for pair in zip(labels, shares, strict=True)]
-        return notebook.of_predictions(
-            {"rows": len(self.labels), "first": first, "report": self.report()}
-        )
-
-
-class Model(Predictor):
+class Model(TableModel, Predictor):
     """Everything that was fitted: raw rows in, predictions out.
 
     Made by `sl.fit(...).model`, `Training.model()` or `Model.load`.
@@ -170,8 +78,8 @@ class Model(Predictor):
         conformal: Conformal | None = None,
         threshold: Threshold | None = None,
     ) -> None:
-        super().__init__(
-            spec=spec, transform=transform, task=task, parts=[NetworkPart(network), *beside],
+        Predictor.__init__(
+            self, spec=spec, transform=transform, task=task, parts=[NetworkPart(network), *beside],
             blend=blend, threshold=threshold,
         )  # fmt: skip
         self.encoder = encoder
@@ -181,179 +89,12 @@ class Model(Predictor):
         self.typical = typical
         self.conformal = conformal
 
-    # ------------------------------------------------------------- predict
+    def _opened(
+        self, table: Table, reader: Reader
+    ) -> Callable[[slice | np.ndarray, Encoded], np.ndarray]:
+        return lambda rows, encoded: self.values_of(encoded)
 
-    def predict(self, data: Any) -> np.ndarray:
-        """Predict a label (or number) for each row.
-
-        Args:
-            data: Anything `sl.read` takes, or a dict with one value per column for one row.
-
-        Returns:
-            [rows], in the type that the target had; None where a row cannot be read.
-
-        Raises:
-            DataError: A column the model needs is missing, or the source cannot be read.
-
-        Example:
-            >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
-            >>> len(run.model.predict("examples/penguins.csv"))
-            344
-        """
-        return self.predictions(data).labels
-
-    def predict_proba(self, data: Any) -> np.ndarray:
-        """Predict each class's probability.
-
-        Args:
-            data: As in `predict`.
-
-        Returns:
-            float32 [rows, classes], in the order of `classes`; NaN where a row cannot be read.
-
-        Raises:
-            OptionError: The model is a regression.
-            DataError: As `predict`.
-
-        Example:
-            >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
-            >>> bool(abs(run.model.predict_proba("examples/penguins.csv").sum(axis=1) - 1).max() < 1e-5)
-            True
-        """
-        if not self.task.classification:
-            raise OptionError(
-                f"The model predicts {self.spec.target.name!r}, a number: it has no probabilities.",
-                "Use predict().",
-            )
-        return self.predictions(data).values
-
-    def predictions(
-        self, data: Any, *, keep: tuple[str, ...] = (), encoding: str | None = None
-    ) -> Predictions:
-        """Predict, and report what was missing, unseen, out of range or unreadable.
-
-        Args:
-            data: As in `predict`.
-            keep: Columns to carry along in `Predictions.table`.
-            encoding: Of a text file that is not UTF-8.
-
-        Raises:
-            DataError: As `predict`.
-
-        Example:
-            >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
-            >>> run.model.predictions("examples/penguins.csv").missing["sex"]
-            11
-        """
-        table = self.read(data, keep=keep, encoding=encoding)
-        reader = self.encoder.open(table)
-        dtype = np.float32 if self.task.classification else np.float64
-        values = np.full((table.rows, self.spec.outputs), np.nan, dtype)
-        counts: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({}, {}, {})
-        bad = [row for row, _ in table.bad]
-        good = np.delete(np.arange(table.rows), bad) if bad else None
-        for start in range(0, table.rows - len(bad), ENCODED_AT_ONCE):
-            block = slice(start, start + ENCODED_AT_ONCE)
-            rows = block if good is None else good[block]
-            encoded = reader(rows)
-            values[rows] = self.values_of(encoded)
-            for total, own in zip(
-                counts, (encoded.missing, encoded.unseen, encoded.out_of_range), strict=True
-            ):
-                for name, count in own.items():
-                    total[name] = total.get(name, 0) + count
-        labels = self.decode(np.nan_to_num(values) if bad else values)
-        if bad:
-            labels = labels.astype(object)
-            labels[bad] = None
-        missing, unseen, out_of_range = counts
-        predictions = Predictions(
-            labels, values, table.bad, missing, unseen, out_of_range, table.extra, table
-        )
-        for sentence in predictions.news(self.encoder.schema):
-            warnings.warn(DataWarning(sentence), stacklevel=2)
-        return predictions
-
-    def predict_set(self, data: Any, alpha: float = 0.1) -> np.ndarray:
-        """Predict a set of classes per row that contains the true class with probability 1 - alpha.
-
-        Conformal prediction (Sadinle, Lei and Wasserman 2019). The guarantee holds on average over
-        rows from the same distribution as the held-out rows. A set may be empty: then no class is
-        as probable as the true classes of most held-out rows were.
-
-        Args:
-            data: As in `predict`.
-            alpha: The share of rows whose set may miss the true class, between 0 and 1.
-
-        Returns:
-            bool [rows, classes]; a row that cannot be read has an empty set.
-
-        Raises:
-            OptionError: The model is a regression, was not calibrated on held-out rows, or alpha is
-                too small for their number.
-            DataError: As `predict`.
-
-        Example:
-            >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
-            >>> run.model.predict_set("examples/penguins.csv", alpha=0.1).shape
-            (344, 3)
-        """
-        if not self.task.classification:
-            raise OptionError(
-                f"The target {self.spec.target.name!r} is a number: it has no set of classes.",
-                "Use predict_interval().",
-            )
-        return self.sets(self.predictions(data).values, alpha)
-
-    def sets(self, values_NK: np.ndarray, alpha: float) -> np.ndarray:
-        """Return the sets of rows whose probabilities are known, bool [N, K]; see `predict_set`."""
-        sets = self._conformal().sets(np.nan_to_num(values_NK), alpha)
-        sets[np.isnan(values_NK)] = False
-        return sets
-
-    def predict_interval(self, data: Any, alpha: float = 0.1) -> np.ndarray:
-        """Predict an interval per row that contains the true number with probability 1 - alpha.
-
-        Args:
-            data: As in `predict`.
-            alpha: The share of rows whose interval may miss the true number, between 0 and 1.
-
-        Returns:
-            float64 [rows, 2], the lower and the upper end; NaN for a row that cannot be read.
-
-        Raises:
-            OptionError: The model is a classification, was not calibrated on held-out rows, or alpha
-                is too small for their number.
-            DataError: As `predict`.
-
-        Example:
-            >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="body_mass_g", quality="fast", quiet=True)
-            >>> run.model.predict_interval("examples/penguins.csv", alpha=0.1).shape
-            (344, 2)
-        """
-        if self.task.classification:
-            raise OptionError(
-                f"The target {self.spec.target.name!r} has classes: it has no interval.",
-                "Use predict_set().",
-            )
-        return self.intervals(self.predictions(data).values, alpha)
-
-    def intervals(self, values_N1: np.ndarray, alpha: float) -> np.ndarray:
-        """Return the intervals of rows whose predictions are known, [N, 2]; see `predict_interval`."""
-        return self._conformal().interval(values_N1[:, 0], alpha)
-
-    def _conformal(self) -> Conformal:
-        if self.conformal is None:
-            raise OptionError(
-                "This model was not calibrated on held-out rows, which sets and intervals need.",
-                "Fit with calibrate=True (--calibrate), or without a network of your own.",
-            )
-        return self.conformal
+    # ------------------------------------------------------------- explain
 
     def explain(self, row: Any) -> Explanation:
         """Follow one row from its raw values through the network to the prediction.
@@ -381,112 +122,6 @@ class Model(Predictor):
     def explain_rows(self, table: Table, rows: list[int]) -> list[Explanation]:
         """Explain some rows of a table that `read` has read, with one scale for each layer."""
         return explain.explain_rows(self, self.encoder, table, rows, self.typical)
-
-    def read(self, data: Any, *, keep: tuple[str, ...] = (), encoding: str | None = None) -> Table:
-        """Read rows as the training table was read; one dict of single values is one row.
-
-        Args:
-            data: As in `predict`.
-            keep: Further columns to carry along.
-            encoding: Of a text file that is not UTF-8.
-
-        Raises:
-            DataError: As `predict`.
-        """
-        like = self.provenance.get("read", {})
-        return read_rows(data, self.encoder.schema, keep=keep, encoding=encoding, like=like)
-
-    # ------------------------------------------------------------- evaluate
-
-    def evaluate(self, data: Any, *, encoding: str | None = None) -> dict[str, Any]:
-        """Measure the model on rows whose target is known.
-
-        Args:
-            data: Anything `sl.read` takes, the target column in it.
-            encoding: Of a text file that is not UTF-8.
-
-        Returns:
-            The metrics of `sightline.metrics.measure.measure`, and `left_out`: the number of rows
-            without a usable target or features.
-
-        Raises:
-            DataError: The target column is missing, holds a class that the model does not know, or no
-                row can be used.
-
-        Example:
-            >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
-            >>> run.model.evaluate("examples/penguins.csv")["accuracy"] > 0.9
-            True
-        """
-        return self.measure(self.predictions(data, encoding=encoding))
-
-    def measure(self, predictions: Predictions, rows: np.ndarray | None = None) -> dict[str, Any]:
-        """Measure predictions whose table holds the target.
-
-        Args:
-            predictions: From `predictions`.
-            rows: Which rows to measure on; None for all.
-
-        Returns:
-            As `evaluate`.
-
-        Raises:
-            DataError: As `evaluate`.
-        """
-        truth, usable = self.truth(predictions)
-        if rows is not None:
-            chosen = np.zeros(len(usable), bool)
-            chosen[rows] = True
-            usable &= chosen
-        if not usable.any():
-            raise DataError(
-                f"{predictions.table.name} has no row with a target.",
-                "Give rows whose target is known.",
-            )
-        count = len(usable) if rows is None else len(rows)
-        values = predictions.values[usable]
-        predicted = self.choose(values) if self.task.classification else None
-        metrics = measure(
-            self.spec.target, values, truth[usable], self.baseline, predicted,
-            threshold=self.threshold is not None,
-        )  # fmt: skip
-        return {**metrics, "left_out": count - int(usable.sum())}
-
-    def truth(self, predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
-        """Return the true targets of predicted rows.
-
-        Returns:
-            The true class numbers (int64) or numbers, [rows]; and which rows can be measured, bool
-            [rows]: those with a target whose features could be read.
-
-        Raises:
-            DataError: The target column is missing, or holds a class that the model does not know.
-
-        Example:
-            >>> import sightline as sl
-            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
-            >>> truth, usable = run.model.truth(run.model.predictions("examples/penguins.csv"))
-            >>> truth[:3].tolist(), int(usable.sum())
-            ([0, 0, 0], 344)
-        """
-        target, table = self.spec.target, predictions.table
-        if target.name not in table.columns:
-            raise DataError(
-                f"{table.name} has no column {target.name!r}, the target: nothing to compare with.",
-                "Give rows with the target, or use predict.",
-            )
-        truth = target_values(table, target)
-        usable = table.columns[target.name].is_valid().to_numpy().copy()
-        usable[[row for row, _ in predictions.bad]] = False
-        if self.task.classification and (unknown := usable & (truth < 0)).any():
-            row = int(np.flatnonzero(unknown)[0])
-            raise DataError(
-                f"{table.name}, row {row:,}: the class {table.cells(target.name, row)!r} "
-                f"is none of the model's ({', '.join(map(str, target.classes[:10]))}).",
-                "Leave such rows out, or train the model with them.",
-            )
-        return truth, usable
 
     def importance(
         self, data: Any, *, repeats: int = 5, seed: int = 0, encoding: str | None = None
@@ -520,14 +155,27 @@ class Model(Predictor):
 
     # ------------------------------------------------------------- save and load
 
-    def save(self, path: str | Path | IO[bytes]) -> None:
+    def save(
+        self, path: str | Path | IO[bytes], *, onnx: bool = False, alpha: float | None = None,
+        check: Any = None,
+    ) -> dict[str, Any] | None:  # fmt: skip
         """Write the model to one file, atomically; or into a binary file that is open for writing.
 
         A network of your own is saved as weights and, for the record, its source. Loading needs its
         class again, because a file must not run code.
 
+        Args:
+            path: The file, or an open binary file.
+            onnx: Whether the file also holds the model as ONNX, checked as by `to_onnx`: then `OnnxModel.load`
+                reads it too, without PyTorch and without the class of a network of your own.
+            alpha, check: With `onnx`, as in `to_onnx`.
+
+        Returns:
+            With `onnx`, what `to_onnx` returns.
+
         Raises:
             OSError: The disk is full, or the folder cannot be written.
+            OptionError, NetworkError, ExportError: With `onnx`, as `to_onnx`.
 
         Example:
             >>> import sightline as sl
@@ -536,13 +184,60 @@ class Model(Predictor):
             >>> sl.Model.load("penguins.sightline").classes
             ('Adelie', 'Chinstrap', 'Gentoo')
         """
-        contents = bundle.Contents(
+        exported, result = None, None
+        if onnx:
+            exported, result = self._exported(alpha, check)
+        bundle.save(self._contents(), path, exported)
+        return result
+
+    def to_onnx(
+        self, path: str | Path, *, alpha: float | None = None, check: Any = None
+    ) -> dict[str, Any]:
+        """Write the model as one ONNX file: raw columns in, labels and calibrated probabilities out.
+
+        The preparation, all parts, the calibration and the decision are in the graph, so that any ONNX runtime
+        gives the same answers. That is checked before the file is written (docs/production.md).
+
+        Args:
+            path: The file, such as "model.onnx"; replaced atomically.
+            alpha: The share of rows whose set or interval may miss the truth; None is 0.1, and leaves the output out
+                where the model does not allow it.
+            check: Rows of your own to compare on as well, anything `predict` takes; or None.
+
+        Returns:
+            What was compared: `rows`, `largest_difference` of probabilities (or of numbers, in standard
+            deviations of the target), `ties` (rows whose label differs because two classes are that close).
+
+        Raises:
+            OptionError: onnx or onnxruntime is not installed, or the model does not allow `alpha`.
+            NetworkError: PyTorch cannot export the network.
+            ExportError: The file's answers differ; it names the row and the column.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+            >>> run.model.to_onnx("penguins.onnx")["largest_difference"] < 1e-5
+            True
+        """
+        content, result = self._exported(alpha, check)
+        with atomic_file(Path(path)) as file:
+            file.write(content)
+        return result
+
+    def _contents(self) -> bundle.Contents:
+        return bundle.Contents(
             spec=self.spec, encoder=self.encoder, transform=self.transform, task=self.task,
             baseline=self.baseline, parts=tuple(self.fitted_parts.values()),
             provenance=self.provenance, rows=self.rows, typical=self.typical, blend=self.blend,
             conformal=self.conformal, threshold=self.threshold,
         )  # fmt: skip
-        bundle.save(contents, path)
+
+    def _exported(self, alpha: float | None, check: Any) -> tuple[bytes, dict[str, Any]]:
+        """Return the model as ONNX, compared with itself."""
+        from sightline.predict import parity, to_onnx
+
+        contents = self._contents()
+        return parity.checked(self, contents, to_onnx.build(contents, alpha), check)
 
     @classmethod
     def load(

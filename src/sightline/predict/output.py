@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 
 from sightline.archive import atomic_file
 from sightline.errors import DataError, OptionError
-from sightline.predict.model import Model, Predictions
 from sightline.predict.reading import plain_column
+from sightline.predict.tables import Predictions, TableModel
 
 
 def prediction_table(
-    model: Model, predictions: Predictions, keep: Sequence[str], alpha: float | None = None
+    model: TableModel, predictions: Predictions, keep: Sequence[str], alpha: float | None = None
 ) -> pa.Table:
     """Return predictions as columns.
 
@@ -55,13 +55,13 @@ def prediction_table(
         add("prediction", pa.array([text_of.get(label) for label in labels], pa.string()))
     else:
         add("prediction", pa.array(predictions.labels, from_pandas=True))
-    if model.task.classification:
+    if model.classification:
         for index, text in enumerate(texts):
             values = predictions.values[:, index]
             add(f"probability_{text}", pa.array(values, mask=np.isnan(values)))
     if alpha is not None:
         good = ~np.isnan(predictions.values).any(axis=1)
-        if model.task.classification:
+        if model.classification:
             in_sets = model.sets(predictions.values, alpha)
             sets = [
                 "|".join(text for text, chosen in zip(texts, row, strict=True) if chosen)

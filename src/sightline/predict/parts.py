@@ -13,8 +13,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +24,10 @@ from sightline.build.networks import BUILT_IN, NetworkMaker, describe_network, m
 from sightline.build.trees import Trees
 from sightline.contracts import Spec
 from sightline.errors import BundleError
+from sightline.export.graph import Graph
+from sightline.export.networks import write_network
+from sightline.export.preparation import Prepared
+from sightline.export.trees import write_trees
 from sightline.predict.task import Task
 
 
@@ -57,6 +62,20 @@ class LoadContext:
     network: nn.Module | NetworkMaker | str | None = None
 
 
+class WrittenPart(NamedTuple):
+    """The tensors of a part in an ONNX graph.
+
+    Attributes:
+        values: To blend, as `Part.values` returns them.
+        shown: The part's own probabilities [N, K], or numbers [N, 1].
+        members: The same of each member of an ensemble, [N, M, K]; or None.
+    """
+
+    values: str
+    shown: str
+    members: str | None = None
+
+
 class Part(ABC):
     """One of the models whose predictions are blended.
 
@@ -83,6 +102,14 @@ class Part(ABC):
     @abstractmethod
     def values(self, task: Task, numeric_BD: Tensor, codes_BC: Tensor) -> Tensor:
         """Return the values to blend: log-probabilities [B, K], or numbers [B, 1] in the target's unit."""
+
+    @abstractmethod
+    def write(self, graph: Graph, task: Task, prepared: Prepared) -> WrittenPart:
+        """Write the part as nodes of an ONNX graph, which compute what `values` does.
+
+        Raises:
+            NetworkError: PyTorch cannot export the module.
+        """
 
     @abstractmethod
     def save(self) -> SavedPart:
@@ -112,6 +139,15 @@ class NetworkPart(Part):
     def values(self, task: Task, numeric_BD: Tensor, codes_BC: Tensor) -> Tensor:
         """Return the log of the mean probabilities, or the mean number."""
         return blend_values(task, task.head(self.module(numeric_BD, codes_BC)))
+
+    def write(self, graph: Graph, task: Task, prepared: Prepared) -> WrittenPart:
+        """Write the network, the softmax or the scale of the target, and the mean of the members."""
+        logits, of_members = write_network(graph, self.module, prepared)
+        each = _write_head(graph, task, logits)
+        if not of_members:
+            return WrittenPart(_write_blend_values(graph, task, each), each)
+        mean = graph.op("ReduceMean", each, graph.constant([1], np.int64), keepdims=0)
+        return WrittenPart(_write_blend_values(graph, task, mean), mean, each)
 
     def save(self) -> SavedPart:
         """Return the class and its arguments; of a network of your own the source, for the record."""
@@ -157,6 +193,14 @@ class TreesPart(Part):
         """Convert the output of `Trees` for blending: numbers to the target's unit."""
         return outputs if task.classification else task.head(outputs)
 
+    def write(self, graph: Graph, task: Task, prepared: Prepared) -> WrittenPart:
+        """Write the trees."""
+        outputs = write_trees(graph, self.module, prepared)
+        if task.classification:
+            return WrittenPart(outputs, graph.op("Exp", outputs))
+        numbers = _write_head(graph, task, outputs)
+        return WrittenPart(numbers, numbers)
+
     def save(self) -> SavedPart:
         """Return the sizes of the trees and their tensors."""
         return SavedPart(self.module.config(), self.module.state_dict())
@@ -191,6 +235,22 @@ def blend_values(task: Task, values: Tensor) -> Tensor:
     if not task.classification:
         return values
     return values.clamp(min=torch.finfo(torch.float32).tiny).log()
+
+
+def _write_head(graph: Graph, task: Task, logits: str) -> str:
+    """Write `Task.member_values`: probabilities, or numbers in the target's unit as float64."""
+    if task.classification:
+        return graph.op("Softmax", logits, axis=-1)
+    wide = graph.op("Mul", graph.cast(logits, np.float64), graph.constant(task.scale, np.float64))
+    return graph.op("Add", wide, graph.constant(task.center, np.float64))
+
+
+def _write_blend_values(graph: Graph, task: Task, values: str) -> str:
+    """Write `blend_values`."""
+    if not task.classification:
+        return values
+    least = graph.constant(torch.finfo(torch.float32).tiny, np.float32)
+    return graph.op("Log", graph.op("Max", values, least))
 
 
 def _build_network(config: Mapping[str, Any], context: LoadContext) -> nn.Module:

@@ -17,6 +17,7 @@ from sightline.build.modes import evaluating, threads_set
 from sightline.build.trees import Trees, map_in_threads
 from sightline.contracts import Spec
 from sightline.predict.calibration import Blend
+from sightline.predict.decisions import choose, decode
 from sightline.predict.parts import NetworkPart, Part, TreesPart
 from sightline.predict.task import Task
 from sightline.predict.threshold import Threshold
@@ -180,25 +181,11 @@ class Predictor:
 
     def decode(self, values: np.ndarray) -> np.ndarray:
         """Turn probabilities [B, K] or numbers [B, 1] into labels or numbers [B]."""
-        if self.threshold is None:
-            return self.task.decode(values)
-        return self.task.decode(np.eye(2)[self.choose(values)])
+        return decode(self.spec.target, self.threshold, values)
 
     def choose(self, values_NK: np.ndarray) -> np.ndarray:
-        """Choose each row's class: by the threshold where there is one, else the likeliest class.
-
-        Args:
-            values_NK: Probabilities [N, K].
-
-        Returns:
-            Class numbers, int64 [N].
-        """
-        positive = self.spec.target.positive
-        if self.threshold is None or positive is None:
-            likeliest: np.ndarray = values_NK.argmax(axis=1)
-            return likeliest
-        index = self.classes.index(positive)
-        return np.where(values_NK[:, index] >= self.threshold.value, index, 1 - index)
+        """Choose each row's class; see `sightline.predict.decisions.choose`."""
+        return choose(self.spec.target, self.threshold, values_NK)
 
 
 def rows_at_once(numeric_BD: Tensor) -> int:

@@ -66,5 +66,8 @@ def plain_column(table: Table, name: str) -> pa.ChunkedArray:
         return data.cast(pa.string())
     whole = name in table.schema and table.schema[name].values == "integer"
     if whole and pa.types.is_floating(data.type):
-        return data.cast(pa.int64(), safe=False)
+        try:
+            return data.cast(pa.int64())
+        except pa.ArrowInvalid:  # rows to predict may hold 48.5 where training rows held integers
+            return data
     return data

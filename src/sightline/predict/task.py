@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sightline.contracts import Batch, Label, Target
+from sightline.contracts import Batch, Target
+from sightline.predict.decisions import decode
 
 LEAST_TOTAL_WEIGHT = 1e-12
 """The least sum of weights to divide by: all rows of a batch may have weight zero."""
@@ -142,10 +143,7 @@ class Task:
 
     def decode(self, values: np.ndarray) -> np.ndarray:
         """Turn the output of `head`, [B, K], into labels or numbers [B], in the target's own type."""
-        if not self.classification:
-            return np.asarray(values[:, 0], np.float64)
-        labels: np.ndarray = label_array(self.target.classes)[values.argmax(axis=1)]
-        return labels
+        return decode(self.target, None, values)
 
     def baseline(self, train: Tensor) -> np.ndarray:
         """Return the prediction that uses no features: class shares [K], or the mean [1]."""
@@ -157,17 +155,3 @@ class Task:
     def to_json(self) -> dict[str, Any]:
         """Return center and scale as plain JSON values; the target is in the spec."""
         return {"center": self.center, "scale": self.scale}
-
-
-def label_array(classes: tuple[Label, ...]) -> np.ndarray:
-    """Return labels as an array of their own type: int64, float64, bool, or object for text.
-
-    Example:
-        >>> from sightline.predict.task import label_array
-        >>> label_array((False, True)).dtype, label_array(("a", "b")).dtype
-        (dtype('bool'), dtype('O'))
-    """
-    types = {type(label) for label in classes}
-    if types == {str}:
-        return np.array(classes, object)
-    return np.array(classes)

@@ -1,0 +1,10 @@
+"""What an ONNX file of Sightline says about itself, in its `metadata_props`."""
+
+FORMAT_VERSION = 1
+"""Of the metadata; a newer file is refused."""
+ONNX_MEMBER = "model.onnx"
+"""The member of a bundle that holds the model as ONNX."""
+METADATA = "sightline"
+"""The key of the metadata, a JSON text."""
+MISSING_SUFFIX = " is missing"
+"""What the name of a truth value's second input ends with; ONNX has no missing truth value."""

@@ -1,0 +1,433 @@
+"""A model as its users see it: tables in, predictions and metrics out, whatever computes the values.
+
+`Model` computes them with PyTorch, `OnnxModel` with ONNX Runtime. This module imports neither.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sightline.contracts import BadRow, Schema, Spec, traits_of
+from sightline.errors import DataError, DataWarning, OptionError, counted, listed
+from sightline.load.table import Table
+from sightline.load.target import target_values
+from sightline.metrics.measure import measure
+from sightline.predict.conformal import Conformal, required
+from sightline.predict.decisions import choose, decode
+from sightline.predict.reading import read_rows
+from sightline.predict.threshold import Threshold
+from sightline.prepare.encode import Encoded, Encoder, Reader
+from sightline.views import notebook
+
+ENCODED_AT_ONCE = 16_384
+"""Rows that are encoded together, at most."""
+NAMED_COLUMNS = 10
+"""With more columns, a sentence names this many and counts the rest."""
+NEWS_SHARE = 0.9
+"""A column of which this share of rows is unlike training is news."""
+NEWS_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions for all rows that were given, in their order.
+
+    Attributes:
+        labels: [rows], labels in the type of the training target, or numbers; None where a row is bad.
+        values: float32 [rows, K] probabilities, or float64 [rows, 1] numbers; NaN where a row is bad.
+        bad: The rows that could not be read, with the reason.
+        missing, unseen, out_of_range: By column, the number of rows.
+        extra: Columns that the model does not know, which were ignored.
+        table: The rows as they were read.
+    """
+
+    labels: np.ndarray
+    values: np.ndarray
+    bad: tuple[BadRow, ...]
+    missing: Mapping[str, int]
+    unseen: Mapping[str, int]
+    out_of_range: Mapping[str, int]
+    extra: tuple[str, ...]
+    table: Table
+
+    def report(self) -> list[str]:
+        """Return what was unusual in the rows, one sentence each; empty when nothing was."""
+        sentences = []
+        if self.extra:
+            names = listed(self.extra, NAMED_COLUMNS)
+            sentences.append(f"Ignored, because the model does not know them: {names}.")
+        for what, counts in (
+            ("missing values", self.missing),
+            ("values never seen in training", self.unseen),
+            ("values outside the training range", self.out_of_range),
+        ):
+            if counts:
+                columns = [f"{name} {count:,}" for name, count in counts.items()]
+                sentences.append(f"Rows with {what}: {listed(columns, NAMED_COLUMNS, 'column')}.")
+        if self.bad:
+            row, error = self.bad[0]
+            number = counted(len(self.bad), "row has", "rows have")
+            sentences.append(f"{number} no prediction; the first is row {row:,}: {error}.")
+        return sentences
+
+    def news(self, schema: Schema) -> list[str]:
+        """Return, one sentence each, the columns whose values are hardly ever as in training.
+
+        A column is named if at least 9 in 10 rows have a value that was never seen, lies outside the training range,
+        or is missing although it seldom was in training. Fewer than 5 rows show nothing.
+
+        Args:
+            schema: Of the model; made by version 1 of the reading rules, it gives no news.
+        """
+        rows = len(self.labels) - len(self.bad)
+        if rows < NEWS_ROWS or schema.rules == 1:
+            return []
+        outside = {
+            name: count
+            for name, count in self.out_of_range.items()
+            if traits_of(schema[name].kind).storage != "moments"  # time goes on
+        }
+        seldom = {name: n for name, n in self.missing.items() if schema.absent.get(name, 1) < 0.5}
+        return [
+            f"{count:,} of {rows:,} rows have {what} in the column {name!r}: {advice}."
+            for what, counts, advice in (
+                ("no value", seldom, "the model hardly knows that; check how the column is filled"),
+                ("a value never seen in training", self.unseen, "check how the values are written"),
+                ("a value outside the training range", outside, "check its unit and its source"),
+            )
+            for name, count in counts.items()
+            if count >= NEWS_SHARE * rows
+        ]
+
+    def _repr_html_(self) -> str:
+        labels, values = self.labels[:10].tolist(), self.values[:10]
+        shares = values.max(axis=1).tolist() if values.shape[1] > 1 else [None] * len(labels)
+        first = [list(pair) for pair in zip(labels, shares, strict=True)]
+        return notebook.of_predictions(
+            {"rows": len(self.labels), "first": first, "report": self.report()}
+        )
+
+
+class TableModel(ABC):
+    """Predictions, sets, intervals and metrics of tables.
+
+    Attributes:
+        spec: The network's inputs and the target.
+        encoder: The fitted encoder, with the schema of the training table.
+        baseline: The prediction that uses no features: the training rows' class shares [K], or their
+            mean [1].
+        provenance: Where the model comes from: source, split, test rows, versions, as JSON.
+        conformal: Scores of held-out rows, for prediction sets and intervals; or None.
+        threshold: For two classes, the probability from which a row is the positive class; None chooses
+            the likelier class.
+    """
+
+    spec: Spec
+    encoder: Encoder
+    baseline: np.ndarray
+    provenance: dict[str, Any]
+    conformal: Conformal | None
+    threshold: Threshold | None
+
+    @abstractmethod
+    def _opened(
+        self, table: Table, reader: Reader
+    ) -> Callable[[slice | np.ndarray, Encoded], np.ndarray]:
+        """Return a function from some rows of a table, and their encoding, to their values [B, K]."""
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The classes in the order of `predict_proba`'s columns; empty for regression."""
+        return self.spec.target.classes
+
+    @property
+    def classification(self) -> bool:
+        """Whether the model predicts classes, and not a number."""
+        return self.spec.target.task == "classification"
+
+    def choose(self, values_NK: np.ndarray) -> np.ndarray:
+        """Choose each row's class; see `sightline.predict.decisions.choose`."""
+        return choose(self.spec.target, self.threshold, values_NK)
+
+    def decode(self, values: np.ndarray) -> np.ndarray:
+        """Turn probabilities [B, K] or numbers [B, 1] into labels or numbers [B]."""
+        return decode(self.spec.target, self.threshold, values)
+
+    # ------------------------------------------------------------- predict
+
+    def predict(self, data: Any) -> np.ndarray:
+        """Predict a label (or number) for each row.
+
+        Args:
+            data: Anything `sl.read` takes, or a dict with one value per column for one row.
+
+        Returns:
+            [rows], in the type that the target had; None where a row cannot be read.
+
+        Raises:
+            DataError: A column the model needs is missing, or the source cannot be read.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+            >>> len(run.model.predict("examples/penguins.csv"))
+            344
+        """
+        return self.predictions(data).labels
+
+    def predict_proba(self, data: Any) -> np.ndarray:
+        """Predict each class's probability.
+
+        Args:
+            data: As in `predict`.
+
+        Returns:
+            float32 [rows, classes], in the order of `classes`; NaN where a row cannot be read.
+
+        Raises:
+            OptionError: The model is a regression.
+            DataError: As `predict`.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+            >>> bool(abs(run.model.predict_proba("examples/penguins.csv").sum(axis=1) - 1).max() < 1e-5)
+            True
+        """
+        if not self.classification:
+            raise OptionError(
+                f"The model predicts {self.spec.target.name!r}, a number: it has no probabilities.",
+                "Use predict().",
+            )
+        return self.predictions(data).values
+
+    def predictions(
+        self, data: Any, *, keep: tuple[str, ...] = (), encoding: str | None = None
+    ) -> Predictions:
+        """Predict, and report what was missing, unseen, out of range or unreadable.
+
+        Args:
+            data: As in `predict`.
+            keep: Columns to carry along in `Predictions.table`.
+            encoding: Of a text file that is not UTF-8.
+
+        Raises:
+            DataError: As `predict`.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+            >>> run.model.predictions("examples/penguins.csv").missing["sex"]
+            11
+        """
+        table = self.read(data, keep=keep, encoding=encoding)
+        reader = self.encoder.open(table)
+        values_of = self._opened(table, reader)
+        dtype = np.float32 if self.classification else np.float64
+        values = np.full((table.rows, self.spec.outputs), np.nan, dtype)
+        counts: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({}, {}, {})
+        bad = [row for row, _ in table.bad]
+        good = np.delete(np.arange(table.rows), bad) if bad else None
+        for start in range(0, table.rows - len(bad), ENCODED_AT_ONCE):
+            block = slice(start, start + ENCODED_AT_ONCE)
+            rows = block if good is None else good[block]
+            encoded = reader(rows)
+            values[rows] = values_of(rows, encoded)
+            for total, own in zip(
+                counts, (encoded.missing, encoded.unseen, encoded.out_of_range), strict=True
+            ):
+                for name, count in own.items():
+                    total[name] = total.get(name, 0) + count
+        labels = self.decode(np.nan_to_num(values) if bad else values)
+        if bad:
+            labels = labels.astype(object)
+            labels[bad] = None
+        missing, unseen, out_of_range = counts
+        predictions = Predictions(
+            labels, values, table.bad, missing, unseen, out_of_range, table.extra, table
+        )
+        for sentence in predictions.news(self.encoder.schema):
+            warnings.warn(DataWarning(sentence), stacklevel=2)
+        return predictions
+
+    def predict_set(self, data: Any, alpha: float = 0.1) -> np.ndarray:
+        """Predict a set of classes per row that contains the true class with probability 1 - alpha.
+
+        Conformal prediction (Sadinle, Lei and Wasserman 2019). The guarantee holds on average over
+        rows from the same distribution as the held-out rows. A set may be empty: then no class is
+        as probable as the true classes of most held-out rows were.
+
+        Args:
+            data: As in `predict`.
+            alpha: The share of rows whose set may miss the true class, between 0 and 1.
+
+        Returns:
+            bool [rows, classes]; a row that cannot be read has an empty set.
+
+        Raises:
+            OptionError: The model is a regression, was not calibrated on held-out rows, or alpha is
+                too small for their number.
+            DataError: As `predict`.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+            >>> run.model.predict_set("examples/penguins.csv", alpha=0.1).shape
+            (344, 3)
+        """
+        if not self.classification:
+            raise OptionError(
+                f"The target {self.spec.target.name!r} is a number: it has no set of classes.",
+                "Use predict_interval().",
+            )
+        return self.sets(self.predictions(data).values, alpha)
+
+    def sets(self, values_NK: np.ndarray, alpha: float) -> np.ndarray:
+        """Return the sets of rows whose probabilities are known, bool [N, K]; see `predict_set`."""
+        sets = required(self.conformal).sets(np.nan_to_num(values_NK), alpha)
+        sets[np.isnan(values_NK)] = False
+        return sets
+
+    def predict_interval(self, data: Any, alpha: float = 0.1) -> np.ndarray:
+        """Predict an interval per row that contains the true number with probability 1 - alpha.
+
+        Args:
+            data: As in `predict`.
+            alpha: The share of rows whose interval may miss the true number, between 0 and 1.
+
+        Returns:
+            float64 [rows, 2], the lower and the upper end; NaN for a row that cannot be read.
+
+        Raises:
+            OptionError: The model is a classification, was not calibrated on held-out rows, or alpha
+                is too small for their number.
+            DataError: As `predict`.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="body_mass_g", quality="fast", quiet=True)
+            >>> run.model.predict_interval("examples/penguins.csv", alpha=0.1).shape
+            (344, 2)
+        """
+        if self.classification:
+            raise OptionError(
+                f"The target {self.spec.target.name!r} has classes: it has no interval.",
+                "Use predict_set().",
+            )
+        return self.intervals(self.predictions(data).values, alpha)
+
+    def intervals(self, values_N1: np.ndarray, alpha: float) -> np.ndarray:
+        """Return the intervals of rows whose predictions are known, [N, 2]; see `predict_interval`."""
+        return required(self.conformal).interval(values_N1[:, 0], alpha)
+
+    def read(self, data: Any, *, keep: tuple[str, ...] = (), encoding: str | None = None) -> Table:
+        """Read rows as the training table was read; one dict of single values is one row.
+
+        Args:
+            data: As in `predict`.
+            keep: Further columns to carry along.
+            encoding: Of a text file that is not UTF-8.
+
+        Raises:
+            DataError: As `predict`.
+        """
+        like = self.provenance.get("read", {})
+        return read_rows(data, self.encoder.schema, keep=keep, encoding=encoding, like=like)
+
+    # ------------------------------------------------------------- evaluate
+
+    def evaluate(self, data: Any, *, encoding: str | None = None) -> dict[str, Any]:
+        """Measure the model on rows whose target is known.
+
+        Args:
+            data: Anything `sl.read` takes, the target column in it.
+            encoding: Of a text file that is not UTF-8.
+
+        Returns:
+            The metrics of `sightline.metrics.measure.measure`, and `left_out`: the number of rows
+            without a usable target or features.
+
+        Raises:
+            DataError: The target column is missing, holds a class that the model does not know, or no
+                row can be used.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+            >>> run.model.evaluate("examples/penguins.csv")["accuracy"] > 0.9
+            True
+        """
+        return self.measure(self.predictions(data, encoding=encoding))
+
+    def measure(self, predictions: Predictions, rows: np.ndarray | None = None) -> dict[str, Any]:
+        """Measure predictions whose table holds the target.
+
+        Args:
+            predictions: From `predictions`.
+            rows: Which rows to measure on; None for all.
+
+        Returns:
+            As `evaluate`.
+
+        Raises:
+            DataError: As `evaluate`.
+        """
+        truth, usable = self.truth(predictions)
+        if rows is not None:
+            chosen = np.zeros(len(usable), bool)
+            chosen[rows] = True
+            usable &= chosen
+        if not usable.any():
+            raise DataError(
+                f"{predictions.table.name} has no row with a target.",
+                "Give rows whose target is known.",
+            )
+        count = len(usable) if rows is None else len(rows)
+        values = predictions.values[usable]
+        predicted = self.choose(values) if self.classification else None
+        metrics = measure(
+            self.spec.target, values, truth[usable], self.baseline, predicted,
+            threshold=self.threshold is not None,
+        )  # fmt: skip
+        return {**metrics, "left_out": count - int(usable.sum())}
+
+    def truth(self, predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+        """Return the true targets of predicted rows.
+
+        Returns:
+            The true class numbers (int64) or numbers, [rows]; and which rows can be measured, bool
+            [rows]: those with a target whose features could be read.
+
+        Raises:
+            DataError: The target column is missing, or holds a class that the model does not know.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+            >>> truth, usable = run.model.truth(run.model.predictions("examples/penguins.csv"))
+            >>> truth[:3].tolist(), int(usable.sum())
+            ([0, 0, 0], 344)
+        """
+        target, table = self.spec.target, predictions.table
+        if target.name not in table.columns:
+            raise DataError(
+                f"{table.name} has no column {target.name!r}, the target: nothing to compare with.",
+                "Give rows with the target, or use predict.",
+            )
+        truth = target_values(table, target)
+        usable = table.columns[target.name].is_valid().to_numpy().copy()
+        usable[[row for row, _ in predictions.bad]] = False
+        if self.classification and (unknown := usable & (truth < 0)).any():
+            row = int(np.flatnonzero(unknown)[0])
+            raise DataError(
+                f"{table.name}, row {row:,}: the class {table.cells(target.name, row)!r} "
+                f"is none of the model's ({', '.join(map(str, target.classes[:10]))}).",
+                "Leave such rows out, or train the model with them.",
+            )
+        return truth, usable
