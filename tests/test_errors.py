@@ -41,7 +41,7 @@ def test_an_internal_fault_is_not_the_users():
 
 def test_every_error_is_in_the_tree_drawn_at_the_top():
     kinds = [name for name in vars(errors) if name.endswith("Error")]
-    assert len(kinds) == 8
+    assert len(kinds) == 9
     assert all(name in errors.__doc__ for name in kinds)
 
 

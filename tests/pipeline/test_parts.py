@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -7,7 +8,7 @@ from torch import nn
 import sightline as sl
 from sightline.errors import InternalError
 from sightline.pipeline.parts import PART_FITS, FittedPart
-from sightline.predict.parts import PARTS, Part, SavedPart
+from sightline.predict.parts import PARTS, Part, SavedPart, WrittenPart
 from tests.pipeline.fits import train_model
 
 
@@ -27,6 +28,13 @@ class PriorPart(Part):
 
     def values(self, task, numeric_BD, codes_BC):
         return self.module.weight.log().expand(len(numeric_BD), -1)
+
+    def write(self, graph, task, prepared):
+        shares = graph.constant(self.module.weight.detach().numpy())
+        rows = graph.op("Shape", prepared.features, start=0, end=1)
+        shape = graph.op("Concat", rows, graph.constant([3], np.int64), axis=0)
+        shown = graph.op("Expand", shares, shape)
+        return WrittenPart(graph.op("Log", shown), shown)
 
     def save(self):
         return SavedPart({}, self.module.state_dict())
@@ -61,6 +69,8 @@ def test_a_new_part_is_blended_saved_recorded_and_replayed(third, penguins, tmp_
     assert run.find("train", "prior")[0].body["again"] is False
     loaded = sl.Model.load(tmp_path / "a" / "model.sightline")
     assert (loaded.predict_proba(penguins) == run.model.predict_proba(penguins)).all()
+    loaded.to_onnx(tmp_path / "m.onnx", check=penguins)
+    assert "probabilities_prior" in sl.OnnxModel.load(tmp_path / "m.onnx").output_names
     explained = loaded.explain_rows(loaded.read(penguins), [0])[0]
     assert [part["name"] for part in explained.parts] == ["network", "prior"]
     again = sl.replay(tmp_path / "a", to=tmp_path / "b", quiet=True)

@@ -109,7 +109,7 @@ BLOCKED = """
 import sys
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "onnx", "onnxscript"):
+        if name.split(".")[0] in ("torch", "onnxscript"):
             raise ImportError(f"{name} is blocked")
 sys.meta_path.insert(0, Block())
 import sightline as sl

@@ -21,6 +21,8 @@ CHUNK_VALUES = 131_072
 """Rows x trees that are computed at a time, so that the intermediate tensors stay in the cache."""
 FEWEST_CHUNK_ROWS = 16
 """The fewest rows computed at a time, however many trees there are."""
+FEW_SETS = 32_768
+"""Up to so many sets of leaves, rows x columns x trees, are combined in halves."""
 DERIVED_BUFFERS = (
     "reachable", "all_leaves", "leaf_values", "first_leaf", "used_codes", "used_numbers", "last_code",
     "used_cuts", "first_row",
@@ -103,16 +105,15 @@ class Trees(nn.Module):
         chunk = max(CHUNK_VALUES // len(self.roots), FEWEST_CHUNK_ROWS)
         if numeric_BD.device.type != "cpu":
             chunk = max(rows, 1)
+        if rows <= chunk:
+            return self._outputs(self._sums(numeric_BD, categorical_BC))
         chunks = [slice(start, start + chunk) for start in range(0, rows, chunk)]
 
         def run(rows: slice) -> Tensor:
             return self._sums(numeric_BD[rows], categorical_BC[rows])
 
         sums = map_in_threads(run, chunks, torch.get_num_threads())
-        sums_FBM = (
-            torch.cat(sums, dim=1) if sums else self.start.new_zeros(self.folds, 0, self.margins)
-        )
-        return self._outputs(sums_FBM)
+        return self._outputs(torch.cat(sums, dim=1))
 
     def _sums(self, numeric_BD: Tensor, categorical_BC: Tensor) -> Tensor:
         """Find each row's leaf in every tree and add up their values: [F, B, margins]."""
@@ -124,14 +125,32 @@ class Trees(nn.Module):
                 [codes_VB, torch.searchsorted(self.used_cuts, x_VB, out_int32=True)]
             )
         codes_VB = codes_VB + self.first_row
-        leaf_BT = self.all_leaves.expand(rows, trees)
-        for number, rows_B in enumerate(codes_VB):
-            reachable_BT = self.reachable.index_select(0, rows_B)
-            leaf_BT = reachable_BT.bitwise_and_(leaf_BT) if number else reachable_BT
+        leaf_BT = self._leaves(codes_VB)
         # One bit is left in each tree's set; its logarithm is the leaf's number.
         index_BT = leaf_BT.float().log2_().round_().int().add_(self.first_leaf)
         values = self.leaf_values.index_select(0, index_BT.view(-1))
         return values.view(rows, self.folds, self.rounds, self.margins).sum(dim=2).transpose(0, 1) + self.start[:, None]  # fmt: skip
+
+    def _leaves(self, codes_VB: Tensor) -> Tensor:
+        """Return the leaf that can be reached in each tree, as the one bit of a set: [B, T]."""
+        values, rows = codes_VB.shape
+        trees = len(self.roots)
+        if not values:
+            return self.all_leaves.expand(rows, trees)
+        if rows * values * trees > FEW_SETS:
+            leaf_BT = self.reachable.index_select(0, codes_VB[0])
+            for rows_B in codes_VB[1:]:
+                leaf_BT.bitwise_and_(self.reachable.index_select(0, rows_B))
+            return leaf_BT
+        # Of few rows the number of operations counts: all sets at once, then halves of them.
+        sets_VBT = self.reachable.index_select(0, codes_VB.reshape(-1)).view(values, rows, trees)
+        while values > 1:
+            half = values // 2
+            halved = sets_VBT[:half].bitwise_and_(sets_VBT[half : 2 * half])
+            if values % 2:
+                halved[0].bitwise_and_(sets_VBT[-1])
+            sets_VBT, values = halved, half
+        return sets_VBT[0]
 
     def _outputs(self, sums_FBM: Tensor) -> Tensor:
         if self.outputs == 1:

@@ -29,7 +29,7 @@ def onnx_library() -> Any:
         import onnx.compose
     except ImportError as error:
         raise OptionError(
-            "An export to ONNX needs the library onnx.",
+            "ONNX models need the library onnx.",
             'Install it: pip install "sightline[onnx]".',
         ) from error
     return onnx

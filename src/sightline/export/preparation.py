@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, assert_never
 import numpy as np
 
 from sightline.contracts import traits_of
-from sightline.contracts.exported import MISSING_SUFFIX
+from sightline.contracts.exported import CODES, MISSING_SUFFIX, NUMBERS
 from sightline.export.graph import ML, Graph
 from sightline.prepare.encode import (
     DAY,
@@ -83,15 +83,17 @@ def write_preparation(graph: Graph, encoder: Encoder, transform: Transform) -> P
                 codes.append(_codes(graph, encoder, encoding.column))
             case _:
                 assert_never(encoding.how)
-    if not numbers:  # the rows are counted by the codes
-        first = graph.op("Shape", codes[0], start=0, end=1)
-        shape = graph.op("Concat", first, graph.constant([0], np.int64), axis=0)
-        features = graph.op("ConstantOfShape", shape)
+    all_codes = graph.op("Identity", graph.joined(codes), name=CODES) if codes else None
+    if numbers:
+        stacked = graph.op("Identity", graph.joined(numbers), name=NUMBERS)
+        features = _scaled(graph, transform, stacked)
     else:
-        features = _scaled(graph, transform, graph.joined(numbers))
+        assert all_codes is not None
+        shape = graph.op("Shape", all_codes, start=0, end=1)
+        shape = graph.op("Concat", shape, graph.constant([0], np.int64), axis=0)
+        features = graph.op("ConstantOfShape", shape)
     return Prepared(
-        graph.op("Identity", features, name="/features"),
-        graph.op("Identity", graph.joined(codes), name="/codes") if codes else None,
+        graph.op("Identity", features, name="/features"), all_codes,
         len(encoder.numbers) + len(transform.flags), len(codes),
     )  # fmt: skip
 

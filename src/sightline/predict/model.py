@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import IO, Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from sightline.archive import atomic_file
+from sightline.build.modes import threads_set
 from sightline.build.networks import NetworkMaker
 from sightline.contracts import Spec
 from sightline.errors import DataError
@@ -21,16 +23,17 @@ from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
 from sightline.predict.parts import NetworkPart, Part
 from sightline.predict.path import Explanation, followed_layers
-from sightline.predict.predictor import Predictor
+from sightline.predict.predictor import ROWS_OF_ONE_THREAD, Predictor
+from sightline.predict.row_predictor import Engine
 from sightline.predict.tables import TableModel
 from sightline.predict.task import Task
 from sightline.predict.threshold import Threshold
-from sightline.prepare.encode import Encoded, Encoder, Reader
+from sightline.prepare.encode import Encoded, Encoder
 from sightline.prepare.transform import Transform
 from sightline.views import notebook
 
 
-class Model(TableModel, Predictor):
+class Model(Predictor, TableModel):
     """Everything that was fitted: raw rows in, predictions out.
 
     Made by `sl.fit(...).model`, `Training.model()` or `Model.load`.
@@ -89,10 +92,20 @@ class Model(TableModel, Predictor):
         self.typical = typical
         self.conformal = conformal
 
-    def _opened(
-        self, table: Table, reader: Reader
-    ) -> Callable[[slice | np.ndarray, Encoded], np.ndarray]:
-        return lambda rows, encoded: self.values_of(encoded)
+    def engine(self) -> Engine:
+        """Return what computes the values of few rows with PyTorch, on one thread; threads may share it."""
+
+        def values(numbers: np.ndarray, codes: np.ndarray) -> np.ndarray:
+            encoded = Encoded(numbers, codes, {}, {}, {})
+            settled = torch.get_default_dtype() == torch.float32 and not any(
+                module.training for module in self.modules
+            )
+            if not settled or not 0 < len(numbers) <= ROWS_OF_ONE_THREAD:
+                return self.values_of(encoded)
+            with threads_set(1), torch.inference_mode():
+                return self.outputs(*self.inputs(encoded)).cpu().numpy()
+
+        return values
 
     # ------------------------------------------------------------- explain
 

@@ -11,14 +11,23 @@ import numpy as np
 
 from sightline import archive
 from sightline.contracts import Spec, Target, traits_of
-from sightline.contracts.exported import FORMAT_VERSION, METADATA, MISSING_SUFFIX, ONNX_MEMBER
-from sightline.errors import BundleError, OptionError
+from sightline.contracts.exported import (
+    CODES,
+    FORMAT_VERSION,
+    METADATA,
+    MISSING_SUFFIX,
+    NUMBERS,
+    ONNX_MEMBER,
+)
+from sightline.errors import BundleError, OptionError, UserError
+from sightline.export.graph import onnx_library
 from sightline.load.table import Table
 from sightline.load.values import Spellings, map_codes
 from sightline.predict.conformal import Conformal
+from sightline.predict.row_predictor import Engine
 from sightline.predict.tables import TableModel
 from sightline.predict.threshold import Threshold
-from sightline.prepare.encode import Encoded, Encoder, Reader
+from sightline.prepare.encode import Encoded, Encoder
 
 Inputs = dict[str, np.ndarray]
 
@@ -42,8 +51,12 @@ class OnnxModel(TableModel):
         True
     """
 
-    def __init__(self, session: Any, metadata: Mapping[str, Any]) -> None:
+    def __init__(
+        self, session: Any, metadata: Mapping[str, Any], inner: bytes, threads: int | None = None
+    ) -> None:
         self.session = session
+        self._inner = inner
+        self._encoded = _open(inner, threads)
         self.metadata = metadata
         target = Spec.from_json({"numeric": [], "categorical": [], "targets": [metadata["target"]]})
         self.spec = target
@@ -93,11 +106,12 @@ class OnnxModel(TableModel):
                     "Add it with sightline export MODEL --into-bundle.",
                 )
             content = member
-        return cls.of(open_session(content, path, threads), path)
+        return cls.of(content, path, threads)
 
     @classmethod
-    def of(cls, session: Any, path: Path) -> Self:
-        """Make the model of an open session; `path` names it in errors, which are those of `load`."""
+    def of(cls, content: bytes, path: Path, threads: int | None = None) -> Self:
+        """Make the model of the bytes of a file; `path` names it in errors, which are those of `load`."""
+        session = open_session(content, path, threads)
         text = session.get_modelmeta().custom_metadata_map.get(METADATA)
         if text is None:
             raise BundleError(
@@ -108,7 +122,9 @@ class OnnxModel(TableModel):
             metadata = json.loads(text)
             version = metadata["format_version"]
             if version <= FORMAT_VERSION:
-                return cls(session, metadata)
+                return cls(session, metadata, inner_model(content, metadata), threads)
+        except UserError:
+            raise
         except (
             KeyError,
             TypeError,
@@ -148,17 +164,25 @@ class OnnxModel(TableModel):
         found: np.ndarray = self.session.run([self.output_names[what]], inputs)[0]
         return found.reshape(len(found), -1)
 
-    def _opened(
-        self, table: Table, reader: Reader
-    ) -> Callable[[slice | np.ndarray, Encoded], np.ndarray]:
-        inputs = self._open_inputs(table)
+    def values_of(self, encoded: Encoded) -> np.ndarray:
+        """Return probabilities [B, K], or numbers [B, 1], of encoded rows; see `Model.values_of`."""
+        return self._run(self._encoded, encoded.numeric, encoded.categorical)
 
-        def values(rows: slice | np.ndarray, encoded: Encoded) -> np.ndarray:
-            if not len(encoded.numeric):
-                return np.empty((0, self.spec.outputs), np.float32)
-            return self.run(inputs(rows, encoded))
+    def engine(self) -> Engine:
+        """Return what computes the values of few rows: on one thread, which several callers may share."""
+        session = _open(self._inner, 1)
+        return lambda numbers, codes: self._run(session, numbers, codes)
 
-        return values
+    def _run(self, session: Any, numbers: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        if not len(numbers):
+            return np.empty((0, self.spec.outputs), np.float32)
+        inputs: Inputs = {}
+        if numbers.shape[1]:
+            inputs[NUMBERS] = numbers
+        if codes.shape[1]:
+            inputs[CODES] = codes.astype(np.int64)
+        found: np.ndarray = session.run(None, inputs)[0]
+        return found if found.ndim == 2 else found[:, None]
 
     def _open_inputs(self, table: Table) -> Callable[[slice | np.ndarray, Encoded], Inputs]:
         """Return a function from some rows of a table, and their encoding, to the session's inputs."""
@@ -212,6 +236,47 @@ class OnnxModel(TableModel):
         return chosen
 
 
+def inner_model(content: bytes, metadata: Mapping[str, Any]) -> bytes:
+    """Cut the raw columns off a model: what is left takes encoded numbers and codes.
+
+    Args:
+        content: The bytes of the ONNX file.
+        metadata: Its metadata.
+
+    Returns:
+        The bytes of a model with the inputs `/numbers` and `/codes`, as an `Encoder` returns them, and one output:
+        probabilities, or the number.
+    """
+    onnx = onnx_library()
+    model = onnx.load_from_string(content)
+    graph = model.graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    wanted = metadata["outputs"].get("probabilities") or metadata["outputs"]["value"]
+    kept, inputs, todo = set(), set(), [wanted]
+    while todo:
+        name = todo.pop()
+        if name in (NUMBERS, CODES):
+            inputs.add(name)
+        elif name in made_by and id(made_by[name]) not in kept:
+            kept.add(id(made_by[name]))
+            todo += made_by[name].input
+    nodes = [node for node in graph.node if id(node) in kept]
+    used = {name for node in nodes for name in node.input}
+    kinds = {NUMBERS: onnx.TensorProto.DOUBLE, CODES: onnx.TensorProto.INT64}
+    shapes = [
+        onnx.helper.make_tensor_value_info(name, kinds[name], ["rows", None])
+        for name in sorted(inputs)
+    ]
+    output = next(value for value in graph.output if value.name == wanted)
+    constants = [tensor for tensor in graph.initializer if tensor.name in used]
+    inner = onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, "encoded", shapes, [output], constants),
+        ir_version=model.ir_version, opset_imports=model.opset_import,
+    )  # fmt: skip
+    encoded: bytes = inner.SerializeToString()
+    return encoded
+
+
 def open_session(content: bytes, path: Path, threads: int | None = None) -> Any:
     """Open an ONNX Runtime session on the bytes of a file.
 
@@ -221,6 +286,18 @@ def open_session(content: bytes, path: Path, threads: int | None = None) -> Any:
         BundleError: The content is no ONNX model.
         OptionError: onnxruntime is not installed.
     """
+    try:
+        return _open(content, threads)
+    except OptionError:
+        raise
+    except Exception as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BundleError(
+            f"{path} is not an ONNX model: {first}.", "Use another copy, or export the model again."
+        ) from error
+
+
+def _open(content: bytes, threads: int | None) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -233,10 +310,4 @@ def open_session(content: bytes, path: Path, threads: int | None = None) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BundleError(
-            f"{path} is not an ONNX model: {first}.", "Use another copy, or export the model again."
-        ) from error
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

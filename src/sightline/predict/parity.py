@@ -17,7 +17,7 @@ import numpy as np
 from sightline.contracts import Column, traits_of
 from sightline.errors import DataWarning, ExportError, counted, shorten
 from sightline.predict.bundle import Contents
-from sightline.predict.onnx_model import OnnxModel, open_session
+from sightline.predict.onnx_model import OnnxModel
 from sightline.predict.tables import Predictions, TableModel
 from sightline.prepare.encode import MISSING_DATE, Encoder
 from sightline.prepare.transform import Transform
@@ -68,7 +68,7 @@ def checked(
     """
     content: bytes = proto.SerializeToString()
     named = Path("the exported model")
-    exported = OnnxModel.of(open_session(content, named), named)
+    exported = OnnxModel.of(content, named)
     made = nasty_rows(model.encoder, contents.transform)
     results = [_Comparison(model, contents, exported, made).on(made.columns)]
     if data is not None:
@@ -101,7 +101,8 @@ class _Comparison:
             self._runs(inputs)
             ours = self.exported.predictions(theirs.table)
         good = np.delete(np.arange(len(theirs.labels)), [row for row, _ in theirs.bad])
-        difference = self._values(theirs, ours.values[good], good)
+        difference = self._values(theirs, self.exported.run(inputs), good)
+        self._values(theirs, ours.values[good], good)
         for start, rows in zip(np.cumsum((0, *BATCHES)).tolist(), BATCHES, strict=False):
             part = slice(start, start + rows)
             if len(good[part]):

@@ -43,13 +43,18 @@ def read_rows(
         row = {column_name(name): value for name, value in cells.items()}
         if schema.rules > 1 and {column.name for column in schema.features} <= row.keys():
             data = row  # one row of a DataFrame
-    if isinstance(data, Mapping) and not any(map(_has_many, data.values())):
+    if isinstance(data, Mapping) and is_one_row(data):
         data = {name: [value] for name, value in data.items()}
     table = read_like(data, schema, keep=keep, encoding=encoding, like=like)
     if not bad:
         return table
     rows = sorted({**dict(table.bad), **bad}.items())
     return replace(table, bad=tuple(BadRow(row, error) for row, error in rows))
+
+
+def is_one_row(data: Mapping[Any, Any]) -> bool:
+    """Tell a dict with one value per column from one with a list of values per column."""
+    return not any(map(_has_many, data.values()))
 
 
 def _has_many(value: Any) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,10 @@ from sightline.load.target import target_values
 from sightline.metrics.measure import measure
 from sightline.predict.conformal import Conformal, required
 from sightline.predict.decisions import choose, decode
-from sightline.predict.reading import read_rows
+from sightline.predict.reading import is_one_row, read_rows
+from sightline.predict.row_predictor import Engine, RowPredictor
 from sightline.predict.threshold import Threshold
-from sightline.prepare.encode import Encoded, Encoder, Reader
+from sightline.prepare.encode import Encoded, Encoder
 from sightline.views import notebook
 
 ENCODED_AT_ONCE = 16_384
@@ -134,12 +135,15 @@ class TableModel(ABC):
     provenance: dict[str, Any]
     conformal: Conformal | None
     threshold: Threshold | None
+    _row_predictor: RowPredictor | None = None
 
     @abstractmethod
-    def _opened(
-        self, table: Table, reader: Reader
-    ) -> Callable[[slice | np.ndarray, Encoded], np.ndarray]:
-        """Return a function from some rows of a table, and their encoding, to their values [B, K]."""
+    def values_of(self, encoded: Encoded) -> np.ndarray:
+        """Return probabilities [B, K], or numbers [B, 1], of encoded rows."""
+
+    @abstractmethod
+    def engine(self) -> Engine:
+        """Return what computes the values of few rows, on one thread; threads may share it."""
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -179,7 +183,33 @@ class TableModel(ABC):
             >>> len(run.model.predict("examples/penguins.csv"))
             344
         """
+        if self._is_row(data):
+            return self.predictor().predict(data)
         return self.predictions(data).labels
+
+    def predictor(self) -> RowPredictor:
+        """Return what predicts single rows fast: dicts in, without a table, on one thread.
+
+        Threads may share it. It is made once and kept; `predict` and `predict_proba` use it for a dict of one row.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+            >>> predictor = run.model.predictor()
+            >>> row = {"island": "Dream", "bill_length_mm": 46.5, "bill_depth_mm": 17.9, "sex": None,
+            ...        "flipper_length_mm": 192, "body_mass_g": 3500, "year": 2007}
+            >>> predictor.predict_proba(row).shape, predictor.predict([row, row]).tolist()
+            ((1, 3), ['Chinstrap', 'Chinstrap'])
+        """
+        if self._row_predictor is None:
+            self._row_predictor = RowPredictor(
+                self.encoder, self.read, self.engine(), self.decode, self.spec.outputs
+            )
+        return self._row_predictor
+
+    def _is_row(self, data: Any) -> bool:
+        """Tell whether some rows are a dict of one row."""
+        return isinstance(data, Mapping) and is_one_row(data)
 
     def predict_proba(self, data: Any) -> np.ndarray:
         """Predict each class's probability.
@@ -205,6 +235,8 @@ class TableModel(ABC):
                 f"The model predicts {self.spec.target.name!r}, a number: it has no probabilities.",
                 "Use predict().",
             )
+        if self._is_row(data):
+            return self.predictor().predict_proba(data)
         return self.predictions(data).values
 
     def predictions(
@@ -228,7 +260,6 @@ class TableModel(ABC):
         """
         table = self.read(data, keep=keep, encoding=encoding)
         reader = self.encoder.open(table)
-        values_of = self._opened(table, reader)
         dtype = np.float32 if self.classification else np.float64
         values = np.full((table.rows, self.spec.outputs), np.nan, dtype)
         counts: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({}, {}, {})
@@ -238,7 +269,7 @@ class TableModel(ABC):
             block = slice(start, start + ENCODED_AT_ONCE)
             rows = block if good is None else good[block]
             encoded = reader(rows)
-            values[rows] = values_of(rows, encoded)
+            values[rows] = self.values_of(encoded)
             for total, own in zip(
                 counts, (encoded.missing, encoded.unseen, encoded.out_of_range), strict=True
             ):
