@@ -117,7 +117,7 @@ class Trees(nn.Module):
 
     def _sums(self, numeric_BD: Tensor, categorical_BC: Tensor) -> Tensor:
         """Find each row's leaf in every tree and add up their values: [F, B, margins]."""
-        rows, trees = len(numeric_BD), len(self.roots)
+        rows = len(numeric_BD)
         codes_VB = categorical_BC.T.index_select(0, self.used_codes).clamp(max=self.last_code)
         if len(self.used_numbers):
             x_VB = numeric_BD.T.index_select(0, self.used_numbers)
