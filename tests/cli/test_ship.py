@@ -82,3 +82,34 @@ def test_what_is_refused(made, sightline, tmp_path, arguments, words):
     said = sightline(*[argument.format(**names) for argument in arguments])
     assert said.code == 2
     assert words in said.err
+
+
+def test_a_requirement_decides_the_exit_code(made, sightline, tmp_path):
+    folder, run = made
+    model, rows = str(folder / "run"), "examples/penguins.csv"
+    assert (
+        sightline(
+            "evaluate", model, rows, "--require", "accuracy>=0.5", "--require", "log_loss<=2"
+        ).code
+        == 0
+    )
+    said = sightline(
+        "evaluate",
+        model,
+        rows,
+        "--require",
+        "accuracy>=0.5",
+        "--require",
+        "accuracy>=1.5",
+        "--json",
+    )
+    assert said.code == 1
+    assert json.loads(said.out)["accuracy"] <= 1
+    assert "Not met: accuracy must be at least 1.5, but is " in said.err
+    said = sightline("evaluate", model, "nowhere.csv", "--require", "accuracy>0.5")
+    assert said.code == 2
+    assert "METRIC>=NUMBER" in said.err
+    run.model.to_onnx(tmp_path / "m.onnx")
+    assert (
+        sightline("evaluate", str(tmp_path / "m.onnx"), rows, "--require", "log_loss<=0").code == 1
+    )

@@ -110,6 +110,10 @@ def _refuse_nothing(source: str, predictions: Predictions) -> None:
 @click.command(cls=Command)
 @model_argument
 @click.argument("source", required=False)
+@click.option(
+    "--require", multiple=True, metavar="METRIC>=NUMBER",
+    help="What a metric must be, e.g. 'accuracy>=0.84' or 'rmse<=3'. May be repeated.",
+)  # fmt: skip
 @encoding_option
 @network_option
 @quiet_option
@@ -117,17 +121,23 @@ def _refuse_nothing(source: str, predictions: Predictions) -> None:
 def evaluate(
     model: str,
     source: str | None,
+    require: tuple[str, ...],
     encoding: str | None,
     network: str | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Print the metrics of MODEL on its own test rows, or on the rows of SOURCE."""
+    """Print the metrics of MODEL on its own test rows, or on the rows of SOURCE.
+
+    The exit code is 1 if a metric is not as --require asks.
+    """
+    from sightline.metrics.required import Requirement
     from sightline.pipeline.origin import evaluate as run_evaluate
     from sightline.pipeline.origin import overlap
     from sightline.predict.model import Model
     from sightline.trace.records import finite
 
+    requirements = [Requirement.parse(text) for text in require]
     loaded = load_for_rows(model, network)
     warning = None
     if source is None:
@@ -154,6 +164,11 @@ def evaluate(
         TerminalView().metrics(finite(metrics))
     if warning and not quiet:
         click.echo(f"Warning: {warning}", err=True)
+    failed = [said for one in requirements if (said := one.failure(metrics)) is not None]
+    for said in failed:
+        click.echo(safe(f"Not met: {said}"), err=True)
+    if failed:
+        sys.exit(1)
 
 
 @click.command(cls=Command)

@@ -25,13 +25,16 @@ class RowPredictor:
         engine: Computes the values of encoded rows.
         decode: From values to labels or numbers.
         outputs: K; 1 for regression.
+
+    Attributes:
+        encode: From a dict to the encoder's numbers and codes; None where a row cannot be predicted.
     """
 
     def __init__(
         self, encoder: Encoder, read: Callable[[Any], Table], engine: Engine,
         decode: Callable[[np.ndarray], np.ndarray], outputs: int,
     ) -> None:  # fmt: skip
-        self._encode = RowEncoder(encoder, read)
+        self.encode = RowEncoder(encoder, read)
         self._engine, self._decode = engine, decode
         self._widths = len(encoder.numbers), len(encoder.codes)
         self._outputs = outputs
@@ -46,7 +49,7 @@ class RowPredictor:
             DataError: A column that the model needs is missing.
         """
         given = [rows] if isinstance(rows, Mapping) else rows
-        encoded = [self._encode(row) for row in given]
+        encoded = [self.encode(row) for row in given]
         good = [row for row in encoded if row is not None]
         numbers = np.array([row[0] for row in good], np.float64).reshape(len(good), self._widths[0])
         codes = np.array([row[1] for row in good], np.int32).reshape(len(good), self._widths[1])
