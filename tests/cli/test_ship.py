@@ -60,6 +60,7 @@ def test_into_the_bundle(made, sightline, tmp_path):
     [
         (["export", "{run}"], "Give -o model.onnx, or --into-bundle"),
         (["export", "{model}", "-o", "{model}"], "which the export would overwrite"),
+        (["export", "{run}", "-o", "{run}/model.sightline"], "which the export would overwrite"),
         (["export", "{run}", "-o", "{folder}/none/m.onnx"], "none/m.onnx"),
         (["export", "{run}", "-o", "{folder}/m.onnx", "--alpha", "2"], "alpha is 2"),
         (["export", "nowhere", "-o", "{folder}/m.onnx"], "does not exist"),
@@ -113,3 +114,16 @@ def test_a_requirement_decides_the_exit_code(made, sightline, tmp_path):
     assert (
         sightline("evaluate", str(tmp_path / "m.onnx"), rows, "--require", "log_loss<=0").code == 1
     )
+
+
+def test_inspect_says_what_the_file_holds(made, sightline, tmp_path):
+    _, run = made
+    run.model.to_onnx(tmp_path / "m.onnx")
+    said = sightline("inspect", str(tmp_path / "m.onnx"))
+    assert said.code == 0
+    assert "an ONNX model, written by Sightline" in " ".join(said.out.split())
+    assert "Predicts species, classification: Adelie, Chinstrap, Gentoo." in said.out
+    assert "bill_length_mm" in said.out
+    body = json.loads(sightline("inspect", str(tmp_path / "m.onnx"), "--json").out)
+    assert [value["name"] for value in body["outputs"]][:2] == ["label", "probabilities"]
+    assert body["inputs"][0] == {"name": "island", "type": "tensor(string)", "shape": ["rows", 1]}

@@ -12,6 +12,7 @@ from sightline.contracts import CategoricalFeature, NumericFeature, Spec, Target
 from sightline.errors import NetworkError
 from sightline.export.networks import write_network
 from tests.export.running import Written
+from tests.predict.tables import columns, train
 
 EDGES = (-2.0, -0.5, 0.0, 0.25, 1.0, 3.0)
 
@@ -157,3 +158,22 @@ def test_a_forward_that_branches_on_its_data_is_refused_with_its_line():
         both(Branching(described), described)
     assert "torch.where" in str(caught.value)
     assert "Branching cannot be exported" in str(caught.value)
+
+
+class Deaf(nn.Module):
+    """Ignores the categories, and has members of its own kind."""
+
+    def __init__(self, described):
+        super().__init__()
+        self.members = nn.ModuleList(
+            nn.Linear(len(described.numeric), described.outputs) for _ in range(3)
+        )
+
+    def forward(self, numbers, codes):
+        return torch.stack([member(numbers) for member in self.members], dim=1)
+
+
+def test_a_network_that_ignores_its_categories(tmp_path):
+    model = train(columns(), network=Deaf)
+    assert model.to_onnx(tmp_path / "m.onnx", check=columns())["largest_difference"] <= 1e-5
+    assert "probabilities_members" in sl.OnnxModel.load(tmp_path / "m.onnx").output_names

@@ -214,3 +214,60 @@ def test_a_category_is_known_in_other_spellings_of_its_number():
         "?",
         "?",
     ]
+
+
+LONG = "123456789012345678"
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "text"),
+    [([LONG], "123456789012345679"), ([LONG], f"{LONG}.0"), (["12"], "12e4567"), (["12"], "1e-400"), (["12"], "1e999"),
+     (["12"], "12e0"), (["12"], "0012.000"), (["0.1"], "0.10"), (["0.1", "0.10000000000000000000"], "0.100"),
+     (["0.1"], "0.1000000000000000055"), (["7", "007"], "07"), (["7"], "٧"), (["12"], "1" * 5000), (["999999999999999"], "999999999999999.0"),
+     (["1000000000000000"], "1e15"), (["-5"], "-5.0"), (["0"], "-0"), ([".5"], "0.5"), (["5."], "5")],
+)  # fmt: skip
+def test_a_text_is_found_as_in_a_table_or_not_at_all(vocabulary, text):
+    """Never the code of another value; long spellings are not unified."""
+    from sightline.contracts import Column, Schema
+    from sightline.prepare.encode import Encoder, codes_of
+    from sightline.prepare.transform import Transform
+
+    schema = Schema(
+        (Column("c", "categorical", "feature", "codes", None),), None, {}, {"c": tuple(vocabulary)}
+    )
+    encoder = Encoder(schema, (ColumnEncoding("c", "codes"),))
+    graph = Graph()
+    written = write_preparation(graph, encoder, Transform("standard", 0, []))
+    graph.output("codes", written.codes, np.int64, [1])
+    found = run(
+        graph.model(), "codes", {"c": np.array([[text], *([word] for word in vocabulary)], object)}
+    )
+    table = codes_of(pa.array([text]).dictionary_encode(), tuple(vocabulary), 2)
+    assert found[0, 0] in (table[0], 1)
+    assert found[1:, 0].tolist() == [2 + place for place in range(len(vocabulary))]
+
+
+def test_numbers_that_mean_missing_and_a_column_named_as_a_mask():
+    data = {**table(), "flag is missing": [float(i % 5) for i in range(ROWS)]}
+    splits = sl.split(
+        sl.read(data, missing=["-999", "?"], kinds={"words": "text", "kind": "categorical"}), "y"
+    )
+    prepared = sl.prepare(splits, numeric="standard")
+    graph = Graph()
+    write_preparation(graph, prepared.encoder, prepared.transform)
+    assert "flag is missing is missing" in graph.inputs
+    rows = sl.read(
+        {**data, "x": [-999.0, *data["x"][1:]]},
+        missing=["-999", "?"],
+        kinds={"words": "text", "kind": "categorical"},
+    )
+    inputs, encoded = raw_inputs(prepared, rows)
+    inputs["flag is missing is missing"] = rows.flags("flag")[:, None] < 0
+    inputs["flag is missing"] = encoded.numeric[
+        :, [[name for name, _ in prepared.encoder.numbers].index("flag is missing")]
+    ]
+    wanted, _ = features_of(prepared, inputs)
+    inputs["x"] = np.array([[-999.0], *inputs["x"][1:].tolist()])
+    found, _ = features_of(prepared, inputs)
+    assert np.isnan(encoded.numeric[0, 0])
+    np.testing.assert_array_equal(found, wanted)

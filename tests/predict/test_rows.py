@@ -1,12 +1,16 @@
 """Single rows without a table: encoded as a table of them would be."""
 
+import copy
 import datetime as dt
+import pickle
+import sys
 import threading
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -149,8 +153,6 @@ def test_a_regression_and_a_threshold():
 
 
 def test_other_settings_of_pytorch_do_not_matter(model):
-    import torch
-
     given = row(DATA, 5)
     wanted = model.predict_proba(given)
     torch.set_default_dtype(torch.float64)
@@ -195,3 +197,89 @@ def test_threads_share_a_predictor(model, tmp_path, engine):
     for thread in threads:
         thread.join(60)
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "value", [-999, -999.0, np.float64(-999), np.int64(-999), "-999", "?", 7, None]
+)
+def test_a_number_that_means_missing(value):
+    data = {"size": [float(i % 7) for i in range(60)], "city": DATA["city"], "y": DATA["y"]}
+    splits = sl.split(sl.read(data, missing=["-999", "?"], kinds={"city": "categorical"}), "y")
+    prepared = sl.prepare(splits)
+    torch.manual_seed(0)
+    training = sl.Training(sl.MLP(prepared.spec, hidden=[8]), prepared, epochs=2)
+    list(training)
+    model = training.model()
+    given = {"size": value, "city": "c1"}
+    wanted = model.predict_proba({name: [one] for name, one in given.items()})
+    for _ in range(2):
+        np.testing.assert_allclose(model.predict_proba(given), wanted, rtol=1e-6)
+
+
+def test_column_names_that_are_numbers():
+    data = {0: [float(i) for i in range(60)], 1: DATA["city"], "y": DATA["y"]}
+    frame = pd.DataFrame(data)
+    model = train(frame, kinds={"0": "numeric", "1": "categorical"})
+    wanted = model.predictions(frame).values[3]
+    np.testing.assert_allclose(
+        model.predict_proba({0: 3.0, 1: DATA["city"][3]})[0], wanted, rtol=1e-6
+    )
+    np.testing.assert_allclose(model.predict_proba(frame.iloc[3].to_dict())[0], wanted, rtol=1e-6)
+
+
+class Keeping(torch.nn.Module):
+    """Keeps a value between its layers, as a network of one's own may."""
+
+    def __init__(self, spec):
+        super().__init__()
+        self.first = torch.nn.Linear(len(spec.numeric), 32)
+        self.last = torch.nn.Linear(32, spec.outputs)
+
+    def forward(self, numbers, codes):
+        self.kept = torch.relu(self.first(numbers))
+        self.kept = self.kept * 1
+        return self.last(self.kept)
+
+
+def test_a_network_that_keeps_values_is_run_by_one_thread_at_a_time():
+    model = train(DATA, network=Keeping)
+    predictor = model.predictor()
+    rows = [row(DATA, number) for number in range(60)]
+    wanted = [predictor.predict_proba(given)[0] for given in rows]
+    wrong = []
+
+    def work(start):
+        for number in range(start, start + 150):
+            found = predictor.predict_proba(rows[number % 60])[0]
+            if not np.allclose(found, wanted[number % 60], rtol=1e-4):
+                wrong.append(number)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work, args=(start,)) for start in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
+
+
+def test_a_model_that_has_predicted_a_row_is_copied_and_pickled(model, tmp_path):
+    given = row(DATA, 3)
+    wanted = model.predict_proba(given)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(given), wanted)
+    again = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in again.network.parameters():
+            parameter.zero_()
+    np.testing.assert_allclose(again.predict_proba(given), [[0.5, 0.5]])
+    np.testing.assert_array_equal(model.predict_proba(given), wanted)
+    model.to_onnx(tmp_path / "m.onnx")
+    exported = sl.OnnxModel.load(tmp_path / "m.onnx")
+    exported.predict_proba(given)
+    np.testing.assert_allclose(
+        pickle.loads(pickle.dumps(exported)).predict_proba(given), wanted, rtol=1e-5
+    )

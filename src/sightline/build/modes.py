@@ -18,14 +18,33 @@ generator_lock = threading.RLock()
 """Held while something seeds or draws from PyTorch's global generator, which the threads of a process share."""
 
 
+network_lock = threading.RLock()
+"""Held while a network of one's own computes, which may keep values between its layers."""
+
+
 def _after_fork() -> None:
-    global generator_lock
+    global generator_lock, network_lock
+    network_lock = threading.RLock()
     generator_lock = threading.RLock()  # another thread may have held it
     torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep other threads of the process out of networks that only one may run.
+
+    Example:
+        >>> from sightline.build.modes import alone
+        >>> with alone():
+        ...     print("one thread at a time")
+        one thread at a time
+    """
+    with network_lock:
+        yield
 
 
 @contextmanager

@@ -239,15 +239,13 @@ def explain(
 @fit_options("read")
 @json_option
 def inspect(source: str, as_json: bool, **options: Any) -> None:
-    """Show how the columns of SOURCE would be read, or what a .sightline file contains."""
+    """Show how the columns of SOURCE would be read, or what a .sightline or .onnx file contains."""
     from sightline.views.terminal import TerminalView
 
     if (Path(source) / "model.sightline").is_file():
         source = str(Path(source) / "model.sightline")
-    if source.endswith(".sightline"):
-        from sightline.predict.bundle import describe
-
-        description = describe(source)
+    if source.endswith((".sightline", ".onnx")):
+        description = _described(source)
         if as_json:
             print_json(description)
             return
@@ -269,3 +267,13 @@ def inspect(source: str, as_json: bool, **options: Any) -> None:
         print_json({"rows": table.rows, "skipped": table.skipped, "columns": table.summary()})
         return
     TerminalView().columns(table.summary(), notes)
+
+
+def _described(model: str) -> dict[str, Any]:
+    if model.endswith(".onnx"):
+        from sightline.predict.onnx_model import OnnxModel
+
+        return OnnxModel.load(model).describe(model)
+    from sightline.predict.bundle import describe
+
+    return describe(model)

@@ -43,18 +43,14 @@ def export(
 
     if output is None and not into_bundle:
         raise OptionError("No file is given to write.", "Give -o model.onnx, or --into-bundle.")
-    if (
-        output is not None
-        and Path(output).exists()
-        and Path(output).samefile(model)
-        and not into_bundle
-    ):
+    own = Path(model) / BUNDLE if Path(model).is_dir() else Path(model)
+    over = output is not None and Path(output).exists() and own.exists() and own.samefile(output)
+    if over and not into_bundle:
         raise OptionError(
             f"{output} is the model, which the export would overwrite.", "Give another file to -o."
         )
     loaded = load_model(model, network)
     if into_bundle:
-        own = Path(model) / BUNDLE if Path(model).is_dir() else Path(model)
         path = own if output is None else Path(output)
         result = loaded.save(path, onnx=True, alpha=alpha, check=check)
     else:

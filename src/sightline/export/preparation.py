@@ -7,8 +7,11 @@ Letters: N rows, A numbers, D features, C codes, W n-grams of a text.
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple, assert_never
 
 import numpy as np
@@ -16,6 +19,7 @@ import numpy as np
 from sightline.contracts import traits_of
 from sightline.contracts.exported import CODES, MISSING_SUFFIX, NUMBERS
 from sightline.export.graph import ML, Graph
+from sightline.load.values import is_float
 from sightline.prepare.encode import (
     DAY,
     FIRST_KNOWN,
@@ -27,8 +31,12 @@ from sightline.prepare.encode import (
 )
 from sightline.prepare.transform import FARTHEST, Transform
 
-PLAIN_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-"""The texts that a graph may convert to a number: its own conversion reads "1,5" as 1 and fails on "abc"."""
+EXACT_NUMBER = (
+    r"[+-]?(?:0*\d{1,15}(?:\.0*)?|0*\d{0,7}\.\d{1,8}|\d{1,7}(?:\.\d{0,7})?[eE][+-]?\d{1,2})"
+)
+"""The texts that a graph may convert to a number: their value has at most 15 digits, which float64 tells apart. ONNX
+Runtime's own conversion reads "1,5" as 1, and "abc" or "1e999" stops the whole batch."""
+DECIMAL = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?"
 EPOCH_SHIFT, DAYS_OF_ERA = 719_468, 146_097
 """Days from 0000-03-01 to 1970-01-01, and the days of 400 years (Hinnant, "chrono-Compatible Low-Level Date
 Algorithms")."""
@@ -72,7 +80,7 @@ def write_preparation(graph: Graph, encoder: Encoder, transform: Transform) -> P
     for encoding in encoder.encodings:
         match encoding.how:
             case "number":
-                numbers.append(graph.input(encoding.column, np.float64, [1]))
+                numbers.append(_number(graph, encoder, encoding.column))
             case "words":
                 words = len(encoder.schema.vocabularies[encoding.column])
                 if words:
@@ -98,6 +106,16 @@ def write_preparation(graph: Graph, encoder: Encoder, transform: Transform) -> P
     )  # fmt: skip
 
 
+def _number(graph: Graph, encoder: Encoder, column: str) -> str:
+    """Take a number, [N, 1]; those that mean a missing value become NaN."""
+    x = graph.input(column, np.float64, [1])
+    for value in sorted({float(text) for text in encoder.schema.missing or () if is_float(text)}):
+        if math.isfinite(value):
+            means_missing = graph.op("Equal", x, graph.constant([[value]]))
+            x = graph.op("Where", means_missing, graph.constant([[np.nan]]), x)
+    return x
+
+
 # ------------------------------------------------------------- categories
 
 
@@ -107,7 +125,7 @@ def _codes(graph: Graph, encoder: Encoder, column: str) -> str:
     code_of = {word: code for code, word in enumerate(vocabulary, start=FIRST_KNOWN)}
     if traits_of(encoder.schema[column].kind).storage == "flags":
         flag = graph.input(column, np.bool_, [1])
-        absent = graph.optional_input(column + MISSING_SUFFIX, np.array([[False]]))
+        absent = graph.optional_input(mask_name(encoder, column), np.array([[False]]))
         known = [
             graph.constant([[code_of.get(word, UNSEEN)]], np.int64) for word in ("true", "false")
         ]
@@ -126,16 +144,25 @@ def _codes(graph: Graph, encoder: Encoder, column: str) -> str:
     return found if encoder.schema.rules == 1 else _by_number(graph, text, found, code_of)
 
 
+def mask_name(encoder: Encoder, column: str) -> str:
+    """Return the name of a truth value's second input, which no column has."""
+    name = column + MISSING_SUFFIX
+    while name in (other.column for other in encoder.encodings):
+        name += MISSING_SUFFIX
+    return name
+
+
 def _by_number(graph: Graph, text: str, found: str, code_of: Mapping[str, int]) -> str:
     """Find 3 where the text is 3.0 or 003, as `Spellings` does; codes of other texts stay as they are."""
-    by_number: dict[float, int] = {}
-    for word, code in code_of.items():
-        if re.fullmatch(PLAIN_NUMBER, word):
-            value = float(word)
-            by_number[value] = UNSEEN if value in by_number else code  # 7 and 007 are told apart
+    same = Counter(Decimal(word) for word in code_of if re.fullmatch(DECIMAL, word, re.ASCII))
+    by_number = {
+        float(word): code if same[Decimal(word)] == 1 else UNSEEN  # 7 and 007 are told apart
+        for word, code in code_of.items()
+        if re.fullmatch(EXACT_NUMBER, word, re.ASCII)
+    }
     if not by_number:
         return found
-    is_number = graph.op("RegexFullMatch", text, pattern=PLAIN_NUMBER)
+    is_number = graph.op("RegexFullMatch", text, pattern=EXACT_NUMBER)
     number = graph.cast(
         graph.op("Where", is_number, text, graph.constant([["0"]], object)), np.float64
     )

@@ -141,7 +141,9 @@ def _never_predicted(
     if target.positive is None:
         return [f"{note} class_weights='balanced' (--balanced) predicts rare classes more often."]
     label = target.classes[left[0]]
-    positive = "" if label == target.positive else f" with positive={label!r} (--positive)"
+    positive = (
+        "" if label == target.positive else f" with positive={target.shown[left[0]]!r} (--positive)"
+    )
     return [
         f"{note} threshold='f1' (--threshold f1){positive} moves the decision threshold; class_weights='balanced' "
         "(--balanced) trains as if both classes were equally frequent."

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from sightline import archive
 from sightline.build.modes import usual_settings
 from sightline.build.networks import NetworkMaker
-from sightline.contracts import Spec, traits_of
+from sightline.contracts import Spec
 from sightline.contracts.exported import ONNX_MEMBER
 from sightline.errors import BundleError, UserError
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
+from sightline.predict.described import described_columns, predicts, trained_on
 from sightline.predict.parts import PARTS, LoadContext, NetworkPart, Part, SavedPart
 from sightline.predict.task import Task
 from sightline.predict.threshold import Threshold
@@ -166,17 +167,6 @@ def _describe(path: str | Path, opened: archive.Archive) -> dict[str, Any]:
     manifest, spec, prepare = opened.manifest, opened.json["spec"], opened.json["prepare"]
     target = spec["targets"][0]
     parameters = sum(tensor.numel() for tensor in opened.tensors[NetworkPart.member].values())
-    schema = prepare["encoder"]["schema"]
-    columns = []
-    for column in schema["columns"]:
-        values = ""
-        if column["name"] in schema["ranges"] and traits_of(column["kind"]).storage == "numbers":
-            low, high = schema["ranges"][column["name"]]
-            values = f"{low:,.6g} to {high:,.6g}"
-        elif column["name"] in schema["vocabularies"]:
-            values = f"{len(schema['vocabularies'][column['name']]):,} known"
-        columns.append({**column, "missing": 0, "values": values})
-    classes = f": {', '.join(map(str, target['classes'][:12]))}" if target["classes"] else ""
     return {
         "format_version": manifest["format_version"],
         "target": target,
@@ -186,21 +176,15 @@ def _describe(path: str | Path, opened: archive.Archive) -> dict[str, Any]:
         "versions": manifest["versions"],
         "source": manifest["provenance"].get("name"),
         "train_rows": manifest["provenance"].get("train_rows"),
-        "columns": columns,
+        "columns": described_columns(prepare["encoder"]["schema"]),
         "lines": [
             f"{path}: format version {manifest['format_version']}, Sightline {manifest['versions']['sightline']}.",
-            f"Predicts {target['name']}, {target['task']}{classes}.",
+            predicts(target),
             f"Network: {manifest['network']['class']} {manifest['network'].get('config', '')}, "
             f"{parameters:,} parameters; numbers scaled by {prepare['transform']['scaling']}.",
-            _trained_on(manifest["provenance"]),
+            trained_on(manifest["provenance"]),
         ],
     }
-
-
-def _trained_on(provenance: Mapping[str, Any]) -> str:
-    if "train_rows" not in provenance:
-        return "It does not say which table it was trained on."
-    return f"Trained on {provenance['train_rows']:,} rows of {provenance['name']}."
 
 
 def _not_whole(path: str | Path, error: Exception) -> BundleError:

@@ -102,7 +102,7 @@ class Model(Predictor, TableModel):
             )
             if not settled or not 0 < len(numbers) <= ROWS_OF_ONE_THREAD:
                 return self.values_of(encoded)
-            with threads_set(1), torch.inference_mode():
+            with self.in_turn(), threads_set(1), torch.inference_mode():
                 return self.outputs(*self.inputs(encoded)).cpu().numpy()
 
         return values

@@ -15,15 +15,15 @@ from sightline.contracts.exported import (
     CODES,
     FORMAT_VERSION,
     METADATA,
-    MISSING_SUFFIX,
     NUMBERS,
     ONNX_MEMBER,
 )
-from sightline.errors import BundleError, OptionError, UserError
+from sightline.errors import BundleError, OptionError, UserError, listed
 from sightline.export.graph import onnx_library
 from sightline.load.table import Table
 from sightline.load.values import Spellings, map_codes
 from sightline.predict.conformal import Conformal
+from sightline.predict.described import described_columns, predicts, trained_on
 from sightline.predict.row_predictor import Engine
 from sightline.predict.tables import TableModel
 from sightline.predict.threshold import Threshold
@@ -52,11 +52,11 @@ class OnnxModel(TableModel):
     """
 
     def __init__(
-        self, session: Any, metadata: Mapping[str, Any], inner: bytes, threads: int | None = None
+        self, session: Any, metadata: Mapping[str, Any], content: bytes, threads: int | None = None
     ) -> None:
         self.session = session
-        self._inner = inner
-        self._encoded = _open(inner, threads)
+        self._content = content
+        self._encoded = _open(inner_model(content, metadata), threads)
         self.metadata = metadata
         target = Spec.from_json({"numeric": [], "categorical": [], "targets": [metadata["target"]]})
         self.spec = target
@@ -70,6 +70,9 @@ class OnnxModel(TableModel):
             arrays = {name: np.array(conformal[name], np.float64) for name in ("scores", "shares")}
             self.conformal = Conformal.from_json(conformal, arrays)
         self.output_names: dict[str, str] = dict(metadata["outputs"])
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a session cannot be pickled
+        return type(self).load, (self._content,)
 
     @property
     def target(self) -> Target:
@@ -122,7 +125,7 @@ class OnnxModel(TableModel):
             metadata = json.loads(text)
             version = metadata["format_version"]
             if version <= FORMAT_VERSION:
-                return cls(session, metadata, inner_model(content, metadata), threads)
+                return cls(session, metadata, content, threads)
         except UserError:
             raise
         except (
@@ -141,6 +144,43 @@ class OnnxModel(TableModel):
             f"{path} has metadata of version {version}; this Sightline reads up to {FORMAT_VERSION}.",
             "Install a newer Sightline (pip install --upgrade sightline).",
         )
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """Return what the file holds, as JSON values and in words.
+
+        Args:
+            name: Of the file, for the words.
+        """
+        metadata = self.metadata
+        tensors = {
+            what: [
+                {"name": value.name, "type": value.type, "shape": value.shape} for value in values
+            ]
+            for what, values in (
+                ("inputs", self.session.get_inputs()),
+                ("optional_inputs", self.session.get_overridable_initializers()),
+                ("outputs", self.session.get_outputs()),
+            )
+        }  # fmt: skip
+        names = {
+            what: listed([value["name"] for value in values], 12)
+            for what, values in tensors.items()
+        }
+        left_out = metadata["left_out"]
+        return {
+            "format_version": metadata["format_version"], "target": metadata["target"],
+            "versions": metadata["versions"], "alpha": metadata["alpha"], **tensors,
+            "columns": described_columns(metadata["encoder"]["schema"]),
+            "lines": [
+                f"{name}: an ONNX model, written by Sightline {metadata['versions']['sightline']}.",
+                predicts(metadata["target"]),
+                f"Inputs: {names['inputs']}.",
+                *([f"Optional inputs: {names['optional_inputs']}."] if tensors["optional_inputs"] else []),
+                f"Outputs: {names['outputs']}.",
+                *([f"Without sets and intervals: {left_out}"] if left_out else []),
+                trained_on(metadata["provenance"]),
+            ],
+        }  # fmt: skip
 
     # ------------------------------------------------------------- rows to inputs
 
@@ -170,17 +210,15 @@ class OnnxModel(TableModel):
 
     def engine(self) -> Engine:
         """Return what computes the values of few rows: on one thread, which several callers may share."""
-        session = _open(self._inner, 1)
+        session = _open(inner_model(self._content, self.metadata), 1)
         return lambda numbers, codes: self._run(session, numbers, codes)
 
     def _run(self, session: Any, numbers: np.ndarray, codes: np.ndarray) -> np.ndarray:
         if not len(numbers):
             return np.empty((0, self.spec.outputs), np.float32)
-        inputs: Inputs = {}
-        if numbers.shape[1]:
-            inputs[NUMBERS] = numbers
-        if codes.shape[1]:
-            inputs[CODES] = codes.astype(np.int64)
+        # A network of one's own may leave inputs out.
+        given = {NUMBERS: numbers, CODES: codes.astype(np.int64, copy=False)}
+        inputs = {value.name: given[value.name] for value in session.get_inputs()}
         found: np.ndarray = session.run(None, inputs)[0]
         return found if found.ndim == 2 else found[:, None]
 
@@ -215,7 +253,7 @@ class OnnxModel(TableModel):
                         else:
                             flags = table.flags(column)[rows][:, None]
                             made[column] = flags == 1
-                            made[column + MISSING_SUFFIX] = flags < 0
+                            made[self.metadata["inputs"][column]["missing"]] = flags < 0
             return made
 
         return inputs

@@ -215,7 +215,7 @@ class _Comparison:
 def nasty_rows(encoder: Encoder, transform: Transform, seed: int = 0) -> Rows:
     """Make rows to compare on: usual ones, then for each column one row with each nasty value.
 
-    Nasty are missing, unseen and infinite values, those at the ends of the training range and next to them, the
+    Nasty are missing and unseen values, those at the ends of the training range and next to them, the
     largest numbers, -0.0, early and late dates, and long texts.
 
     Args:
@@ -303,13 +303,13 @@ def _nasty(encoder: Encoder, transform: Transform, column: Column) -> list[Any]:
 
 
 def _spelled(words: list[str]) -> list[str]:
-    """Return numbers among the known texts in other spellings."""
+    """Return numbers among the known texts in other spellings, their neighbours, and texts that look like numbers."""
+    digits = [word for word in words if word.isdecimal() and word.isascii()]
     return [
-        spelled
-        for word in words[:3]
-        if word.isdigit()
-        for spelled in (f"{word}.0", f"00{word}", f" {word}")
-    ]
+        "12e4567", "1e-400", "1e99", "0x1f", "1_000", "1,5", "nan",
+        *(spelled for word in digits[:3] for spelled in (f"{word}.0", f"00{word}", f" {word}", f"+{word}")),
+        *(str(int(word) + 1) for word in digits[:3]),
+    ]  # fmt: skip
 
 
 def _knots(encoder: Encoder, transform: Transform, column: str) -> list[float]:

@@ -6,14 +6,14 @@ Letters: B rows, D numbers, C codes, K outputs.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sightline.build.modes import evaluating, threads_set
+from sightline.build.modes import alone, evaluating, threads_set
 from sightline.build.trees import Trees, map_in_threads
 from sightline.contracts import Spec
 from sightline.predict.calibration import Blend
@@ -109,6 +109,15 @@ class Predictor:
         return [part.module for part in self.fitted_parts.values()]
 
     @property
+    def thread_safe(self) -> bool:
+        """Whether several threads may run all parts at once."""
+        return all(part.thread_safe for part in self.fitted_parts.values())
+
+    def in_turn(self) -> AbstractContextManager[None]:
+        """Return a context in which other threads wait, if a part may be run by one at a time alone."""
+        return nullcontext() if self.thread_safe else alone()
+
+    @property
     def classes(self) -> tuple[Any, ...]:
         """The classes in the order of `predict_proba`'s columns; empty for regression."""
         return self.spec.target.classes
@@ -141,7 +150,7 @@ class Predictor:
         if not len(encoded.numeric):
             return np.empty((0, self.spec.outputs), np.float32)
         few = len(encoded.numeric) <= ROWS_OF_ONE_THREAD
-        with evaluating(*self.modules), threads_set(1) if few else nullcontext():
+        with self.in_turn(), evaluating(*self.modules), threads_set(1) if few else nullcontext():
             numeric, codes = self.inputs(encoded)
             rows = rows_at_once(numeric)
             slices = [slice(start, start + rows) for start in range(0, len(numeric), rows)]
@@ -149,8 +158,7 @@ class Predictor:
             def run(rows: slice) -> Tensor:
                 return self.outputs(numeric[rows], codes[rows])
 
-            thread_safe = all(part.thread_safe for part in self.fitted_parts.values())
-            threads = torch.get_num_threads() if thread_safe else 1
+            threads = torch.get_num_threads() if self.thread_safe else 1
             return torch.cat(map_in_threads(run, slices, threads)).cpu().numpy()
 
     def outputs(self, numeric_BD: Tensor, codes_BC: Tensor) -> Tensor:

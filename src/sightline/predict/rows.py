@@ -16,7 +16,9 @@ from typing import Any, assert_never
 import numpy as np
 
 from sightline.contracts import traits_of
+from sightline.load.pandas_columns import column_name
 from sightline.load.table import Table
+from sightline.load.values import is_float
 from sightline.prepare.encode import (
     FIRST_KNOWN,
     MISSING,
@@ -73,12 +75,12 @@ class RowEncoder:
         numbers: list[float] = []
         codes: list[int] = []
         for column, encode, is_code in self._columns:
-            try:
-                value = row[column]
-            except KeyError:
+            if column not in row:
+                named = {column_name(name): value for name, value in row.items()}
+                if named.keys() != row.keys():  # such as 0 for "0"
+                    return self(named)
                 self.read(row)  # names all missing columns
-                raise
-            found = encode(value)
+            found = encode(row[column])
             if found is None:
                 return self._by_table(row)
             if is_code:
@@ -125,7 +127,7 @@ class RowEncoder:
         schema, column = self.encoder.schema, encoding.column
         match encoding.how:
             case "number":
-                return _Number()
+                return _Number(schema.missing or ())
             case "date":
                 return _Date(int(schema.ranges[column][0]), encoding.parts)
             case "words":
@@ -169,15 +171,19 @@ NOT_A_NUMBER: Numbers = (math.nan,)
 
 
 class _Number(_Column):
+    def __init__(self, missing: tuple[str, ...]) -> None:
+        super().__init__()
+        self.missing = frozenset(float(text) for text in missing if is_float(text))
+
     def __call__(self, value: Any) -> Numbers | None:
         kind = type(value)
         if kind is float or isinstance(value, np.floating):
             number = float(value)
-            if math.isfinite(number):
-                return (number,)
-            return NOT_A_NUMBER if number != number else None
+            if not math.isfinite(number):  # infinities are errors, which the table words
+                return NOT_A_NUMBER if math.isnan(number) else None
+            return NOT_A_NUMBER if number in self.missing else (number,)
         if kind is int and -LARGEST_EXACT <= value <= LARGEST_EXACT:
-            return (float(value),)
+            return NOT_A_NUMBER if value in self.missing else (float(value),)
         if value is None:
             return NOT_A_NUMBER
         found: Numbers | None = self.remembered(value)

@@ -207,6 +207,10 @@ class TableModel(ABC):
             )
         return self._row_predictor
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the predictor of rows: a copy makes its own, which answers with the copy's weights."""
+        return {name: value for name, value in self.__dict__.items() if name != "_row_predictor"}
+
     def _is_row(self, data: Any) -> bool:
         """Tell whether some rows are a dict of one row."""
         return isinstance(data, Mapping) and is_one_row(data)
@@ -458,7 +462,7 @@ class TableModel(ABC):
             row = int(np.flatnonzero(unknown)[0])
             raise DataError(
                 f"{table.name}, row {row:,}: the class {table.cells(target.name, row)!r} "
-                f"is none of the model's ({', '.join(map(str, target.classes[:10]))}).",
+                f"is none of the model's ({', '.join(target.texts[:10])}).",
                 "Leave such rows out, or train the model with them.",
             )
         return truth, usable

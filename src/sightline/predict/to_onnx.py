@@ -14,7 +14,7 @@ import numpy as np
 from sightline.contracts.exported import FORMAT_VERSION, METADATA
 from sightline.errors import OptionError
 from sightline.export.graph import Graph
-from sightline.export.preparation import write_preparation
+from sightline.export.preparation import mask_name, write_preparation
 from sightline.predict.bundle import Contents, versions
 from sightline.predict.conformal import required
 from sightline.predict.decisions import label_array
@@ -139,7 +139,8 @@ def _parts(
         outputs.add(f"{what}_{name}", shown, dtype, [K] if classification else [])
         if part.members is not None:
             members = part.members
-            count: int | str = getattr(model.parts[0].module, "members", "members")
+            own = getattr(model.parts[0].module, "members", None)
+            count: int | str = own if isinstance(own, int) else "members"
             if not classification:
                 members = graph.op("Squeeze", members, graph.constant([2], np.int64))
             outputs.add(
@@ -158,7 +159,9 @@ def _metadata(
         kind = helper.tensor_dtype_to_np_dtype(
             graph.inputs[encoding.column].type.tensor_type.elem_type
         )
+        mask = mask_name(model.encoder, encoding.column)
         inputs[encoding.column] = {
+            **({"missing": mask} if mask in graph.inputs else {}),
             "how": encoding.how,
             "type": "string" if kind.kind == "O" else str(kind),
         }
