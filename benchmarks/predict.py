@@ -104,7 +104,7 @@ def peers(
     texts = [name for name in features if not pd.api.types.is_numeric_dtype(frame[name])]
     y = frame[target]
     as_category = frame[features].astype(dict.fromkeys(texts, "category"))
-    as_text = frame[features].astype(dict.fromkeys(texts, str))
+    as_text = frame[features].fillna(dict.fromkeys(texts, "none")).astype(dict.fromkeys(texts, str))
     light = LGBMClassifier(n_estimators=ROUNDS, n_jobs=1, verbose=-1).fit(as_category, y)
     hgb = HistGradientBoostingClassifier(max_iter=ROUNDS, categorical_features="from_dtype").fit(
         as_category, y
