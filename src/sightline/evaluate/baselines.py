@@ -15,7 +15,7 @@ import numpy as np
 
 from sightline.contracts import Batch, Target
 from sightline.errors import counted, readable
-from sightline.metrics.scores import area_of_ranks
+from sightline.metrics.scores import area_of_ranks, balanced_accuracy
 
 TRAINING_ROWS = 50_000
 """Simple models are trained on at most this many training rows, drawn at random."""
@@ -323,10 +323,8 @@ def _metric(target: Target, truth: np.ndarray, moved: Moved | None) -> _Metric:
     positive = target.classes.index(target.positive)
 
     def area(values: np.ndarray, truth: np.ndarray, _: np.ndarray | None) -> Scorer:
-        rank, is_positive = (
-            np.unique(values[:, positive], return_inverse=True)[1],
-            truth == positive,
-        )
+        rank = np.unique(values[:, positive], return_inverse=True)[1]
+        is_positive = truth == positive
         return lambda counts: area_of_ranks(rank, is_positive, counts)
 
     because = {
@@ -349,12 +347,7 @@ def _rmse(values: np.ndarray, truth: np.ndarray, _: np.ndarray | None) -> Scorer
 
 def _balanced_accuracy(values: np.ndarray, truth: np.ndarray, guessed: np.ndarray | None) -> Scorer:
     right = (values.argmax(axis=1) if guessed is None else guessed) == truth
-
-    def score(counts: np.ndarray) -> float:
-        rows = np.bincount(truth, counts)
-        return float((np.bincount(truth, counts * right)[rows > 0] / rows[rows > 0]).mean())
-
-    return score
+    return lambda counts: balanced_accuracy(right, truth, counts)
 
 
 def _second_metric(

@@ -72,7 +72,7 @@ def _ensemble(graph: Graph, network: Ensemble, prepared: Prepared) -> str:
     parts = [x]
     if network.pieces.width:
         parts.append(_pieces(graph, network.pieces, x, width))
-    codes = [] if prepared.codes is None else [_shifted(graph, prepared.codes, network, 0)]
+    codes = [] if prepared.codes is None else [_shifted(graph, prepared.codes, network)]
     if network.bins is not None and network.bins.sizes:
         codes.append(
             _bins(graph, network.bins, x, width, network.starts[len(network.spec.cardinalities) :])
@@ -95,8 +95,8 @@ def _array(tensor: Tensor) -> np.ndarray:
     return array
 
 
-def _shifted(graph: Graph, codes: str, network: Ensemble, first: int) -> str:
-    starts = _array(network.starts)[first : first + len(network.spec.cardinalities)]
+def _shifted(graph: Graph, codes: str, network: Ensemble) -> str:
+    starts = _array(network.starts)[: len(network.spec.cardinalities)]
     return graph.op("Add", codes, graph.constant(starts, np.int64))
 
 
@@ -200,11 +200,9 @@ def _one_hot(graph: Graph, network: Flat, prepared: Prepared) -> Prepared:
     for column, (start, end) in enumerate(zip(network.starts.tolist(), ends, strict=True)):
         assert prepared.codes is not None
         codes = graph.op("Gather", prepared.codes, graph.constant(column, np.int64), axis=1)
-        depth, ends_of = (
-            graph.constant(end - start, np.int64),
-            graph.constant([0.0, 1.0], np.float32),
-        )
-        parts.append(graph.op("OneHot", codes, depth, ends_of, axis=1))
+        depth = graph.constant(end - start, np.int64)
+        off_and_on = graph.constant([0.0, 1.0], np.float32)
+        parts.append(graph.op("OneHot", codes, depth, off_and_on, axis=1))
     return Prepared(graph.joined(parts), None, prepared.width + network.width, 0)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from sightline.contracts import traits_of
 from sightline.contracts.exported import CODES, MISSING_SUFFIX, NUMBERS
 from sightline.export.graph import ML, Graph
-from sightline.load.values import is_float
+from sightline.load.values import missing_numbers
 from sightline.prepare.encode import (
     DAY,
     FIRST_KNOWN,
@@ -109,7 +109,7 @@ def write_preparation(graph: Graph, encoder: Encoder, transform: Transform) -> P
 def _number(graph: Graph, encoder: Encoder, column: str) -> str:
     """Take a number, [N, 1]; those that mean a missing value become NaN."""
     x = graph.input(column, np.float64, [1])
-    for value in sorted({float(text) for text in encoder.schema.missing or () if is_float(text)}):
+    for value in sorted(missing_numbers(encoder.schema.missing)):
         if math.isfinite(value):
             means_missing = graph.op("Equal", x, graph.constant([[value]]))
             x = graph.op("Where", means_missing, graph.constant([[np.nan]]), x)

@@ -169,8 +169,7 @@ def _simplify(name: str, data: pa.ChunkedArray, missing: tuple[str, ...] | None)
     if pa.types.is_time(arrow):
         return _seconds(data.cast(pa.time64("us"), safe=False))
     if missing and (pa.types.is_integer(arrow) or pa.types.is_floating(arrow)):
-        tokens = [float(token) for token in missing if v.is_float(token)]
-        is_missing = np.isin(v.to_floats(data), tokens)
+        is_missing = np.isin(v.to_floats(data), list(v.missing_numbers(missing)))
         if is_missing.any():
             return pc.if_else(pa.array(is_missing), pa.scalar(None, arrow), data)
     return data

@@ -114,6 +114,17 @@ def is_missing(text: str, missing: Collection[str]) -> bool:
     )
 
 
+def missing_numbers(missing: Collection[str] | None) -> frozenset[float]:
+    """Return the numbers among the texts that mean a missing value.
+
+    Example:
+        >>> from sightline.load.values import missing_numbers
+        >>> missing_numbers(("?", "-999")), missing_numbers(None)
+        (frozenset({-999.0}), frozenset())
+    """
+    return frozenset(float(text) for text in missing or () if is_float(text))
+
+
 def is_float(text: str) -> bool:
     """Tell whether Python can read a text as a float, NaN and the infinities included.
 

@@ -124,8 +124,30 @@ def _counts(
 
 
 def _balanced(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Target) -> float:
-    actual, _predicted, right = _counts(values, truth, weight)
-    return float((right[actual > 0] / actual[actual > 0]).mean()) if actual.any() else float("nan")
+    return balanced_accuracy(values.argmax(axis=1) == truth, truth, weight)
+
+
+def balanced_accuracy(right: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> float:
+    """Return the mean over classes of the share of their rows that are predicted right.
+
+    Args:
+        right: Which rows are, bool [N].
+        truth: Their true classes, int64 [N].
+        weight: How much each row counts, [N].
+
+    Returns:
+        The mean over the classes that have rows; NaN if no row counts.
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.metrics.scores import balanced_accuracy
+        >>> balanced_accuracy(np.array([True, True, False, True]), np.array([0, 0, 0, 1]), np.ones(4)) > 0.83
+        True
+    """
+    rows = np.bincount(truth, weight)
+    if not rows.any():
+        return float("nan")
+    return float((np.bincount(truth, weight * right)[rows > 0] / rows[rows > 0]).mean())
 
 
 def _f1(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Target) -> float:

@@ -230,23 +230,18 @@ class OnnxModel(TableModel):
             if encoding.how == "codes" and self._storage(column) == "words":
                 texts[column] = self._texts(table, column)
 
+        spans = self.encoder.spans
+
         def inputs(rows: slice | np.ndarray, encoded: Encoded) -> Inputs:
             made: Inputs = {}
-            at = 0  # the place among the encoder's numbers
-            for encoding in self.encoder.encodings:
+            for encoding, span in zip(self.encoder.encodings, spans, strict=True):
                 column = encoding.column
                 match encoding.how:
-                    case "number":
-                        made[column] = encoded.numeric[:, at : at + 1]
-                        at += 1
-                    case "words":
-                        width = len(self.encoder.schema.vocabularies[column])
-                        if width:
-                            made[column] = encoded.numeric[:, at : at + width]
-                        at += width
+                    case "number" | "words":
+                        if span.stop > span.start:  # a text may have no n-grams
+                            made[column] = encoded.numeric[:, span]
                     case "date":
                         made[column] = table.moments(column)[rows][:, None]
-                        at += 1 + len(encoding.parts)
                     case "codes":
                         if column in texts:
                             made[column] = texts[column][rows][:, None]

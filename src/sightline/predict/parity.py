@@ -93,20 +93,19 @@ class _Comparison:
     def on(self, data: Any) -> dict[str, Any]:
         """Compare on some rows: all at once, then few at a time."""
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DataWarning
-            )  # nasty rows are unlike training on purpose
+            # Nasty rows are unlike training on purpose.
+            warnings.simplefilter("ignore", DataWarning)
             theirs = self.model.predictions(data)
             inputs = self.exported.inputs(theirs.table)
-            self._runs(inputs)
+            found = self._run(inputs)
             ours = self.exported.predictions(theirs.table)
         good = np.delete(np.arange(len(theirs.labels)), [row for row, _ in theirs.bad])
-        difference = self._values(theirs, self.exported.run(inputs), good)
+        difference = self._values(theirs, found, good)
         self._values(theirs, ours.values[good], good)
         for start, rows in zip(np.cumsum((0, *BATCHES)).tolist(), BATCHES, strict=False):
             part = slice(start, start + rows)
             if len(good[part]):
-                found = self.exported.run({name: values[part] for name, values in inputs.items()})
+                found = self._run({name: values[part] for name, values in inputs.items()})
                 self._values(theirs, found, good[part])
         self._other_outputs(ours, good, inputs)
         return {
@@ -114,18 +113,16 @@ class _Comparison:
             "ties": self._ties(theirs, ours, good),
         }  # fmt: skip
 
-    def _runs(self, inputs: Mapping[str, np.ndarray]) -> None:
-        """Run the graph on as many rows as there are, and on few."""
-        for rows in (None, *BATCHES):
-            part = {name: values[:rows] for name, values in inputs.items()}
-            try:
-                self.exported.run(part)
-            except Exception as error:
-                count = len(next(iter(part.values())))
-                raise ExportError(
-                    f"ONNX Runtime cannot run the graph on {counted(count, 'row')}: {shorten(str(error), 300)}.",
-                    "The network may have been traced with a fixed number of rows; serve it with PyTorch.",
-                ) from error
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Run the graph on some rows."""
+        try:
+            return self.exported.run(dict(inputs))
+        except Exception as error:
+            count = len(next(iter(inputs.values())))
+            raise ExportError(
+                f"ONNX Runtime cannot run the graph on {counted(count, 'row')}: {shorten(str(error), 300)}.",
+                "The network may have been traced with a fixed number of rows; serve it with PyTorch.",
+            ) from error
 
     def _values(self, theirs: Predictions, found: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return each row's largest difference, in standard deviations of the target for numbers."""

@@ -18,7 +18,7 @@ import numpy as np
 from sightline.contracts import traits_of
 from sightline.load.pandas_columns import column_name
 from sightline.load.table import Table
-from sightline.load.values import is_float
+from sightline.load.values import missing_numbers
 from sightline.prepare.encode import (
     FIRST_KNOWN,
     MISSING,
@@ -61,6 +61,7 @@ class RowEncoder:
     def __init__(self, encoder: Encoder, read: Callable[[Any], Table]) -> None:
         self.encoder = encoder
         self.read = read
+        self._spans = encoder.spans
         self._columns = [
             (encoding.column, self._opened(encoding), encoding.how == "codes")
             for encoding in encoder.encodings
@@ -96,38 +97,16 @@ class RowEncoder:
             return None
         encoded = self.encoder.open(table)(slice(0, 1))
         numbers, codes = encoded.numeric[0].tolist(), encoded.categorical[0].tolist()
-        at, code = 0, 0
-        for encoding, (column, encode, is_code) in zip(
-            self.encoder.encodings, self._columns, strict=True
-        ):
-            if is_code:
-                encode.remember(row[column], codes[code])
-                code += 1
-                continue
-            width = self._width(encoding)
-            encode.remember(row[column], tuple(numbers[at : at + width]))
-            at += width
+        given = iter(codes)
+        for span, (column, encode, is_code) in zip(self._spans, self._columns, strict=True):
+            encode.remember(row[column], next(given) if is_code else tuple(numbers[span]))
         return numbers, codes
-
-    def _width(self, encoding: ColumnEncoding) -> int:
-        """Return how many of the encoder's numbers a column has."""
-        match encoding.how:
-            case "number":
-                return 1
-            case "date":
-                return 1 + len(encoding.parts)
-            case "words":
-                return len(self.encoder.schema.vocabularies[encoding.column])
-            case "codes":
-                return 0
-            case _:
-                assert_never(encoding.how)
 
     def _opened(self, encoding: ColumnEncoding) -> _Column:
         schema, column = self.encoder.schema, encoding.column
         match encoding.how:
             case "number":
-                return _Number(schema.missing or ())
+                return _Number(missing_numbers(schema.missing))
             case "date":
                 return _Date(int(schema.ranges[column][0]), encoding.parts)
             case "words":
@@ -171,9 +150,9 @@ NOT_A_NUMBER: Numbers = (math.nan,)
 
 
 class _Number(_Column):
-    def __init__(self, missing: tuple[str, ...]) -> None:
+    def __init__(self, missing: frozenset[float]) -> None:
         super().__init__()
-        self.missing = frozenset(float(text) for text in missing if is_float(text))
+        self.missing = missing
 
     def __call__(self, value: Any) -> Numbers | None:
         kind = type(value)

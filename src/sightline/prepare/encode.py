@@ -7,8 +7,10 @@ as JSON and exported. Codes are 0 for missing, 1 for unseen in training, 2.. for
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Self, assert_never
 
 import numpy as np
@@ -95,6 +97,21 @@ class Encoder:
                 case _:
                     assert_never(encoding.how)
         return tuple(named)
+
+    @property
+    def spans(self) -> tuple[slice, ...]:
+        """Where the numbers of each of `encodings` are among all A; empty for codes.
+
+        Example:
+            >>> import sightline as sl
+            >>> table = sl.read("examples/penguins.csv")
+            >>> encoder = sl.prepare(sl.split(table, target="species")).encoder
+            >>> [encoding.column for encoding in encoder.encodings][:2], encoder.spans[:2]
+            (['island', 'bill_length_mm'], (slice(0, 0, None), slice(0, 1, None)))
+        """
+        widths = Counter(column for _, column in self.numbers)
+        ends = [0, *accumulate(widths[encoding.column] for encoding in self.encodings)]
+        return tuple(slice(start, end) for start, end in pairwise(ends))
 
     @property
     def codes(self) -> tuple[str, ...]:
