@@ -5,10 +5,43 @@ Letters: N rows, K classes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from sightline.contracts import Label, Target
+from sightline.contracts import Label, Spec, Target
 from sightline.predict.threshold import Threshold
+
+
+class Decisions:
+    """What a model decides from its values, whatever computes them.
+
+    Attributes:
+        spec: The network's inputs and the target.
+        threshold: For two classes, the probability from which a row is the positive class; None chooses
+            the likelier class.
+    """
+
+    spec: Spec
+    threshold: Threshold | None
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The classes in the order of `predict_proba`'s columns; empty for regression."""
+        return self.spec.target.classes
+
+    @property
+    def classification(self) -> bool:
+        """Whether the model predicts classes, and not a number."""
+        return self.spec.target.task == "classification"
+
+    def choose(self, values_NK: np.ndarray) -> np.ndarray:
+        """Choose each row's class; see `sightline.predict.decisions.choose`."""
+        return choose(self.spec.target, self.threshold, values_NK)
+
+    def decode(self, values: np.ndarray) -> np.ndarray:
+        """Turn probabilities [B, K] or numbers [B, 1] into labels or numbers [B]."""
+        return decode(self.spec.target, self.threshold, values)
 
 
 def choose(target: Target, threshold: Threshold | None, values_NK: np.ndarray) -> np.ndarray:

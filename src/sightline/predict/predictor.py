@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from sightline.build.modes import alone, evaluating, threads_set
 from sightline.build.trees import Trees, map_in_threads
 from sightline.contracts import Spec
 from sightline.predict.calibration import Blend
-from sightline.predict.decisions import choose, decode
+from sightline.predict.decisions import Decisions
 from sightline.predict.parts import NetworkPart, Part, TreesPart
 from sightline.predict.task import Task
 from sightline.predict.threshold import Threshold
@@ -33,7 +32,7 @@ ROWS_OF_ONE_THREAD = 16
 """So few rows are predicted on one thread: several would wait for each other, for long on a busy machine."""
 
 
-class Predictor:
+class Predictor(Decisions):
     """The parts of a model and how their predictions are combined.
 
     Args:
@@ -117,11 +116,6 @@ class Predictor:
         """Return a context in which other threads wait, if a part may be run by one at a time alone."""
         return nullcontext() if self.thread_safe else alone()
 
-    @property
-    def classes(self) -> tuple[Any, ...]:
-        """The classes in the order of `predict_proba`'s columns; empty for regression."""
-        return self.spec.target.classes
-
     def inputs(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
         """Turn encoded rows into the inputs of the parts: numeric [B, D] and categorical [B, C].
 
@@ -186,14 +180,6 @@ class Predictor:
             name: part.values(self.task, numeric_BD, codes_BC)
             for name, part in self.fitted_parts.items()
         }
-
-    def decode(self, values: np.ndarray) -> np.ndarray:
-        """Turn probabilities [B, K] or numbers [B, 1] into labels or numbers [B]."""
-        return decode(self.spec.target, self.threshold, values)
-
-    def choose(self, values_NK: np.ndarray) -> np.ndarray:
-        """Choose each row's class; see `sightline.predict.decisions.choose`."""
-        return choose(self.spec.target, self.threshold, values_NK)
 
 
 def rows_at_once(numeric_BD: Tensor) -> int:

@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from sightline.contracts import BadRow, Schema, Spec, traits_of
+from sightline.contracts import BadRow, Schema, traits_of
 from sightline.errors import DataError, DataWarning, OptionError, counted, listed
 from sightline.load.table import Table
 from sightline.load.target import target_values
 from sightline.metrics.measure import measure
 from sightline.predict.conformal import Conformal, required
-from sightline.predict.decisions import choose, decode
+from sightline.predict.decisions import Decisions
 from sightline.predict.reading import is_one_row, read_rows
 from sightline.predict.row_predictor import Engine, RowPredictor
-from sightline.predict.threshold import Threshold
 from sightline.prepare.encode import Encoded, Encoder
 from sightline.views import notebook
 
@@ -115,7 +114,7 @@ class Predictions:
         )
 
 
-class TableModel(ABC):
+class TableModel(Decisions, ABC):
     """Predictions, sets, intervals and metrics of tables.
 
     Attributes:
@@ -129,12 +128,10 @@ class TableModel(ABC):
             the likelier class.
     """
 
-    spec: Spec
     encoder: Encoder
     baseline: np.ndarray
     provenance: dict[str, Any]
     conformal: Conformal | None
-    threshold: Threshold | None
     _row_predictor: RowPredictor | None = None
 
     @abstractmethod
@@ -144,24 +141,6 @@ class TableModel(ABC):
     @abstractmethod
     def engine(self) -> Engine:
         """Return what computes the values of few rows, on one thread; threads may share it."""
-
-    @property
-    def classes(self) -> tuple[Any, ...]:
-        """The classes in the order of `predict_proba`'s columns; empty for regression."""
-        return self.spec.target.classes
-
-    @property
-    def classification(self) -> bool:
-        """Whether the model predicts classes, and not a number."""
-        return self.spec.target.task == "classification"
-
-    def choose(self, values_NK: np.ndarray) -> np.ndarray:
-        """Choose each row's class; see `sightline.predict.decisions.choose`."""
-        return choose(self.spec.target, self.threshold, values_NK)
-
-    def decode(self, values: np.ndarray) -> np.ndarray:
-        """Turn probabilities [B, K] or numbers [B, 1] into labels or numbers [B]."""
-        return decode(self.spec.target, self.threshold, values)
 
     # ------------------------------------------------------------- predict
 
