@@ -110,3 +110,20 @@ def test_a_class_may_be_named_as_the_file_or_python_writes_it(tmp_path):
         sl.split(sl.read(path), "y", positive="Falsch")
     with pytest.raises(OptionError, match="class_weights names 'WAHR'"):
         sl.fit(path, "y", network="MLP", epochs=1, class_weights={"WAHR": 2}, quiet=True)
+
+
+def test_the_first_stage_writes_the_targets_values_as_the_file_does(made):
+    _, run, (low, high) = made
+    (column,) = [
+        column for column in run.find("load", "table")[-1].body["columns"] if column["name"] == "y"
+    ]
+    drawn = column["histogram"]
+    if drawn["kind"] == "names":
+        counts = dict(zip(drawn["names"], drawn["counts"], strict=True))
+        assert set(counts) == {low, high}
+        assert {f"{name} {count}" for name, count in counts.items()} == {
+            *column["values"].split(" (")[0].split(", ")
+        }
+    else:
+        assert column["values"] == f"{low} to {high}"
+        assert (drawn["low"], drawn["high"]) == (low, high)

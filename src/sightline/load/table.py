@@ -22,6 +22,7 @@ from sightline.contracts import (
     Kind,
     ReadOptions,
     Schema,
+    Target,
     traits_of,
 )
 from sightline.errors import (
@@ -134,9 +135,15 @@ class Table:
         """
         return {name: self.cells(name, number) for name in self.columns}
 
-    def summary(self) -> list[dict[str, Any]]:
-        """Describe each column: name, kind, role, reason, missing, values and their distribution."""
-        return [summarise(column, self.columns[column.name]) for column in self.schema.columns]
+    def summary(self, target: Target | None = None) -> list[dict[str, Any]]:
+        """Describe each column: name, kind, role, reason, missing, values and their distribution.
+
+        Args:
+            target: The target, once it is known: its classes are then written as the file writes them.
+        """
+        return [
+            summarise(column, self.columns[column.name], target) for column in self.schema.columns
+        ]
 
     def row_hashes(self, names: Sequence[str]) -> np.ndarray:
         """Hash each row's values in the named columns: uint64 [rows], equal for equal values."""

@@ -89,7 +89,7 @@ class Recorder(Observer):
                 "role": schema[summary["name"]].role,
                 "reason": schema[summary["name"]].reason,
             }
-            for summary in table.summary()
+            for summary in table.summary(splits.target)
         ]
         body = {
             "name": table.name, "rows": table.rows, "skipped": table.skipped,
