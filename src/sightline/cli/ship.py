@@ -1,8 +1,11 @@
-"""Commands that take a model to production: export."""
+"""Commands that take a model to production: export, serve."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +18,11 @@ from sightline.cli.options import (
 )
 from sightline.cli.output import load_model, print_json, safe
 from sightline.errors import OptionError, counted, readable
+
+if TYPE_CHECKING:
+    from sightline.serve.settings import Engine, Log
+
+SERVE_NEEDS = ("starlette", "uvicorn", "prometheus_client")
 
 
 @click.command(cls=Command)
@@ -68,3 +76,89 @@ def export(
             f"{counted(result['rows'], 'row')} it differs from the model by at most "
             f"{readable(result['largest_difference'], 2)}{unit}{ties}."
         ))  # fmt: skip
+
+
+@click.command(cls=Command)
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option(
+    "--watch", type=click.Path(), metavar="FOLDER",
+    help="Serve the models of a folder, and change to new ones as they appear.",
+)  # fmt: skip
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="The port; 0 is any free one.")
+@click.option("--workers", default=1, show_default=True, help="The number of processes.")
+@click.option(
+    "--engine", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True,
+    help="What computes; auto is ONNX Runtime where the file holds the model as ONNX.",
+)  # fmt: skip
+@click.option(
+    "--queue", default=1000, show_default=True,
+    help="Requests that wait in a process; a further one is answered with 503.",
+)  # fmt: skip
+@click.option(
+    "--batch-rows", default=1024, show_default=True, help="Rows that are computed together, at most."
+)  # fmt: skip
+@click.option(
+    "--timeout", default=10.0, show_default=True, metavar="SECONDS",
+    help="From a request's arrival to its answer; then it is answered with 504.",
+)  # fmt: skip
+@click.option(
+    "--max-body", default=16 << 20, show_default=True, metavar="BYTES", help="Of a request."
+)  # fmt: skip
+@click.option("--max-rows", default=10_000, show_default=True, help="Of a request.")
+@click.option(
+    "--drain", default=5.0, show_default=True, metavar="SECONDS",
+    help="From SIGTERM, when /v2/health/ready turns to 503, to the end of listening.",
+)  # fmt: skip
+@click.option(
+    "--api-keys", type=click.Path(), metavar="FILE",
+    help="A file with an API key a line, which requests must have; or the environment variable SIGHTLINE_API_KEYS.",
+)  # fmt: skip
+@click.option(
+    "--log", type=click.Choice(["all", "errors", "none"]), default="errors", show_default=True,
+    help="Which requests are logged, as JSON lines on standard error.",
+)  # fmt: skip
+@click.option(
+    "--log-rows", is_flag=True, help="Log error messages too, which may quote values of rows."
+)
+@network_option
+@quiet_option
+def serve(
+    models: tuple[str, ...], watch: str | None, host: str, port: int, workers: int, engine: Engine, queue: int,
+    batch_rows: int, timeout: float, max_body: int, max_rows: int, drain: float, api_keys: str | None, log: Log,
+    log_rows: bool, network: str | None, quiet: bool,
+) -> None:  # fmt: skip
+    """Serve each MODEL over HTTP: a .sightline or .onnx file or a run folder, or NAME=PATH.
+
+    Paths: /predict and /explain for rows as JSON, /v2 for the Open Inference Protocol, /metrics, /docs, and / to try
+    rows by hand. SIGHUP looks at the files again; SIGTERM drains and ends.
+    """
+    needed = [name for name in SERVE_NEEDS if importlib.util.find_spec(name) is None]
+    if needed:
+        raise OptionError(
+            f"Serving needs {', '.join(needed)}.", 'Install it: pip install "sightline[serve]".'
+        )
+    from sightline.serve.settings import Settings, keys_of
+    from sightline.serve.supervisor import Supervisor
+
+    lines = os.environ.get("SIGHTLINE_API_KEYS", "").split(",")
+    if api_keys is not None:
+        try:
+            lines += Path(api_keys).read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionError(
+                f"{api_keys} cannot be read: {error}.", "Give a text file with an API key a line."
+            ) from error
+    keys = keys_of(lines)
+    if api_keys is not None and not keys:
+        raise OptionError(f"{api_keys} holds no key.", "Write an API key a line.")
+    settings = Settings(
+        host=host, port=port, workers=workers, engine=engine, network=network, batch_rows=batch_rows, queue=queue,
+        timeout=timeout, max_body=max_body, max_rows=max_rows, drain=drain, keys=keys, log=log, log_rows=log_rows,
+    )  # fmt: skip
+
+    def ready(url: str, names: list[str]) -> None:
+        if not quiet:
+            click.echo(safe(f"Serving {', '.join(names)} at {url} (interface: {url}/docs). Stop with Ctrl-C."))  # fmt: skip
+
+    Supervisor(settings, models, None if watch is None else Path(watch), ready).run()

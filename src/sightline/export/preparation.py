@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, assert_never
 import numpy as np
 
 from sightline.contracts import traits_of
-from sightline.contracts.exported import CODES, MISSING_SUFFIX, NUMBERS
+from sightline.contracts.exported import CODES, NUMBERS, mask_name
 from sightline.export.graph import ML, Graph
 from sightline.load.values import missing_numbers
 from sightline.prepare.encode import (
@@ -125,7 +125,7 @@ def _codes(graph: Graph, encoder: Encoder, column: str) -> str:
     code_of = {word: code for code, word in enumerate(vocabulary, start=FIRST_KNOWN)}
     if traits_of(encoder.schema[column].kind).storage == "flags":
         flag = graph.input(column, np.bool_, [1])
-        absent = graph.optional_input(mask_name(encoder, column), np.array([[False]]))
+        absent = graph.optional_input(mask_name(column, encoder.columns), np.array([[False]]))
         known = [
             graph.constant([[code_of.get(word, UNSEEN)]], np.int64) for word in ("true", "false")
         ]
@@ -142,14 +142,6 @@ def _codes(graph: Graph, encoder: Encoder, column: str) -> str:
         default_int64=UNSEEN,
     )  # fmt: skip
     return found if encoder.schema.rules == 1 else _by_number(graph, text, found, code_of)
-
-
-def mask_name(encoder: Encoder, column: str) -> str:
-    """Return the name of a truth value's second input, which no column has."""
-    name = column + MISSING_SUFFIX
-    while name in (other.column for other in encoder.encodings):
-        name += MISSING_SUFFIX
-    return name
 
 
 def _by_number(graph: Graph, text: str, found: str, code_of: Mapping[str, int]) -> str:

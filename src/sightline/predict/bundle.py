@@ -21,7 +21,7 @@ from sightline.contracts.exported import ONNX_MEMBER
 from sightline.errors import BundleError, UserError
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
-from sightline.predict.described import described_columns, predicts, trained_on
+from sightline.predict.described import described_columns, own_version, predicts, trained_on
 from sightline.predict.parts import PARTS, LoadContext, NetworkPart, Part, SavedPart
 from sightline.predict.task import Task
 from sightline.predict.threshold import Threshold
@@ -196,13 +196,7 @@ def _not_whole(path: str | Path, error: Exception) -> BundleError:
 
 def versions() -> dict[str, str]:
     """Return the versions of Sightline and of the libraries that a model is made with."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        own = version("sightline")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        own = "unknown"
     return {
-        "sightline": own, "torch": torch.__version__, "numpy": np.__version__,
+        "sightline": own_version(), "torch": torch.__version__, "numpy": np.__version__,
         "pyarrow": pa.__version__, "python": platform.python_version(),
     }  # fmt: skip

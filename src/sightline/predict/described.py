@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from sightline.contracts import Target, traits_of
 
 SHOWN_CLASSES = 12
+
+
+def own_version() -> str:
+    """Return the version of Sightline that is installed; "unknown" in a source tree that is not installed."""
+    try:
+        return version("sightline")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def predicts(target: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -35,12 +36,12 @@ Inputs = dict[str, np.ndarray]
 class OnnxModel(TableModel):
     """A model that `Model.to_onnx` wrote. Made by `OnnxModel.load`.
 
-    It predicts and evaluates as `Model` does; `session` is the ONNX Runtime session, whose inputs `inputs` makes
-    of a table.
+    It predicts and evaluates as `Model` does, by the part of the graph behind the raw columns. `session` is the whole
+    graph, whose inputs `inputs` makes of a table.
 
     Attributes:
         metadata: What the file says about itself: target, classes, inputs, outputs, versions, provenance.
-        session: The `onnxruntime.InferenceSession`.
+        threads: Of ONNX Runtime; None is one for each processor core.
 
     Example:
         >>> import sightline as sl
@@ -52,11 +53,11 @@ class OnnxModel(TableModel):
     """
 
     def __init__(
-        self, session: Any, metadata: Mapping[str, Any], content: bytes, threads: int | None = None
+        self, graph: Any, metadata: Mapping[str, Any], content: bytes, threads: int | None = None
     ) -> None:
-        self.session = session
-        self._content = content
-        self._encoded = _open(inner_model(content, metadata), threads)
+        self._content, self.threads = content, threads
+        self._inner = inner_model(graph, metadata)
+        self._encoded = _open(self._inner, threads)
         self.metadata = metadata
         target = Spec.from_json({"numeric": [], "categorical": [], "targets": [metadata["target"]]})
         self.spec = target
@@ -72,7 +73,12 @@ class OnnxModel(TableModel):
         self.output_names: dict[str, str] = dict(metadata["outputs"])
 
     def __reduce__(self) -> tuple[Any, ...]:  # a session cannot be pickled
-        return type(self).load, (self._content,)
+        return _load, (self._content, self.threads)
+
+    @cached_property
+    def session(self) -> Any:
+        """The whole graph, raw columns in, as an `onnxruntime.InferenceSession`; opened when it is first asked for."""
+        return _open(self._content, self.threads)
 
     @property
     def target(self) -> Target:
@@ -114,8 +120,8 @@ class OnnxModel(TableModel):
     @classmethod
     def of(cls, content: bytes, path: Path, threads: int | None = None) -> Self:
         """Make the model of the bytes of a file; `path` names it in errors, which are those of `load`."""
-        session = open_session(content, path, threads)
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA)
+        graph = _parsed(content, path)
+        text = {entry.key: entry.value for entry in graph.metadata_props}.get(METADATA)
         if text is None:
             raise BundleError(
                 f"{path} is an ONNX model, but not one that Sightline wrote.",
@@ -124,22 +130,22 @@ class OnnxModel(TableModel):
         try:
             metadata = json.loads(text)
             version = metadata["format_version"]
-            if version <= FORMAT_VERSION:
-                return cls(session, metadata, content, threads)
-        except UserError:
-            raise
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            IndexError,
-            RecursionError,
-        ) as error:
+            known = version <= FORMAT_VERSION
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise BundleError(
                 f"{path}'s metadata cannot be read: {type(error).__name__}: {error}.",
                 "Export the model again.",
             ) from error
+        if known:
+            try:
+                return cls(graph, metadata, content, threads)
+            except UserError:
+                raise
+            except Exception as error:
+                raise BundleError(
+                    f"{path} cannot be used: {type(error).__name__}: {error}.",
+                    "Export the model again.",
+                ) from error
         raise BundleError(
             f"{path} has metadata of version {version}; this Sightline reads up to {FORMAT_VERSION}.",
             "Install a newer Sightline (pip install --upgrade sightline).",
@@ -210,7 +216,7 @@ class OnnxModel(TableModel):
 
     def engine(self) -> Engine:
         """Return what computes the values of few rows: on one thread, which several callers may share."""
-        session = _open(inner_model(self._content, self.metadata), 1)
+        session = _open(self._inner, 1)
         return lambda numbers, codes: self._run(session, numbers, codes)
 
     def _run(self, session: Any, numbers: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -269,11 +275,15 @@ class OnnxModel(TableModel):
         return chosen
 
 
-def inner_model(content: bytes, metadata: Mapping[str, Any]) -> bytes:
+def _load(content: bytes, threads: int | None) -> OnnxModel:
+    return OnnxModel.load(content, threads=threads)
+
+
+def inner_model(model: Any, metadata: Mapping[str, Any]) -> bytes:
     """Cut the raw columns off a model: what is left takes encoded numbers and codes.
 
     Args:
-        content: The bytes of the ONNX file.
+        model: The `onnx.ModelProto`.
         metadata: Its metadata.
 
     Returns:
@@ -281,7 +291,6 @@ def inner_model(content: bytes, metadata: Mapping[str, Any]) -> bytes:
         probabilities, or the number.
     """
     onnx = onnx_library()
-    model = onnx.load_from_string(content)
     graph = model.graph
     made_by = {name: node for node in graph.node for name in node.output}
     wanted = metadata["outputs"].get("probabilities") or metadata["outputs"]["value"]
@@ -310,19 +319,16 @@ def inner_model(content: bytes, metadata: Mapping[str, Any]) -> bytes:
     return encoded
 
 
-def open_session(content: bytes, path: Path, threads: int | None = None) -> Any:
-    """Open an ONNX Runtime session on the bytes of a file.
-
-    Bytes, and no path: then no weights outside the file are read.
+def _parsed(content: bytes, path: Path) -> Any:
+    """Read the bytes of a file as an ONNX model.
 
     Raises:
-        BundleError: The content is no ONNX model.
-        OptionError: onnxruntime is not installed.
+        BundleError: They are none.
+        OptionError: onnx is not installed.
     """
+    onnx = onnx_library()
     try:
-        return _open(content, threads)
-    except OptionError:
-        raise
+        return onnx.load_from_string(content)
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BundleError(
@@ -331,6 +337,7 @@ def open_session(content: bytes, path: Path, threads: int | None = None) -> Any:
 
 
 def _open(content: bytes, threads: int | None) -> Any:
+    """Open an ONNX Runtime session on bytes, and no path: then no weights outside the file are read."""
     try:
         import onnxruntime
     except ImportError as error:

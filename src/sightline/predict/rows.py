@@ -32,6 +32,8 @@ from sightline.prepare.encode import (
 
 REMEMBERED = 50_000
 """Values of a column that are remembered; then its memory starts anew."""
+LONGEST_REMEMBERED = 200
+"""Characters; longer texts would let strangers fill the memory."""
 LARGEST_EXACT = 2**53
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Numbers = tuple[float, ...]
@@ -137,6 +139,8 @@ class _Column:
             return None
 
     def remember(self, value: Any, found: Any) -> None:
+        if isinstance(value, str | bytes) and len(value) > LONGEST_REMEMBERED:
+            return
         try:
             if value == value:
                 if len(self._known) >= REMEMBERED:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from sightline.contracts.exported import FORMAT_VERSION, METADATA
+from sightline.contracts.exported import FORMAT_VERSION, METADATA, mask_name
 from sightline.errors import OptionError
 from sightline.export.graph import Graph
-from sightline.export.preparation import mask_name, write_preparation
+from sightline.export.preparation import write_preparation
 from sightline.predict.bundle import Contents, versions
 from sightline.predict.conformal import required
 from sightline.predict.decisions import label_array
@@ -159,7 +159,7 @@ def _metadata(
         kind = helper.tensor_dtype_to_np_dtype(
             graph.inputs[encoding.column].type.tensor_type.elem_type
         )
-        mask = mask_name(model.encoder, encoding.column)
+        mask = mask_name(encoding.column, model.encoder.columns)
         inputs[encoding.column] = {
             **({"missing": mask} if mask in graph.inputs else {}),
             "how": encoding.how,

@@ -114,6 +114,11 @@ class Encoder:
         return tuple(slice(start, end) for start, end in pairwise(ends))
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are encoded, in order."""
+        return tuple(encoding.column for encoding in self.encodings)
+
+    @property
     def codes(self) -> tuple[str, ...]:
         """The C columns that the encoder returns as codes, in order."""
         return tuple(encoding.column for encoding in self.encodings if encoding.how == "codes")

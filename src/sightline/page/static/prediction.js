@@ -55,7 +55,8 @@ function name(row) {
   return `${typeof predicted === "number" ? num(predicted) : String(predicted ?? "no prediction").slice(0, 40)}${right}`;
 }
 
-function follow(row, page, redraw) {
+/** The elements that show how one row became a prediction. */
+export function follow(row, page, redraw) {
   const explained = row.explanation, { run, state } = page;
   if (!explained) return [el("p", { class: "error" }, "No prediction: ", data(row.error, 600))];
   const raw = Object.entries(explained.raw), encoded = Object.entries(explained.encoded ?? {});
@@ -69,7 +70,7 @@ function follow(row, page, redraw) {
     ...explained.notes.length ? [el("ul", { class: "notes" }, explained.notes.map((note) => el("li", {}, data(note, 300))))] : [],
     el("ol", { class: "way" },
       el("li", {}, first),
-      el("li", {}, el("h3", {}, "Encoded tensor"), el("p", { class: "shape" }, `1 × ${encoded.length}`),
+      encoded.length > 0 && el("li", {}, el("h3", {}, "Encoded tensor"), el("p", { class: "shape" }, `1 × ${encoded.length}`),
         drawer(state, "encoded", `The ${encoded.length} inputs`, () => el("dl", { class: "values" }, encoded.slice(0, 200).map(([input, value]) => el("div", {}, el("dt", {}, data(input, 40)), el("dd", {}, num(value)))))),
       ),
       explained.layers.map((layer) => el("li", {}, el("h3", {}, data(layer.name, 60)), el("p", { class: "shape" }, layer.shape.join(" × "), ` · ${num(layer.active)} of ${num(layer.size)} not zero`),
