@@ -198,6 +198,22 @@ def _checked(path: Path, bundle: zipfile.ZipFile, name: str, expected: str) -> b
     return data
 
 
+def is_zip(source: Source) -> bool:
+    """Tell by its first bytes whether a file may be an archive.
+
+    Raises:
+        BundleError: It does not exist.
+    """
+    file = _opened(source, named(source))
+    try:
+        start = file.read(2)
+        file.seek(0)
+        return start == b"PK"
+    finally:
+        if file is not source:
+            file.close()
+
+
 def content(source: Source) -> bytes:
     """Return all bytes of a file, which need not be an archive.
 
@@ -307,16 +323,21 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(handle, "w+b") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp creates files that only their owner can read
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def put_in_place(temporary: str | Path, path: Path) -> None:
+    """Give a complete temporary file its final name, once all of it is on the disk."""
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(temporary, 0o666 & ~mask)  # mkstemp creates files that only their owner can read
+    os.replace(temporary, path)
     with contextlib.suppress(PermissionError):  # Windows cannot open a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -428,11 +429,17 @@ def test_a_full_disk_is_said(sightline, here, tmp_path, monkeypatch):
 
     import pyarrow.csv
 
-    def full(table, file):
-        file.write(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+    class Full:
+        def __init__(self, path, schema):
+            Path(path).write_bytes(b"half")
 
-    monkeypatch.setattr(pyarrow.csv, "write_csv", full)
+        def write(self, table):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(pyarrow.csv, "CSVWriter", Full)
     output = tmp_path / "out.csv"
     output.write_text("mine")
     refused(sightline("predict", "runs/a", "penguins.csv", "-o", output), "No space left on device")

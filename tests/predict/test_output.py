@@ -1,5 +1,12 @@
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
 import sightline as sl
-from sightline.predict.output import prediction_table
+from sightline.errors import UserError
+from sightline.predict.output import PredictionFile, prediction_table, write_table
 
 
 def test_an_empty_set_is_told_from_a_row_without_a_prediction(penguins, tmp_path):
@@ -16,3 +23,56 @@ def test_an_empty_set_is_told_from_a_row_without_a_prediction(penguins, tmp_path
         assert table["set_size"].to_pylist() == [int(sets[0].sum()), None]
         assert table["set"].to_pylist()[1] is None
         assert (table["set"].to_pylist()[0] == "") == (not sets[0].any())
+
+
+def tables():
+    """Pieces of which the last has another column, and numbers that are whole at first."""
+    return [
+        pa.table({"id": [1, 2], "text": ["a", ""], "share": pa.array([0.1, None], pa.float32())}),
+        pa.table({"id": [3], "text": [None], "share": pa.array([1 / 3], pa.float32())}),
+        pa.table({"id": [0.5], "text": ['x,"y"\nz'], "share": pa.array([2], pa.float32()), "error": ["bad"]}),
+        pa.table({"id": [5], "text": ["b"], "share": pa.array([0.7], pa.float32())}),
+    ]  # fmt: skip
+
+
+def write_pieces(path, pieces):
+    with PredictionFile(path) as file:
+        for table in pieces:
+            file.add(table)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_pieces_are_written_as_if_at_once(tmp_path, ending):
+    whole = pa.concat_tables(tables(), promote_options="permissive")
+    at_once, in_pieces = tmp_path / f"a{ending}", tmp_path / f"b{ending}"
+    write_table(whole, at_once)
+    write_pieces(in_pieces, tables())
+    if ending == ".csv":
+        assert in_pieces.read_bytes() == at_once.read_bytes()
+    else:
+        assert pq.read_table(in_pieces).equals(pq.read_table(at_once))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a{ending}", f"b{ending}"]
+
+
+def test_a_file_that_fails_leaves_the_old_one(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("old")
+    with pytest.raises(pa.ArrowTypeError):
+        write_pieces(path, [tables()[0], pa.table({"id": ["a text where a number was"]})])
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_it_can_be_copied_instead(tmp_path):
+    out = io.BytesIO()
+    with PredictionFile(None) as file:
+        for table in tables():
+            file.add(table)
+        file.copy_to(out)
+    assert out.getvalue().count(b"\n") == 7
+
+
+@pytest.mark.parametrize(("name", "said"), [("no/p.csv", "does not exist"), ("p.txt", "neither .csv nor .parquet")])  # fmt: skip
+def test_a_path_that_cannot_be_written_is_refused_first(tmp_path, name, said):
+    with pytest.raises(UserError, match=said):
+        PredictionFile(tmp_path / name)

@@ -198,6 +198,10 @@ quiet_option = named_options("quiet")
 live_option = named_options("live")
 network_option = named_options("network")
 encoding_option = named_options("encoding")
+engine_option = click.option(
+    "--engine", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True,
+    help="What computes: onnx needs an .onnx file, or a bundle with one (export --into-bundle).",
+)  # fmt: skip
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
 )

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sightline.errors import BundleError, OptionError
+from sightline.errors import BundleError
 
 if TYPE_CHECKING:
     from sightline.contracts import Record
     from sightline.pipeline.folder import Run
+    from sightline.predict.loading import Engine
     from sightline.predict.model import Model
     from sightline.predict.tables import TableModel
 
@@ -30,15 +31,11 @@ def load_model(path: str, network: str | None) -> Model:
     return Model.load(path, network=network)
 
 
-def load_for_rows(path: str, network: str | None) -> TableModel:
+def load_for_rows(path: str, network: str | None, engine: Engine = "auto") -> TableModel:
     """Load a model file, a run folder's model, or an .onnx file, to predict and evaluate tables."""
-    if not path.lower().endswith(".onnx"):
-        return load_model(path, network)
-    if network is not None:
-        raise OptionError(f"{path} is an ONNX model: it needs no --network.", "Leave it out.")
-    from sightline.predict.onnx_model import OnnxModel
+    from sightline.predict.loading import load
 
-    return OnnxModel.load(path)
+    return load(path, engine, network)
 
 
 def records_of(run: str) -> list[Record]:

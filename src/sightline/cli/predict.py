@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import click
 from sightline.cli.options import (
     Command,
     encoding_option,
+    engine_option,
     fit_options,
     json_option,
     keep_option,
@@ -19,10 +22,11 @@ from sightline.cli.options import (
     quiet_option,
 )
 from sightline.cli.output import load_for_rows, load_model, print_json, safe
-from sightline.errors import DataError, OptionError, counted
+from sightline.errors import DataError, OptionError, counted, readable
 
 if TYPE_CHECKING:
-    from sightline.predict.tables import Predictions
+    from sightline.predict.loading import Engine
+    from sightline.predict.tables import Predictions, TableModel
 
 
 @click.command(cls=Command)
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     "--alpha", type=float, metavar="SHARE",
     help="Add a prediction set or interval that misses the truth in this share of rows, e.g. 0.1.",
 )  # fmt: skip
+@engine_option
 @encoding_option
 @network_option
 @quiet_option
@@ -49,13 +54,18 @@ def predict(
     output: str | None,
     keep: list[str],
     alpha: float | None,
+    engine: Engine,
     encoding: str | None,
     network: str | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Predict each row of SOURCE with MODEL; the output keeps the order of the rows."""
-    from sightline.predict.output import prediction_table, write_table
+    """Predict each row of SOURCE with MODEL; the output keeps the order of the rows.
+
+    CSV and Parquet files are read piece by piece: they may be larger than the memory.
+    """
+    from sightline.predict.output import PredictionFile, prediction_table
+    from sightline.predict.summary import Summary
 
     if output is not None:
         for name, what in ((source, "the rows to predict"), (model, "the model")):
@@ -64,47 +74,78 @@ def predict(
                     f"{output} is {what}, which the predictions would overwrite.",
                     "Give another file to -o.",
                 )
-    loaded = load_for_rows(model, network)
-    predictions = loaded.predictions(source, keep=tuple(keep), encoding=encoding)
-    table = prediction_table(loaded, predictions, keep, alpha)
-    if output is not None:
-        write_table(table, Path(output))
+    loaded = load_for_rows(model, network, engine)
+    summary, listed = Summary(), []
+    began = time.monotonic()
+    with PredictionFile(None if output is None else Path(output)) as file:
+        for predictions in _shown(_pieces(loaded, source, tuple(keep), encoding), quiet or as_json):
+            table = prediction_table(loaded, predictions, keep, alpha)
+            predictions.add_to(summary)
+            if as_json and output is None:
+                listed += table.to_pylist()
+            else:
+                file.add(table)
+        if output is None and not as_json:
+            sys.stdout.flush()
+            file.copy_to(sys.stdout.buffer)
+    seconds = time.monotonic() - began
+    for sentence in summary.news(loaded.encoder.schema):
+        click.echo(safe(f"Warning: {sentence}"), err=True)
     if as_json:
         body: dict[str, Any] = {
-            "rows": len(predictions.labels), "output": output, "missing": dict(predictions.missing),
-            "unseen": dict(predictions.unseen), "out_of_range": dict(predictions.out_of_range),
-            "extra": list(predictions.extra),
-            "bad": [{"row": row, "error": error} for row, error in predictions.bad],
+            "rows": summary.rows, "output": output, "missing": summary.missing, "unseen": summary.unseen,
+            "out_of_range": summary.out_of_range, "extra": list(summary.extra), "bad_rows": summary.bad,
+            "bad": [{"row": row, "error": error} for row, error in summary.bad_rows],
+            "seconds": seconds,
         }  # fmt: skip
         if output is None:
-            body["predictions"] = table.to_pylist()
+            body["predictions"] = listed
         print_json(body)
-        _refuse_nothing(source, predictions)
-        return
-    if output is None:
-        import pyarrow.csv as pc
-
-        sys.stdout.flush()
-        pc.write_csv(table, sys.stdout.buffer)
-    if not quiet:
-        for sentence in predictions.report():
+    elif not quiet:
+        for sentence in summary.report():
             click.echo(safe(sentence), err=True)
         if output is not None:
-            bad = len(predictions.bad)
-            count = counted(len(predictions.labels) - bad, "prediction")
-            without = f"; {bad:,} without, see the column error" if bad else ""
-            click.echo(safe(f"{count} written to {output}{without}."), err=True)
-    _refuse_nothing(source, predictions)
-
-
-def _refuse_nothing(source: str, predictions: Predictions) -> None:
-    """Raise a `DataError` if no row has a prediction; the output that says why is written."""
-    if predictions.bad and len(predictions.bad) == len(predictions.labels):
-        row, error = predictions.bad[0]
+            count = counted(summary.rows - summary.bad, "prediction")
+            without = f"; {summary.bad:,} without, see the column error" if summary.bad else ""
+            speed = f", {readable(summary.rows / seconds, 2)} rows a second" if seconds > 1 else ""
+            click.echo(safe(f"{count} written to {output}{without}{speed}."), err=True)
+    if summary.bad and summary.bad == summary.rows:
+        row, error = summary.bad_rows[0]
         raise DataError(
             f"No row of {source} has a prediction; the first one, row {row:,}: {error}.",
             "Write the rows as the training rows were.",
         )
+
+
+def _pieces(
+    loaded: TableModel, source: str, keep: tuple[str, ...], encoding: str | None
+) -> Iterator[Predictions]:
+    """Predict a source, CSV and Parquet files piece by piece."""
+    from sightline.load.pieces import can_be_pieces
+
+    if can_be_pieces(source):
+        yield from loaded.in_pieces(source, keep=keep, encoding=encoding)
+    else:
+        yield loaded.predictions_of(loaded.read(source, keep=keep, encoding=encoding))
+
+
+def _shown(pieces: Iterator[Predictions], quiet: bool) -> Iterator[Predictions]:
+    """Show rows and rows a second on a terminal while pieces are predicted."""
+    if quiet or not sys.stderr.isatty():
+        yield from pieces
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.completed:,.0f} rows"), TextColumn("{task.fields[speed]}"), TimeElapsedColumn())  # fmt: skip
+    began = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task, rows = progress.add_task("", total=None, speed=""), 0
+        for piece in pieces:
+            rows += len(piece.labels)
+            speed = readable(rows / (time.monotonic() - began), 2)
+            progress.update(task, completed=rows, speed=f"{speed} rows a second")
+            yield piece
 
 
 @click.command(cls=Command)
@@ -114,6 +155,7 @@ def _refuse_nothing(source: str, predictions: Predictions) -> None:
     "--require", multiple=True, metavar="METRIC>=NUMBER",
     help="What a metric must be, e.g. 'accuracy>=0.84' or 'rmse<=3'. May be repeated.",
 )  # fmt: skip
+@engine_option
 @encoding_option
 @network_option
 @quiet_option
@@ -122,6 +164,7 @@ def evaluate(
     model: str,
     source: str | None,
     require: tuple[str, ...],
+    engine: Engine,
     encoding: str | None,
     network: str | None,
     quiet: bool,
@@ -138,7 +181,7 @@ def evaluate(
     from sightline.trace.records import finite
 
     requirements = [Requirement.parse(text) for text in require]
-    loaded = load_for_rows(model, network)
+    loaded = load_for_rows(model, network, engine)
     warning = None
     if source is None:
         if not isinstance(loaded, Model):

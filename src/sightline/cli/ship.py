@@ -20,7 +20,8 @@ from sightline.cli.output import load_model, print_json, safe
 from sightline.errors import OptionError, counted, readable
 
 if TYPE_CHECKING:
-    from sightline.serve.settings import Engine, Log
+    from sightline.predict.loading import Engine
+    from sightline.serve.settings import Log
 
 SERVE_NEEDS = ("starlette", "uvicorn", "prometheus_client")
 
@@ -47,7 +48,7 @@ def export(
     quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Write MODEL as one ONNX file, and prove that it predicts the same."""
-    from sightline.predict.bundle import BUNDLE
+    from sightline.predict.described import BUNDLE
 
     if output is None and not into_bundle:
         raise OptionError("No file is given to write.", "Give -o model.onnx, or --into-bundle.")

@@ -12,8 +12,8 @@ import csv
 import io
 import math
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -45,6 +45,7 @@ from sightline.load.text_files import (
     is_utf8,
     readable,
     refuse_binary,
+    text_in,
     text_of,
     unlimited_fields,
 )
@@ -86,6 +87,8 @@ class Delimited:
         trailing: Whether rows end with one separator more than the header.
         said: What was guessed about the layout, in sentences.
         rules: The version of the reading rules.
+        content: The bytes of a part of the file, which is read instead of all of it; or None.
+        lines_before: The number of lines of the file before that part.
     """
 
     path: Path
@@ -97,6 +100,17 @@ class Delimited:
     trailing: bool = False
     said: tuple[str, ...] = ()
     rules: int = READING_RULES
+    content: bytes | None = field(default=None, repr=False)
+    lines_before: int = 0
+
+    @contextmanager
+    def _bytes(self) -> Iterator[IO[bytes]]:
+        """Open the file, or the part of it that is in memory."""
+        if self.content is not None:
+            yield io.BytesIO(self.content)
+            return
+        with bytes_of(self.path) as stream:
+            yield stream
 
     @classmethod
     def open(cls, path: Path, request: RawRequest = DEFAULT_REQUEST) -> Delimited:
@@ -189,7 +203,7 @@ class Delimited:
         ends = names[len(self.names) :]
         words = pa.dictionary(pa.int32(), pa.string())
         with ExitStack() as stack:
-            plain: Any = stack.enter_context(bytes_of(self.path))
+            plain: Any = stack.enter_context(self._bytes())
             stream = CountingQuotes(
                 plain if is_utf8(self.encoding) else Transcoded(plain, self.encoding)
             )
@@ -250,7 +264,7 @@ class Delimited:
 
     def records(self) -> Iterator[tuple[int, list[str] | None, str]]:
         """Yield (line, cells, error) for each row after the header; cells are None if it is bad."""
-        with text_of(self.path, self.encoding) as lines, unlimited_fields():
+        with self._bytes() as plain, text_in(plain, self.encoding) as lines, unlimited_fields():
             with readable(self.path, self.encoding):
                 for _ in range(self.skip):
                     next(lines)
@@ -258,7 +272,7 @@ class Delimited:
             reader = csv.reader(kept, delimiter=self.delimiter)
             header_seen = False
             while True:
-                line = self.skip + reader.line_num + 1
+                line = self.lines_before + self.skip + reader.line_num + 1
                 kept.forget()
                 with readable(self.path, self.encoding, line):
                     cells: list[str] | None = next(reader, None)
@@ -307,7 +321,7 @@ class Delimited:
                     skipped += 1
                     continue
             for values, i in zip(columns, keep, strict=True):
-                values.append((cells[i] or None) if cells else None)
+                values.append(cells[i] if cells else None)
         arrays = [pa.chunked_array([pa.array(v, pa.string())]).dictionary_encode() for v in columns]
         table = pa.table(arrays, names=[self.names[i] for i in keep])
         return RawFile(table, self.notes, bad, skipped)

@@ -143,7 +143,7 @@ def _open_files(source: str | Path, request: RawRequest) -> Raw:
         ) from error
     if len(tables) == 1:
         return raw_table(tables[0], name, paths)
-    _same_names(files, [table.column_names for table in tables])
+    same_names(files, [table.column_names for table in tables])
     try:
         table = pa.concat_tables(tables, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -154,7 +154,8 @@ def _open_files(source: str | Path, request: RawRequest) -> Raw:
     return raw_table(table, name, paths)
 
 
-def _same_names(files: Sequence[Path], names: Sequence[Sequence[str]]) -> None:
+def same_names(files: Sequence[Path], names: Sequence[Sequence[str]]) -> None:
+    """Raise a `DataError` if files have different columns."""
     for file, other in zip(files[1:], names[1:], strict=True):
         if set(other) != set(names[0]):
             odd = sorted(set(other) ^ set(names[0]))
@@ -166,7 +167,14 @@ def _same_names(files: Sequence[Path], names: Sequence[Sequence[str]]) -> None:
 
 def _open_delimited(files: list[Path], name: str, request: RawRequest) -> Raw:
     opened = [Delimited.open(file, request) for file in files]
-    _same_names(files, [source.names for source in opened])
+    same_names(files, [source.names for source in opened])
+    return raw_delimited(files, opened, name, request)
+
+
+def raw_delimited(
+    files: Sequence[Path], opened: Sequence[Delimited], name: str, request: RawRequest
+) -> Raw:
+    """Read delimited files, whose layouts are known and whose names are the same, into raw columns."""
     while True:
         read = [source.read(request) for source in opened]
         not_numbers = _not_numbers(read) - request.text
@@ -240,7 +248,7 @@ def _read_parquet(path: Path) -> pa.Table:
         with pq.ParquetFile(path) as file:
             return file.read()
     except (pa.ArrowInvalid, OSError) as error:
-        raise _unreadable(path, "Parquet", error) from error
+        raise unreadable(path, "Parquet", error) from error
 
 
 def _read_ipc(path: Path) -> pa.Table:
@@ -251,10 +259,11 @@ def _read_ipc(path: Path) -> pa.Table:
             return pa.ipc.open_file(data).read_all()
         return pa.ipc.open_stream(data).read_all()
     except (pa.ArrowInvalid, OSError) as error:
-        raise _unreadable(path, "Arrow IPC", error) from error
+        raise unreadable(path, "Arrow IPC", error) from error
 
 
-def _unreadable(path: Path, form: str, error: Exception) -> DataError:
+def unreadable(path: Path, form: str, error: Exception) -> DataError:
+    """Return the error of a file that is not in the format of its ending."""
     return DataError(
         f"{path} cannot be read as {form}: {shorten(str(error), 200)}.",
         "Check that the file is complete and that its ending matches its format.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -38,6 +38,7 @@ from sightline.load.hashes import row_hashes
 from sightline.load.kinds import check_kinds, type_column
 from sightline.load.layout import footer
 from sightline.load.parallel import each_column
+from sightline.load.pieces import PIECE_BYTES, PIECE_ROWS, pieces
 from sightline.load.raw import Locate, Raw, RawRequest
 from sightline.load.sources import open_source
 from sightline.load.summary import summarise
@@ -341,19 +342,62 @@ def read_like(
         DataError: A feature is missing, or the source cannot be read.
         OptionError: A column of `keep` does not exist.
     """
-    known = {
-        column.name: column for column in schema.columns if column.role in ("feature", "target")
-    }
+    request = _request_like(schema, keep, encoding, like)
+    return _like(open_source(source, request), schema, keep, target_counts)
+
+
+def pieces_like(
+    source: str | Path,
+    schema: Schema,
+    *,
+    keep: Sequence[str] = (),
+    encoding: str | None = None,
+    like: Mapping[str, Any] = MappingProxyType({}),
+    size: int = PIECE_BYTES,
+    rows: int = PIECE_ROWS,
+) -> Iterator[Table]:
+    """Read CSV or Parquet files of any size for a model, piece by piece; else as `read_like`.
+
+    Args:
+        source: Files that can be read in pieces, see `sightline.load.pieces.can_be_pieces`.
+        schema, keep, encoding, like: As in `read_like`.
+        size: Bytes of text in a piece.
+        rows: Rows in a piece of a Parquet file.
+
+    Yields:
+        Tables; their rows, and the rows in `bad`, are counted from the start of the piece.
+
+    Raises:
+        DataError, OptionError: As `read_like`.
+    """
+    for raw in pieces(source, _request_like(schema, keep, encoding, like), size, rows):
+        yield _like(raw, schema, keep, target_counts=False)
+
+
+def _request_like(
+    schema: Schema, keep: Sequence[str], encoding: str | None, like: Mapping[str, Any]
+) -> RawRequest:
+    known = _known(schema)
     text = frozenset(
         name for name, column in known.items() if column.kind != "numeric" or column.number_format
     )
     needed = frozenset(column.name for column in schema.features)
-    request = RawRequest(
+    return RawRequest(
         text=text | frozenset(keep), missing=schema.missing, encoding=encoding,
         fallback=like.get("encoding"), header=like.get("header"), sheet=like.get("sheet"), needed=needed, on_bad_rows="keep",
         wanted=frozenset(known) | frozenset(keep), rules=schema.rules,
     )  # fmt: skip
-    raw = open_source(source, request)
+
+
+def _known(schema: Schema) -> dict[str, Column]:
+    return {
+        column.name: column for column in schema.columns if column.role in ("feature", "target")
+    }
+
+
+def _like(raw: Raw, schema: Schema, keep: Sequence[str], target_counts: bool) -> Table:
+    """Type raw columns for a model; see `read_like`."""
+    known = _known(schema)
     names = raw.table.column_names
     absent = [column.name for column in schema.features if column.name not in names]
     if absent:

@@ -193,17 +193,23 @@ def bytes_of(path: Path) -> Iterator[IO[bytes]]:
 @contextmanager
 def text_of(path: Path, encoding: str) -> Iterator[IO[str]]:
     """Open a file for reading as text, with line ends unchanged and without a byte order mark."""
+    with bytes_of(path) as stream, text_in(stream, encoding) as text:
+        yield text
+
+
+@contextmanager
+def text_in(stream: IO[bytes], encoding: str) -> Iterator[IO[str]]:
+    """Read the bytes of a stream as `text_of` reads a file."""
     plain = encoding.lower().replace("_", "-") in {"utf-8", "utf8"}
-    with ExitStack() as stack:
-        stream = stack.enter_context(bytes_of(path))
-        try:
-            wrapper = io.TextIOWrapper(stream, "utf-8-sig" if plain else encoding, newline="")
-        except LookupError:
-            raise DataError(
-                f"There is no encoding called {encoding!r}.",
-                "Use one of Python's names (encoding=, --encoding), such as 'latin-1', 'cp1252' or 'utf-16'.",
-            ) from None
-        yield stack.enter_context(wrapper)
+    try:
+        wrapper = io.TextIOWrapper(stream, "utf-8-sig" if plain else encoding, newline="")
+    except LookupError:
+        raise DataError(
+            f"There is no encoding called {encoding!r}.",
+            "Use one of Python's names (encoding=, --encoding), such as 'latin-1', 'cp1252' or 'utf-16'.",
+        ) from None
+    with wrapper:
+        yield wrapper
 
 
 @contextmanager

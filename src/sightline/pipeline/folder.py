@@ -14,7 +14,7 @@ from sightline.contracts import EpochRecord, Record
 from sightline.errors import RunError
 from sightline.load.table import Table
 from sightline.pipeline.origin import training_data
-from sightline.predict.bundle import BUNDLE
+from sightline.predict.described import BUNDLE
 from sightline.predict.model import Model
 from sightline.trace.records import find, number, read_records
 from sightline.views import notebook

@@ -17,7 +17,7 @@ from sightline.page.report import write_report
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.flow import Loaded, Observer
 from sightline.pipeline.origin import row_numbers
-from sightline.predict.bundle import BUNDLE
+from sightline.predict.described import BUNDLE
 from sightline.train.training import Training
 
 

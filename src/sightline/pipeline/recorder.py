@@ -34,7 +34,8 @@ from sightline.load.table import Table
 from sightline.page.report import REPORT_FILE
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.flow import Loaded, Observer
-from sightline.predict.bundle import BUNDLE, versions
+from sightline.predict.bundle import versions
+from sightline.predict.described import BUNDLE
 from sightline.prepare.prepared import Prepared
 from sightline.trace.records import Trace
 from sightline.train.checkpoints import weights_fingerprint

@@ -21,15 +21,12 @@ from sightline.contracts.exported import ONNX_MEMBER
 from sightline.errors import BundleError, UserError
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
-from sightline.predict.described import described_columns, own_version, predicts, trained_on
+from sightline.predict.described import BUNDLE, described_columns, own_version, predicts, trained_on
 from sightline.predict.parts import PARTS, LoadContext, NetworkPart, Part, SavedPart
 from sightline.predict.task import Task
 from sightline.predict.threshold import Threshold
 from sightline.prepare.encode import Encoder
 from sightline.prepare.transform import Transform
-
-BUNDLE = "model.sightline"
-"""The name of a model in a run folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

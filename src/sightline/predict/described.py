@@ -8,6 +8,8 @@ from typing import Any
 
 from sightline.contracts import Target, traits_of
 
+BUNDLE = "model.sightline"
+"""The name of a model in a run folder."""
 SHOWN_CLASSES = 12
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from sightline.archive import atomic_file
+from sightline.archive import put_in_place
 from sightline.errors import DataError, OptionError
 from sightline.predict.reading import plain_column
 from sightline.predict.tables import Predictions, TableModel
@@ -82,24 +85,124 @@ def prediction_table(
     return pa.table(columns)
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table as CSV or Parquet, by the ending of the path, atomically.
+class PredictionFile:
+    """A CSV or Parquet file that is written piece by piece, and as if it had been written at once.
+
+    A column that only a later piece has (such as "error"), or whose numbers become fractions there, is given to the
+    rows before it as well: what was written is then written again.
+
+    Args:
+        path: The file, which gets its name when the `with` block ends well; None writes CSV to a temporary file,
+            which `copy_to` copies.
 
     Raises:
         DataError: The folder does not exist.
         OptionError: The ending is neither .csv nor .parquet.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from pathlib import Path
+        >>> from sightline.predict.output import PredictionFile
+        >>> with PredictionFile(Path("p.csv")) as file:
+        ...     file.add(pa.table({"prediction": [1]}))
+        ...     file.add(pa.table({"prediction": [2], "error": ["row 1 is damaged"]}))
+        >>> Path("p.csv").read_text().splitlines()
+        ['"prediction","error"', '1,', '2,"row 1 is damaged"']
     """
-    if not path.parent.is_dir():
-        raise DataError(
-            f"The folder {path.parent} does not exist.", "Create it, or give another path (-o)."
+
+    def __init__(self, path: Path | None) -> None:
+        if path is not None and not path.parent.is_dir():
+            raise DataError(
+                f"The folder {path.parent} does not exist.", "Create it, or give another path (-o)."
+            )
+        if path is not None and path.suffix.lower() not in (".csv", ".parquet"):
+            raise OptionError(
+                f"{path} ends in neither .csv nor .parquet.",
+                "Give a path with one of these endings (-o).",
+            )
+        self.path = path
+        self._parquet = path is not None and path.suffix.lower() == ".parquet"
+        self._schema: pa.Schema | None = None
+        self._writer: Any = None
+        self._stack = ExitStack()
+        self._file: Any = None
+
+    def __enter__(self) -> Self:
+        folder = None if self.path is None else self.path.parent
+        self._folder = self._stack.enter_context(
+            tempfile.TemporaryDirectory(prefix=".sightline-", dir=folder)
         )
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise OptionError(
-            f"{path} ends in neither .csv nor .parquet.",
-            "Give a path with one of these endings (-o).",
-        )
-    with atomic_file(path) as file:
-        if path.suffix.lower() == ".csv":
-            pc.write_csv(table, file)
-        else:
-            pq.write_table(table, file)
+        self._number = 0
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._stack:
+            if self._writer is not None:
+                self._writer.close()
+            if kind is None and self.path is not None and self._writer is not None:
+                put_in_place(self._part(), self.path)
+
+    def _part(self) -> Path:
+        return Path(self._folder) / f"part-{self._number}"
+
+    def add(self, table: pa.Table) -> None:
+        """Append rows.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        if self._schema is None:
+            self._open(table.schema)
+        elif table.schema != self._schema:
+            self._widen(
+                pa.unify_schemas([self._schema, table.schema], promote_options="permissive")
+            )
+        self._writer.write(self._fit(table))
+
+    def copy_to(self, stream: IO[bytes]) -> None:
+        """Copy what was written, while the `with` block lasts."""
+        self._writer.close()
+        with self._part().open("rb") as source:
+            shutil.copyfileobj(source, stream, 1 << 22)
+
+    def _open(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        make = pq.ParquetWriter if self._parquet else pc.CSVWriter
+        self._writer = make(str(self._part()), schema)
+
+    def _fit(self, table: pa.Table) -> pa.Table:
+        assert self._schema is not None
+        columns = [
+            table.column(field.name).cast(field.type) if field.name in table.column_names
+            else pa.nulls(table.num_rows, field.type)
+            for field in self._schema
+        ]  # fmt: skip
+        return pa.table(columns, schema=self._schema)
+
+    def _widen(self, schema: pa.Schema) -> None:
+        """Write the rows before again, with other columns or types."""
+        self._writer.close()
+        old, old_schema = self._part(), self._schema
+        self._number += 1
+        self._open(schema)
+        for batch in _batches(old, old_schema, self._parquet):
+            self._writer.write(self._fit(pa.Table.from_batches([batch])))
+        old.unlink()
+
+
+def _batches(path: Path, schema: pa.Schema | None, parquet: bool) -> Iterator[pa.RecordBatch]:
+    if parquet:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches()
+        return
+    assert schema is not None
+    exact = pc.ConvertOptions(
+        column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
+    )  # fmt: skip
+    yield from pc.open_csv(path, parse_options=pc.ParseOptions(newlines_in_values=True), convert_options=exact)  # fmt: skip
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table as CSV or Parquet, by the ending of the path, atomically; see `PredictionFile`."""
+    with PredictionFile(path) as file:
+        file.add(table)

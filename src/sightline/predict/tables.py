@@ -7,31 +7,28 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sightline.contracts import BadRow, Schema, traits_of
-from sightline.errors import DataError, DataWarning, OptionError, counted, listed
-from sightline.load.table import Table
+from sightline.contracts import BadRow, Schema
+from sightline.errors import DataError, DataWarning, OptionError
+from sightline.load.table import Table, pieces_like
 from sightline.load.target import target_values
 from sightline.metrics.measure import measure
 from sightline.predict.conformal import Conformal, required
 from sightline.predict.decisions import Decisions
 from sightline.predict.reading import is_one_row, read_rows
 from sightline.predict.row_predictor import Engine, RowPredictor
+from sightline.predict.summary import Summary
 from sightline.prepare.encode import Encoded, Encoder
 from sightline.views import notebook
 
 ENCODED_AT_ONCE = 16_384
 """Rows that are encoded together, at most."""
-NAMED_COLUMNS = 10
-"""With more columns, a sentence names this many and counts the rest."""
-NEWS_SHARE = 0.9
-"""A column of which this share of rows is unlike training is news."""
-NEWS_ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -56,54 +53,26 @@ class Predictions:
     extra: tuple[str, ...]
     table: Table
 
+    @property
+    def summary(self) -> Summary:
+        """The counts, which pieces of a file are added up in."""
+        summary = Summary()
+        self.add_to(summary)
+        return summary
+
+    def add_to(self, summary: Summary) -> None:
+        """Add the counts of these rows to those of other pieces."""
+        summary.add(
+            len(self.labels), self.bad, self.missing, self.unseen, self.out_of_range, self.extra
+        )
+
     def report(self) -> list[str]:
         """Return what was unusual in the rows, one sentence each; empty when nothing was."""
-        sentences = []
-        if self.extra:
-            names = listed(self.extra, NAMED_COLUMNS)
-            sentences.append(f"Ignored, because the model does not know them: {names}.")
-        for what, counts in (
-            ("missing values", self.missing),
-            ("values never seen in training", self.unseen),
-            ("values outside the training range", self.out_of_range),
-        ):
-            if counts:
-                columns = [f"{name} {count:,}" for name, count in counts.items()]
-                sentences.append(f"Rows with {what}: {listed(columns, NAMED_COLUMNS, 'column')}.")
-        if self.bad:
-            row, error = self.bad[0]
-            number = counted(len(self.bad), "row has", "rows have")
-            sentences.append(f"{number} no prediction; the first is row {row:,}: {error}.")
-        return sentences
+        return self.summary.report()
 
     def news(self, schema: Schema) -> list[str]:
-        """Return, one sentence each, the columns whose values are hardly ever as in training.
-
-        A column is named if at least 9 in 10 rows have a value that was never seen, lies outside the training range,
-        or is missing although it seldom was in training. Fewer than 5 rows show nothing.
-
-        Args:
-            schema: Of the model; made by version 1 of the reading rules, it gives no news.
-        """
-        rows = len(self.labels) - len(self.bad)
-        if rows < NEWS_ROWS or schema.rules == 1:
-            return []
-        outside = {
-            name: count
-            for name, count in self.out_of_range.items()
-            if traits_of(schema[name].kind).storage != "moments"  # time goes on
-        }
-        seldom = {name: n for name, n in self.missing.items() if schema.absent.get(name, 1) < 0.5}
-        return [
-            f"{count:,} of {rows:,} rows have {what} in the column {name!r}: {advice}."
-            for what, counts, advice in (
-                ("no value", seldom, "the model hardly knows that; check how the column is filled"),
-                ("a value never seen in training", self.unseen, "check how the values are written"),
-                ("a value outside the training range", outside, "check its unit and its source"),
-            )
-            for name, count in counts.items()
-            if count >= NEWS_SHARE * rows
-        ]
+        """Return, one sentence each, the columns whose values are hardly ever as in training; see `Summary.news`."""
+        return self.summary.news(schema)
 
     def _repr_html_(self) -> str:
         labels, values = self.labels[:10].tolist(), self.values[:10]
@@ -241,7 +210,40 @@ class TableModel(Decisions, ABC):
             >>> run.model.predictions("examples/penguins.csv").missing["sex"]
             11
         """
-        table = self.read(data, keep=keep, encoding=encoding)
+        predictions = self.predictions_of(self.read(data, keep=keep, encoding=encoding))
+        for sentence in predictions.news(self.encoder.schema):
+            warnings.warn(DataWarning(sentence), stacklevel=2)
+        return predictions
+
+    def in_pieces(
+        self, source: str | Path, *, keep: tuple[str, ...] = (), encoding: str | None = None
+    ) -> Iterator[Predictions]:
+        """Predict CSV or Parquet files of any size piece by piece, in the order of their rows.
+
+        Memory is needed for one piece at a time: about 16 MB of text, or 131,072 rows of Parquet.
+
+        Args:
+            source: A CSV or Parquet file, or a folder or glob of such files.
+            keep, encoding: As in `predictions`.
+
+        Yields:
+            The predictions of each piece; the rows in `bad` are counted from its start.
+
+        Raises:
+            DataError: As `predict`.
+
+        Example:
+            >>> import sightline as sl
+            >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+            >>> sum(len(piece.labels) for piece in run.model.in_pieces("examples/penguins.csv"))
+            344
+        """
+        like = self.provenance.get("read", {})
+        tables = pieces_like(source, self.encoder.schema, keep=keep, encoding=encoding, like=like)
+        return map(self.predictions_of, tables)
+
+    def predictions_of(self, table: Table) -> Predictions:
+        """Predict the rows of a table that `read` has read; see `predictions`."""
         reader = self.encoder.open(table)
         dtype = np.float32 if self.classification else np.float64
         values = np.full((table.rows, self.spec.outputs), np.nan, dtype)
@@ -263,12 +265,9 @@ class TableModel(Decisions, ABC):
             labels = labels.astype(object)
             labels[bad] = None
         missing, unseen, out_of_range = counts
-        predictions = Predictions(
+        return Predictions(
             labels, values, table.bad, missing, unseen, out_of_range, table.extra, table
         )
-        for sentence in predictions.news(self.encoder.schema):
-            warnings.warn(DataWarning(sentence), stacklevel=2)
-        return predictions
 
     def predict_set(self, data: Any, alpha: float = 0.1) -> np.ndarray:
         """Predict a set of classes per row that contains the true class with probability 1 - alpha.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.errors import BundleError, OptionError
+from sightline.predict.described import BUNDLE
 
-BUNDLE = "model.sightline"
 ENDINGS = (".sightline", ".onnx")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

@@ -5,7 +5,6 @@ Letters: B rows, A numbers, C codes, K outputs.
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,16 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sightline import archive
-from sightline.contracts.exported import ONNX_MEMBER
 from sightline.errors import OptionError, UserError, counted
+from sightline.predict.loading import Engine, holds_onnx, load
+from sightline.predict.onnx_model import OnnxModel
 from sightline.predict.tables import TableModel
 from sightline.prepare.unusual import Finder
 from sightline.serve.errors import Refused, bad
 from sightline.serve.explained import explained
 from sightline.serve.files import ModelFile
 from sightline.serve.inputs import inputs_of
-from sightline.serve.settings import Engine
 
 WARM_UP_ROWS = (1, 2, 64)
 
@@ -68,7 +66,8 @@ class Served:
 
     def __init__(self, file: ModelFile, engine: Engine = "auto", network: str | None = None) -> None:  # fmt: skip
         self.name, self.version, self.sha256 = file.name, file.version, file.sha256
-        self.engine, self.model = load(file, engine, network)
+        self.model = load_file(file, engine, network)
+        self.engine = "onnx" if isinstance(self.model, OnnxModel) else "torch"
         self.inputs = inputs_of(self.model.encoder.schema)
         self.known = frozenset(one.name for one in self.inputs)
         self.finder = Finder(self.model.encoder)
@@ -158,39 +157,20 @@ class Served:
         return found
 
 
-def load(file: ModelFile, engine: Engine, network: str | None) -> tuple[str, TableModel]:
-    """Load a model with the engine that is wanted.
-
-    Returns:
-        "onnx" or "torch", and the model.
+def load_file(file: ModelFile, engine: Engine, network: str | None) -> TableModel:
+    """Load a model; "auto" is ONNX Runtime wherever the file holds the model as ONNX.
 
     Raises:
         UserError: The file is no model, or the engine cannot compute it.
     """
-    source = _Named(file)
-    has_onnx = (
-        not file.content.startswith(b"PK")
-        or archive.member(source, "model", ONNX_MEMBER) is not None
-    )
-    if engine == "torch" and not file.content.startswith(b"PK"):
-        raise OptionError(
-            f"{file.path} is an ONNX file, which PyTorch does not run.", "Leave --engine torch out."
-        )
-    if engine == "onnx" or (engine == "auto" and has_onnx and network is None):
-        from sightline.predict.onnx_model import OnnxModel
+    if engine == "auto" and network is None and holds_onnx(_Named(file)):
+        engine = "onnx"
+    model = load(_Named(file), engine, network, threads=1)
+    if not isinstance(model, OnnxModel):
+        import torch
 
-        return "onnx", OnnxModel.load(_Named(file), threads=1)
-    if importlib.util.find_spec("torch") is None:
-        raise OptionError(
-            f"{file.path} does not hold the model as ONNX, and PyTorch is not installed.",
-            "Export it where PyTorch is: sightline export MODEL --into-bundle.",
-        )
-    import torch
-
-    from sightline.predict.model import Model
-
-    torch.set_num_threads(1)  # the processes share the processor, not the threads of one
-    return "torch", Model.load(_Named(file), network=network)
+        torch.set_num_threads(1)  # the processes share the processor, not the threads of one
+    return model
 
 
 class _Named(io.BytesIO):

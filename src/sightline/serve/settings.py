@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.errors import OptionError
+from sightline.predict.loading import Engine
 
-Engine = Literal["auto", "onnx", "torch"]
 Log = Literal["all", "errors", "none"]
 
 
