@@ -18,7 +18,7 @@ from sightline.errors import OptionError, RunError
 from sightline.estimators import SightlineClassifier, SightlineRegressor
 
 DECLARED = declared()
-BESIDES = {"source", "target", "as_json", "balanced"}
+BESIDES = {"source", "target", "model", "as_json", "balanced"}
 """What `sightline fit` takes besides the declared options."""
 
 

@@ -1,4 +1,4 @@
-"""Commands that use models: predict, evaluate, importance, explain, inspect."""
+"""Commands that use models: predict, evaluate, check, importance, explain, inspect."""
 
 from __future__ import annotations
 
@@ -211,6 +211,43 @@ def evaluate(
     for said in failed:
         click.echo(safe(f"Not met: {said}"), err=True)
     if failed:
+        sys.exit(1)
+
+
+@click.command(cls=Command)
+@model_argument
+@click.argument("source")
+@click.option("--fail", is_flag=True, help="Exit with 1 if something differs more than it may.")
+@click.option(
+    "-o", "--output", type=click.Path(), help="Write the comparison as a page, e.g. check.html."
+)
+@encoding_option
+@network_option
+@quiet_option
+@json_option
+def check(
+    model: str, source: str, fail: bool, output: str | None, encoding: str | None, network: str | None, quiet: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Compare each column of SOURCE, and the predictions of MODEL for it, with the training rows.
+
+    A distance is allowed that healthy rows of the same number exceed in at most 2 of 100 files, over all columns together.
+    """
+    from sightline.evaluate.drift import check as compare
+
+    result = compare(load_model(model, network), source, encoding=encoding)
+    if output is not None:
+        from sightline.page.check import write_check
+
+        write_check(result, Path(output))
+    if as_json:
+        print_json(result)
+    elif not quiet:
+        for line in result["lines"]:
+            click.echo(safe(line))
+        if output is not None:
+            click.echo(safe(f"All distances: {output}"))
+    if fail and result["alarm"]:
         sys.exit(1)
 
 

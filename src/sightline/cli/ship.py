@@ -1,4 +1,4 @@
-"""Commands that take a model to production: export, serve."""
+"""Commands that take a model to production: export, card, serve."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sightline.archive import atomic_file
 from sightline.cli.options import (
     Command,
     json_option,
@@ -77,6 +78,28 @@ def export(
             f"{counted(result['rows'], 'row')} it differs from the model by at most "
             f"{readable(result['largest_difference'], 2)}{unit}{ties}."
         ))  # fmt: skip
+
+
+@click.command(cls=Command)
+@model_argument
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    help="The file to write, e.g. README.md.  [default: standard output]",
+)
+@network_option
+def card(model: str, output: str | None, network: str | None) -> None:
+    """Print the model card of MODEL: what it is, what it was made of and how good it is, as Markdown."""
+    text = load_model(model, network).card
+    if text is None:
+        raise OptionError(f"{model} holds no model card: sl.fit did not make it, or an older Sightline did.", "Fit it again.")  # fmt: skip
+    if output is None:
+        for line in text.splitlines():
+            click.echo(safe(line))
+        return
+    with atomic_file(Path(output)) as file:
+        file.write(text.encode("utf-8", "replace"))
 
 
 @click.command(cls=Command)

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from sightline.cli.options import (
     Command,
@@ -47,16 +48,18 @@ def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> 
 
 @click.command(cls=Command)
 @click.argument("source")
+@click.option("--target", metavar="COLUMN", help="The column to predict, e.g. species.")
 @click.option(
-    "--target", required=True, metavar="COLUMN", help="The column to predict, e.g. species."
-)
+    "--from", "model", type=click.Path(), metavar="MODEL",
+    help="Fit with the columns and options of this model; options that are given replace its own.",
+)  # fmt: skip
 @fit_options("split", "read", "model", "training", "run")
 @click.option("--balanced", is_flag=True, help="The same as --class-weights balanced.")
 @json_option
-def fit(source: str, target: str, balanced: bool, as_json: bool, **options: Any) -> None:
+def fit(
+    source: str, target: str | None, model: str | None, balanced: bool, as_json: bool, **options: Any
+) -> None:  # fmt: skip
     """Take SOURCE (a file, folder or glob) through all five stages."""
-    from sightline.pipeline.fit import fit as run_fit
-
     if balanced and options["class_weights"] not in (None, "balanced"):
         raise OptionError(
             "--balanced and --class-weights are given together.", "Give only one of them."
@@ -64,9 +67,40 @@ def fit(source: str, target: str, balanced: bool, as_json: bool, **options: Any)
     if balanced:
         options["class_weights"] = "balanced"
     options["quiet"] = options["quiet"] or as_json
+    if model is not None:
+        _refit(source, target, model, options, as_json)
+        return
+    if target is None:
+        raise click.MissingParameter(
+            param_hint="'--target'", param_type="option", ctx=click.get_current_context()
+        )
+    from sightline.pipeline.fit import fit as run_fit
+
     run = run_fit(source, target, **given(options))
     if as_json:
         print_json(summary(run))
+
+
+def _refit(
+    source: str, target: str | None, model: str, options: dict[str, Any], as_json: bool
+) -> None:  # fmt: skip
+    from dataclasses import asdict
+
+    from sightline.pipeline.refit import refit
+
+    typed = {
+        name: value for name, value in options.items()
+        if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }  # fmt: skip
+    if options["class_weights"] == "balanced":
+        typed["class_weights"] = "balanced"
+    typed |= {"quiet": options["quiet"]} | ({"target": target} if target is not None else {})
+    run, changes = refit(source, model, **typed)
+    if as_json:
+        print_json({**summary(run), "changes": asdict(changes)})
+    elif not options["quiet"]:
+        for sentence in changes.sentences():
+            click.echo(safe(sentence), err=True)
 
 
 @click.command(cls=Command)

@@ -16,9 +16,11 @@ from sightline.page.launch import START_SECONDS
 from sightline.page.report import write_report
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.flow import Loaded, Observer
-from sightline.pipeline.origin import row_numbers
+from sightline.pipeline.origin import reference, row_numbers
 from sightline.predict.described import BUNDLE
+from sightline.trace.records import read_records
 from sightline.train.training import Training
+from sightline.views.card import model_card
 
 
 class FitView(Protocol):
@@ -94,12 +96,20 @@ class RunFolder(Observer):
 
     def finished(self, finished: Finished) -> None:
         """Save the model, with where its rows are, before it is evaluated."""
-        finished.model.provenance = dict(self._loaded.decisions.origin)
+        decisions = self._loaded.decisions
+        options = {
+            name: value for name, value in decisions.options.to_json().items() if name != "run"
+        }
+        finished.model.provenance = {**decisions.origin, "options": {**options, "run": {}}}
         finished.model.rows = row_numbers(self._loaded.splits)
+        finished.model.reference = reference(finished.model, self._loaded.splits)
         finished.model.save(self.folder / BUNDLE)
+        self._model = finished.model
 
     def ended(self) -> None:
-        """Write the report of all records."""
+        """Put the model card into the model's file, and write the report: both of all records."""
+        self._model.card = model_card(read_records(self.folder)[0])
+        self._model.save(self.folder / BUNDLE)
         if self.report:
             write_report(self.folder)
 

@@ -10,14 +10,18 @@ import numpy as np
 import torch
 
 from sightline.contracts import ReadOptions
-from sightline.errors import DataError
+from sightline.errors import DataError, counted
+from sightline.evaluate.drift import reference_of
 from sightline.load.split import Splits, split
 from sightline.load.table import Table, absolute_paths, read_by_rules, subset
 from sightline.metrics.importance import importance as measure_importance
 from sightline.predict.model import Model
+from sightline.predict.reference import Reference
 
 MOST_HASHES = 100_000
 """A model keeps the hashes of at most this many training rows, to recognise them."""
+MOST_COUNTED = 200_000
+"""At most this many training rows are counted for comparisons with new rows."""
 
 
 def evaluate(model: Model) -> dict[str, Any]:
@@ -90,6 +94,20 @@ def overlap(model: Model, table: Table) -> tuple[int, int]:
         return 0, 0
     table_hashes = table.row_hashes(names).view(np.int64)
     return int(np.isin(table_hashes, hashes.numpy()).sum()), len(hashes)
+
+
+def reference(model: Model, splits: Splits) -> Reference:
+    """Return how the training rows are distributed, and the predictions of rows that the model did not learn from."""
+    train = splits.train
+    if len(train) > MOST_COUNTED:  # more would not change the shares
+        train = train[np.linspace(0, len(train) - 1, MOST_COUNTED).astype(np.int64)]
+    parts = {"test": splits.test, "validation": splits.valid}
+    part = "test" if len(splits.test) else "validation"
+    held_out = parts[part][:MOST_COUNTED]
+    return reference_of(
+        model, subset(splits.table, train), subset(splits.table, held_out) if len(held_out) else None,
+        counted(len(held_out), f"{part} row"),
+    )  # fmt: skip
 
 
 def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any) -> dict[str, Any]:

@@ -23,10 +23,14 @@ from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
 from sightline.predict.described import BUNDLE, described_columns, own_version, predicts, trained_on
 from sightline.predict.parts import PARTS, LoadContext, NetworkPart, Part, SavedPart
+from sightline.predict.reference import Reference
 from sightline.predict.task import Task
 from sightline.predict.threshold import Threshold
 from sightline.prepare.encode import Encoder
 from sightline.prepare.transform import Transform
+
+CARD = "README.md"
+"""The member that holds the model card."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,8 @@ class Contents:
     blend: Blend | None
     conformal: Conformal | None
     threshold: Threshold | None
+    reference: Reference | None
+    card: str | None
 
 
 def save(contents: Contents, path: str | Path | IO[bytes], onnx: bytes | None = None) -> None:
@@ -68,6 +74,8 @@ def save(contents: Contents, path: str | Path | IO[bytes], onnx: bytes | None = 
         "rows": contents.rows,
     }
     files = dict(network.files) | ({} if onnx is None else {ONNX_MEMBER: onnx})
+    if contents.card is not None:
+        files[CARD] = contents.card.encode("utf-8", "replace")
     if contents.typical is not None:
         tensors["typical"] = contents.typical
     for name, part in saved.items():
@@ -84,10 +92,12 @@ def save(contents: Contents, path: str | Path | IO[bytes], onnx: bytes | None = 
     if contents.threshold is not None:
         manifest["threshold"] = contents.threshold.to_json()
     prepare = {"encoder": contents.encoder.to_json(), "transform": contents.transform.config()}
+    members = {"spec": contents.spec.to_json(), "prepare": prepare}
+    if contents.reference is not None:
+        members["reference"] = contents.reference.to_json()
     archive.write(
         path, "model", manifest,
-        json_members={"spec": contents.spec.to_json(), "prepare": prepare},
-        tensors=tensors, files=files,
+        json_members=members, tensors=tensors, files=files,
     )  # fmt: skip
 
 
@@ -144,7 +154,9 @@ def _contents(
         blend=blend,
         conformal=conformal,
         threshold=threshold,
-    )
+        reference=Reference.from_json(opened.json["reference"]) if "reference" in opened.json else None,
+        card=opened.files[CARD].decode() if CARD in opened.files else None,
+    )  # fmt: skip
 
 
 def describe(path: str | Path) -> dict[str, Any]:

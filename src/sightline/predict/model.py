@@ -24,6 +24,7 @@ from sightline.predict.conformal import Conformal
 from sightline.predict.parts import NetworkPart, Part
 from sightline.predict.path import Explanation, followed_layers
 from sightline.predict.predictor import ROWS_OF_ONE_THREAD, Predictor
+from sightline.predict.reference import Reference
 from sightline.predict.row_predictor import Engine
 from sightline.predict.tables import TableModel
 from sightline.predict.task import Task
@@ -54,6 +55,9 @@ class Model(Predictor, TableModel):
         conformal: Scores of held-out rows, for prediction sets and intervals; or None.
         threshold: For two classes, the probability from which a row is the positive class; None chooses
             the likelier class.
+        reference: How the training rows' columns and held-out predictions are distributed, which new rows are compared
+            with (`sightline check`); None of a model that `sl.fit` did not make.
+        card: The model card, Markdown; None of a model that `sl.fit` did not make.
 
     Example:
         >>> import sightline as sl
@@ -80,6 +84,8 @@ class Model(Predictor, TableModel):
         blend: Blend | None = None,
         conformal: Conformal | None = None,
         threshold: Threshold | None = None,
+        reference: Reference | None = None,
+        card: str | None = None,
     ) -> None:
         Predictor.__init__(
             self, spec=spec, transform=transform, task=task, parts=[NetworkPart(network), *beside],
@@ -91,6 +97,8 @@ class Model(Predictor, TableModel):
         self.rows = dict(rows or {})
         self.typical = typical
         self.conformal = conformal
+        self.reference = reference
+        self.card = card
 
     def engine(self) -> Engine:
         """Return what computes the values of few rows with PyTorch, on one thread; threads may share it."""
@@ -242,7 +250,7 @@ class Model(Predictor, TableModel):
             spec=self.spec, encoder=self.encoder, transform=self.transform, task=self.task,
             baseline=self.baseline, parts=tuple(self.fitted_parts.values()),
             provenance=self.provenance, rows=self.rows, typical=self.typical, blend=self.blend,
-            conformal=self.conformal, threshold=self.threshold,
+            conformal=self.conformal, threshold=self.threshold, reference=self.reference, card=self.card,
         )  # fmt: skip
 
     def _exported(self, alpha: float | None, check: Any) -> tuple[bytes, dict[str, Any]]:

@@ -6,9 +6,7 @@ row is encoded as a table of it would be. Letters: A numbers, C codes.
 
 from __future__ import annotations
 
-import itertools
 import math
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, assert_never
@@ -23,12 +21,12 @@ from sightline.prepare.encode import (
     FIRST_KNOWN,
     MISSING,
     MISSING_DATE,
-    TOKENS,
     ColumnEncoding,
     Encoder,
     date_numbers,
     flag_codes,
 )
+from sightline.prepare.ngrams import NGrams
 
 REMEMBERED = 50_000
 """Values of a column that are remembered; then its memory starts anew."""
@@ -228,24 +226,18 @@ class _Date(_Column):
 
 
 class _Text(_Column):
-    """Finds one- and two-word n-grams as scikit-learn's `CountVectorizer` does."""
-
     def __init__(self, vocabulary: tuple[str, ...], missing: tuple[str, ...]) -> None:
         super().__init__()
-        self.place = {word: place for place, word in enumerate(vocabulary)}
+        self.ngrams = NGrams(vocabulary)
         self.missing = frozenset(missing)
-        self.tokens = re.compile(TOKENS)
 
     def __call__(self, value: Any) -> list[float] | tuple[float, ...] | None:
         if type(value) is str and value.strip() and value not in self.missing:
-            found = [0.0] * len(self.place)
-            words = self.tokens.findall(value.lower())
-            for gram in (*words, *map(" ".join, itertools.pairwise(words))):
-                place = self.place.get(gram)
-                if place is not None:
-                    found[place] = 1.0
+            found = [0.0] * self.ngrams.width
+            for place in self.ngrams.places(value):
+                found[place] = 1.0
             return found
         if value is None:
-            return (math.nan,) * len(self.place)
+            return (math.nan,) * self.ngrams.width
         remembered: Numbers | None = self.remembered(value)
         return remembered

@@ -6,7 +6,6 @@ as JSON and exported. Codes are 0 for missing, 1 for unseen in training, 2.. for
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,13 +18,12 @@ import pyarrow as pa
 from sightline.contracts import READING_RULES, Encoding, Schema, traits_of
 from sightline.load.table import Table
 from sightline.load.values import Spellings, map_codes
+from sightline.prepare.ngrams import TOKENS, FoundNGrams, NGrams
 
 MISSING, UNSEEN, FIRST_KNOWN = 0, 1, 2
 DAY = 86_400_000_000
 MISSING_DATE = np.iinfo(np.int64).min
 DATE_PARTS = ("year", "month", "day", "weekday", "hour", "minute")
-VECTORIZER = "sklearn.feature_extraction.text"
-TOKENS = r"(?u)\b\w+\b"
 
 
 @dataclass(frozen=True)
@@ -142,10 +140,7 @@ class Encoder:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
         encodings = (ColumnEncoding(w["column"], w["how"], tuple(w["parts"])) for w in data["ways"])
-        encoder = cls(Schema.from_json(data["schema"]), tuple(encodings))
-        if any(encoding.how == "words" for encoding in encoder.encodings):
-            importlib.import_module(VECTORIZER)  # with the model, not with its first row
-        return encoder
+        return cls(Schema.from_json(data["schema"]), tuple(encodings))
 
 
 class Reader:
@@ -307,27 +302,17 @@ def date_numbers(moments: np.ndarray, first: int, parts: tuple[str, ...]) -> lis
 
 
 class _Words:
-    """A text column as 1 or 0 for each n-gram; each unique text is tokenised once."""
+    """A text column as 1 or 0 for each n-gram; each unique text is looked at once."""
 
     def __init__(self, words: pa.DictionaryArray, vocabulary: tuple[str, ...]) -> None:
-        from sklearn.feature_extraction.text import CountVectorizer
-
-        self.width = len(vocabulary)
         self.codes = map_codes(words.indices, np.arange(len(words.dictionary)), -1)
-        self.counts: Any = None
-        texts = words.dictionary.to_pylist()
-        if texts:
-            counter = CountVectorizer(
-                vocabulary=list(vocabulary), ngram_range=(1, 2), binary=True, token_pattern=TOKENS
-            )
-            self.counts = counter.transform(texts).tocsr()
+        self.found = FoundNGrams(NGrams(vocabulary), words.dictionary.to_pylist())
 
     def rows(self, rows: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         codes = self.codes[rows]
-        block = np.full((len(codes), self.width), np.nan)
+        block = np.full((len(codes), self.found.width), np.nan)
         given = codes >= 0
-        if given.any():
-            block[given] = self.counts[codes[given]].toarray()
+        block[given] = self.found.rows(codes[given])
         return block, ~given
 
 
