@@ -1,12 +1,12 @@
 # Each of these does all the set-up on a fresh machine: `make demo`, `make test`, `make docs`,
-# `make test-arithmetic`.
+# `make test-arithmetic`, `make soak`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # A worker for each processor; one that has no tests left takes some from another.
 PARALLEL := -n logical --dist worksteal
 
-.PHONY: demo test test-arithmetic check format docs clean
+.PHONY: demo test test-arithmetic soak check format docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sightline demo
@@ -17,6 +17,10 @@ test: $(VENV)/.dev check
 # The tests that depend on arithmetic, as other processors would compute; tests/arithmetic.py lists both.
 test-arithmetic: $(VENV)/.dev
 	$(BIN)/python -m tests.arithmetic -- $(PARALLEL)
+
+# A server under load for 15 minutes, with flat memory.
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.serve.soak
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -112,7 +112,7 @@ def load(source: archive.Source, network: nn.Module | NetworkMaker | str | None)
             return _contents(opened, path, network)
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+    except Exception as error:  # a file may say anything
         raise _not_whole(path, error) from error
 
 
@@ -148,7 +148,7 @@ def _contents(
         task=Task(spec.target, **manifest["task"]),
         baseline=np.array(manifest["baseline"]),
         parts=parts,
-        provenance=manifest["provenance"],
+        provenance=dict(manifest["provenance"]),
         rows=opened.tensors["rows"],
         typical=opened.tensors.get("typical"),  # older bundles have none
         blend=blend,
@@ -168,7 +168,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     opened = archive.read(path, "model")
     try:
         return _describe(path, opened)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except Exception as error:
         raise _not_whole(path, error) from error
 
 

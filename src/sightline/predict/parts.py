@@ -161,7 +161,7 @@ class NetworkPart(Part):
     @classmethod
     def load(cls, saved: SavedPart, context: LoadContext) -> Self:
         """Build the network and give it its weights."""
-        network = _build_network(saved.config, context)
+        network = _build_network(saved, context)
         try:
             network.load_state_dict(dict(saved.tensors))
         except RuntimeError as error:
@@ -253,8 +253,9 @@ def _write_blend_values(graph: Graph, task: Task, values: str) -> str:
     return graph.op("Log", graph.op("Max", values, least))
 
 
-def _build_network(config: Mapping[str, Any], context: LoadContext) -> nn.Module:
-    path, name = context.path, config["class"]
+def _build_network(saved: SavedPart, context: LoadContext) -> nn.Module:
+    config, path = saved.config, context.path
+    name = config["class"]
     if context.network is not None:
         return make_network(context.network, context.spec)
     if not config["built_in"]:
@@ -271,5 +272,14 @@ def _build_network(config: Mapping[str, Any], context: LoadContext) -> nn.Module
         raise BundleError(
             f"{path} holds a {name}, which this Sightline does not know.",
             "Install a newer Sightline (pip install --upgrade sightline).",
+        )
+    # First without memory: sizes that a file has made up would take all there is.
+    with torch.device("meta"):
+        planned = BUILT_IN[name].from_config(context.spec, config["config"]).state_dict()
+    sizes = {key: tuple(tensor.shape) for key, tensor in planned.items()}
+    if sizes != {key: tuple(tensor.shape) for key, tensor in saved.tensors.items()}:
+        raise BundleError(
+            f"{path}'s weights do not fit {name}: their sizes are not those of its settings.",
+            "Use another copy, or save the model again.",
         )
     return BUILT_IN[name].from_config(context.spec, config["config"])
