@@ -10,7 +10,8 @@ documentation shows) and with the same ONNX file (a session whose inputs are mad
 the client on core 1, in turns.
 
 Throughput is that of wrk with 32 connections. Latency is measured with an open loop at half that throughput: requests have fixed
-times at which they are sent, and latency counts from that time, so that a server that stalls is seen to.
+times at which they are sent, and latency counts from that time, so that a server that stalls is seen to. The floor is an asyncio server that reads a request and writes two bytes: what the machine and the
+client take alone.
 
 Targets: 2,500 requests a second, p99 below 10 ms at half of it, twice the throughput of the peers with PyTorch.
 """
@@ -41,6 +42,7 @@ import sightline as sl
 from benchmarks.common import save
 
 PORT = 8437
+FLOOR = "floor: asyncio alone, at 1,250 a second"
 URL = f"http://127.0.0.1:{PORT}/predict"
 LUA = """
 wrk.method = "POST"
@@ -113,6 +115,24 @@ if __name__ == "__main__":
 )
 
 
+ECHO = """
+import asyncio
+async def answer(reader, writer):
+    try:
+        while True:
+            head = await reader.readuntil(b"\\r\\n\\r\\n")
+            size = [int(line[15:]) for line in head.lower().split(b"\\r\\n") if line.startswith(b"content-length:")]
+            await reader.readexactly(size[0])
+            writer.write(b"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\n{}")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+async def main():
+    server = await asyncio.start_server(answer, "127.0.0.1", PORT)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("table")
@@ -148,6 +168,8 @@ def measure(folder: Path, options: Any) -> dict[str, Any]:
                 encoding="utf-8",
             )  # fmt: skip
             sides[f"{name}, {'PyTorch' if engine == 'torch' else 'ONNX'}"] = [sys.executable, str(path)]  # fmt: skip
+    (folder / "echo.py").write_text(ECHO.replace("PORT", str(PORT)), encoding="utf-8")
+    sides[FLOOR] = [sys.executable, str(folder / "echo.py")]
     found: dict[str, dict[str, list[float]]] = {
         name: {"requests_a_second": [], "p50_ms": [], "p99_ms": []} for name in sides
     }
@@ -155,7 +177,8 @@ def measure(folder: Path, options: Any) -> dict[str, Any]:
         for name, command in sides.items():
             with serving(command, folder):
                 throughput = wrk(folder, options.seconds)
-                latency = open_loop(bodies, throughput / 2, options.seconds)
+                rate = 1250 if name == FLOOR else throughput / 2
+                latency = open_loop(bodies, rate, options.seconds)
             for key, value in zip(found[name], (throughput, *latency), strict=True):
                 found[name][key].append(value)
             print(name, round(throughput), [round(one, 2) for one in latency], flush=True)
@@ -167,7 +190,7 @@ def measure(folder: Path, options: Any) -> dict[str, Any]:
         "table": Path(options.table).name, "columns": len(names), "connections": 32, "seconds": options.seconds,
         "medians": medians, "rounds": found,
         "times_as_many_requests": {
-            name: best / one["requests_a_second"] for name, one in medians.items() if "sightline" not in name
+            name: best / one["requests_a_second"] for name, one in medians.items() if "sightline" not in name and name != FLOOR
         },
     }  # fmt: skip
 
