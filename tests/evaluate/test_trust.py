@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+import sightline as sl
 from sightline.evaluate.trust import calibration_sentence
 
 
@@ -42,3 +44,14 @@ def test_parts_are_named_where_there_are_several():
     assert said(parts=parts).startswith(
         "Weights fitted on out-of-fold predictions of 900 training rows: network 60 %, trees 40 %. "
     )
+
+
+def test_a_number_of_few_rows_has_no_interval_and_the_fit_ends_well(tmp_path):
+    x = np.random.default_rng(0).normal(size=16)
+    data = {"x": x.tolist(), "y": (2 * x).tolist()}
+    run = sl.fit(
+        data, "y", quality="fast", epochs=1, run=tmp_path / "r", quiet=True, baselines=False
+    )
+    assert 1 / (run.model.conformal.rows + 1) < 0.1 < 2 / (run.model.conformal.rows + 1)
+    assert not run.find("predict", "sets")
+    assert run.find("run", "end")

@@ -122,3 +122,20 @@ def test_too_few_rows_for_an_alpha():
         Conformal.fit_classes(values, truth, source="all").sets(values, 0.1)
     with pytest.raises(OptionError, match="allow no alpha below"):
         Conformal.fit_numbers(values[:, 0], values[:, 1], source="all").interval(values[:, 0], 0.2)
+
+
+@pytest.mark.parametrize("rows", [8, 9, 18, 19, 100])
+def test_what_is_allowed_is_what_is_computed(rows):
+    truth, weight = np.linspace(0, 1, rows), None
+    numbers = Conformal.fit_numbers(np.zeros(rows), truth, weight, source="rows")
+    shares = np.tile([0.25, 0.75], (rows, 1))
+    classes = Conformal.fit_classes(shares, np.ones(rows, np.int64), weight, source="rows")
+    for allowed, compute in (
+        (numbers.allows(0.1, classification=False), lambda: numbers.interval(np.zeros(1), 0.1)),
+        (classes.allows(0.1, classification=True), lambda: classes.sets(shares, 0.1)),
+    ):
+        if allowed:
+            compute()
+        else:
+            with pytest.raises(OptionError, match="allow no alpha below"):
+                compute()

@@ -8,7 +8,7 @@ are dealt out again 2,000 times, and the smallest p-value over all columns and p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -323,8 +323,3 @@ def _lines(
     if not alarms:
         lines.append("Nothing differs more than it may between healthy files of this size.")
     return lines
-
-
-def shown(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return all comparisons of a result, predictions first."""
-    return [*result["predictions"], *result["columns"]]

@@ -13,10 +13,11 @@ from sightline.evaluate.baselines import Moved, score_baselines
 from sightline.evaluate.curves import measure_curves
 from sightline.evaluate.dependence import partial_dependence
 from sightline.evaluate.rows import example_row, explained_rows, measured_rows
-from sightline.evaluate.trust import ALPHA, calibration_sentence, measure_calibration
+from sightline.evaluate.trust import calibration_sentence, measure_calibration
 from sightline.evaluate.worst import worst_rows
 from sightline.load.table import subset
 from sightline.metrics.importance import importance as measure_importance
+from sightline.predict.conformal import ALPHA
 from sightline.prepare.prepared import Prepared
 from sightline.train.evaluation import with_class_weights
 
@@ -166,7 +167,7 @@ class Evaluation:
         held_out, conformal = self.held_out, self.model.conformal
         if held_out is None or self.model.blend is None:
             return None
-        if conformal is None or conformal.smallest_alpha > ALPHA:
+        if conformal is None or not conformal.allows(ALPHA, self.model.classification):
             return None
         return {**self._about(held_out), **conformal.coverage(*self._compared, ALPHA)}
 

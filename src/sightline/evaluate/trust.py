@@ -11,12 +11,11 @@ from sightline.errors import counted, readable
 from sightline.evaluate.curves import reliability
 from sightline.metrics.measure import log_loss
 from sightline.predict.calibration import perfect_ece
+from sightline.predict.conformal import ALPHA
 
 if TYPE_CHECKING:
     from sightline.predict.model import Model
 
-ALPHA = 0.1
-"""Sets and intervals that a run shows miss the true value in at most this share of the rows."""
 NO_CHANGE = 0.02
 """A temperature whose logarithm is smaller than this changes the probabilities too little to explain."""
 LARGEST_PERFECT_ECE = 0.1
@@ -129,7 +128,9 @@ def conformal_output(model: Model, explanation: Mapping[str, Any]) -> dict[str, 
         ['set']
     """
     conformal = model.conformal
-    if conformal is None or explanation["prediction"] is None or conformal.smallest_alpha > ALPHA:
+    if conformal is None or explanation["prediction"] is None:
+        return {}
+    if not conformal.allows(ALPHA, model.classification):
         return {}
     if model.task.classification:
         inside = conformal.sets(np.array([explanation["probabilities"]]), ALPHA)[0]

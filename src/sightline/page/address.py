@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,3 +92,21 @@ def read_address(run: Path) -> Address | None:
     if not isinstance(address.token, str) or not _TOKEN.fullmatch(address.token):
         return None
     return address
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to an address.
+
+    Raises:
+        OSError: The address is taken, or is none of this machine.
+    """
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listening = socket.socket(family, kind)
+    try:
+        if os.name != "nt":  # on Windows this would let two servers share one port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError:
+        listening.close()
+        raise
+    return listening

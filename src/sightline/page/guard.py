@@ -117,6 +117,17 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
+def reachable(host: str) -> str:
+    """Return the host of a server's URL on this machine; one that listens on every address is reached on loopback.
+
+    Example:
+        >>> from sightline.page.guard import reachable
+        >>> reachable("0.0.0.0"), reachable("::1")
+        ('127.0.0.1', '[::1]')
+    """
+    return bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104 - compared, not bound
+
+
 def _values(scope: Scope, name: bytes) -> list[str]:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return [value.decode("latin-1") for key, value in headers if key.lower() == name]

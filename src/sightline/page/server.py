@@ -17,8 +17,8 @@ from pathlib import Path
 import uvicorn
 
 from sightline.errors import OptionError
-from sightline.page.address import Address, read_address, write_address
-from sightline.page.guard import Guard, Hosts, bracketed
+from sightline.page.address import Address, bind, read_address, write_address
+from sightline.page.guard import Guard, Hosts, reachable
 from sightline.page.routes import RunPage
 from sightline.trace.records import TRACE_FILE, read_records
 
@@ -109,29 +109,15 @@ def _listen(run: Path, host: str, port: int) -> tuple[Address, socket.socket]:
     ports = [port] if port else [last.port, 0] if last else [0]
     for number in ports:
         try:
-            listening = _bind(host, number)
+            listening = bind(host, number)
         except OSError as error:
             problem: OSError = error
             continue
         number = listening.getsockname()[1]
         same_port = last is not None and last.port == number
         token = last.token if last is not None and same_port else secrets.token_urlsafe(16)
-        shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-        return Address(bracketed(shown), number, token, os.getpid()), listening
+        return Address(reachable(host), number, token, os.getpid()), listening
     raise OptionError(
         f"The page cannot be served at {host}, port {port or 'any'}: {problem.strerror or problem}.",
         "Choose another --port or --host.",
     )
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listening = socket.socket(family, kind)
-    try:
-        if os.name != "nt":  # on Windows this would let two servers share one port
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except OSError:
-        listening.close()
-        raise
-    return listening

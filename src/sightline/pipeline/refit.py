@@ -87,9 +87,7 @@ def refit(source: Any, model: Model | str | Path, **changes: Any) -> tuple[Run, 
         source = spool(Path(source))  # it is read twice
     schema = model.encoder.schema
     new = read_like(source, schema, encoding=changes.get("encoding", options["encoding"])).extra
-    used = {
-        column.name: column.kind for column in schema.columns if column.role not in ("ignored",)
-    }
+    used = {column.name: column.kind for column in schema.columns if column.role != "ignored"}
     names = list(source.columns) if isinstance(source, Table) else [*used, *new]
     options["kinds"] = {**{name: kind for name, kind in used.items() if name in names}, **dict(changes.pop("kinds", {}))}  # fmt: skip
     roles = {options[role] for role in ("group", "time", "weight")} | {model.spec.target.name}

@@ -17,6 +17,9 @@ from sightline.errors import OptionError, counted, readable
 KEPT_SCORES = 10_000
 """The most scores that are kept; of more rows, evenly spaced quantiles."""
 
+ALPHA = 0.1
+"""The share of rows that prediction sets and intervals may miss where nobody says otherwise."""
+
 
 @dataclass(frozen=True)
 class Conformal:
@@ -100,6 +103,10 @@ class Conformal:
     def smallest_alpha(self) -> float:
         """The smallest alpha that the number of rows allows."""
         return 1 / (self.rows + 1)
+
+    def allows(self, alpha: float, classification: bool) -> bool:
+        """Tell whether the number of rows allows sets, or intervals (which may miss the truth on either side)."""
+        return alpha >= (1 if classification else 2) * self.smallest_alpha
 
     def sets(self, probabilities: np.ndarray, alpha: float) -> np.ndarray:
         """Return which classes are in each row's set: bool [B, K].

@@ -153,16 +153,14 @@ def predicted_values(target: Target, values: np.ndarray, chosen: np.ndarray) -> 
 
     Args:
         target: Of the model.
-        values: Probabilities [N, K] or numbers [N, 1]; NaN where a row has none.
+        values: Probabilities [N, K] or numbers [N, 1] of rows that have a prediction.
         chosen: Class numbers [N]; ignored for numbers.
     """
     if target.task == "regression":
         return {"predicted number": values[:, 0].astype(np.float64)}
-    bad = np.isnan(values).any(axis=1)
     decided = values.max(axis=1)
     name = "largest probability"
     if target.positive is not None:
         name = f"probability of {target.texts[target.classes.index(target.positive)]}"
         decided = values[:, target.classes.index(target.positive)]
-    classes = np.where(bad, MISSING, chosen + FIRST_KNOWN)
-    return {"predicted class": classes, name: decided.astype(np.float64)}
+    return {"predicted class": chosen + FIRST_KNOWN, name: decided.astype(np.float64)}

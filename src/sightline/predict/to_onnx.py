@@ -16,11 +16,9 @@ from sightline.errors import OptionError
 from sightline.export.graph import Graph
 from sightline.export.preparation import write_preparation
 from sightline.predict.bundle import Contents, versions
-from sightline.predict.conformal import required
+from sightline.predict.conformal import ALPHA, required
 from sightline.predict.decisions import label_array
 from sightline.predict.parts import WrittenPart
-
-ALPHA = 0.1
 
 
 def build(model: Contents, alpha: float | None = None) -> Any:

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from sightline.predict.conformal import ALPHA
 from sightline.serve.errors import bad
 from sightline.serve.model import Computed, Served
 from sightline.serve.tensors import finite_list
-
-DEFAULT_ALPHA = 0.1
 
 
 def rows_json(served: Served, computed: Computed, alpha: float | None) -> list[dict[str, Any]]:
@@ -50,8 +49,7 @@ def output_shapes(served: Served) -> dict[str, tuple[str, list[int]]]:
     else:
         shapes = {"value": ("FP64", [-1])}
         conformal = ("interval", ("FP64", [-1, 2]))
-    ends = 1 if model.classification else 2  # an interval may miss the truth on either side
-    if model.conformal is not None and ends * model.conformal.smallest_alpha <= DEFAULT_ALPHA:
+    if model.conformal is not None and model.conformal.allows(ALPHA, model.classification):
         shapes[conformal[0]] = conformal[1]
     return shapes
 

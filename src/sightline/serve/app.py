@@ -6,13 +6,14 @@ Starlette (extra `serve`) is imported here, and this module only in processes of
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import json
 import math
 import time
 import traceback
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
@@ -23,7 +24,7 @@ from starlette.routing import Route, Router
 from sightline.errors import OptionError, listed
 from sightline.page.guard import HEADERS as PAGE_HEADERS
 from sightline.page.single_file import STATIC as PAGE_STATIC
-from sightline.predict.conformal import check_alpha
+from sightline.predict.conformal import ALPHA, check_alpha
 from sightline.predict.described import own_version
 from sightline.serve import answers, openapi
 from sightline.serve.batching import Batcher
@@ -40,6 +41,7 @@ from sightline.serve.tensors import InferRequest, load_json, parse, write
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 OPEN = frozenset({"index", "static", "docs", "live", "ready"})
 """Endpoints that need no API key: they hold nothing of a model."""
 SMALL_BODY = 32_768
@@ -70,31 +72,31 @@ class Application:
         model = "/v2/models/{model}"
         version = model + "/versions/{version}"
         get, post = ["GET"], ["POST"]
-        self.router = Router(
-            routes=[
-                Route("/predict", self.predict, methods=post),
-                Route("/predict/{model}", self.predict, methods=post),
-                Route(f"{model}/infer", self.infer, methods=post),
-                Route(f"{version}/infer", self.infer, methods=post),
-                Route("/explain", self.explain, methods=post),
-                Route("/explain/{model}", self.explain, methods=post),
-                Route("/v2", self.server, methods=get),
-                Route("/v2/health/live", self.live, methods=get),
-                Route("/v2/health/ready", self.ready, methods=get),
-                Route(model, self.model, methods=get),
-                Route(version, self.model, methods=get),
-                Route(f"{model}/ready", self.model_ready, methods=get),
-                Route(f"{version}/ready", self.model_ready, methods=get),
-                Route("/metrics", self.exposition, methods=get),
-                Route("/openapi.json", self.openapi, methods=get),
-                Route("/models", self.models, methods=get),
-                Route("/docs", self.docs, methods=get),
-                Route("/static/{name}", self.static, methods=get),
-                Route("/", self.index, methods=get),
-            ],
-            redirect_slashes=False,
-            default=_not_found,
-        )
+        endpoints = [
+            ("/predict", self.predict, post),
+            ("/predict/{model}", self.predict, post),
+            (f"{model}/infer", self.infer, post),
+            (f"{version}/infer", self.infer, post),
+            ("/explain", self.explain, post),
+            ("/explain/{model}", self.explain, post),
+            ("/v2", self.server, get),
+            ("/v2/health/live", self.live, get),
+            ("/v2/health/ready", self.ready, get),
+            (model, self.model, get),
+            (version, self.model, get),
+            (f"{model}/ready", self.model_ready, get),
+            (f"{version}/ready", self.model_ready, get),
+            ("/metrics", self.exposition, get),
+            ("/openapi.json", self.openapi, get),
+            ("/models", self.models, get),
+            ("/docs", self.docs, get),
+            ("/static/{name}", self.static, get),
+            ("/", self.index, get),
+        ]
+        routes = [
+            Route(path, self._guarded(one), methods=methods) for path, one, methods in endpoints
+        ]
+        self.router = Router(routes, redirect_slashes=False, default=_not_found)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever happens, the client gets an answer, and it is counted and logged."""
@@ -190,7 +192,6 @@ class Application:
 
     async def server(self, request: Request) -> Response:
         """Describe the server."""
-        self._authorise(request)
         return _json(
             {"name": "sightline", "version": own_version(), "extensions": ["binary_tensor_data"]}
         )
@@ -206,12 +207,10 @@ class Application:
 
     async def model(self, request: Request) -> Response:
         """Describe a model's inputs and outputs."""
-        self._authorise(request)
         return _json(metadata(self._named(request)))
 
     async def model_ready(self, request: Request) -> Response:
         """Tell whether a model answers."""
-        self._authorise(request)
         served = self._named(request)
         if not self.registry.ready:
             raise not_ready()
@@ -263,18 +262,15 @@ class Application:
 
     async def exposition(self, request: Request) -> Response:
         """Give the numbers of all processes to Prometheus."""
-        self._authorise(request)
         content = await asyncio.to_thread(exposition)
         return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def openapi(self, request: Request) -> Response:
         """Describe the server's interface, each model's columns in it."""
-        self._authorise(request)
         return _json(openapi.document(self.registry.models, keys=bool(self.settings.keys)))
 
     async def models(self, request: Request) -> Response:
         """Describe the models for the page: columns, ranges, categories."""
-        self._authorise(request)
         return _json({"models": [openapi.described(one) for one in self.registry.models.values()]})
 
     async def docs(self, request: Request) -> Response:
@@ -300,12 +296,23 @@ class Application:
     # ------------------------------------------------------------- helpers
 
     async def _body(self, request: Request) -> bytes:
-        self._authorise(request)
         return await read_body(request, self.settings.max_body, self.settings.timeout)
 
     def _deadline(self, request: Request) -> float:
         arrived: float = request.scope["arrived"]
         return arrived + self.settings.timeout
+
+    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+        """Return an endpoint that asks for the API key first, unless it is one of `OPEN`."""
+        if not self.settings.keys or endpoint.__name__ in OPEN:
+            return endpoint
+
+        @functools.wraps(endpoint)
+        async def guarded(request: Request) -> Response:
+            self._authorise(request)
+            return await endpoint(request)
+
+        return guarded
 
     def _authorise(self, request: Request) -> None:
         """Check the API key.
@@ -313,8 +320,6 @@ class Application:
         Raises:
             Refused: It is missing or wrong (401).
         """
-        if not self.settings.keys:
-            return
         given = request.headers.get("authorization", "")
         scheme, _, key = given.partition(" ")
         if scheme.lower() != "bearer" or not self.settings.is_key(key.strip()):
@@ -340,7 +345,7 @@ def _inferred(
     served: Served, asked: InferRequest, computed: Computed, alpha: float | None
 ) -> tuple[bytes, int | None]:
     wanted = answers.tensors(
-        served, computed, asked.outputs, asked.binary, answers.DEFAULT_ALPHA if alpha is None else alpha
+        served, computed, asked.outputs, asked.binary, ALPHA if alpha is None else alpha
     )  # fmt: skip
     head = {
         "model_name": served.name, **({"model_version": served.version} if served.version else {}),

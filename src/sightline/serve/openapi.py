@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sightline.predict.conformal import ALPHA
 from sightline.predict.described import own_version
-from sightline.serve.answers import DEFAULT_ALPHA, output_shapes
+from sightline.serve.answers import output_shapes
 from sightline.serve.model import Served
 from sightline.serve.tensors import DTYPES
 
@@ -147,7 +148,7 @@ def _schemas(served: Served) -> dict[str, Any]:
             "out_of_range": counts, "ignored": {"type": "array", "items": {"type": "string"}},
         }, ["model", "predictions", "missing", "unseen", "out_of_range", "ignored"])  # fmt: skip
     alpha = {
-        "type": ["number", "null"], "minimum": DEFAULT_ALPHA, "maximum": 0.99,
+        "type": ["number", "null"], "minimum": ALPHA, "maximum": 0.99,
         "description": "Adds sets or intervals that miss the truth in this share of rows.",
     }  # fmt: skip
     rows = _object(

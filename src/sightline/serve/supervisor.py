@@ -21,7 +21,8 @@ from types import FrameType
 from typing import Any, Literal
 
 from sightline.errors import BundleError, OptionError, RunError, UserError, counted
-from sightline.page.guard import bracketed
+from sightline.page.address import bind
+from sightline.page.guard import reachable
 from sightline.serve.files import ModelFile, Place, given, watched
 from sightline.serve.log import Log
 from sightline.serve.registry import DRAINING, GENERATION
@@ -210,8 +211,7 @@ class Supervisor:
     @property
     def url(self) -> str:
         """Where the server is reached from this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)  # noqa: S104
-        return f"http://{bracketed(host)}:{self._port}"
+        return f"http://{reachable(self.settings.host)}:{self._port}"
 
     def _look(self) -> list[Place]:
         places = given(self._models)
@@ -348,16 +348,8 @@ def listen(host: str, port: int) -> socket.socket:
         OptionError: The address cannot be listened on.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind)
-        try:
-            if os.name != "nt":
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen(2048)
-        except OSError:
-            listening.close()
-            raise
+        listening = bind(host, port)
+        listening.listen(2048)
     except OSError as error:
         raise OptionError(
             f"The server cannot listen at {host}, port {port or 'any'}: {error.strerror or error}.",
