@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
 import sightline as sl
+from sightline.cli.main import cli
 from sightline.cli.ship import serve
 from tests.page.serving import PATIENCE, Site, until
 
@@ -144,7 +146,9 @@ def test_every_requirement_has_hashes_and_the_version_of_the_constraints():
 def parsed(arguments):
     """Parse the arguments of `sightline serve`, as its own command does."""
     assert arguments[0] == "serve"
-    return serve.make_context("serve", list(arguments[1:])).params
+    # Click keeps the help option that it makes here: it must be the one of the whole command line.
+    above = click.Context(cli, **cli.context_settings)
+    return serve.make_context("serve", list(arguments[1:]), parent=above).params
 
 
 def test_the_examples_run_commands_that_there_are():
