@@ -18,7 +18,7 @@ from sightline.errors import OptionError, RunError
 from sightline.estimators import SightlineClassifier, SightlineRegressor
 
 DECLARED = declared()
-BESIDES = {"source", "target", "model", "as_json", "balanced"}
+BESIDES = {"source", "target", "model", "warm_start", "as_json", "balanced"}
 """What `sightline fit` takes besides the declared options."""
 
 
@@ -80,7 +80,7 @@ def asked_for(options, name):
 
 @pytest.mark.parametrize("name", DECLARED)
 def test_fit_passes_every_option_on(name, monkeypatch):
-    def begin(source, options):
+    def begin(source, options, start):
         raise Reached(options)
 
     value = OTHER_VALUES[name]

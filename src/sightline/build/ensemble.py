@@ -18,6 +18,8 @@ from sightline.build.parts import Layer, check_dropout, make_activation
 from sightline.contracts import Spec
 from sightline.errors import OptionError
 
+UNSEEN_CODE = 1
+"""The code of a category that is not known; 0 is that of a missing one."""
 SEGMENTS = 16
 """Pieces of one number's piecewise-linear encoding, at most."""
 MOST_PIECES = 2048
@@ -292,6 +294,39 @@ class Ensemble(nn.Module):
     def from_config(cls, spec: Spec, config: Mapping[str, Any]) -> Self:
         """Build the network that `config` describes, with fresh weights."""
         return cls(spec, **config)
+
+    def extended(self, spec: Spec) -> Self:
+        """Return the same network for a spec with more categories; it predicts the same.
+
+        A new category starts with the vector of an unseen one, which is what it was.
+
+        Args:
+            spec: Like the network's own, but its categorical features may have more codes, after those that there are.
+
+        Example:
+            >>> import sightline as sl
+            >>> from dataclasses import replace
+            >>> prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), target="species"))
+            >>> feature, *others = prepared.spec.categorical
+            >>> feature = replace(feature, cardinality=feature.cardinality + 2)
+            >>> network = sl.Ensemble(prepared.spec, members=4)
+            >>> more = network.extended(replace(prepared.spec, categorical=(feature, *others)))
+            >>> more.numbers.vectors.shape[0] - network.numbers.vectors.shape[0]
+            2
+        """
+        network = self.from_config(spec, self.config())
+        weights = self.state_dict()
+        if self.numbers.vectors is not None:
+            before, now = self.spec.cardinalities, spec.cardinalities
+            parts, start = [], 0
+            for old, new in zip(before, now, strict=True):
+                vectors = self.numbers.vectors[start : start + old]
+                parts += [vectors, vectors[UNSEEN_CODE].expand(new - old, -1)]
+                start += old
+            parts.append(self.numbers.vectors[start:])  # the bins
+            weights["numbers.vectors"] = torch.cat(parts).detach()
+        network.load_state_dict(weights)
+        return network
 
     def layers(self) -> Iterator[Layer]:
         """Name the modules that a row passes, for explanations."""

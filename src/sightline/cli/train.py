@@ -53,11 +53,16 @@ def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> 
     "--from", "model", type=click.Path(), metavar="MODEL",
     help="Fit with the columns and options of this model; options that are given replace its own.",
 )  # fmt: skip
+@click.option(
+    "--warm-start", is_flag=True,
+    help="With --from: begin with the model's weights; rows that it has seen keep their fold or part.",
+)  # fmt: skip
 @fit_options("split", "read", "model", "training", "run")
 @click.option("--balanced", is_flag=True, help="The same as --class-weights balanced.")
 @json_option
 def fit(
-    source: str, target: str | None, model: str | None, balanced: bool, as_json: bool, **options: Any
+    source: str, target: str | None, model: str | None, warm_start: bool, balanced: bool, as_json: bool,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Take SOURCE (a file, folder or glob) through all five stages."""
     if balanced and options["class_weights"] not in (None, "balanced"):
@@ -68,8 +73,10 @@ def fit(
         options["class_weights"] = "balanced"
     options["quiet"] = options["quiet"] or as_json
     if model is not None:
-        _refit(source, target, model, options, as_json)
+        _refit(source, target, model, warm_start, options, as_json)
         return
+    if warm_start:
+        raise OptionError("--warm-start is given without a model.", "Give its file: --from MODEL.")
     if target is None:
         raise click.MissingParameter(
             param_hint="'--target'", param_type="option", ctx=click.get_current_context()
@@ -82,7 +89,7 @@ def fit(
 
 
 def _refit(
-    source: str, target: str | None, model: str, options: dict[str, Any], as_json: bool
+    source: str, target: str | None, model: str, warm_start: bool, options: dict[str, Any], as_json: bool
 ) -> None:  # fmt: skip
     from dataclasses import asdict
 
@@ -95,7 +102,7 @@ def _refit(
     if options["class_weights"] == "balanced":
         typed["class_weights"] = "balanced"
     typed |= {"quiet": options["quiet"]} | ({"target": target} if target is not None else {})
-    run, changes = refit(source, model, **typed)
+    run, changes = refit(source, model, warm_start=warm_start, **typed)
     if as_json:
         print_json({**summary(run), "changes": asdict(changes)})
     elif not options["quiet"]:

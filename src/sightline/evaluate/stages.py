@@ -122,7 +122,7 @@ def _example_features(prepared: Prepared) -> dict[str, Any]:
     row = measured_rows(splits)[1][:1]
     target = None
     if prepared.spec.target.task == "regression":
-        task = Task.fit(prepared.spec.target, prepared.train.target)
+        task = Task.of(prepared)
         value = float(splits.labels(row)[0])
         target = {
             "value": value, "center": task.center, "scale": task.scale,

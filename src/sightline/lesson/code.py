@@ -40,13 +40,14 @@ SIGHTLINE_TITLE = "With Sightline"
 PLAIN_TITLE = "The same step in plain PyTorch"
 
 
-def load(start: Body, source: str | None, task: str | None) -> Blocks:
+def load(start: Body, source: str | None, task: str | None, earlier: str | None = None) -> Blocks:
     """Write stage 1.
 
     Args:
         start: The body of `run/start`.
         source: Path of the table; None for a table in memory.
         task: The task that was asked for; None if it was inferred.
+        earlier: Path of the model that a warm start began with; None without one.
 
     Example:
         >>> from sightline.lesson import code
@@ -60,6 +61,11 @@ def load(start: Body, source: str | None, task: str | None) -> Blocks:
     """
     origin, target = start["origin"], start["target"]
     lines = ["import sightline as sl", ""]
+    if earlier is not None:
+        lines[1:] = [
+            "from sightline.pipeline.warm_start import WarmStart", "",
+            f"start = WarmStart.of(sl.Model.load({literal(earlier)}))",
+        ]  # fmt: skip
     first = "data"
     if source is None:
         lines += [
@@ -75,7 +81,8 @@ def load(start: Body, source: str | None, task: str | None) -> Blocks:
         given["positive"] = target["positive"]
     given |= changed(options, SPLIT_DEFAULTS)
     arguments = {"target": target["name"], **given, "seed": start["seed"]}
-    lines += call("splits = sl.split", ["table", *named(arguments)])
+    kept = [] if earlier is None else ["earlier=start.earlier"]
+    lines += call("splits = sl.split", ["table", *named(arguments), *kept])
     return [_block(SIGHTLINE_TITLE, lines)]
 
 
@@ -88,7 +95,8 @@ def prepare(start: Body) -> Blocks:
         "prepared = sl.prepare(splits, numeric='minmax')"
     """
     given = {} if start["numeric"] is None else {"numeric": start["numeric"]}
-    lines = call("prepared = sl.prepare", ["splits", *named(given)])
+    kept = ["kept=start.kept"] if start.get("origin", {}).get("warm_start") else []
+    lines = call("prepared = sl.prepare", ["splits", *named(given), *kept])
     if recipe := _recipe(start):
         lines += [
             "", "from sightline.pipeline.finish import finish", "from sightline.pipeline.recipe import Recipe, set_apart", "", *recipe,
@@ -97,12 +105,13 @@ def prepare(start: Body) -> Blocks:
     return [_block(SIGHTLINE_TITLE, lines)]
 
 
-def build(network: Body, seed: int) -> Blocks:
+def build(network: Body, seed: int, warm: bool = False) -> Blocks:
     """Write stage 3.
 
     Args:
         network: How the network is built: the field `again` of `build/network`.
         seed: Seed of the run.
+        warm: Whether it is that of an earlier model.
 
     Example:
         >>> from sightline.lesson import code
@@ -113,6 +122,9 @@ def build(network: Body, seed: int) -> Blocks:
         torch.manual_seed(7)  # the first weights are drawn from the seed
         network = sl.MLP(prepared.spec, hidden=[8])
     """
+    if warm:
+        lines = ["network = start.network(prepared.spec)  # with the weights of the earlier model"]
+        return [_block(SIGHTLINE_TITLE, lines)]
     return [_block(SIGHTLINE_TITLE, ["import torch", "", *network_lines(network, seed)])]
 
 

@@ -106,8 +106,8 @@ def load_stage(table: Body, split: Body, batch: Body) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def prepare_stage(prepared: Body, split: Body) -> dict[str, Any]:
-    """Describe stage 2: columns to tensors.
+def prepare_stage(prepared: Body, split: Body, warm: bool = False) -> dict[str, Any]:
+    """Describe stage 2: columns to tensors; `warm` says that the preparation is that of an earlier model.
 
     Example:
         >>> from sightline.lesson import lesson
@@ -129,9 +129,11 @@ def prepare_stage(prepared: Body, split: Body) -> dict[str, Any]:
         done.append(f"missing values were filled in and flagged in {counted(flags, 'column')}")
     if codes:
         done.append(f"{counted(codes, 'categorical column')} became codes")
+    whose = "that the earlier model was fitted on" if warm else "alone"
+    rows = "training rows" if warm else f"{split['train']:,} training rows"
     sentence = (
-        f"{joined(done)}. Every statistic comes from the {split['train']:,} training rows alone, so that the "
-        "network learns nothing about the rows that it is tested on."
+        f"{joined(done)}. Every statistic comes from the {rows} {whose}, so that the network learns nothing about the "
+        "rows that it is tested on."
     )
     width = counted(numbers + flags, "number")
     if codes:
@@ -149,8 +151,8 @@ def prepare_stage(prepared: Body, split: Body) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def build_stage(network: Body, target: Body) -> dict[str, Any]:
-    """Describe stage 3: the network.
+def build_stage(network: Body, target: Body, warm: bool = False) -> dict[str, Any]:
+    """Describe stage 3: the network; `warm` says that its weights are those of an earlier model.
 
     Example:
         >>> import sightline as sl
@@ -171,7 +173,7 @@ def build_stage(network: Body, target: Body) -> dict[str, Any]:
         came_in=f"{network['batch']} rows x {width}",
         done=(
             f"The network, {network['class']}, consists of {named}. It has {network['parameters']:,} parameters: "
-            "the numbers that training will change. At first they are random."
+            f"the numbers that training will change. At first they are {'those of the earlier model' if warm else 'random'}."
         ),
         came_out=f"{network['batch']} rows x {what}",
         caption=(

@@ -31,7 +31,13 @@ def possible_folds(wanted: int, min_rows: int, rows: int, groups: Groups | None 
 
 
 def assign_folds(
-    table: Table, target: Target, train: np.ndarray, folds: int, seed: int, groups: Groups | None
+    table: Table,
+    target: Target,
+    train: np.ndarray,
+    folds: int,
+    seed: int,
+    groups: Groups | None,
+    filled: np.ndarray | None = None,
 ) -> np.ndarray:
     """Put training rows into folds of equal size and equal class shares; groups stay whole.
 
@@ -42,6 +48,8 @@ def assign_folds(
         folds: How many, 2 or more.
         seed: Of the random order.
         groups: The groups of the training rows, or None; with groups, folds are not stratified.
+        filled: int64 [folds], how many other rows are in each fold already; None if the folds are empty, and each
+            must get a row.
 
     Returns:
         int64 [training rows]: the fold that holds out each row, from 0.
@@ -50,8 +58,8 @@ def assign_folds(
         DataError: There are fewer rows or groups than folds.
     """
     if groups is not None:
-        return _assign_groups(groups, folds, seed)
-    if len(train) < folds:
+        return _assign_groups(groups, folds, seed, filled)
+    if len(train) < folds and filled is None:
         raise DataError(
             f"{len(train)} training rows are too few for {folds} folds.",
             "Give more rows or fewer folds.",
@@ -60,21 +68,24 @@ def assign_folds(
     if target.task == "classification":  # class after class, so that each is dealt out evenly
         order = order[np.argsort(target_values(table, target)[train][order], kind="stable")]
     fold_of_row = np.empty(len(train), np.int64)
-    fold_of_row[order] = np.arange(len(train)) % folds
+    emptiest_first = np.arange(folds) if filled is None else np.argsort(filled, kind="stable")
+    fold_of_row[order] = emptiest_first[np.arange(len(train)) % folds]
     return fold_of_row
 
 
-def _assign_groups(groups: Groups, folds: int, seed: int) -> np.ndarray:
+def _assign_groups(
+    groups: Groups, folds: int, seed: int, filled: np.ndarray | None = None
+) -> np.ndarray:
     """Put each group, the largest first, into the fold that has the fewest rows so far."""
     sizes = groups.sizes
-    if len(sizes) < folds:
+    if len(sizes) < folds and filled is None:
         raise DataError(
             f"The column {groups.name!r} has {len(sizes)} groups in the training rows, too few for "
             f"{folds} folds.",
             "Give fewer folds, or validation rows instead.",
         )
     order = np.random.default_rng(seed).permutation(len(sizes))
-    rows_in_fold = np.zeros(folds, np.int64)
+    rows_in_fold = np.zeros(folds, np.int64) if filled is None else filled.copy()
     fold_of_group = np.empty(len(sizes), np.int64)
     for number in order[np.argsort(-sizes[order], kind="stable")]:
         fold_of_group[number] = rows_in_fold.argmin()

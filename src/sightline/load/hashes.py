@@ -28,7 +28,7 @@ def column_hashes(column: Column, data: pa.ChunkedArray, rules: int = READING_RU
         data: Its typed values, as `Table.columns` holds them.
         rules: The version of the reading rules; by version 1 whole numbers are rounded to float64.
     """
-    return _mix(_value_hashes(column, data, rules) + np.uint64(_text_hash(column.name)))
+    return mix(_value_hashes(column, data, rules) + np.uint64(_text_hash(column.name)))
 
 
 def row_hashes(
@@ -37,8 +37,19 @@ def row_hashes(
     """Hash each row's values: uint64 [rows], the same for any order of the columns."""
     total = np.zeros(rows, np.uint64)
     for column, data in sorted(columns, key=lambda pair: pair[0].name):
-        total = _mix(total ^ column_hashes(column, data, rules))
+        total = mix(total ^ column_hashes(column, data, rules))
     return total
+
+
+def mix(x: np.ndarray) -> np.ndarray:
+    """Spread a uint64's bits (the finaliser of splitmix64, Steele et al. 2014)."""
+    x = x.astype(np.uint64, copy=True)
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
 
 
 def _value_hashes(column: Column, data: pa.ChunkedArray, rules: int) -> np.ndarray:
@@ -52,7 +63,7 @@ def _value_hashes(column: Column, data: pa.ChunkedArray, rules: int) -> np.ndarr
             hashes = floats.view(np.uint64)
             if rules > 1 and pa.types.is_integer(data.type) and has_long(floats):
                 exact = pc.fill_null(data, 0).to_numpy().astype(np.uint64)
-                return np.where(np.abs(floats) >= LARGEST_EXACT, _mix(exact), hashes)
+                return np.where(np.abs(floats) >= LARGEST_EXACT, mix(exact), hashes)
             return hashes
         case "flags":
             return to_flags(data).astype(np.int64).view(np.uint64)
@@ -68,14 +79,3 @@ def _value_hashes(column: Column, data: pa.ChunkedArray, rules: int) -> np.ndarr
 
 def _text_hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """Spread a uint64's bits (the finaliser of splitmix64, Steele et al. 2014)."""
-    x = x.astype(np.uint64, copy=True)
-    x ^= x >> np.uint64(30)
-    x *= np.uint64(0xBF58476D1CE4E5B9)
-    x ^= x >> np.uint64(27)
-    x *= np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
-    return x

@@ -7,6 +7,7 @@ tables, `target` (classification or regression), `divide` (which rows go where),
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import Label, Target, TaskName
-from sightline.errors import DataError, OptionError, counted, did_you_mean
+from sightline.errors import DataError, DataWarning, OptionError, counted, did_you_mean
 from sightline.load.divide import divide, group_rows
 from sightline.load.folds import assign_folds, possible_folds
+from sightline.load.known import CALIBRATION, NEW, TEST, TRAINING, VALIDATION, Earlier
 from sightline.load.roles import row_weights, with_roles
-from sightline.load.table import Table, join, read_like, take
+from sightline.load.table import Table, join, read_like, subset, take
 from sightline.load.target import find_task, target_values
 
 MOST_HELD_OUT = 10_000
@@ -43,6 +45,8 @@ class Splits:
             without folds.
         notes: What to know about this split, one sentence each, such as that few rows are left for
             training.
+        earlier: Of a warm start, what it keeps of the earlier model; else None.
+        places: Of a warm start, int16 [rows of `table`], where each row was (`load/known.py`); else None.
 
     Example:
         >>> import sightline as sl
@@ -62,6 +66,8 @@ class Splits:
     options: dict[str, Any]
     folds: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    earlier: Earlier | None = None
+    places: np.ndarray | None = None
 
     @property
     def fold_count(self) -> int:
@@ -126,6 +132,7 @@ def split(
     weight: str | None = None,
     folds: int = 0,
     min_rows_per_fold: int | None = None,
+    earlier: Earlier | None = None,
 ) -> Splits:
     """Divide a table's rows into training, validation and test.
 
@@ -150,10 +157,13 @@ def split(
             row still gets an out-of-fold prediction.
         min_rows_per_fold: Lowers `folds`, though not below 2, until each fold has this many training
             rows (with `group`: one group). None keeps `folds` as it is.
+        earlier: For a warm start, `WarmStart(model).earlier`: rows that the model has seen keep their part and fold,
+            and only new rows are divided. Then `folds` is that of the model.
 
     Raises:
         DataError: The target has only one class, a part has no rows, a column does not fit its role,
-            or there are fewer training rows (or groups) than folds.
+            or there are fewer training rows (or groups) than folds. Of a warm start: the target has a class that the
+            model does not know.
         OptionError: A column that does not exist, or options that contradict each other.
 
     Example:
@@ -171,20 +181,35 @@ def split(
     table = with_roles(table, target, group, time, weight)
     given_tables = {name: _read_given(source, table) for name, source in given.items()}
     table, part_of_row, dropped = _with_known_target(table, target, list(given_tables.values()))
-    described, reason = find_task(table, target, task, positive)
+    if earlier is None:
+        described, reason = find_task(table, target, task, positive)
+    else:
+        described, reason = earlier.target, f"{earlier.target.task}, as in the earlier model"
+        _refuse_new_classes(table, described)
     column = replace(table.schema[target], reason=f"the target: {reason}")
     table = replace(table, schema=table.schema.with_column(column))
 
     own_rows = np.flatnonzero(part_of_row == 0)
-    sizes = {name: _size(share, len(own_rows), name) for name, share in shares.items()}
-    parts, how = divide(table, described, own_rows, sizes, seed, group, time)
+    places = None
+    if earlier is None:
+        sizes = {name: _size(share, len(own_rows), name) for name, share in shares.items()}
+        parts, how = divide(table, described, own_rows, sizes, seed, group, time)
+    else:
+        places = np.full(table.rows, NEW, np.int16)
+        places[own_rows] = earlier.places(subset(table, own_rows))
+        _warn_of_learned(list(given_tables.values()), earlier)
+        folds, sizes = earlier.folds, {}
+        parts, how = _divide_new(table, described, own_rows, shares, seed, group, time, places)
     for number, (name, given_table) in enumerate(given_tables.items(), start=1):
-        parts[name] = np.flatnonzero(part_of_row == number)
+        known = parts.get(name, np.empty(0, np.int64))
+        parts[name] = np.union1d(known, np.flatnonzero(part_of_row == number))
         how += f"; {name} rows from {given_table.name}"
     _refuse_empty(parts, {**sizes, **dict.fromkeys(given, 1)}, table)
     how += _leave_out_weightless(table, parts)
     fold_of_row = None
-    if folds:
+    if folds and places is not None:
+        fold_of_row = _keep_folds(table, described, parts["train"], folds, seed, group, places)
+    elif folds:
         groups = None if group is None else group_rows(table, group, parts["train"])
         if min_rows_per_fold is not None:
             folds = possible_folds(folds, min_rows_per_fold, len(parts["train"]), groups)
@@ -195,7 +220,7 @@ def split(
     }  # fmt: skip
     return Splits(
         table, described, reason, parts["train"], parts["valid"], parts["test"], how, dropped,
-        options, fold_of_row, tuple(_notes(len(parts["train"]), sum(sizes.values()))),
+        options, fold_of_row, tuple(_notes(len(parts["train"]), sum(sizes.values()))), earlier, places,
     )  # fmt: skip
 
 
@@ -318,6 +343,110 @@ def _read_given(source: Any, table: Table) -> Table:
             data = table.columns[column.name]
             columns[column.name] = pa.chunked_array([pa.nulls(len(keep), data.type)])
     return replace(other, schema=table.schema, columns=columns, rows=len(keep), skipped=len(bad))
+
+
+def _refuse_new_classes(table: Table, target: Target) -> None:
+    """Refuse classes that the earlier model does not know: its output layer has no logit for them."""
+    values = target_values(table, target)
+    if target.task == "regression" or not (values < 0).any():
+        return
+    row = int(np.flatnonzero(values < 0)[0])
+    raise DataError(
+        f"{table.name}, row {row:,}: the target {target.name!r} is {table.cells(target.name, row)!r}, a class that the "
+        f"earlier model does not know ({counted(int((values < 0).sum()), 'such row')}).",
+        "Leave those rows out, or fit without warm_start (--warm-start).",
+    )
+
+
+def _warn_of_learned(given_tables: Sequence[Table], earlier: Earlier) -> None:
+    """Warn of rows given for validation or test that the earlier model has learned from."""
+    for table in given_tables:
+        learned = earlier.learned(table)
+        if learned.any():
+            warnings.warn(
+                DataWarning(
+                    f"{table.name}, row {int(np.flatnonzero(learned)[0]):,}: it is equal to a row that the earlier model "
+                    f"has learned from ({counted(int(learned.sum()), 'such row')} of {table.rows:,}, given for "
+                    "validation or test): the metrics are too good."
+                ),
+                stacklevel=4,
+            )
+
+
+def _divide_new(
+    table: Table,
+    target: Target,
+    rows: np.ndarray,
+    shares: dict[str, float],
+    seed: int,
+    group: str | None,
+    time: str | None,
+    places: np.ndarray,
+) -> tuple[dict[str, np.ndarray], str]:
+    """Divide the new rows of a warm start; known rows stay where they were.
+
+    By time, all rows are divided, and known ones move towards training only: no row that weights have learned from, or
+    that an epoch or a temperature was chosen by, is measured.
+    """
+    known = places[rows] != NEW
+    told = f"{counted(int(known.sum()), 'known row')} in the same parts as before"
+    if time:
+        sizes = {name: _size(share, len(rows), name) for name, share in shares.items()}
+        parts, how = divide(table, target, rows, sizes, seed, group, time)
+        trained = rows[places[rows] >= TRAINING]
+        tuned = rows[np.isin(places[rows], (VALIDATION, CALIBRATION))]
+        moved = np.intersect1d(parts.get("test", tuned[:0]), tuned)
+        held = {
+            name: np.setdiff1d(part, trained) for name, part in parts.items() if name != "train"
+        }
+        held["test"] = np.setdiff1d(held.get("test", tuned[:0]), moved)
+        held["valid"] = np.union1d(held.get("valid", tuned[:0]), np.setdiff1d(moved, trained))
+        train = np.setdiff1d(rows, np.concatenate(list(held.values())))
+        return {
+            **held,
+            "train": train,
+        }, f"{how}; rows that the model has learned from stay in training"
+    were = {"train": places[rows] >= TRAINING, "test": places[rows] == TEST}
+    were["valid"] = known & ~were["train"] & ~were["test"]
+    new = rows[~known]
+    sizes = {
+        name: _further(share, len(new), int(were[name].sum()), name)
+        for name, share in shares.items()
+    }
+    parts, how = {}, "no new rows"
+    if len(new):
+        parts, how = divide(table, target, new, sizes, seed, group, None)
+        how = f"{counted(len(new), 'new row')} {how}"
+    empty = np.empty(0, np.int64)
+    return {
+        name: np.union1d(parts.get(name, empty), rows[mask]) for name, mask in were.items()
+    }, f"{told}, {how}"  # fmt: skip
+
+
+def _further(share: float, rows: int, known: int, name: str) -> int:
+    """Return how many of the new rows a part gets, beside those that it has."""
+    if 0 < share < 1:
+        return max(min(round(share * rows), MOST_HELD_OUT - known), 0)
+    return max(_size(share, rows, name) - known, 0)
+
+
+def _keep_folds(
+    table: Table,
+    target: Target,
+    train: np.ndarray,
+    folds: int,
+    seed: int,
+    group: str | None,
+    places: np.ndarray,
+) -> np.ndarray:
+    """Return the fold of each training row: of known rows the one before, of new ones such that folds are even."""
+    fold_of_row: np.ndarray = places[train].astype(np.int64)
+    new = fold_of_row < 0
+    filled = np.bincount(fold_of_row[~new], minlength=folds)
+    if new.any():
+        groups = None if group is None else group_rows(table, group, train[new])
+        fold_of_row[new] = assign_folds(table, target, train[new], folds, seed, groups, filled)
+    return fold_of_row
 
 
 def _size(share: float, rows: int, name: str) -> int:

@@ -27,6 +27,7 @@ from sightline.pipeline.recipe import (
     trees_limit,
 )
 from sightline.pipeline.runner import edits_left, edits_of
+from sightline.pipeline.warm_start import WarmStart
 from sightline.predict.parts import PARTS
 from sightline.prepare.prepared import Prepared
 from sightline.trace.records import find
@@ -42,6 +43,7 @@ class Fresh:
     Args:
         source: Anything `sl.read` takes, or a table that it has read.
         options: The options of the fit. They are checked here, as far as that needs no table.
+        start: What a warm start keeps of an earlier model; its network is trained further. None draws weights.
 
     Attributes:
         options: The options of the fit.
@@ -53,11 +55,13 @@ class Fresh:
 
     first_parts: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
-    def __init__(self, source: Any, options: FitOptions) -> None:
+    def __init__(self, source: Any, options: FitOptions, start: WarmStart | None = None) -> None:
         model = options.model
         check_device(options.settings().device)
-        self.source, self.options = source, options
+        self.source, self.options, self.start = source, options, start
         self._recipe = Recipe.choose(options)
+        if start is not None:
+            self._recipe = replace(self._recipe, folds=start.earlier.folds)
         self._location = model.network if isinstance(model.network, str) else None
         if options.run.watch and (self._location is None or self._location in BUILT_IN):
             raise OptionError(
@@ -74,9 +78,10 @@ class Fresh:
         """Read the table, split its rows, and choose the settings that depend on them."""
         options, source = self.options, self.source
         table = source if isinstance(source, Table) else read(source, **vars(options.read))
+        earlier = None if self.start is None else self.start.earlier
         splits = divide(
-            table, options.target, self._recipe, seed=options.seed, **vars(options.split)
-        )
+            table, options.target, self._recipe, seed=options.seed, earlier=earlier, **vars(options.split)
+        )  # fmt: skip
         size = size_of(splits)
         self._settings = make_settings(self._recipe, options, size)
         origin = provenance(source, table, splits, options.split.valid, options.split.test)
@@ -84,12 +89,13 @@ class Fresh:
             options, origin, self._recipe, self._settings.to_json(), trees_limit(options)
         )  # fmt: skip
         rows = settle_batch_size(self._settings.batch_size, len(splits.train))
-        return Loaded(table, splits, rows, decisions)
+        return Loaded(table, splits, rows, decisions, self.start)
 
     def build(self, prepared: Prepared, decisions: Decisions) -> Training:
-        """Build the network, with first weights drawn from the seed, and its training."""
+        """Build the network, with first weights drawn from the seed or those of the warm start, and its training."""
         assert self._settings is not None  # load
-        training = make_training(self._network, prepared, self._settings, decisions.recipe)
+        network = self._network if self.start is None else self.start.network(prepared.spec)
+        training = make_training(network, prepared, self._settings, decisions.recipe)
         if not self._is_rebuilt_by_its_source():
             training.first_network.pop("source", None)
         return training
@@ -141,8 +147,11 @@ class Resumed:
 
     def load(self) -> Loaded:
         """Read the table again and split its rows as before."""
-        table, splits = read_again(self.decisions.origin, self.source)
-        return Loaded(table, splits, self.saved.state["plan"]["batch_size"], self.decisions)
+        origin = self.decisions.origin
+        start = WarmStart.of_run(self.run) if origin.get("warm_start") else None
+        table, splits = read_again(origin, self.source, None if start is None else start.earlier)
+        rows = self.saved.state["plan"]["batch_size"]
+        return Loaded(table, splits, rows, self.decisions, start)
 
     def build(self, prepared: Prepared, decisions: Decisions) -> Training:
         """Restore the training."""

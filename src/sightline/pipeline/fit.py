@@ -36,6 +36,7 @@ from sightline.pipeline.folder import Run
 from sightline.pipeline.observers import FitView, LivePageShown, RunFolder, StepsShown
 from sightline.pipeline.recorder import Recorder
 from sightline.pipeline.runner import Runner
+from sightline.pipeline.warm_start import WarmStart
 from sightline.trace.records import Trace, being_written, busy, find, read_records, taken
 from sightline.train.checkpoints import read_newest
 from sightline.train.optimizers import OptimizerMaker
@@ -144,18 +145,32 @@ def fit(
         checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, live=live,
         report=report, quiet=quiet, **settings,
     )  # fmt: skip
-    beginning = Fresh(source, options)
+    return fit_with(source, options, view)
+
+
+def fit_with(
+    source: Any, options: FitOptions, view: FitView | None = None, start: WarmStart | None = None
+) -> Run:
+    """Make a run as `fit` does, which describes what it raises.
+
+    Args:
+        source: As in `fit`.
+        options: Its other arguments.
+        view: As in `fit`.
+        start: What a warm start keeps of an earlier model; None draws the first weights.
+    """
+    beginning, asked = Fresh(source, options, start), options.run
     with (
-        run_folder(source, run) as folder, live_page(folder, live, quiet) as show_page,
-        _recording(view, quiet) as (trace, view),
+        run_folder(source, asked.run) as folder, live_page(folder, asked.live, asked.quiet) as show_page,
+        _recording(view, asked.quiet) as (trace, view),
     ):  # fmt: skip
         recorder = Recorder(trace, folder)
         runner = Runner(
-            recorder, folder, beginning.edits, checkpoint_seconds=checkpoint_seconds,
-            checkpoint_epochs=checkpoint_epochs, watch=beginning.watched,
+            recorder, folder, beginning.edits, checkpoint_seconds=asked.checkpoint_seconds,
+            checkpoint_epochs=asked.checkpoint_epochs, watch=beginning.watched,
         )  # fmt: skip
         outcome = run_stages(beginning, [
-            recorder, RunFolder(folder, report), LivePageShown(show_page), runner, *_shown(view),
+            recorder, RunFolder(folder, asked.report), LivePageShown(show_page), runner, *_shown(view),
         ])  # fmt: skip
     return _run(folder, outcome)
 

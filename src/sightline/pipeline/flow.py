@@ -19,6 +19,7 @@ from sightline.load.table import Table
 from sightline.pipeline.decisions import Decisions
 from sightline.pipeline.finish import Finished, finish
 from sightline.pipeline.recipe import set_apart
+from sightline.pipeline.warm_start import WarmStart
 from sightline.prepare.prepared import Prepared, prepare
 from sightline.train.training import Training
 
@@ -32,12 +33,14 @@ class Loaded:
         splits: The table, split.
         batch_size: Rows of a batch.
         decisions: The options of the fit, and what was decided from the rows.
+        start: Of a warm start, what it keeps of the earlier model; else None.
     """
 
     table: Table
     splits: Splits
     batch_size: int
     decisions: Decisions
+    start: WarmStart | None = None
 
 
 class Beginning(Protocol):
@@ -127,7 +130,8 @@ def run_stages(beginning: Beginning, observers: Sequence[Observer] = ()) -> Outc
     decisions, recipe = loaded.decisions, loaded.decisions.recipe
 
     # 2 prepare: typed columns become tensors, fitted on the training rows alone
-    prepared = prepare(loaded.splits, numeric=decisions.options.model.numeric)
+    kept = None if loaded.start is None else loaded.start.kept
+    prepared = prepare(loaded.splits, numeric=decisions.options.model.numeric, kept=kept)
     prepared, calibration_rows = set_apart(prepared, recipe)
     _notify(observers, "prepared", prepared)
 

@@ -17,7 +17,9 @@ from sightline.page.report import write_report
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.flow import Loaded, Observer
 from sightline.pipeline.origin import reference, row_numbers
+from sightline.pipeline.warm_start import START
 from sightline.predict.described import BUNDLE
+from sightline.prepare.prepared import Prepared
 from sightline.trace.records import read_records
 from sightline.train.training import Training
 from sightline.views.card import model_card
@@ -87,12 +89,22 @@ class RunFolder(Observer):
         """Take what the model keeps of its table."""
         self._loaded = loaded
 
+    def prepared(self, prepared: Prepared) -> None:
+        """Take which validation rows are for early stopping."""
+        self._stopping = prepared.valid.row.numpy()
+
     def built(self, training: Training) -> None:
-        """Write the source of a network of your own."""
+        """Write the source of a network of your own, and the model that a warm start begins with."""
+        start = self._loaded.start
         if self.first is None and not self.resumed:
             keep_source(training.network, self.folder)
-        elif self.first is not None and (self.first / "sources").is_dir():
-            shutil.copytree(self.first / "sources", self.folder / "sources")
+            if start is not None and start.model is not None:
+                start.model.save(self.folder / START)
+        elif self.first is not None:
+            if (self.first / "sources").is_dir():
+                shutil.copytree(self.first / "sources", self.folder / "sources")
+            if start is not None:
+                shutil.copyfile(self.first / START, self.folder / START)
 
     def finished(self, finished: Finished) -> None:
         """Save the model, with where its rows are, before it is evaluated."""
@@ -101,7 +113,12 @@ class RunFolder(Observer):
             name: value for name, value in decisions.options.to_json().items() if name != "run"
         }
         finished.model.provenance = {**decisions.origin, "options": {**options, "run": {}}}
-        finished.model.rows = row_numbers(self._loaded.splits)
+        finished.model.rows = row_numbers(
+            finished.model.encoder,
+            self._loaded.splits,
+            self._stopping,
+            decisions.origin["fingerprint"],
+        )
         finished.model.reference = reference(finished.model, self._loaded.splits)
         finished.model.save(self.folder / BUNDLE)
         self._model = finished.model

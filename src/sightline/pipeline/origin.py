@@ -12,14 +12,17 @@ import torch
 from sightline.contracts import ReadOptions
 from sightline.errors import DataError, counted
 from sightline.evaluate.drift import reference_of
+from sightline.load.known import TRAINING, Earlier
 from sightline.load.split import Splits, split
 from sightline.load.table import Table, absolute_paths, read_by_rules, subset
 from sightline.metrics.importance import importance as measure_importance
+from sightline.pipeline.warm_start import MOST_KNOWN, as_tensors, earlier_of, known_rows
 from sightline.predict.model import Model
 from sightline.predict.reference import Reference
+from sightline.prepare.encode import Encoder
 
 MOST_HASHES = 100_000
-"""A model keeps the hashes of at most this many training rows, to recognise them."""
+"""A model of more rows than `MOST_KNOWN` keeps the hashes of at most this many training rows, to recognise them."""
 MOST_COUNTED = 200_000
 """At most this many training rows are counted for comparisons with new rows."""
 
@@ -89,8 +92,13 @@ def overlap(model: Model, table: Table) -> tuple[int, int]:
         100,000.
     """
     names = [c.name for c in model.encoder.schema.columns if c.role in ("feature", "target")]
+    if any(name not in table.columns for name in names):
+        return 0, 0
+    if "known_keys" in model.rows:
+        earlier = earlier_of(model.spec, model.encoder, model.rows)
+        return int(earlier.learned(table).sum()), int((earlier.rows.places >= TRAINING).sum())
     hashes = model.rows.get("train_hashes")
-    if hashes is None or any(name not in table.columns for name in names):
+    if hashes is None:
         return 0, 0
     table_hashes = table.row_hashes(names).view(np.int64)
     return int(np.isin(table_hashes, hashes.numpy()).sum()), len(hashes)
@@ -129,18 +137,28 @@ def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any)
         "split": options,
         "train_rows": len(splits.train),
         "fingerprint": splits.table.fingerprint(),
+        **({} if splits.earlier is None else {"warm_start": True}),
     }
 
 
-def row_numbers(splits: Splits) -> dict[str, torch.Tensor]:
-    """Return what a model keeps about its rows: which are held out, and hashes of the training rows."""
+def row_numbers(
+    encoder: Encoder, splits: Splits, stopping: np.ndarray, fingerprint: str
+) -> dict[str, torch.Tensor]:
+    """Return what a model keeps about its rows: which are held out, and hashes of all of them.
+
+    Args:
+        encoder: Of the model.
+        splits: What it was fitted on.
+        stopping: The validation rows that early stopping saw.
+        fingerprint: Of the table; the hashes are keyed with it.
+    """
+    rows = {"valid": torch.from_numpy(splits.valid), "test": torch.from_numpy(splits.test)}
+    if splits.table.rows <= MOST_KNOWN:
+        return rows | as_tensors(known_rows(encoder, splits, stopping, int(fingerprint[:16], 16)))
     names = [c.name for c in splits.table.schema.columns if c.role in ("feature", "target")]
     sample = splits.train[:: -(-len(splits.train) // MOST_HASHES)]
     hashes = splits.table.row_hashes(names)[sample].view(np.int64)
-    return {
-        "valid": torch.from_numpy(splits.valid), "test": torch.from_numpy(splits.test),
-        "train_hashes": torch.from_numpy(hashes.copy()),
-    }  # fmt: skip
+    return rows | {"train_hashes": torch.from_numpy(hashes.copy())}
 
 
 def training_data(model: Model) -> tuple[Table, Splits]:
@@ -149,15 +167,21 @@ def training_data(model: Model) -> tuple[Table, Splits]:
     Raises:
         DataError: It was in memory, does not exist any more, or has changed.
     """
-    return read_again(model.provenance)
+    earlier = None
+    if model.provenance.get("warm_start"):  # its own rows have their places
+        earlier = earlier_of(model.spec, model.encoder, model.rows)
+    return read_again(model.provenance, earlier=earlier)
 
 
-def read_again(origin: Mapping[str, Any], source: Any = None) -> tuple[Table, Splits]:
+def read_again(
+    origin: Mapping[str, Any], source: Any = None, earlier: Earlier | None = None
+) -> tuple[Table, Splits]:
     """Read a table again and split it as `origin`, from `provenance`, says.
 
     Args:
         origin: Where the table is and how it was split.
         source: The table, if it was in memory.
+        earlier: Of a warm start, what it keeps of the earlier model.
 
     Raises:
         DataError: It was in memory, does not exist any more, or has changed; or its validation or test
@@ -173,7 +197,7 @@ def read_again(origin: Mapping[str, Any], source: Any = None) -> tuple[Table, Sp
     rules = origin.get("rules", 1)  # what was made before has none
     if source is not None:
         table = source if isinstance(source, Table) else read_by_rules(source, options, rules)
-        return table, _same(table, origin)
+        return table, _same(table, origin, earlier)
     if not origin.get("source"):
         raise DataError(
             "The model was trained on a table in memory, which cannot be read again.",
@@ -186,11 +210,11 @@ def read_again(origin: Mapping[str, Any], source: Any = None) -> tuple[Table, Sp
                 "Put it back, or give a file with rows.",
             )
     table = read_by_rules(origin["source"], options, rules)
-    return table, _same(table, origin)
+    return table, _same(table, origin, earlier)
 
 
-def _same(table: Table, origin: Mapping[str, Any]) -> Splits:
-    splits = split(table, **origin["split"])
+def _same(table: Table, origin: Mapping[str, Any], earlier: Earlier | None) -> Splits:
+    splits = split(table, **origin["split"], earlier=earlier)
     if splits.table.fingerprint() != origin["fingerprint"]:
         raise DataError(
             f"{origin['source'] or table.name} has changed since the model was trained on it.",

@@ -22,6 +22,7 @@ from sightline.contracts import Batch, FitOptions, Spec, TrainingSettings, trait
 from sightline.contracts.options import Quality
 from sightline.errors import OptionError, counted
 from sightline.load.batches import map_tensors
+from sightline.load.known import CALIBRATION, VALIDATION
 from sightline.load.split import Splits, split
 from sightline.load.table import Table
 from sightline.prepare.prepared import Prepared
@@ -271,11 +272,23 @@ def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | Non
     prepared = replace(prepared, notes=notes)
     if not apart:
         return prepared, None
-    # A fixed order that is independent of the order of the file.
-    order = torch.from_numpy(np.random.default_rng(0).permutation(len(valid.row)))
-    first, second = order[::2].sort().values, order[1::2].sort().values
-    kept = map_tensors(valid, lambda x: x[first])
+    second = torch.from_numpy(_for_calibration(prepared))
+    kept = map_tensors(valid, lambda x: x[~second])
     return replace(prepared, valid=kept), map_tensors(valid, lambda x: x[second])
+
+
+def _for_calibration(prepared: Prepared) -> np.ndarray:
+    """Choose every other validation row, bool [validation rows]; those of a warm start stay what they were."""
+    places = prepared.splits.places
+    rows = prepared.valid.row.numpy()
+    chosen, free = np.zeros(len(rows), bool), np.arange(len(rows))
+    if places is not None:
+        chosen = places[rows] == CALIBRATION
+        free = np.flatnonzero(~np.isin(places[rows], (VALIDATION, CALIBRATION)))
+    # A fixed order that is independent of the order of the file.
+    order = np.random.default_rng(0).permutation(len(free))
+    chosen[free[order[1::2]]] = True
+    return chosen
 
 
 def _check_threshold(recipe: Recipe, splits: Splits) -> None:

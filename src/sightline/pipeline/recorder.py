@@ -34,6 +34,7 @@ from sightline.load.table import Table
 from sightline.page.report import REPORT_FILE
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.flow import Loaded, Observer
+from sightline.pipeline.warm_start import START
 from sightline.predict.bundle import versions
 from sightline.predict.described import BUNDLE
 from sightline.prepare.prepared import Prepared
@@ -99,7 +100,9 @@ class Recorder(Observer):
         }  # fmt: skip
         self.trace.write("lesson", "opening", lesson.opening(body, self.target))
         source = _relative(decisions.origin["source"])
-        self._begin("load", code.load(self._body("run", "start"), source, self.options.split.task))
+        start = None if loaded.start is None else str(self.folder / START)
+        task = self.options.split.task
+        self._begin("load", code.load(self._body("run", "start"), source, task, start))
         recorded = self.trace.write("load", "table", body).body
         split = self.trace.writer(LoadSplit)({
             "train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test),
@@ -122,7 +125,8 @@ class Recorder(Observer):
         body = prepare_columns(prepared, self.options.seed)
         recorded = self.trace.write("prepare", "columns", {**body, "seconds": self._lap()}).body
         self._explain(
-            lesson.prepare_stage(recorded, self._body("load", "split")), recorded["seconds"]
+            lesson.prepare_stage(recorded, self._body("load", "split"), prepared.kept is not None),
+            recorded["seconds"],
         )
 
     def built(self, training: Training) -> None:
@@ -134,9 +138,10 @@ class Recorder(Observer):
             training.network, training.prepared, training.plan.batch_size, training.first_network,
             self.options.seed,
         )  # fmt: skip
-        self._begin("build", code.build(body["again"], self.options.seed))
+        warm = training.prepared.kept is not None
+        self._begin("build", code.build(body["again"], self.options.seed, warm))
         recorded = self.trace.write("build", "network", {**body, "seconds": seconds}).body
-        self._explain(lesson.build_stage(recorded, self.target), seconds)
+        self._explain(lesson.build_stage(recorded, self.target, warm), seconds)
         self.trace.save_to(self.folder)
 
     # ------------------------------------------------------------- stage 4

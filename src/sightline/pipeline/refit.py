@@ -1,4 +1,4 @@
-"""refit(): a fit of new rows with the schema and the options of a model."""
+"""refit(): a fit of new rows with the schema and the options of a model, and with its weights on request."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from sightline.contracts.options import CUSTOM, ModelOptions, ReadOptions, Split
 from sightline.errors import OptionError, counted, listed, shorten
 from sightline.load.table import Table, read_like
 from sightline.load.text_files import is_stream, spool
-from sightline.pipeline.fit import fit
+from sightline.pipeline.fit import fit_with
 from sightline.pipeline.folder import Run
+from sightline.pipeline.warm_start import WarmStart
 from sightline.predict.model import Model
 
+FIXED = ("target", "task", "positive", "kinds", "valid", "group", "time", "numeric", "network")
+"""Options that a warm start cannot change: its weights, folds and parts were made with them."""
 NAMED = 8
 """With more columns or categories, a sentence names this many and counts the rest."""
 
@@ -54,23 +57,32 @@ class Changes:
         return found
 
 
-def refit(source: Any, model: Model | str | Path, **changes: Any) -> tuple[Run, Changes]:
+def refit(
+    source: Any, model: Model | str | Path, *, warm_start: bool = False, **changes: Any
+) -> tuple[Run, Changes]:
     """Fit new rows with a model's target, kinds of columns and options.
 
     The columns that the model uses keep their kinds, whatever the new values look like; other columns are left out.
-    Weights are drawn anew.
+    Weights are drawn anew, unless `warm_start` is given.
+
+    A warm start keeps the model's preparation and begins with the weights of its network; boosted trees are grown anew.
+    Every row that the model has seen keeps its fold or part, so that no row is measured by weights that have learned from
+    it. New categories are added to those that the default network knows; for another network they are unseen.
 
     Args:
         source: The new rows, anything `sl.read` takes, or a table that it has read.
         model: A model that `sl.fit` made, or its file.
+        warm_start: Whether to begin with the model's weights.
         changes: Options of `sl.fit` that replace the model's, such as `quality`, `run` or `quiet`.
 
     Returns:
         The run, and how the table differs from the model's.
 
     Raises:
-        DataError: A column that the model uses is missing; or as `sl.fit`.
+        DataError: A column that the model uses is missing; or as `sl.fit`. Of a warm start, a class that the model does
+            not know.
         OptionError: The model does not hold its options, or had an object as one that must be given again; or as `sl.fit`.
+            Of a warm start, the model does not hold the rows that it has seen, or an option cannot be changed.
 
     Example:
         >>> import sightline as sl
@@ -78,11 +90,20 @@ def refit(source: Any, model: Model | str | Path, **changes: Any) -> tuple[Run, 
         >>> again, changes = sl.refit("examples/penguins.csv", run.model, seed=1, quiet=True)
         >>> again.model.classes == run.model.classes, changes.sentences()
         (True, [])
+        >>> warm, _ = sl.refit("examples/penguins.csv", run.model, warm_start=True, quiet=True)
+        >>> warm.epochs[0].valid_loss == min(epoch.valid_loss for epoch in run.epochs)
+        True
     """
     if not isinstance(model, Model):
         given = changes.get("network")
         model = Model.load(model, network=given)
     options = options_of(model)
+    start = None
+    if warm_start:
+        start = WarmStart.of(model)
+        _refuse_changes(options, changes)
+        if options["network"] == CUSTOM:
+            options["network"] = model.network
     if not isinstance(source, Table) and isinstance(source, str | Path) and is_stream(Path(source)):
         source = spool(Path(source))  # it is read twice
     schema = model.encoder.schema
@@ -95,15 +116,28 @@ def refit(source: Any, model: Model | str | Path, **changes: Any) -> tuple[Run, 
     known = {column.name for column in schema.columns}
     unknown = tuple(name for name in options["drop"] if name not in known)
     merged = {**options, **changes}
+    view = merged.pop("view", None)
     for name, value in merged.items():
         if value == CUSTOM:
             raise OptionError(
                 f"The model was fitted with {name}= an object, which its file does not hold.",
                 f"Give {name} again.",
             )
-    target = merged.pop("target")
-    run = fit(source, target, **merged)
+    run = fit_with(source, FitOptions.of(merged.pop("target"), **merged), view, start)
     return run, changes_between(schema, run.model.encoder.schema, unknown)
+
+
+def _refuse_changes(options: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Refuse options that a warm start cannot change."""
+    for name in FIXED:
+        again = (
+            name == "network" and options[name] is not None
+        )  # a class of your own is given again
+        if name in changes and changes[name] != options[name] and not again:
+            raise OptionError(
+                f"A warm start cannot change {name}: it is {options[name]!r} for the model, and {changes[name]!r} was given.",
+                f"Leave {name} out, or fit without warm_start (--warm-start).",
+            )
 
 
 def options_of(model: Model) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,7 @@ from sightline.predict.threshold import Threshold
 from sightline.prepare.encode import Encoder
 from sightline.prepare.transform import Transform
 
+T = TypeVar("T")
 CARD = "README.md"
 """The member that holds the model card."""
 
@@ -55,6 +56,22 @@ class Contents:
     threshold: Threshold | None
     reference: Reference | None
     card: str | None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a bundle holds besides its parts and their calibration: enough to prepare rows as for training.
+
+    Attributes:
+        network: How the network is rebuilt, from `describe_network`.
+    """
+
+    spec: Spec
+    encoder: Encoder
+    transform: Transform
+    task: Task
+    rows: Mapping[str, Tensor]
+    network: Mapping[str, Any]
 
 
 def save(contents: Contents, path: str | Path | IO[bytes], onnx: bytes | None = None) -> None:
@@ -107,9 +124,24 @@ def load(source: archive.Source, network: nn.Module | NetworkMaker | str | None)
     if isinstance(source, str | Path) and (path / BUNDLE).is_file():
         source = path = path / BUNDLE  # a run folder
     opened = archive.read(source, "model")
+    return _checked(path, lambda: _contents(opened, path, network))
+
+
+def fitted(path: Path) -> Fitted:
+    """Read what does not need the network's class.
+
+    Raises:
+        BundleError: The file does not exist, is damaged or foreign, or is newer than this version.
+    """
+    opened = archive.read(path, "model")
+    return _checked(path, lambda: _fitted(opened))
+
+
+def _checked(path: Path, read: Callable[[], T]) -> T:
+    """Call a function that reads a file's contents; what it raises says which file."""
     try:
         with usual_settings():
-            return _contents(opened, path, network)
+            return read()
     except UserError:
         raise
     except Exception as error:  # a file may say anything
@@ -119,11 +151,8 @@ def load(source: archive.Source, network: nn.Module | NetworkMaker | str | None)
 def _contents(
     opened: archive.Archive, path: Path, network: nn.Module | NetworkMaker | str | None
 ) -> Contents:
-    manifest = opened.manifest
-    spec = Spec.from_json(opened.json["spec"])
-    transform = Transform(**opened.json["prepare"]["transform"])
-    transform.load_state_dict(dict(opened.tensors["transform"]))
-    context = LoadContext(path, spec, network)
+    manifest, fitted = opened.manifest, _fitted(opened)
+    context = LoadContext(path, fitted.spec, network)
     parts = tuple(
         part.load(SavedPart(manifest[name], opened.tensors[part.member]), context)
         for name, part in PARTS.items()
@@ -142,20 +171,31 @@ def _contents(
         conformal = Conformal.from_json(manifest["conformal"], arrays)
     threshold = Threshold.from_json(manifest["threshold"]) if "threshold" in manifest else None
     return Contents(
-        spec=spec,
-        encoder=Encoder.from_json(opened.json["prepare"]["encoder"]),
-        transform=transform,
-        task=Task(spec.target, **manifest["task"]),
+        spec=fitted.spec,
+        encoder=fitted.encoder,
+        transform=fitted.transform,
+        task=fitted.task,
         baseline=np.array(manifest["baseline"]),
         parts=parts,
         provenance=dict(manifest["provenance"]),
-        rows=opened.tensors["rows"],
+        rows=fitted.rows,
         typical=opened.tensors.get("typical"),  # older bundles have none
         blend=blend,
         conformal=conformal,
         threshold=threshold,
         reference=Reference.from_json(opened.json["reference"]) if "reference" in opened.json else None,
         card=opened.files[CARD].decode() if CARD in opened.files else None,
+    )  # fmt: skip
+
+
+def _fitted(opened: archive.Archive) -> Fitted:
+    spec, prepare = Spec.from_json(opened.json["spec"]), opened.json["prepare"]
+    transform = Transform(**prepare["transform"])
+    transform.load_state_dict(dict(opened.tensors["transform"]))
+    return Fitted(
+        spec, Encoder.from_json(prepare["encoder"]), transform,
+        Task(spec.target, **opened.manifest["task"]), opened.tensors["rows"],
+        opened.manifest[NetworkPart.name],
     )  # fmt: skip
 
 

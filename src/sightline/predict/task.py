@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from sightline.contracts import Batch, Target
 from sightline.predict.decisions import decode
+from sightline.prepare.prepared import Prepared
 
 LEAST_TOTAL_WEIGHT = 1e-12
 """The least sum of weights to divide by: all rows of a batch may have weight zero."""
@@ -53,6 +54,14 @@ class Task:
         # float32 cannot divide by less than its smallest normal number.
         least = torch.finfo(torch.float32).tiny
         return cls(target, float(wide.mean()), scale if scale > least else 1.0)
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> Task:
+        """Make the task of a prepared table; a warm start keeps the scale of the earlier model's target."""
+        target, kept = prepared.spec.target, prepared.kept
+        if kept is not None:
+            return cls(target, kept.center, kept.scale)
+        return cls.fit(target, prepared.train.target)
 
     def loss(self, logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
         """Return the weighted mean loss, a scalar: log loss, or the squared error of the scaled target.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sightline.contracts import Scaling
     from sightline.load.split import Splits
+    from sightline.prepare.kept import Kept
     from sightline.prepare.prepared import Prepared
 
 
@@ -24,10 +25,12 @@ class _CallablePackage(ModuleType):
     the package whenever one of its modules is imported. Calling either does the same.
     """
 
-    def __call__(self, splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
+    def __call__(
+        self, splits: Splits, *, numeric: Scaling | None = None, kept: Kept | None = None
+    ) -> Prepared:
         from sightline.prepare.prepared import prepare
 
-        return prepare(splits, numeric=numeric)
+        return prepare(splits, numeric=numeric, kept=kept)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

@@ -109,7 +109,7 @@ def _fit_column(table: Table, column: Column, rows: np.ndarray, scaling: Scaling
             return _fit_words(table, name, rows, scaling)
         case "codes":
             return ColumnFit(
-                ColumnEncoding(name, "codes"), vocabulary=_vocabulary(table, column, rows)
+                ColumnEncoding(name, "codes"), vocabulary=vocabulary_of(table, column, rows)
             )
         case _:
             assert_never(encoding)
@@ -147,16 +147,6 @@ def _fit_words(table: Table, name: str, rows: np.ndarray, scaling: Scaling) -> C
     return ColumnFit(ColumnEncoding(name, "words"), None, ngrams, (identity,) * len(ngrams))
 
 
-def _vocabulary(table: Table, column: Column, rows: np.ndarray) -> tuple[str, ...]:
-    """Return the training values, most frequent first; ties in alphabetical order."""
-    if traits_of(column.kind).storage == "flags":
-        flags = table.flags(column.name)[rows]
-        return tuple(text for flag, text in enumerate(("false", "true")) if (flags == flag).any())
-    texts, counts = _counted(table, column.name, rows)
-    order = sorted(range(len(texts)), key=lambda i: (-counts[i], texts[i]))
-    return tuple(texts[i] for i in order)
-
-
 def _counted(table: Table, name: str, rows: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Return the unique texts of some rows, and the number of rows with each."""
     words = table.words(name)
@@ -169,6 +159,16 @@ def _counted(table: Table, name: str, rows: np.ndarray) -> tuple[list[str], np.n
 def _varies(values: np.ndarray) -> bool:
     given = values[~np.isnan(values)]
     return bool(len(given)) and bool(given.min() != given.max())
+
+
+def vocabulary_of(table: Table, column: Column, rows: np.ndarray) -> tuple[str, ...]:
+    """Return the training values, most frequent first; ties in alphabetical order."""
+    if traits_of(column.kind).storage == "flags":
+        flags = table.flags(column.name)[rows]
+        return tuple(text for flag, text in enumerate(("false", "true")) if (flags == flag).any())
+    texts, counts = _counted(table, column.name, rows)
+    order = sorted(range(len(texts)), key=lambda i: (-counts[i], texts[i]))
+    return tuple(texts[i] for i in order)
 
 
 def distinct(names: Sequence[str]) -> list[str]:

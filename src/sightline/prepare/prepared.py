@@ -15,8 +15,10 @@ from sightline.contracts import (
     Batch,
     CategoricalFeature,
     Column,
+    NumericFeature,
     Scaling,
     Spec,
+    Target,
 )
 from sightline.errors import OptionError, did_you_mean, listed
 from sightline.load.batches import TensorSource
@@ -27,6 +29,7 @@ from sightline.load.target import target_values
 from sightline.prepare.binning import with_edges
 from sightline.prepare.encode import ColumnEncoding, Encoded, Encoder
 from sightline.prepare.fit import distinct, fit
+from sightline.prepare.kept import Kept
 from sightline.prepare.transform import Transform
 from sightline.views import notebook
 
@@ -49,6 +52,7 @@ class Prepared:
             `train`.
         notes: What to know about the data, one sentence each, such as held-out values outside the
             training range.
+        kept: Of a warm start, the preparation of the earlier model, with the new categories; else None.
 
     Example:
         >>> import sightline as sl
@@ -65,6 +69,7 @@ class Prepared:
     test: Batch
     splits: Splits
     notes: tuple[str, ...]
+    kept: Kept | None = None
 
     def source(self, batch_size: int, seed: int = 0) -> TensorSource:
         """Return a source of shuffled batches of the training rows."""
@@ -213,7 +218,9 @@ def check_scaling(numeric: Scaling | None) -> Scaling:
     return numeric or DEFAULT_SCALING
 
 
-def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
+def prepare(
+    splits: Splits, *, numeric: Scaling | None = None, kept: Kept | None = None
+) -> Prepared:
     """Fit the preparation on `splits.train` and apply it to all three parts.
 
     Statistics, vocabularies and ranges depend on no validation or test row.
@@ -222,10 +229,12 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
         splits: From `sightline.split`.
         numeric: How numbers are scaled: "standard", "minmax", "robust" or "quantile" (see
             `Transform`); None is "quantile", chosen by measurement (docs/decisions.md).
+        kept: For a warm start, `WarmStart(model).kept`: this preparation is used, with the new categories of the
+            training rows.
 
     Raises:
-        OptionError: An unknown scaling.
-        DataError: No feature can be used.
+        OptionError: An unknown scaling, or one together with `kept`.
+        DataError: No feature can be used, or a column has another kind than in `kept`.
 
     Example:
         >>> import sightline as sl
@@ -235,15 +244,24 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
         True
     """
     scaling = check_scaling(numeric)
-    encoder, transform, numbers = fit(splits, scaling)
+    before = kept
+    if before is not None and numeric is not None and numeric != before.transform.scaling:
+        raise OptionError(
+            f"numeric={numeric!r} (--numeric) cannot be changed by a warm start: the model's numbers are scaled by "
+            f"{before.transform.scaling!r}.",
+            "Leave numeric out, or fit without warm_start (--warm-start).",
+        )
+    if before is None:
+        encoder, transform, numbers = fit(splits, scaling)
+    else:
+        kept = before.extended(splits)
+        encoder, transform, numbers = kept.encoder, kept.transform, list(kept.spec.numeric)
     table = splits.table
     target = target_values(table, splits.target)
     weights = row_weights(table)
     reader = encoder.open(table)
-    outside: Counter[str] = Counter()
-    unseen: Counter[str] = Counter()
 
-    def part(rows: np.ndarray) -> Batch:
+    def part(rows: np.ndarray, outside: Counter[str], unseen: Counter[str]) -> Batch:
         numeric_ND = torch.empty(len(rows), len(numbers))
         categorical_NC = torch.empty(len(rows), len(encoder.codes), dtype=torch.int32)
 
@@ -261,24 +279,34 @@ def prepare(splits: Splits, *, numeric: Scaling | None = None) -> Prepared:
         weight = None if weights is None else torch.from_numpy(weights[rows])
         return Batch(numeric_ND, categorical_NC, values, weight, row)
 
-    parts = {"train": part(splits.train), "valid": part(splits.valid), "test": part(splits.test)}
+    outside: Counter[str] = Counter()
+    unseen: Counter[str] = Counter()
+    outside_kept: Counter[str] = Counter()  # without a warm start, no training value is
+    parts = {
+        "train": part(splits.train, outside_kept, Counter()),
+        "valid": part(splits.valid, outside, unseen),
+        "test": part(splits.test, outside, unseen),
+    }
+    notes = [*splits.notes, *_notes(outside, unseen)]
+    if kept is not None and before is not None:
+        notes += kept.notes(outside_kept, before.encoder)
+        spec = kept.spec
+    else:
+        spec = _spec(encoder, numbers, parts["train"], splits.target)
+    return Prepared(spec, encoder, transform, **parts, splits=splits, notes=tuple(notes), kept=kept)
+
+
+def _spec(encoder: Encoder, numbers: list[NumericFeature], train: Batch, target: Target) -> Spec:
+    """Name the features, and add the bin edges of the numbers."""
     names = iter(distinct([*(feature.name for feature in numbers), *encoder.codes]))
     numbers = [replace(feature, name=next(names)) for feature in numbers]
-    spec = Spec(
-        numeric=tuple(with_edges(numbers, parts["train"].numeric, len(encoder.numbers))),
+    return Spec(
+        numeric=tuple(with_edges(numbers, train.numeric, len(encoder.numbers))),
         categorical=tuple(
             CategoricalFeature(next(names), column, encoder.cardinality(column))
             for column in encoder.codes
         ),
-        targets=(splits.target,),
-    )
-    return Prepared(
-        spec,
-        encoder,
-        transform,
-        **parts,
-        splits=splits,
-        notes=(*splits.notes, *_notes(outside, unseen)),
+        targets=(target,),
     )
 
 

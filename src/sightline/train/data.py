@@ -68,7 +68,7 @@ class TrainingData:
             NetworkError: The network has fewer members than there are folds.
         """
         target = prepared.spec.target
-        task = Task.fit(target, prepared.train.target)
+        task = Task.of(prepared)
         name = settings.eval_metric
         eval_metric = None if name is None else check_eval_metric(name, target)
         train = with_class_weights(prepared.train, settings.class_weights, task)

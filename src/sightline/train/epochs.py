@@ -102,7 +102,8 @@ def _criterion(state: TrainingState) -> str:
 def _leave_plateau(state: TrainingState, number: int) -> None:
     """Return to the best weights, with a lower learning rate."""
     progress, learning_rate = state.progress, state.learning_rate
-    if state.best.structure == state.structure and progress.best_epoch:
+    trained = progress.best_epoch > 0 or state.prepared.kept is not None
+    if state.best.structure == state.structure and trained:
         state.best.put_back(state.network)
         state.restart_average()
     learning_rate.base *= DROP
@@ -172,7 +173,8 @@ def _keep_best(state: TrainingState, number: int) -> None:
     progress = state.progress
     now = progress.numbers[-1]
     # A metric may rate the untrained network highest by chance, and may tie where the loss does not.
-    earlier = progress.numbers[:-1] if now.score is None else progress.numbers[1:-1]
+    counts = now.score is None or state.prepared.kept is not None
+    earlier = progress.numbers[:-1] if counts else progress.numbers[1:-1]
     keys = [(n.criterion, n.watched) for n in earlier if math.isfinite(n.criterion)]
     better = now.valid_loss is None or (now.criterion, now.watched) < min(
         keys, default=(math.inf, math.inf)

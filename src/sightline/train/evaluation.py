@@ -220,13 +220,13 @@ def yardstick(task: Task, prepared: Prepared) -> Yardstick:
     """
     rows = prepared.valid if len(prepared.valid.row) else prepared.train
     name = "validation" if prepared.splits.folds is None else "out-of-fold"
-    guess = task.baseline(prepared.train.target)
+    guess, warm = task.baseline(prepared.train.target), prepared.kept is not None
     if task.classification:
         shares = guess[guess > 0]
         accuracy = float((rows.target == int(guess.argmax())).double().mean())
-        return Yardstick(True, float(-(shares * np.log(shares)).sum()), accuracy, name)
+        return Yardstick(True, float(-(shares * np.log(shares)).sum()), accuracy, name, warm)
     rmse = float((rows.target.double() - task.center).square().mean().sqrt())
-    return Yardstick(False, 1.0, rmse, name)
+    return Yardstick(False, 1.0, rmse, name, warm)
 
 
 def with_class_weights(batch: Batch, weights: Any, task: Task) -> Batch:

@@ -153,6 +153,8 @@ class Yardstick:
             scaled regression target.
         baseline: The metric of always predicting the majority class, or the mean.
         held: The name of the loss on rows held out: "validation" or "out-of-fold".
+        warm: Whether training begins with the weights of an earlier model. Its training loss, without dropout, is
+            then no measure for that of the epochs.
 
     Example:
         >>> from sightline.train.observations import Yardstick
@@ -165,6 +167,7 @@ class Yardstick:
     guess_loss: float
     baseline: float
     held: str = "validation"
+    warm: bool = False
 
     def beaten_by(self, metric: float) -> bool:
         """Return whether a metric is better than that of the baseline."""
@@ -212,16 +215,19 @@ def _start(now: EpochNumbers, yardstick: Yardstick) -> str:
 
 
 def _trouble(history: Sequence[EpochNumbers], yardstick: Yardstick) -> str | None:
-    now, first = history[-1], history[0]
+    now, first = history[-1].train_loss, history[0].train_loss
     train = [epoch.train_loss for epoch in history]
-    if not math.isfinite(now.train_loss) or not math.isfinite(now.watched):
+    if yardstick.warm:
+        first, train = yardstick.guess_loss, train[1:]
+    if not math.isfinite(now) or not math.isfinite(history[-1].watched):
         return "diverging: the loss is not a finite number"
-    if now.train_loss > 2 * first.train_loss:
-        return "diverging: the training loss is over twice that of the untrained network"
+    if now > 2 * first:
+        whose = "of guessing" if yardstick.warm else "of the untrained network"
+        return f"diverging: the training loss is over twice that {whose}"
     rises = [b > 1.05 * a for a, b in pairwise(train[-4:])]
     # A loss that is almost zero goes up and down by chance.
-    not_learned = now.train_loss > LEARNED * first.train_loss
-    if not_learned and (now.train_loss > 1.5 * train[-2] or (rises[-1] and sum(rises) >= 2)):
+    not_learned = now > LEARNED * first and len(rises) > 0
+    if not_learned and (now > 1.5 * train[-2] or (rises[-1] and sum(rises) >= 2)):
         return "learning rate too high: the training loss is rising"
     return _overfitting(history, yardstick)
 

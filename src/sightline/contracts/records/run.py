@@ -69,6 +69,11 @@ class OriginBody(TypedDict):
     rules: NotRequired[Annotated[int, "version of the reading rules; absent for 1"]]
     train_rows: Annotated[int, "number of training rows"]
     fingerprint: Annotated[str, "sha256 of all values in row order"]
+    warm_start: NotRequired[
+        Annotated[
+            bool, "whether the fit began with an earlier model, start.sightline; absent if not"
+        ]
+    ]
 
 
 class RecipeBody(TypedDict):

@@ -164,16 +164,17 @@ function link(name, value) {
 }
 
 export const epochs = {
-  id: "epochs", title: "Epochs", uses: ["load/split", "train/epoch"], grows: true,
+  id: "epochs", title: "Epochs", uses: ["run/start", "load/split", "train/epoch"], grows: true,
   render({ run }, depth) {
     const records = () => run.all("train/epoch");
     if (!records().length) return null;
+    const before = run.last("run/start")?.origin?.warm_start ? "the network of the earlier model" : "the untrained network";
     const name = metricName(records());
     const word = name === "accuracy" ? "Accuracy" : "RMSE", held = heldOut(run) === "validation" ? "Validation" : "Out-of-fold";
     const body = el("tbody", {}), note = el("p", { class: "note" });
     const node = el("section", { class: "epochs" }, el("h2", {}, "Epochs"),
       el("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Epochs" },
-        el("table", {}, el("caption", {}, "Epoch 0 is the untrained network."),
+        el("table", {}, el("caption", {}, `Epoch 0 is ${before}.`),
           el("thead", {}, el("tr", {}, ["Epoch", "Loss", `${held} loss`, word, `${held} ${word}`, "Observation"].map((head) => el("th", { scope: "col" }, head)))), body)), note);
     let shown = 0, first = null;
     node.grow = () => {
