@@ -2,12 +2,14 @@
 
     apt-get install wrk
     python -m pip install -e ".[onnx,serve]" fastapi litserve
-    python -m benchmarks.serve TABLE.csv[.gz] TARGET [--seconds 10] [--repeats 3] [--name serve]
+    python -m venv mlserver && mlserver/bin/pip install mlserver onnxruntime  # its protobuf is older than ours
+    python -m benchmarks.serve TABLE.csv[.gz] TARGET [--seconds 10] [--repeats 3] [--mlserver mlserver/bin/python] [--name serve]
 
 Every side serves the default model of the table to `POST /predict` with one row as JSON: `sightline serve` with ONNX Runtime and
 with PyTorch; a FastAPI endpoint by hand and LitServe, each with PyTorch (`Model.predict_proba` of a DataFrame of one row, as its
-documentation shows) and with the same ONNX file (a session whose inputs are made of the row by hand). A side runs alone on core 0,
-the client on core 1, in turns.
+documentation shows) and with the same ONNX file (a session whose inputs are made of the row by hand); MLServer with a runtime
+that computes the same ONNX file, asked by the Open Inference Protocol, since it has no other. A side runs alone on core 0, the client on
+core 1, in turns.
 
 Throughput is that of wrk with 32 connections. Latency is measured with an open loop at half that throughput: requests have fixed
 times at which they are sent, and latency counts from that time, so that a server that stalls is seen to. The floor is an asyncio server that reads a request and writes two bytes: what the machine and the
@@ -33,6 +35,7 @@ import time
 import urllib.request
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +46,7 @@ from benchmarks.common import save
 
 PORT = 8437
 FLOOR = "floor: asyncio alone, at 1,250 a second"
-URL = f"http://127.0.0.1:{PORT}/predict"
+PREDICT, INFER = "/predict", "/v2/models/m/infer"
 LUA = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
@@ -114,7 +117,26 @@ if __name__ == "__main__":
 """
 )
 
-
+MLSERVER = """
+import onnxruntime
+from mlserver import MLModel, types
+from mlserver.codecs import NumpyCodec
+import numpy as np
+class Runtime(MLModel):
+    async def load(self):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(PATH, options)
+        return True
+    async def predict(self, payload):
+        inputs = {
+            one.name: np.array(one.data.root, object if one.datatype == "BYTES" else float).reshape(one.shape)
+            for one in payload.inputs
+        }
+        values = self.session.run(["probabilities"], inputs)[0]
+        return types.InferenceResponse(
+            model_name=self.name, outputs=[NumpyCodec.encode_output("probabilities", values)])
+"""
 ECHO = """
 import asyncio
 async def answer(reader, writer):
@@ -139,6 +161,9 @@ def main() -> None:
     parser.add_argument("target")
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--mlserver", metavar="PYTHON", help="the Python of an environment with mlserver"
+    )
     parser.add_argument("--name", default="serve")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -146,20 +171,27 @@ def main() -> None:
         save(options.name, measure(Path(folder), options))
 
 
+@dataclass(frozen=True)
+class Side:
+    """A server: its command, the path that predicts, and the bodies of requests of one row."""
+
+    command: list[str]
+    path: str
+    bodies: list[str]
+
+
 def measure(folder: Path, options: Any) -> dict[str, Any]:
     run = sl.fit(options.table, options.target, run=folder / "run", quiet=True, report=False)
     run.model.save(folder / "m.sightline", onnx=True)
     run.model.to_onnx(folder / "m.onnx")
     table = sl.read(options.table)
-    names = [column.name for column in run.model.encoder.schema.features]
-    bodies = [
-        json.dumps({"rows": [{name: table.cells(name, i) for name in names}]}) for i in range(2000)
-    ]
-    (folder / "bodies").write_text("\n".join(bodies), encoding="utf-8")
-    (folder / "post.lua").write_text(
-        LUA.replace("BODIES", str(folder / "bodies")), encoding="utf-8"
-    )
-    sides = {"sightline, ONNX": ours(folder, "onnx"), "sightline, PyTorch": ours(folder, "torch")}
+    columns = run.model.encoder.schema.features
+    rows = [{one.name: table.cells(one.name, i) for one in columns} for i in range(2000)]
+    bodies = [json.dumps({"rows": [row]}) for row in rows]
+    sides = {
+        f"sightline, {label}": Side(ours(folder, engine), PREDICT, bodies)
+        for label, engine in (("ONNX", "onnx"), ("PyTorch", "torch"))
+    }  # fmt: skip
     for name, script in (("FastAPI", FASTAPI), ("LitServe", LITSERVE)):
         for engine, file in (("torch", "m.sightline"), ("onnx", "m.onnx")):
             path = folder / f"{name}_{engine}.py"
@@ -167,18 +199,21 @@ def measure(folder: Path, options: Any) -> dict[str, Any]:
                 script.replace("ENGINE", repr(engine)).replace("PATH", repr(str(folder / file))).replace("PORT", str(PORT)),
                 encoding="utf-8",
             )  # fmt: skip
-            sides[f"{name}, {'PyTorch' if engine == 'torch' else 'ONNX'}"] = [sys.executable, str(path)]  # fmt: skip
+            label = f"{name}, {'PyTorch' if engine == 'torch' else 'ONNX'}"
+            sides[label] = Side([sys.executable, str(path)], PREDICT, bodies)
+    if options.mlserver:
+        sides["MLServer, ONNX"] = mlserver(folder, options.mlserver, rows)
     (folder / "echo.py").write_text(ECHO.replace("PORT", str(PORT)), encoding="utf-8")
-    sides[FLOOR] = [sys.executable, str(folder / "echo.py")]
+    sides[FLOOR] = Side([sys.executable, str(folder / "echo.py")], PREDICT, bodies)
     found: dict[str, dict[str, list[float]]] = {
         name: {"requests_a_second": [], "p50_ms": [], "p99_ms": []} for name in sides
     }
     for _ in range(options.repeats):
-        for name, command in sides.items():
-            with serving(command, folder):
-                throughput = wrk(folder, options.seconds)
+        for name, side in sides.items():
+            with serving(side, folder):
+                throughput = wrk(side, folder, options.seconds)
                 rate = 1250 if name == FLOOR else throughput / 2
-                latency = open_loop(bodies, rate, options.seconds)
+                latency = open_loop(side, rate, options.seconds)
             for key, value in zip(found[name], (throughput, *latency), strict=True):
                 found[name][key].append(value)
             print(name, round(throughput), [round(one, 2) for one in latency], flush=True)
@@ -187,7 +222,7 @@ def measure(folder: Path, options: Any) -> dict[str, Any]:
     }  # fmt: skip
     best = medians["sightline, ONNX"]["requests_a_second"]
     return {
-        "table": Path(options.table).name, "columns": len(names), "connections": 32, "seconds": options.seconds,
+        "table": Path(options.table).name, "columns": len(columns), "connections": 32, "seconds": options.seconds,
         "medians": medians, "rounds": found,
         "times_as_many_requests": {
             name: best / one["requests_a_second"] for name, one in medians.items() if "sightline" not in name and name != FLOOR
@@ -200,17 +235,43 @@ def ours(folder: Path, engine: str) -> list[str]:
             "--port", str(PORT), "--drain", "0", "--quiet"]  # fmt: skip
 
 
+def mlserver(folder: Path, python: str, rows: list[dict[str, Any]]) -> Side:
+    """Write what MLServer needs: one process, its settings, a runtime."""
+    place = folder / "mlserver"
+    place.mkdir()
+    runtime = MLSERVER.replace("PATH", repr(str(folder / "m.onnx")))
+    (place / "runtime.py").write_text(runtime, encoding="utf-8")
+    settings = {
+        "host": "127.0.0.1", "http_port": PORT, "grpc_port": PORT + 1, "metrics_port": PORT + 2, "parallel_workers": 0,
+        "debug": False, "access_log": False,
+    }  # fmt: skip
+    (place / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    model = {"name": "m", "implementation": "runtime.Runtime"}
+    (place / "model-settings.json").write_text(json.dumps(model), encoding="utf-8")
+    bodies = []
+    for row in rows:
+        inputs = [
+            {"name": name, "shape": [1, 1], "datatype": "BYTES", "data": [value or ""]}
+            if isinstance(value, str | None)
+            else {"name": name, "shape": [1, 1], "datatype": "FP64", "data": [value]}
+            for name, value in row.items()
+        ]
+        bodies.append(json.dumps({"inputs": inputs}))
+    command = [str(Path(python).absolute().parent / "mlserver"), "start", str(place)]
+    return Side(command, INFER, bodies)
+
+
 @contextlib.contextmanager
-def serving(command: list[str], folder: Path) -> Iterator[None]:
+def serving(side: Side, folder: Path) -> Iterator[None]:
     """Run a server on core 0 until the block ends."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        ["taskset", "-c", "0", *command], cwd=folder, env=environment, start_new_session=True,
+        ["taskset", "-c", "0", *side.command], cwd=folder, env=environment, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        body = (folder / "bodies").read_text(encoding="utf-8").splitlines()[0].encode()
-        request = urllib.request.Request(URL, body, {"Content-Type": "application/json"})
+        body, head = side.bodies[0].encode(), {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{PORT}{side.path}", body, head)
         deadline = time.monotonic() + 90
         while True:
             try:
@@ -234,10 +295,14 @@ def serving(command: list[str], folder: Path) -> Iterator[None]:
         time.sleep(0.5)
 
 
-def wrk(folder: Path, seconds: int) -> float:
+def wrk(side: Side, folder: Path, seconds: int) -> float:
     """Return the requests a second of 32 connections that ask without pause."""
-    command = ["taskset", "-c", "1", "wrk", "-t1", "-c32", f"-d{seconds}s", "-s", str(folder / "post.lua"), URL]  # fmt: skip
-    subprocess.run([*command[:-3], "-d2s", *command[-2:]], capture_output=True, check=False)
+    (folder / "bodies").write_text("\n".join(side.bodies), encoding="utf-8")
+    script = folder / "post.lua"
+    script.write_text(LUA.replace("BODIES", str(folder / "bodies")), encoding="utf-8")
+    address = f"http://127.0.0.1:{PORT}{side.path}"
+    command = ["taskset", "-c", "1", "wrk", "-t1", "-c32", f"-d{seconds}s", "-s", str(script), address]  # fmt: skip
+    subprocess.run([*command[:-4], "-d2s", *command[-3:]], capture_output=True, check=False)
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said:
         raise RuntimeError(said)
@@ -245,16 +310,16 @@ def wrk(folder: Path, seconds: int) -> float:
     return float(rate)
 
 
-def open_loop(bodies: list[str], rate: float, seconds: int) -> tuple[float, float]:
+def open_loop(side: Side, rate: float, seconds: int) -> tuple[float, float]:
     """Send requests at fixed times on 32 connections; return p50 and p99 in ms, counted from those times."""
     script = f"""
 import asyncio, json, sys
 sys.path.insert(0, {os.getcwd()!r})
 from benchmarks.serve import clients
-print(json.dumps(asyncio.run(clients(json.loads(sys.stdin.read()), {rate!r}, {seconds}))))
+print(json.dumps(asyncio.run(clients({side.path!r}, json.loads(sys.stdin.read()), {rate!r}, {seconds}))))
 """
     said = subprocess.run(
-        ["taskset", "-c", "1", sys.executable, "-c", script], input=json.dumps(bodies[:500]), capture_output=True,
+        ["taskset", "-c", "1", sys.executable, "-c", script], input=json.dumps(side.bodies[:500]), capture_output=True,
         text=True, check=True,
     ).stdout  # fmt: skip
     latencies = np.array(json.loads(said.splitlines()[-1]))
@@ -262,11 +327,11 @@ print(json.dumps(asyncio.run(clients(json.loads(sys.stdin.read()), {rate!r}, {se
 
 
 async def clients(
-    bodies: list[str], rate: float, seconds: int, connections: int = 32
+    path: str, bodies: list[str], rate: float, seconds: int, connections: int = 32
 ) -> list[float]:
     """Ask from several connections; the requests of all of them are `rate` a second."""
     heads = [
-        f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n\r\n{body}".encode()
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n\r\n{body}".encode()
         for body in bodies
     ]
     latencies: list[float] = []
