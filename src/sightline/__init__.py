@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from sightline.errors import SightlineError, UserError
     from sightline.estimators import SightlineClassifier, SightlineRegressor
+    from sightline.load.databases import Query
     from sightline.load.split import Splits, split
     from sightline.load.table import Table, read
     from sightline.pipeline.demo import demo
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "fit": "pipeline.fit", "demo": "pipeline.demo", "refit": "pipeline.refit", "resume": "pipeline.fit", "replay": "pipeline.fit",
     "Run": "pipeline.folder", "compare": "trace.compare",
-    "read": "load.table", "Table": "load.table", "split": "load.split", "Splits": "load.split",
+    "read": "load.table", "Query": "load.databases", "Table": "load.table", "split": "load.split", "Splits": "load.split",
     "prepare": "prepare.prepared", "Prepared": "prepare.prepared",
     "MLP": "build.mlp", "Flat": "build.flat", "Ensemble": "build.ensemble",
     "Training": "train.training", "Checkpoints": "train.checkpoints", "Model": "predict.model",
@@ -64,7 +65,7 @@ _PLACES = {
 }  # fmt: skip
 
 __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
-    "fit", "resume", "refit", "replay", "compare", "demo", "Run", "read", "Table", "split", "Splits", "prepare",
+    "fit", "resume", "refit", "replay", "compare", "demo", "Run", "read", "Query", "Table", "split", "Splits", "prepare",
     "Prepared", "Ensemble", "MLP", "Flat", "Training", "Checkpoints", "Widen", "Deepen", "Replace", "Freeze",
     "Unfreeze", "Stop", "Model", "OnnxModel", "Batch", "Column", "EpochRecord", "Event", "Record", "Schema", "Spec",
     "Step", "SightlineClassifier", "SightlineRegressor",

@@ -198,6 +198,7 @@ quiet_option = named_options("quiet")
 live_option = named_options("live")
 network_option = named_options("network")
 encoding_option = named_options("encoding")
+query_option = named_options("query")
 engine_option = click.option(
     "--engine", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True,
     help="What computes: onnx needs an .onnx file, or a bundle with one (export --into-bundle).",

@@ -19,6 +19,7 @@ from sightline.cli.options import (
     keep_option,
     model_argument,
     network_option,
+    query_option,
     quiet_option,
 )
 from sightline.cli.output import load_for_rows, load_model, print_json, safe
@@ -38,6 +39,13 @@ if TYPE_CHECKING:
     type=click.Path(),
     help="The file to write, .csv or .parquet.  [default: CSV on standard output]",
 )
+@click.option(
+    "--to", metavar="ADDRESS/TABLE",
+    help="Write the predictions to a new table of a database, e.g. postgresql://me@host/shop/scores.",
+)  # fmt: skip
+@click.option(
+    "--replace", is_flag=True, help="With --to: drop a table of that name, in the same transaction."
+)
 @keep_option
 @click.option(
     "--alpha", type=float, metavar="SHARE",
@@ -45,6 +53,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @engine_option
 @encoding_option
+@query_option
 @network_option
 @quiet_option
 @json_option
@@ -52,21 +61,32 @@ def predict(
     model: str,
     source: str,
     output: str | None,
+    to: str | None,
+    replace: bool,
     keep: list[str],
     alpha: float | None,
     engine: Engine,
     encoding: str | None,
+    query: str | None,
     network: str | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Predict each row of SOURCE with MODEL; the output keeps the order of the rows.
 
-    CSV and Parquet files are read piece by piece: they may be larger than the memory.
+    CSV and Parquet files and queries are read piece by piece: they may be larger than the memory.
     """
+    from sightline.load.databases import Destination, with_query
     from sightline.predict.output import PredictionFile, prediction_table
     from sightline.predict.summary import Summary
 
+    if to is not None and output is not None:
+        raise OptionError("--to and --output are given together.", "Give only one of them.")
+    if replace and to is None:
+        raise OptionError(
+            "--replace is given without --to.", "Leave it out: a file is replaced anyway."
+        )
+    table_to = None if to is None else Destination.parse(to)
     if output is not None:
         for name, what in ((source, "the rows to predict"), (model, "the model")):
             if Path(output).exists() and Path(name).exists() and Path(output).samefile(name):
@@ -74,18 +94,24 @@ def predict(
                     f"{output} is {what}, which the predictions would overwrite.",
                     "Give another file to -o.",
                 )
+    rows = with_query(source, query)
     loaded = load_for_rows(model, network, engine)
     summary, listed = Summary(), []
+    printed = output is None and table_to is None
     began = time.monotonic()
-    with PredictionFile(None if output is None else Path(output)) as file:
-        for predictions in _shown(_pieces(loaded, source, tuple(keep), encoding), quiet or as_json):
+    with PredictionFile(
+        None if output is None else Path(output), parquet=table_to is not None
+    ) as file:
+        for predictions in _shown(_pieces(loaded, rows, tuple(keep), encoding), quiet or as_json):
             table = prediction_table(loaded, predictions, keep, alpha)
             predictions.add_to(summary)
-            if as_json and output is None:
+            if as_json and printed:
                 listed += table.to_pylist()
             else:
                 file.add(table)
-        if output is None and not as_json:
+        if table_to is not None:
+            file.write_to(table_to, replace)
+        elif printed and not as_json:
             sys.stdout.flush()
             file.copy_to(sys.stdout.buffer)
     seconds = time.monotonic() - began
@@ -93,34 +119,34 @@ def predict(
         click.echo(safe(f"Warning: {sentence}"), err=True)
     if as_json:
         body: dict[str, Any] = {
-            "rows": summary.rows, "output": output, "missing": summary.missing, "unseen": summary.unseen,
+            "rows": summary.rows, "output": None if printed else output or str(table_to), "missing": summary.missing, "unseen": summary.unseen,
             "out_of_range": summary.out_of_range, "extra": list(summary.extra), "bad_rows": summary.bad,
             "bad": [{"row": row, "error": error} for row, error in summary.bad_rows],
             "seconds": seconds,
         }  # fmt: skip
-        if output is None:
+        if printed:
             body["predictions"] = listed
         print_json(body)
     elif not quiet:
         for sentence in summary.report():
             click.echo(safe(sentence), err=True)
-        if output is not None:
+        if not printed:
             count = counted(summary.rows - summary.bad, "prediction")
             without = f"; {summary.bad:,} without, see the column error" if summary.bad else ""
             speed = f", {readable(summary.rows / seconds, 2)} rows a second" if seconds > 1 else ""
-            click.echo(safe(f"{count} written to {output}{without}{speed}."), err=True)
+            click.echo(safe(f"{count} written to {output or table_to}{without}{speed}."), err=True)
     if summary.bad and summary.bad == summary.rows:
         row, error = summary.bad_rows[0]
         raise DataError(
-            f"No row of {source} has a prediction; the first one, row {row:,}: {error}.",
+            f"No row of {rows} has a prediction; the first one, row {row:,}: {error}.",
             "Write the rows as the training rows were.",
         )
 
 
 def _pieces(
-    loaded: TableModel, source: str, keep: tuple[str, ...], encoding: str | None
+    loaded: TableModel, source: Any, keep: tuple[str, ...], encoding: str | None
 ) -> Iterator[Predictions]:
-    """Predict a source, CSV and Parquet files piece by piece."""
+    """Predict a source; CSV and Parquet files and queries piece by piece."""
     from sightline.load.pieces import can_be_pieces
 
     if can_be_pieces(source):
@@ -157,6 +183,7 @@ def _shown(pieces: Iterator[Predictions], quiet: bool) -> Iterator[Predictions]:
 )  # fmt: skip
 @engine_option
 @encoding_option
+@query_option
 @network_option
 @quiet_option
 @json_option
@@ -166,6 +193,7 @@ def evaluate(
     require: tuple[str, ...],
     engine: Engine,
     encoding: str | None,
+    query: str | None,
     network: str | None,
     quiet: bool,
     as_json: bool,
@@ -174,6 +202,7 @@ def evaluate(
 
     The exit code is 1 if a metric is not as --require asks.
     """
+    from sightline.load.databases import with_query
     from sightline.metrics.required import Requirement
     from sightline.pipeline.origin import evaluate as run_evaluate
     from sightline.pipeline.origin import overlap
@@ -190,12 +219,13 @@ def evaluate(
             )
         metrics = run_evaluate(loaded)
     else:
-        predictions = loaded.predictions(source, encoding=encoding)
-        metrics = {**loaded.measure(predictions), "part": source}
+        rows = with_query(source, query)
+        predictions = loaded.predictions(rows, encoding=encoding)
+        metrics = {**loaded.measure(predictions), "part": str(rows)}
         seen = overlap(loaded, predictions.table)[0] if isinstance(loaded, Model) else 0
         if seen:
             warning = (
-                f"{seen:,} of the {predictions.table.rows:,} rows of {source} equal a row that the model was "
+                f"{seen:,} of the {predictions.table.rows:,} rows of {rows} equal a row that the model was "
                 "trained on, in every value (duplicates among them): the metrics are too good."
             )
         metrics["training_rows_seen"] = seen
@@ -222,20 +252,22 @@ def evaluate(
     "-o", "--output", type=click.Path(), help="Write the comparison as a page, e.g. check.html."
 )
 @encoding_option
+@query_option
 @network_option
 @quiet_option
 @json_option
 def check(
-    model: str, source: str, fail: bool, output: str | None, encoding: str | None, network: str | None, quiet: bool,
-    as_json: bool,
+    model: str, source: str, fail: bool, output: str | None, encoding: str | None, query: str | None,
+    network: str | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare each column of SOURCE, and the predictions of MODEL for it, with the training rows.
 
     A distance is allowed that healthy rows of the same number exceed in at most 2 of 100 files, over all columns together.
     """
     from sightline.evaluate.drift import check as compare
+    from sightline.load.databases import with_query
 
-    result = compare(load_model(model, network), source, encoding=encoding)
+    result = compare(load_model(model, network), with_query(source, query), encoding=encoding)
     if output is not None:
         from sightline.page.check import write_check
 
@@ -257,6 +289,7 @@ def check(
 @click.option("--repeats", default=5, show_default=True, help="How often each column is shuffled.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the shuffles, e.g. 1.")
 @encoding_option
+@query_option
 @network_option
 @json_option
 def importance(
@@ -265,17 +298,20 @@ def importance(
     repeats: int,
     seed: int,
     encoding: str | None,
+    query: str | None,
     network: str | None,
     as_json: bool,
 ) -> None:
     """Measure how much worse MODEL predicts when a column is shuffled (permutation importance)."""
+    from sightline.load.databases import with_query
     from sightline.pipeline.origin import importance as run_importance
 
     loaded = load_model(model, network)
     if source is None:
         measured = run_importance(loaded, repeats=repeats, seed=seed)
     else:
-        measured = loaded.importance(source, repeats=repeats, seed=seed, encoding=encoding)
+        rows = with_query(source, query)
+        measured = loaded.importance(rows, repeats=repeats, seed=seed, encoding=encoding)
     if as_json:
         print_json(measured)
         return
@@ -291,19 +327,22 @@ def importance(
     "--row", default=0, show_default=True, help="The row to explain, counted from 0, e.g. 3."
 )
 @encoding_option
+@query_option
 @network_option
 @json_option
 def explain(
-    model: str, source: str, row: int, encoding: str | None, network: str | None, as_json: bool
-) -> None:
+    model: str, source: str, row: int, encoding: str | None, query: str | None, network: str | None, as_json: bool
+) -> None:  # fmt: skip
     """Show how MODEL predicts one row of SOURCE, layer by layer."""
+    from sightline.load.databases import with_query
     from sightline.trace.records import finite
 
     loaded = load_model(model, network)
-    table = loaded.read(source, encoding=encoding)
+    rows = with_query(source, query)
+    table = loaded.read(rows, encoding=encoding)
     if not 0 <= row < table.rows:
         raise OptionError(
-            f"{source} has no row {row:,}.", f"Give a row from 0 to {table.rows - 1:,} (--row)."
+            f"{rows} has no row {row:,}.", f"Give a row from 0 to {table.rows - 1:,} (--row)."
         )
     explained = finite(loaded.explain_rows(table, [row])[0].to_json())
     if as_json:
@@ -311,7 +350,7 @@ def explain(
         return
     from sightline.views.terminal import TerminalView
 
-    TerminalView().explanation(explained, f"Row {row:,} of {source}")
+    TerminalView().explanation(explained, f"Row {row:,} of {rows}")
 
 
 @click.command(cls=Command)

@@ -159,6 +159,13 @@ class ReadOptions:
             default_help="the first one with rows",
         ),
     ] = None
+    query: Annotated[
+        str | None,
+        Option(
+            "Of a database, a SELECT or a table's name, e.g. 'SELECT * FROM orders'.",
+            metavar="SQL",
+        ),
+    ] = None
     on_bad_rows: Annotated[
         BadRows,
         Option(
@@ -637,6 +644,9 @@ class RunOptions:
             "The run folder to make, e.g. runs/first.", metavar="DIR", default_help="runs/NAME-TIME"
         ),
     ] = None
+    keep_data: Annotated[
+        bool, Option("Keep the rows that were read from a database in the run folder.")
+    ] = True
     live: Annotated[bool, Option("Show the run in a browser while it trains.")] = False
     report: Annotated[
         bool, Option("At the end, explain sample rows, measure importance and write report.html.")
@@ -645,5 +655,5 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_checkpoint_intervals(self.checkpoint_seconds, self.checkpoint_epochs)
-        for name in ("watch", "live", "report", "quiet"):
+        for name in ("watch", "keep_data", "live", "report", "quiet"):
             check_bool(name, getattr(self, name))

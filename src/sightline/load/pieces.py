@@ -1,4 +1,4 @@
-"""Large CSV and Parquet files piece by piece, each read as a file of its own would be.
+"""Large CSV and Parquet files, and queries, piece by piece, each read as a file of its own would be.
 
 A piece of a CSV file is a number of whole rows: it ends at a line end that is not inside quotes.
 """
@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.errors import DataError
+from sightline.load.databases import Query, running
 from sightline.load.delimited import Delimited
 from sightline.load.raw import Raw, RawRequest, raw_table
 from sightline.load.sources import find_files, format_of, raw_delimited, same_names, unreadable
@@ -36,22 +37,24 @@ QUOTE, NEWLINE, RETURN = ord('"'), ord("\n"), ord("\r")
 
 
 def can_be_pieces(source: Any) -> bool:
-    """Tell whether a source is a CSV or Parquet file, or a folder or glob of such files.
+    """Tell whether a source is a query, a CSV or Parquet file, or a folder or glob of such files.
 
     Example:
         >>> from sightline.load.pieces import can_be_pieces
         >>> can_be_pieces("examples/penguins.csv"), can_be_pieces({"x": [1]})
         (True, False)
     """
+    if isinstance(source, Query):
+        return True
     if not isinstance(source, str | Path) or is_stream(Path(source)):
         return False
     return {format_of(file) or "delimited" for file in find_files(source)} in ({"delimited"}, {"parquet"})  # fmt: skip
 
 
 def pieces(
-    source: str | Path, request: RawRequest, size: int = PIECE_BYTES, rows: int = PIECE_ROWS
+    source: str | Path | Query, request: RawRequest, size: int = PIECE_BYTES, rows: int = PIECE_ROWS
 ) -> Iterator[Raw]:
-    """Read files piece by piece.
+    """Read files or a query piece by piece.
 
     Args:
         source: For which `can_be_pieces` is true.
@@ -71,6 +74,9 @@ def pieces(
         >>> [piece.table.num_rows for piece in pieces("examples/penguins.csv", RawRequest(), size=6000)]
         [132, 137, 75]
     """
+    if isinstance(source, Query):
+        yield from _query(source, rows)
+        return
     files = find_files(source)
     try:
         if format_of(files[0]) == "parquet":
@@ -85,6 +91,18 @@ def pieces(
         raise DataError(
             f"There is no permission to read {error.filename}.", "Check the file's permissions."
         ) from error
+
+
+def _query(query: Query, rows: int) -> Iterator[Raw]:
+    """Yield the batches of a query, cut to `rows`; an empty one where there are no rows."""
+    with running(query) as batches:
+        empty = True
+        for batch in batches:
+            for start in range(0, batch.num_rows, rows):
+                empty = False
+                yield raw_table(_table(batch.slice(start, rows)), query.name, ())
+        if empty:
+            yield raw_table(batches.schema.empty_table(), query.name, ())
 
 
 def _parquet(files: list[Path], name: str, request: RawRequest, rows: int) -> Iterator[Raw]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from sightline.contracts import BadRow
 from sightline.errors import DataError, UserError, shorten
+from sightline.load.databases import Query, read_query
 from sightline.load.delimited import Delimited, RawFile, count_bad
 from sightline.load.excel import ENDINGS as WORKBOOKS
 from sightline.load.excel import open_workbook, split_sheet
@@ -37,13 +38,16 @@ def open_source(source: Any, request: RawRequest = DEFAULT_REQUEST) -> Raw:
     """Read any source into raw columns.
 
     Args:
-        source: A path, a glob, a folder, a table, an array or a dict; see `sightline.read`.
+        source: A path, a glob, a folder, a query, a table, an array or a dict; see `sightline.read`.
         request: How to read it.
 
     Raises:
         DataError: The source cannot be read.
         OptionError: There is no line `header`.
     """
+    if isinstance(source, Query):
+        table, notes = read_query(source)
+        return replace(raw_table(table, source.name, ()), said=notes)
     if isinstance(source, str | Path):
         return _open_files(source, request)
     table = table_in_memory(source, request.rules)

@@ -34,6 +34,7 @@ from sightline.errors import (
     listed,
     shorten,
 )
+from sightline.load.databases import Query, with_query
 from sightline.load.hashes import row_hashes
 from sightline.load.kinds import check_kinds, type_column
 from sightline.load.layout import footer
@@ -175,6 +176,7 @@ def read(
     dates: DateOrder | None = None,
     header: int | None = None,
     sheet: str | None = None,
+    query: str | None = None,
     on_bad_rows: BadRows = "error",
 ) -> Table:
     """Read a table and infer each column's kind and role.
@@ -182,7 +184,8 @@ def read(
     Args:
         source: A CSV, TSV (also .gz, .zst), Parquet, JSON, JSON lines or Arrow IPC file; a folder or
             a glob of such files; a workbook (.xlsx, .xls, .ods; extra "excel"), also data.xlsx#Sheet2; "-"
-            or a pipe; anything with `__arrow_c_stream__` (pandas, polars, pyarrow, a
+            or a pipe; the address of a database (postgresql://, sqlite://, duckdb://; extra "sql"), or
+            a `Query`; anything with `__arrow_c_stream__` (pandas, polars, pyarrow, a
             DuckDB relation); a numpy array [rows, columns]; or a dict of columns.
         kinds: By column name, the kind to use instead of the inferred one: "numeric",
             "categorical", "boolean", "datetime" or "text".
@@ -198,6 +201,7 @@ def read(
         header: The line of a text file that holds the column names, counted from 1; None takes the first
             line that is no title.
         sheet: The sheet of a workbook; None takes the first one with rows.
+        query: Of a database, a SELECT or the name of a table.
         on_bad_rows: "error" stops at the first row that cannot be read; "skip" leaves such rows
             out and counts them.
 
@@ -219,7 +223,7 @@ def read(
     """
     options = ReadOptions(
         kinds={} if kinds is None else kinds, drop=drop, missing=missing, encoding=encoding,
-        decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, on_bad_rows=on_bad_rows,
+        decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, query=query, on_bad_rows=on_bad_rows,
     )  # fmt: skip
     return read_by_rules(source, options, READING_RULES)
 
@@ -250,7 +254,7 @@ def read_by_rules(source: Any, options: ReadOptions, rules: int) -> Table:
         encoding=options.encoding, header=options.header, sheet=options.sheet,
         on_bad_rows=options.on_bad_rows, rules=rules,
     )  # fmt: skip
-    raw = open_source(source, request)
+    raw = open_source(with_query(source, options.query), request)
     for name in [*wanted, *options.drop]:
         if name not in raw.table.column_names:
             raise OptionError(
@@ -306,7 +310,7 @@ def read_by_rules(source: Any, options: ReadOptions, rules: int) -> Table:
         options={
             "kinds": wanted, "drop": list(options.drop), "missing": None if tokens is None else list(tokens),
             "encoding": options.encoding, "decimal": options.decimal, "thousands": options.thousands,
-            "dates": options.dates, "header": options.header, "sheet": options.sheet,
+            "dates": options.dates, "header": options.header, "sheet": options.sheet, "query": options.query,
             "on_bad_rows": options.on_bad_rows,
         },
         locate=raw.locate,
@@ -347,7 +351,7 @@ def read_like(
 
 
 def pieces_like(
-    source: str | Path,
+    source: str | Path | Query,
     schema: Schema,
     *,
     keep: Sequence[str] = (),
@@ -356,10 +360,10 @@ def pieces_like(
     size: int = PIECE_BYTES,
     rows: int = PIECE_ROWS,
 ) -> Iterator[Table]:
-    """Read CSV or Parquet files of any size for a model, piece by piece; else as `read_like`.
+    """Read a query, or CSV or Parquet files of any size, for a model, piece by piece; else as `read_like`.
 
     Args:
-        source: Files that can be read in pieces, see `sightline.load.pieces.can_be_pieces`.
+        source: A query, or files that can be read in pieces, see `sightline.load.pieces.can_be_pieces`.
         schema, keep, encoding, like: As in `read_like`.
         size: Bytes of text in a piece.
         rows: Rows in a piece of a Parquet file.

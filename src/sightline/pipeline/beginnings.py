@@ -27,6 +27,7 @@ from sightline.pipeline.recipe import (
     trees_limit,
 )
 from sightline.pipeline.runner import edits_left, edits_of
+from sightline.pipeline.spool import Spooled
 from sightline.pipeline.warm_start import WarmStart
 from sightline.predict.parts import PARTS
 from sightline.prepare.prepared import Prepared
@@ -41,7 +42,7 @@ class Fresh:
     """A new run.
 
     Args:
-        source: Anything `sl.read` takes, or a table that it has read.
+        source: Anything `sl.read` takes, a table that it has read, or rows that were read from a database.
         options: The options of the fit. They are checked here, as far as that needs no table.
         start: What a warm start keeps of an earlier model; its network is trained further. None draws weights.
 
@@ -77,7 +78,10 @@ class Fresh:
     def load(self) -> Loaded:
         """Read the table, split its rows, and choose the settings that depend on them."""
         options, source = self.options, self.source
-        table = source if isinstance(source, Table) else read(source, **vars(options.read))
+        if isinstance(source, Spooled):
+            table, source = source.table(options.read), str(source.home)
+        else:
+            table = source if isinstance(source, Table) else read(source, **vars(options.read))
         earlier = None if self.start is None else self.start.earlier
         splits = divide(
             table, options.target, self._recipe, seed=options.seed, earlier=earlier, **vars(options.split)

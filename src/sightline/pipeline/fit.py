@@ -28,6 +28,7 @@ from sightline.contracts.options import (
     Quality,
     ThresholdRule,
 )
+from sightline.load.databases import Query
 from sightline.page.launch import live_page
 from sightline.page.report import REPORT_FILE, write_report
 from sightline.pipeline.beginnings import Fresh, Replayed, Resumed
@@ -36,6 +37,7 @@ from sightline.pipeline.folder import Run
 from sightline.pipeline.observers import FitView, LivePageShown, RunFolder, StepsShown
 from sightline.pipeline.recorder import Recorder
 from sightline.pipeline.runner import Runner
+from sightline.pipeline.spool import Spooled, spooled
 from sightline.pipeline.warm_start import WarmStart
 from sightline.trace.records import Trace, being_written, busy, find, read_records, taken
 from sightline.train.checkpoints import read_newest
@@ -57,6 +59,7 @@ def fit(
     dates: DateOrder | None = None,
     header: int | None = None,
     sheet: str | None = None,
+    query: str | None = None,
     on_bad_rows: BadRows = "error",
     task: TaskName | None = None,
     positive: Label | None = None,
@@ -77,6 +80,7 @@ def fit(
     checkpoint_seconds: float | None = CHECKPOINT_SECONDS,
     checkpoint_epochs: int | None = None,
     run: str | Path | None = None,
+    keep_data: bool = True,
     live: bool = False,
     report: bool = True,
     quiet: bool = False,
@@ -88,7 +92,7 @@ def fit(
     Args:
         source: Anything `sl.read` takes, or a table that it has read.
         target: The column to predict.
-        kinds, drop, missing, encoding, decimal, thousands, dates, header, sheet, on_bad_rows: As in `sl.read`.
+        kinds, drop, missing, encoding, decimal, thousands, dates, header, sheet, query, on_bad_rows: As in `sl.read`.
         task, positive, test, group, time, weight: As in `sl.split`.
         valid: As in `sl.split`. None makes cross-validation folds of the training rows in place of
             validation rows; with a network of your own or `time` it means 0.1.
@@ -113,6 +117,8 @@ def fit(
             start and one at the end as well.
         checkpoint_epochs: Epochs between two checkpoints; None writes none by their number.
         run: The run folder to make; None makes `runs/NAME-TIME`.
+        keep_data: Whether the rows of a database stay in the run folder, as data.parquet: it is read once, and a
+            query has its rows in no stable order. Without them the model can be evaluated on new rows only.
         live: Whether to show the run in a browser while it trains, at an address that is printed and
             kept in RUN/live.json. The page is served by a separate process (extra "live"):
             training never waits for it.
@@ -139,10 +145,10 @@ def fit(
     """
     options = FitOptions.of(
         target, seed=seed, kinds=dict(kinds or {}), drop=drop, missing=missing, encoding=encoding,
-        decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
+        decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, query=query, on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
         time=time, weight=weight, numeric=numeric, quality=quality, network=network, trees=trees,
         calibrate=calibrate, threshold=threshold, baselines=baselines, watch=watch,
-        checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, live=live,
+        checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, keep_data=keep_data, live=live,
         report=report, quiet=quiet, **settings,
     )  # fmt: skip
     return fit_with(source, options, view)
@@ -161,16 +167,19 @@ def fit_with(
     """
     beginning, asked = Fresh(source, options, start), options.run
     with (
-        run_folder(source, asked.run) as folder, live_page(folder, asked.live, asked.quiet) as show_page,
-        _recording(view, asked.quiet) as (trace, view),
+        run_folder(source, asked.run) as folder,
+        spooled(source, options.read, folder, asked.quiet) as beginning.source,
+        live_page(folder, asked.live, asked.quiet) as show_page, _recording(view, asked.quiet) as (trace, view),
     ):  # fmt: skip
         recorder = Recorder(trace, folder)
         runner = Runner(
             recorder, folder, beginning.edits, checkpoint_seconds=asked.checkpoint_seconds,
             checkpoint_epochs=asked.checkpoint_epochs, watch=beginning.watched,
         )  # fmt: skip
+        data = beginning.source if isinstance(beginning.source, Spooled) else None
+        folder_kept = RunFolder(folder, asked.report, data=data, keep_data=asked.keep_data)
         outcome = run_stages(beginning, [
-            recorder, RunFolder(folder, asked.report), LivePageShown(show_page), runner, *_shown(view),
+            recorder, folder_kept, LivePageShown(show_page), runner, *_shown(view),
         ])  # fmt: skip
     return _run(folder, outcome)
 
@@ -237,7 +246,7 @@ def resume(
             recorder, folder, beginning.edits, checkpoint_seconds=asked.checkpoint_seconds,
             checkpoint_epochs=asked.checkpoint_epochs, watch=watch,
         )  # fmt: skip
-        kept = RunFolder(folder, asked.report, resumed=True)
+        kept = RunFolder(folder, asked.report, keep_data=asked.keep_data, resumed=True)
         outcome = run_stages(
             beginning, [recorder, kept, LivePageShown(show_page), runner, *_shown(view)]
         )
@@ -342,6 +351,7 @@ def run_folder(source: Any, run: str | Path | None) -> Iterator[Path]:
             raise taken(folder)
         yield folder
         return
+    source = source.address.partition("?")[0] if isinstance(source, Query) else source
     path = isinstance(source, str | Path)
     name = (
         "stdin"

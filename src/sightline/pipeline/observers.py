@@ -17,6 +17,7 @@ from sightline.page.report import write_report
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.flow import Loaded, Observer
 from sightline.pipeline.origin import reference, row_numbers
+from sightline.pipeline.spool import DATA, Spooled
 from sightline.pipeline.warm_start import START
 from sightline.predict.described import BUNDLE
 from sightline.prepare.prepared import Prepared
@@ -76,14 +77,18 @@ class RunFolder(Observer):
     Args:
         folder: The run folder.
         report: Whether to write the report.
+        data: Rows that were read from a database; or None.
+        keep_data: Whether they stay in the folder at the end.
         resumed: Whether the sources are already in the folder.
         first: For a replay, the folder of the first run; its sources are copied.
     """
 
     def __init__(
-        self, folder: Path, report: bool, *, resumed: bool = False, first: Path | None = None
-    ) -> None:
+        self, folder: Path, report: bool, *, data: Spooled | None = None, keep_data: bool = True,
+        resumed: bool = False, first: Path | None = None,
+    ) -> None:  # fmt: skip
         self.folder, self.report, self.resumed, self.first = folder, report, resumed, first
+        self.data, self.keep_data = data, keep_data
 
     def loaded(self, loaded: Loaded) -> None:
         """Take what the model keeps of its table."""
@@ -96,6 +101,8 @@ class RunFolder(Observer):
     def built(self, training: Training) -> None:
         """Write the source of a network of your own, and the model that a warm start begins with."""
         start = self._loaded.start
+        if self.data is not None:
+            self.data.move()
         if self.first is None and not self.resumed:
             keep_source(training.network, self.folder)
             if start is not None and start.model is not None:
@@ -124,11 +131,13 @@ class RunFolder(Observer):
         self._model = finished.model
 
     def ended(self) -> None:
-        """Put the model card into the model's file, and write the report: both of all records."""
+        """Put the model card into the model's file, and write the report, both of all records; remove what is not kept."""
         self._model.card = model_card(read_records(self.folder)[0])
         self._model.save(self.folder / BUNDLE)
         if self.report:
             write_report(self.folder)
+        if not self.keep_data:
+            (self.folder / DATA).unlink(missing_ok=True)
 
 
 def keep_source(network: nn.Module, folder: Path) -> None:

@@ -259,7 +259,7 @@ class Recorder(Observer):
         bundle = self.folder / BUNDLE
         model, run = shlex.quote(str(bundle)), shlex.quote(str(self.folder))
         commands = [f"sightline inspect {model}", f"sightline quiz {run}"]
-        if self.table.paths:
+        if self.table.paths and self.options.run.keep_data:
             data = shlex.quote(self.table.paths[0])
             network = self.options.model.network
             own = ""

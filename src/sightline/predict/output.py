@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from sightline.archive import put_in_place
 from sightline.errors import DataError, OptionError
+from sightline.load.databases import Destination, write_rows
 from sightline.predict.reading import plain_column
 from sightline.predict.tables import Predictions, TableModel
 
@@ -92,8 +93,9 @@ class PredictionFile:
     rows before it as well: what was written is then written again.
 
     Args:
-        path: The file, which gets its name when the `with` block ends well; None writes CSV to a temporary file,
-            which `copy_to` copies.
+        path: The file, which gets its name when the `with` block ends well; None writes to a temporary file,
+            which `copy_to` copies or `write_to` puts into a database.
+        parquet: Whether the temporary file is Parquet; else it is CSV.
 
     Raises:
         DataError: The folder does not exist.
@@ -110,7 +112,7 @@ class PredictionFile:
         ['"prediction","error"', '1,', '2,"row 1 is damaged"']
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, parquet: bool = False) -> None:
         if path is not None and not path.parent.is_dir():
             raise DataError(
                 f"The folder {path.parent} does not exist.", "Create it, or give another path (-o)."
@@ -121,7 +123,7 @@ class PredictionFile:
                 "Give a path with one of these endings (-o).",
             )
         self.path = path
-        self._parquet = path is not None and path.suffix.lower() == ".parquet"
+        self._parquet = parquet if path is None else path.suffix.lower() == ".parquet"
         self._schema: pa.Schema | None = None
         self._writer: Any = None
         self._stack = ExitStack()
@@ -164,6 +166,16 @@ class PredictionFile:
         self._writer.close()
         with self._part().open("rb") as source:
             shutil.copyfileobj(source, stream, 1 << 22)
+
+    def write_to(self, to: Destination, replace: bool) -> None:
+        """Write what was written, as Parquet, to a table of a database in one transaction, while the `with` block lasts.
+
+        Raises:
+            OptionError, DataError: As `sightline.load.databases.write_rows`.
+        """
+        self._writer.close()
+        batches = _batches(self._part(), None, parquet=True)
+        write_rows(to, pa.RecordBatchReader.from_batches(self._schema, batches), replace)
 
     def _open(self, schema: pa.Schema) -> None:
         self._schema = schema

@@ -16,6 +16,7 @@ import numpy as np
 
 from sightline.contracts import BadRow, Schema
 from sightline.errors import DataError, DataWarning, OptionError
+from sightline.load.databases import Query
 from sightline.load.table import Table, pieces_like
 from sightline.load.target import target_values
 from sightline.metrics.measure import measure
@@ -216,14 +217,14 @@ class TableModel(Decisions, ABC):
         return predictions
 
     def in_pieces(
-        self, source: str | Path, *, keep: tuple[str, ...] = (), encoding: str | None = None
+        self, source: str | Path | Query, *, keep: tuple[str, ...] = (), encoding: str | None = None
     ) -> Iterator[Predictions]:
-        """Predict CSV or Parquet files of any size piece by piece, in the order of their rows.
+        """Predict a query, or CSV or Parquet files, of any size piece by piece, in the order of the rows.
 
         Memory is needed for one piece at a time: about 16 MB of text, or 131,072 rows of Parquet.
 
         Args:
-            source: A CSV or Parquet file, or a folder or glob of such files.
+            source: A query, a CSV or Parquet file, or a folder or glob of such files.
             keep, encoding: As in `predictions`.
 
         Yields:

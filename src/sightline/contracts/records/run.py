@@ -36,6 +36,7 @@ class ReadOptionsBody(TypedDict):
     sheet: NotRequired[
         Annotated[str | None, "sheet of a workbook; null for the first one with rows"]
     ]
+    query: NotRequired[Annotated[str | None, "query of a database; null for any other source"]]
     on_bad_rows: Annotated[str, '"error" or "skip"']
 
 

@@ -1,0 +1,78 @@
+"""The rows of a query in the run folder: read once, since a database has them in no stable order and changes them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sightline.contracts import READING_RULES
+from sightline.contracts.options import ReadOptions
+from sightline.load.databases import Query, spool_query, with_query
+from sightline.load.table import Table, read_by_rules
+
+DATA = "data.parquet"
+"""The file in a run folder that holds the rows of a query."""
+
+
+@dataclass(frozen=True)
+class Spooled:
+    """Rows that were read from a database.
+
+    Attributes:
+        query: Where from.
+        path: The file, until there is a run folder.
+        home: The file in the run folder.
+        notes: What was changed in the values, in sentences.
+    """
+
+    query: Query
+    path: Path
+    home: Path
+    notes: tuple[str, ...]
+
+    def table(self, options: ReadOptions) -> Table:
+        """Read the rows; the table says that they are in the run folder, where later readers find them."""
+        table = read_by_rules(self.path, replace(options, query=None), READING_RULES)
+        paths, said = (str(self.home),), (*self.notes, *table.said)
+        return replace(table, name=self.query.name, paths=paths, said=said)
+
+    def move(self) -> None:
+        """Put the file into the run folder."""
+        self.path.replace(self.home)
+
+
+@contextmanager
+def spooled(source: Any, options: ReadOptions, folder: Path, quiet: bool) -> Iterator[Any]:
+    """Read a query into a file beside the run folder, which does not exist yet; yield other sources as they are.
+
+    A file that was not moved at the end is removed: the fit was refused.
+
+    Args:
+        source: As in `fit`.
+        options: Its query.
+        folder: The run folder.
+        quiet: Whether to say nothing of the size before it is read.
+
+    Raises:
+        OptionError, DataError: As `sightline.load.databases.spool_query`.
+    """
+    source = with_query(source, options.query)
+    if not isinstance(source, Query):
+        yield source
+        return
+
+    def say(sentence: str) -> None:
+        if not quiet:
+            sys.stderr.write(f"{sentence}\n")
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f"{folder.name}.{DATA}")
+    notes = spool_query(source, path, folder / DATA, say)
+    try:
+        yield Spooled(source, path, folder / DATA, notes)
+    finally:
+        path.unlink(missing_ok=True)
