@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sightline.pipeline.fit import fit, replay, resume
     from sightline.pipeline.folder import Run
     from sightline.pipeline.refit import refit
+    from sightline.pipeline.tuning import tune
     from sightline.predict.model import Model
     from sightline.predict.onnx_model import OnnxModel
     from sightline.prepare.prepared import Prepared, prepare
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from sightline.train.training import Training
 
 _PLACES = {
-    "fit": "pipeline.fit", "demo": "pipeline.demo", "refit": "pipeline.refit", "resume": "pipeline.fit", "replay": "pipeline.fit",
+    "fit": "pipeline.fit", "demo": "pipeline.demo", "refit": "pipeline.refit", "tune": "pipeline.tuning", "resume": "pipeline.fit", "replay": "pipeline.fit",
     "Run": "pipeline.folder", "compare": "trace.compare",
     "read": "load.table", "Query": "load.databases", "Table": "load.table", "split": "load.split", "Splits": "load.split",
     "prepare": "prepare.prepared", "Prepared": "prepare.prepared",
@@ -65,7 +66,7 @@ _PLACES = {
 }  # fmt: skip
 
 __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
-    "fit", "resume", "refit", "replay", "compare", "demo", "Run", "read", "Query", "Table", "split", "Splits", "prepare",
+    "fit", "resume", "refit", "replay", "tune", "compare", "demo", "Run", "read", "Query", "Table", "split", "Splits", "prepare",
     "Prepared", "Ensemble", "MLP", "Flat", "Training", "Checkpoints", "Widen", "Deepen", "Replace", "Freeze",
     "Unfreeze", "Stop", "Model", "OnnxModel", "Batch", "Column", "EpochRecord", "Event", "Record", "Schema", "Spec",
     "Step", "SightlineClassifier", "SightlineRegressor",

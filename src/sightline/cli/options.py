@@ -88,10 +88,20 @@ def _class_weights(
     return weights
 
 
+def _widths(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[int] | None:
+    try:
+        return None if value is None else [int(one) for one in value.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{value!r} is not a list of whole numbers, such as 128,128."
+        ) from error
+
+
 # For each `form` of the declarations: the callback, and whether the option may be repeated.
 OPTION_FORMS: Mapping[str, tuple[Callable[..., Any], bool]] = {
     "pairs": (_pairs, True), "names": (_names, True), "texts": (_texts, True),
     "rows": (_rows, False), "threshold": (_threshold, False), "class_weights": (_class_weights, True),
+    "widths": (_widths, False),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Commands that make runs: demo, fit, resume, replay."""
+"""Commands that make runs: demo, fit, tune, resume, replay."""
 
 from __future__ import annotations
 
@@ -108,6 +108,58 @@ def _refit(
     elif not options["quiet"]:
         for sentence in changes.sentences():
             click.echo(safe(sentence), err=True)
+
+
+@click.command(cls=Command)
+@click.argument("source")
+@click.option(
+    "--target", metavar="COLUMN", required=True, help="The column to predict, e.g. species."
+)
+@click.option(
+    "--trials",
+    default=50,
+    show_default=True,
+    help="How many fits; the first has the default options.",
+)
+@click.option("--workers", default=1, show_default=True, help="Processes that fit side by side.")
+@click.option(
+    "--vary", multiple=True, metavar="NAME=VALUES",
+    help="An option to vary and its values, e.g. learning_rate=0.0003..0.01 or numeric=robust|quantile. May be repeated.  "
+    "[default: learning rate, weight decay, dropout, hidden layers, scaling, batch size]",
+)  # fmt: skip
+@click.option(
+    "--folder", type=click.Path(), metavar="DIR",
+    help="Where to write; a tuning with the same options there goes on.  [default: runs/NAME-tuned-TIME]",
+)  # fmt: skip
+@click.option(
+    "--prune/--no-prune",
+    default=True,
+    show_default=True,
+    help="Stop a fit that is worse than most at the same epoch.",
+)
+@fit_options("split", "read", "model", "training", "run")
+@json_option
+def tune(
+    source: str, target: str, trials: int, workers: int, vary: tuple[str, ...], folder: str | None, prune: bool,
+    as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Fit SOURCE many times with other options, and once more with the best ones."""
+    from sightline.pipeline.tuning import parse_vary
+    from sightline.pipeline.tuning import tune as run_tune
+
+    if options.pop("run") is not None:
+        raise OptionError("--run is for one fit.", "Give --folder for a tuning.")
+    options["quiet"] = options["quiet"] or as_json
+    quiet = options["quiet"]
+    tuned = run_tune(
+        source, target, trials=trials, workers=workers, space=parse_vary(vary), folder=folder, prune=prune, **given(options)
+    )  # fmt: skip
+    if as_json:
+        print_json({**tuned.to_json(), "metrics": dict(tuned.run.metrics)})
+    elif not quiet:
+        for sentence in tuned.sentences():
+            click.echo(safe(sentence))
+        click.echo(safe(f"All trials: {tuned.folder / 'tuning.html'}"))
 
 
 @click.command(cls=Command)

@@ -286,6 +286,23 @@ class ModelOptions:
             metavar="FILE.py:CLASS",
         ),
     ] = None
+    hidden: Annotated[
+        Sequence[int] | None,
+        Option(
+            "Units in each hidden layer of a member of the default network, e.g. 128,128.",
+            metavar="UNITS",
+            form="widths",
+            default_help="by the quality and the table",
+        ),
+    ] = None
+    dropout: Annotated[
+        float | None,
+        Option(
+            "Dropout of the default network, from 0 up to, not including, 1, e.g. 0.2.",
+            metavar="SHARE",
+            default_help="0.1",
+        ),
+    ] = None
     trees: Annotated[
         bool | None,
         Option("Add boosted trees to the model.", default_help="yes; no with --network"),
@@ -319,6 +336,7 @@ class ModelOptions:
                 check_bool(name, getattr(self, name))
         check_bool("baselines", self.baselines)
         object.__setattr__(self, "threshold", plain_number(self.threshold))
+        self._check_layers()
         if self.network is not None and self.quality is not None:
             raise OptionError(
                 f"quality={self.quality!r} chooses the network, but a network is given as well.",
@@ -332,6 +350,27 @@ class ModelOptions:
                 "Leave calibrate=False out, or give trees=False (--no-trees) as well.",
             )
         self._check_threshold()
+
+    def _check_layers(self) -> None:
+        """Refuse widths and dropout that no layer can have, and those beside a network of your own."""
+        object.__setattr__(self, "dropout", plain_number(self.dropout))
+        if self.hidden is not None:
+            widths = [plain_number(one) for one in self.hidden] if isinstance(self.hidden, Sequence) else []  # fmt: skip
+            if not widths or any(type(one) is not int or one < 1 for one in widths):
+                raise OptionError(
+                    f"hidden is {self.hidden!r}.", "Give whole numbers from 1, such as hidden=[128, 128] (--hidden 128,128)."
+                )  # fmt: skip
+            object.__setattr__(self, "hidden", tuple(widths))
+        if self.dropout is not None and not (
+            type(self.dropout) in (int, float) and 0 <= self.dropout < 1
+        ):
+            raise OptionError(f"dropout is {self.dropout!r}.", "Give a number from 0 up to, not including, 1.")  # fmt: skip
+        for name in ("hidden", "dropout"):
+            if self.network is not None and getattr(self, name) is not None:
+                raise OptionError(
+                    f"{name} is an option of the default network, but a network is given as well.",
+                    "Leave one of the two out.",
+                )
 
     def _check_threshold(self) -> None:
         threshold = self.threshold

@@ -35,6 +35,8 @@ RECIPE_DEFAULTS = {
     "trees": False,
     "calibrate": False,
     "threshold": None,
+    "hidden": None,
+    "dropout": None,
 }
 SIGHTLINE_TITLE = "With Sightline"
 PLAIN_TITLE = "The same step in plain PyTorch"

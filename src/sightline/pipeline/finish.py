@@ -36,6 +36,8 @@ class Finished:
         model: The model.
         part_records: The bodies of the records "train/<part>" by part, such as "trees".
         held_out: The rows that it was calibrated on: `source` in words, `rows`; or None.
+        held_out_loss: The loss on these rows, or `eval_metric` as a loss: of rows that no part was trained on, but that
+            the parts' weights and the temperature were fitted on. None where the model was not calibrated.
         out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of the training rows; None
             without folds, or if the trees hold out only one fold.
     """
@@ -43,6 +45,7 @@ class Finished:
     model: Model
     part_records: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     held_out: dict[str, Any] | None = None
+    held_out_loss: float | None = None
     out_of_fold: np.ndarray | None = None
 
 
@@ -97,6 +100,7 @@ def finish(
         model,
         {result.part.name: result.record for result in fitted if result.record is not None},
         {"source": held_out.source, "rows": len(held_out.rows.row)},
+        _loss(training, held_out.rows, values),
         values if held_out.every_row else None,
     )
 
@@ -157,6 +161,17 @@ def _calibrate(model: Model, held_out: HeldOut, training: Training, recipe: Reci
             values_NK[:, index], truth == index, recipe.threshold, weight
         )
     return values_NK
+
+
+def _loss(training: Training, rows: Batch, values_NK: np.ndarray) -> float:
+    """Return the loss of predictions, or `eval_metric` as a loss; lower is better."""
+    task, values = training.task, torch.from_numpy(values_NK)
+    rows = map_tensors(rows, lambda x: x.cpu())
+    if (score := training.state.data.eval_metric) is not None:
+        return score.as_loss(score.of(values, rows, task.target))
+    losses = task.value_losses(values, rows.target).double()
+    weight = torch.ones_like(losses) if rows.weight is None else rows.weight.double()
+    return float((losses * weight).sum() / weight.sum())
 
 
 def _row_weights(rows: Batch) -> np.ndarray | None:

@@ -71,6 +71,8 @@ def fit(
     numeric: Scaling | None = None,
     quality: Quality | None = None,
     network: nn.Module | NetworkMaker | str | None = None,
+    hidden: Sequence[int] | None = None,
+    dropout: float | None = None,
     trees: bool | None = None,
     calibrate: bool | None = None,
     threshold: ThresholdRule | float | None = None,
@@ -101,6 +103,9 @@ def fit(
             which takes several times longer.
         network: A network of your own in place of the chosen one: a module, a class or function
             that takes the spec, or "file.py:Class". It is trained without changes to its structure.
+        hidden: Units in each hidden layer of a member of the default network, such as [128, 128]; None
+            chooses by the quality and the table.
+        dropout: Dropout of the default network, from 0 up to, not including, 1; None means 0.1.
         trees: Whether boosted trees are added to the model; None means yes, and no with a network
             of your own.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from, and
@@ -146,7 +151,7 @@ def fit(
     options = FitOptions.of(
         target, seed=seed, kinds=dict(kinds or {}), drop=drop, missing=missing, encoding=encoding,
         decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, query=query, on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
-        time=time, weight=weight, numeric=numeric, quality=quality, network=network, trees=trees,
+        time=time, weight=weight, numeric=numeric, quality=quality, network=network, hidden=hidden, dropout=dropout, trees=trees,
         calibrate=calibrate, threshold=threshold, baselines=baselines, watch=watch,
         checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, keep_data=keep_data, live=live,
         report=report, quiet=quiet, **settings,

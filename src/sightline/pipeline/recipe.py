@@ -7,6 +7,7 @@ classes. All numbers here were chosen by measurement (docs/decisions.md).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple, Self
@@ -32,6 +33,7 @@ FOLDS = {"fast": 3, "default": 5, "best": 10}
 MEMBERS = {"fast": 6, "default": 10, "best": 20}
 """Members of the network, by quality."""
 EPOCHS = {"fast": 8, "default": 60, "best": 80}
+DROPOUT = 0.1
 ROWS_PER_FOLD = 3
 """A table with fewer rows per fold than this gets fewer folds."""
 BINNED_ROWS = 1_200
@@ -72,6 +74,7 @@ class Recipe:
         trees: Whether boosted trees are added to the network.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from.
         threshold: The metric that the decision threshold of two classes is chosen for, or the threshold.
+        hidden, dropout: Of the default network, where they were asked for.
 
     Example:
         >>> from sightline.contracts import FitOptions
@@ -85,6 +88,8 @@ class Recipe:
     trees: bool = False
     calibrate: bool = False
     threshold: str | float | None = None
+    hidden: Sequence[int] | None = None
+    dropout: float | None = None
 
     @classmethod
     def choose(cls, options: FitOptions) -> Self:
@@ -105,6 +110,8 @@ class Recipe:
             trees=not own if model.trees is None else model.trees,
             calibrate=wanted if model.calibrate is None else model.calibrate,
             threshold=model.threshold,
+            hidden=model.hidden,
+            dropout=model.dropout,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -157,11 +164,12 @@ def network_for(recipe: Recipe, rows: int, spec: Spec) -> Ensemble:
     class there. Small tables with few classes do not need wide members.
     """
     quality = recipe.quality or "default"
-    hidden = _widths(quality, rows, spec.outputs)
+    hidden = recipe.hidden or _widths(quality, rows, spec.outputs)
+    dropout = DROPOUT if recipe.dropout is None else recipe.dropout
     enough = rows >= BINNED_ROWS
     waves = WAVES if enough and spec.target.task == "regression" else 0
     return Ensemble(
-        spec, members=MEMBERS[quality], hidden=hidden, dropout=0.1, bins=enough, waves=waves
+        spec, members=MEMBERS[quality], hidden=hidden, dropout=dropout, bins=enough, waves=waves
     )
 
 
@@ -182,7 +190,7 @@ def settings_for(recipe: Recipe, size: Size) -> dict[str, Any]:
         return {}
     quality, rows = recipe.quality, size.rows
     epochs = EPOCHS[quality] if rows < 100_000 else EPOCHS[quality] // 2
-    widths = _widths(quality, rows, size.outputs)
+    widths = recipe.hidden or _widths(quality, rows, size.outputs)
     pieces = min(SEGMENTS * size.features, MOST_PIECES)
     sides = [size.features + pieces, *widths, size.outputs]
     weights = MEMBERS[quality] * sum(a * b for a, b in pairwise(sides))

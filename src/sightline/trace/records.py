@@ -70,7 +70,7 @@ class Trace:
         read_records(folder)  # raises before a file is made, if this is no run
         trace._file = FileIO(folder / TRACE_FILE, "a")
         try:
-            _lock(trace._file, folder)
+            lock(trace._file, folder)
             records, _ = read_records(folder)  # again: another process may have written until now
             trace._torn = (folder / TRACE_FILE).read_bytes()[-1:] not in (b"\n", b"")
             trace.records = records[:seq]
@@ -144,7 +144,7 @@ class Trace:
             self._file = FileIO(folder / TRACE_FILE, "x")  # of two processes one gets the folder
         except FileExistsError:
             raise taken(folder) from None
-        _lock(self._file, folder)
+        lock(self._file, folder)
         for record in self.records:
             self._put(record)
 
@@ -364,7 +364,7 @@ def being_written(folder: Path) -> bool:
     return False
 
 
-def _lock(file: FileIO, folder: Path) -> None:
+def lock(file: FileIO, folder: Path) -> None:
     """Lock the file for this process until it is closed.
 
     Raises:
