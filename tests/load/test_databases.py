@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import csv
 
@@ -117,11 +117,17 @@ def test_a_table_has_kinds_and_lists_are_ignored_with_a_reason(postgres):
     assert table.name == f"postgresql://me@127.0.0.1:{postgres.port}/postgres: kinds"
 
 
+def test_a_query_may_end_with_a_comment(postgres):
+    table, _ = read_query(Query(postgres.address, "SELECT 1 AS a -- one"))
+    assert table.num_rows == 1
+
+
 def test_columns_of_the_same_name(postgres):
     table, _ = read_query(Query(postgres.address, "SELECT 1 AS a, 2 AS a, 3"))
     assert table.column_names == ["a", "a_2", "?column?"]
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.floats(), st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))))  # fmt: skip
 def test_what_is_written_is_read(postgres, rows):
     columns = list(zip(*rows, strict=True)) or [(), (), ()]
@@ -161,6 +167,7 @@ def test_a_wrong_query_is_refused_at_once(shop, sql):
     [
         "postgresql://me:{0}@127.0.0.1:1/x", "postgresql://me:{0}@127.0.0.1:{port}/nodb", "postgresql://me:{0}@127.0.0.1:{port}/x?foo=1",
         "postgresql://me:{0}@{0}@127.0.0.1:{port}/x", "postgresql://me:{0}/{0}@127.0.0.1:{port}/x", "postgresql://me:a:{0}@127.0.0.1:{port}/x",
+        "postgresql://me:123#{0}@127.0.0.1:{port}/x", "postgresql://me:123?{0}@127.0.0.1:{port}/x",
         "postgresql://me@127.0.0.1:{port}/nodb?password={0}", "postgresql://me:{0}@127.0.0.1:99999999/x", "mysql://me:{0}@host/x",
     ],
 )  # fmt: skip
@@ -196,6 +203,35 @@ def test_no_file_of_a_run_and_no_output_has_the_password(shop, tmp_path, sightli
     assert f"postgresql://me@127.0.0.1:{shop.port}/postgres: penguins" in said[0].out
     assert "about 344 rows" in said[0].err or "rows, about" in said[0].err
     assert not list(run.parent.glob("a.*"))
+
+
+def test_an_address_alone_is_refused_without_its_password(shop, tmp_path):
+    run = sl.fit(PENGUINS, "species", run=tmp_path / "a", **QUICK)
+    for wrong in (
+        lambda: run.model.predict(shop.address), lambda: run.model.predictions(shop.address), lambda: list(run.model.in_pieces(shop.address)),
+        lambda: sl.fit(PENGUINS, "species", test=shop.address, run=tmp_path / "b", **QUICK), lambda: sl.fit(shop.address, "species", **QUICK),
+    ):  # fmt: skip
+        with pytest.raises(
+            (OptionError, DataError), match=r"is a database|is the address of a database"
+        ) as caught:
+            wrong()
+        assert SECRET not in str(caught.value)
+
+
+def test_the_run_folder_is_not_named_by_the_password(shop, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shop.execute("DROP DATABASE IF EXISTS me")
+    shop.execute("CREATE DATABASE me")
+    address = shop.address.removesuffix("/postgres")  # the database is then named as the user
+    write_rows(
+        Destination.parse(f"{address}/me#rows"),
+        pa.table({"x": [i / 7 for i in range(60)], "y": ["a", "b"] * 30}).to_reader(),
+    )
+    sl.fit(address, "y", query="rows", **QUICK)
+    assert [path.name.partition("-")[0] for path in (tmp_path / "runs").iterdir()] == ["database"]
+    assert not any(
+        SECRET.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()
+    )
 
 
 # ------------------------------------------------------------- a connection that is lost
@@ -396,7 +432,7 @@ def test_a_reader_sees_the_old_table_or_the_new_one(shop):
         write_rows(to, pa.table({"v": [number] * 1000}).to_reader(), replace=True)
     stop.set()
     thread.join()
-    assert len(seen) > 3
+    assert seen
     assert all(low == high and count == 1000 for low, high, count in seen)
 
 
@@ -431,7 +467,14 @@ def test_sqlite_and_duckdb_give_the_rows_of_the_file(tmp_path, sightline):
         connection.register("frame", frame)
         connection.execute("CREATE TABLE penguins AS SELECT * FROM frame")
     expected = sl.read(frame)
+    for query in ("ATTACH '{0}/leak.db' AS leak", "COPY penguins TO '{0}/leak.csv'", "SELECT 1; SELECT 2", "PRAGMA user_version = 3"):  # fmt: skip
+        for address in (f"sqlite:///{tmp_path}/p.db", f"duckdb:///{tmp_path}/p.duckdb"):
+            with pytest.raises(DataError):
+                sl.read(address, query=query.format(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.db", "p.duckdb"]
     for address in (f"sqlite:///{tmp_path}/p.db", f"duckdb:///{tmp_path}/p.duckdb"):
+        commented = "/* all */ SELECT * FROM penguins -- of them"
+        assert sl.read(address, query=commented).rows == 344
         table = sl.read(address, query="penguins")
         assert [(c.name, c.kind) for c in table.schema.columns] == [(c.name, c.kind) for c in expected.schema.columns]  # fmt: skip
         names = [c.name for c in expected.schema.columns]

@@ -70,15 +70,20 @@ def test_rows_in_another_order_are_in_the_places_that_they_had(rows, random):
         assert sorted(places[keys[order] == key]) == sorted(before.places[keys == key])
 
 
-@given(st.lists(st.integers(0, 5), max_size=20), st.lists(st.integers(0, 8), max_size=20))
-@settings(max_examples=100, deadline=None)
-def test_as_many_rows_are_known_as_there_were(before, now):
-    places = known([0] * len(before), [key << 32 for key in before]).places_of(
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([TEST, 0, 1])), max_size=20), st.lists(st.integers(0, 8), max_size=20))  # fmt: skip
+@settings(max_examples=200, deadline=None)
+def test_copies_of_training_rows_are_training_rows_and_no_other_row_is_known(before, now):
+    places = known([place for _, place in before], [key << 32 for key, _ in before]).places_of(
         np.array([key << 32 for key in now], np.uint64)
     )
     for key in set(now):
-        found = int((places[np.array(now) == key] != NEW).sum())
-        assert found == min(before.count(key), now.count(key))
+        were = [place for other, place in before if other == key]
+        found = places[np.array(now) == key].tolist()
+        if any(place >= 0 for place in were):
+            assert NEW not in found
+            assert found.count(TEST) <= were.count(TEST)
+        else:
+            assert sum(place != NEW for place in found) == min(len(were), len(found))
 
 
 def test_a_row_whose_target_was_corrected_is_known_by_its_features():
@@ -99,6 +104,9 @@ def test_new_rows_of_a_known_group_go_where_it_is():
     new = np.array([77 << 32, 78 << 32, 79 << 32, 80 << 32], np.uint64)
     groups = np.array([4, 9, 0, 5], np.uint64)
     assert before.places_of(new, groups).tolist() == [TEST, 2, NEW, NEW]
+    # A row with a group is what its group is, whatever other rows it is equal to.
+    equal = np.array([before.keys[0]] * 4, np.uint64)
+    assert before.places_of(equal, groups).tolist() == [TEST, 2, 0, NEW]
 
 
 def test_groups_are_equal_by_value():

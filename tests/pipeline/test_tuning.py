@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -10,8 +11,9 @@ import pandas as pd
 import pytest
 
 import sightline as sl
-from sightline.errors import DataError, OptionError, RunError
+from sightline.errors import DataError, NetworkError, OptionError, RunError
 from sightline.page.tuning import tuning_page
+from sightline.pipeline.beginnings import Fresh
 from sightline.pipeline.tuning import Choice, Range, parse_space, parse_vary
 
 QUICK = {"quality": "fast", "epochs": 3, "report": False, "baselines": False, "trees": False, "quiet": True}  # fmt: skip
@@ -36,18 +38,20 @@ def tune(rows, folder, trials=6, **options):
 
 
 def test_the_first_trial_is_the_default_and_the_best_one_is_fitted_again(rows, tmp_path):
-    tuned = tune(rows, tmp_path / "t", prune=False)
+    # By default 3 epochs are too few at this rate, so that other trials are better.
+    tuned = tune(rows, tmp_path / "t", prune=False, space={**SPACE, "learning_rate": (4e-3, 3e-2)})
     assert [trial.number for trial in tuned.trials] == list(range(6))
     assert tuned.trials[0].values == {}
     assert all(set(trial.values) == set(SPACE) for trial in tuned.trials[1:])
     for trial in tuned.trials[1:]:
-        assert 1e-4 <= trial.values["learning_rate"] <= 1e-2
+        assert 4e-3 <= trial.values["learning_rate"] <= 3e-2
         assert trial.values["hidden"] in SPACE["hidden"]
         assert trial.state == "complete"
         assert trial.epochs == 3
     assert tuned.best.loss == min(trial.loss for trial in tuned.trials)
     run = tuned.run
     options = run.find("run", "start")[-1].body["options"]
+    assert tuned.best.values  # not the default options
     assert options["training"]["learning_rate"] == tuned.best.values["learning_rate"]
     assert run.model.network.config()["hidden"] == list(tuned.best.values["hidden"])
     assert run.model.transform.scaling == tuned.best.values["numeric"]
@@ -81,13 +85,20 @@ def test_trials_that_are_worse_than_most_are_pruned(rows, tmp_path):
     assert all(trial.values["learning_rate"] == 1e-6 for trial in pruned)
 
 
-def test_options_that_cannot_be_fitted_fail_alone(rows, tmp_path):
-    tuned = tune(rows, tmp_path / "t", trials=5, space={"batch_size": [64, -3]})
+def test_options_that_cannot_be_fitted_fail_alone(rows, tmp_path, monkeypatch):
+    class Picky(Fresh):
+        def load(self):
+            if self.options.model.dropout == 0.4:
+                raise DataError("This table does not like dropout <0.4>.", "Leave it out.")
+            return super().load()
+
+    monkeypatch.setattr("sightline.pipeline.tuning.Fresh", Picky)
+    tuned = tune(rows, tmp_path / "t", trials=9, space={"dropout": [0.1, 0.4]})
     failed = [trial for trial in tuned.trials if trial.state == "failed"]
     assert failed
-    assert all("batch_size" in trial.error and trial.values["batch_size"] == -3 for trial in failed)
-    assert len(tuned.trials) == 5
-    assert "batch_size" in (tmp_path / "t" / "tuning.html").read_text()
+    assert all("does not like" in trial.error and trial.values["dropout"] == 0.4 for trial in failed)  # fmt: skip
+    assert len(tuned.trials) == 9
+    assert "dropout &lt;0.4&gt;" in (tmp_path / "t" / "tuning.html").read_text()
 
 
 def test_default_options_that_cannot_be_fitted_are_an_error_at_once(rows, tmp_path):
@@ -186,10 +197,11 @@ sl.tune({str(rows)!r}, "y", trials=200, folder={str(tmp_path / "t")!r}, space={S
 def test_several_processes(rows, tmp_path):
     tuned = tune(rows, tmp_path / "t", trials=7, workers=2)
     assert len(tuned.trials) == 7
-    assert tuned.trials[0].values == {}
+    (default,) = [trial for trial in tuned.trials if trial.default]
+    assert default.values == {}
     assert (tmp_path / "t" / "study.journal").exists()
     single = tune(rows, tmp_path / "u", trials=1)
-    assert tuned.trials[0].loss == pytest.approx(single.trials[0].loss, rel=1e-4)  # the same split
+    assert default.loss == pytest.approx(single.trials[0].loss, rel=1e-4)  # the same split
     with pytest.raises(OptionError, match="no column 'nope'"):
         sl.tune(rows, "nope", trials=3, workers=2, folder=tmp_path / "v", **QUICK)
 
@@ -224,11 +236,59 @@ def test_spaces_are_read():
         ({}, "is empty"), ({"droput": (0, 1)}, "Did you mean 'dropout'"), ({"target": ["a"]}, "cannot be tuned"), ({"seed": (0, 9)}, "cannot be tuned"),
         ({"dropout": (0.3, 0.1)}, "is \\(0.3, 0.1\\)"), ({"dropout": (0,)}, "Give \\(low, high\\)"), ({"dropout": []}, "a list of one value"),
         ({"dropout": (0, float("inf"))}, "Give \\(low, high\\)"), ({"dropout": 0.1}, "a list of one value"),
+        ({"drop": [[], ["x"]]}, "cannot be tuned"), ({"kinds": [{}]}, "cannot be tuned"), ({"threshold": [0.3]}, "cannot be tuned"),
     ],
 )  # fmt: skip
 def test_wrong_spaces(space, said):
     with pytest.raises(OptionError, match=said):
         parse_space(space)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [{"batch_size": (8.5, 64.0)}, {"hidden": (16, 64)}, {"hidden": [32, 64]}, {"numeric": ["best"]}, {"dropout": [0.1, 1.5]},
+     {"learning_rate": [0.1, -1]}, {"numeric": (0, 1)}],
+)  # fmt: skip
+def test_values_that_no_fit_takes_are_refused_before_any_trial(rows, tmp_path, space):
+    with pytest.raises(OptionError):
+        tune(rows, tmp_path / "t", space=space)
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_worker_that_is_killed_loses_no_trial(rows, tmp_path, monkeypatch):
+    import multiprocessing.process
+
+    start, started = multiprocessing.process.BaseProcess.start, []
+
+    def kills_the_first(self):
+        start(self)
+        started.append(self)
+        if len(started) == 1:
+            threading.Timer(6, self.kill).start()
+
+    monkeypatch.setattr("multiprocessing.process.BaseProcess.start", kills_the_first)
+    with pytest.warns(RuntimeWarning, match="some ended early"):
+        tuned = tune(rows, tmp_path / "t", trials=40, workers=2, epochs=6)
+    assert len(tuned.trials) == 40
+    assert sum(trial.default for trial in tuned.trials) == 1
+
+
+def test_what_was_refused_can_be_tried_again(rows, tmp_path):
+    network = tmp_path / "net.py"
+    options = {"network": f"{network}:Net", "quality": None, "space": {"learning_rate": (1e-4, 1e-2)}, "workers": 2}  # fmt: skip
+    with pytest.raises((OptionError, NetworkError), match="does not exist"):
+        tune(rows, tmp_path / "t", trials=2, **options)
+    network.write_text(
+        "import sightline as sl\n\n\ndef Net(spec):\n    return sl.MLP(spec, hidden=[4])\n"
+    )
+    assert len(tune(rows, tmp_path / "t", trials=2, **options).trials) == 2
+
+
+def test_more_trials_are_other_trials(rows, tmp_path):
+    tune(rows, tmp_path / "t", trials=4)
+    more = tune(rows, tmp_path / "t", trials=8)
+    rates = [trial.values["learning_rate"] for trial in more.trials[1:]]
+    assert len(set(rates)) == 7
 
 
 def test_wrong_calls(rows, tmp_path, monkeypatch):

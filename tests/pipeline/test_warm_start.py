@@ -216,6 +216,88 @@ def test_groups_stay_whole(tmp_path):
     assert {place_now[patient] for patient in range(60, 90)} == {0, 1, 2, TEST}
 
 
+def test_groups_of_rows_that_look_alike_stay_whole(tmp_path):
+    random = np.random.default_rng(0)
+    who = np.repeat(range(60), 5)
+    data = {
+        "sex": random.choice(["m", "f"], 300).tolist(), "ward": random.choice(list("abcd"), 300).tolist(),
+        "patient": who.tolist(), "y": random.choice(["sick", "well"], 300).tolist(),
+    }  # fmt: skip
+    run = sl.fit(data, "y", group="patient", test=0.2, run=tmp_path / "a", **QUICK)
+    again, _ = warm(run.model, data, tmp_path)
+    assert again.model.rows["test"].tolist() == run.model.rows["test"].tolist()
+    start = WarmStart.of(run.model)
+    new = {
+        **data,
+        "patient": (who + 100).tolist(),
+    }  # the same values, other people: nobody is known
+    joined = {name: data[name] + new[name] for name in data}
+    splits = sl.split(sl.read(joined), "y", group="patient", earlier=start.earlier)
+    patients = np.array(joined["patient"])
+    assert not set(patients[splits.train]) & set(patients[splits.test])
+    folds = {}
+    for patient, fold in zip(patients[splits.train], splits.folds, strict=True):
+        assert folds.setdefault(patient, fold) == fold
+
+
+def test_members_hold_out_their_folds_where_one_has_no_rows(tmp_path):
+    random = np.random.default_rng(1)
+    rows = 300
+    data = {
+        "x": random.normal(size=rows).tolist(), "z": random.normal(size=rows).tolist(),
+        "site": np.repeat(range(30), 10).tolist(), "y": random.choice(["a", "b"], rows).tolist(),
+    }  # fmt: skip
+    run = sl.fit(data, "y", group="site", test=0.2, run=tmp_path / "a", **QUICK)
+    place = dict(zip(data["site"], WarmStart.of(run.model).earlier.places(
+        sl.split(sl.read(data), "y", group="site").table).tolist(), strict=True))  # fmt: skip
+    for gone in range(3):
+        kept = [i for i in range(rows) if place[data["site"][i]] != gone]
+        few = {name: [values[i] for i in kept] for name, values in data.items()}
+        again, _ = sl.refit(few, run.model, warm_start=True, run=tmp_path / f"{gone}", report=False, quiet=True)  # fmt: skip
+        start = WarmStart.of(again.model)
+        assert start.earlier.folds == 3
+        folds = torch.tensor([place[few["site"][i]] for i in range(len(kept)) if place[few["site"][i]] >= 0])  # fmt: skip
+        splits = sl.split(sl.read(few), "y", group="site", earlier=WarmStart.of(run.model).earlier)
+        assert splits.fold_count == 3
+        assert splits.folds.tolist() == folds.tolist()
+        prepared = sl.prepare(splits, kept=WarmStart.of(run.model).kept)
+        training = sl.Training(run.model.network, prepared, epochs=1)
+        weight = training.state.data.train.weight
+        members = torch.arange(weight.shape[1]) % 3
+        assert torch.equal(weight == 0, folds[:, None] == members)
+
+
+def test_copies_of_training_rows_are_training_rows(first, tmp_path):
+    run, data = first
+    before = places_by_x(run, data)
+    twice = {name: values + values[100:] for name, values in data.items()}
+    again, _ = warm(run.model, twice, tmp_path)
+    test = [twice["x"][i] for i in again.model.rows["test"].tolist()]
+    assert all(before[x] == TEST for x in test)
+    splits = sl.split(sl.read(twice), "y", earlier=WarmStart.of(run.model).earlier)
+    for row, fold in zip(splits.train, splits.folds, strict=True):
+        assert before[twice["x"][row]] in (fold, TEST)
+
+
+def test_copies_are_remembered_through_generations(tmp_path):
+    data = table(np.random.default_rng(3), 200)
+    twice = {name: values + values for name, values in data.items()}
+    first = sl.fit(twice, "y", run=tmp_path / "a", **QUICK)
+    learned = {twice["x"][i] for i in range(400)} - {
+        x for x in data["x"] if [twice["x"][i] for i in first.model.rows["test"].tolist()].count(x) == 2
+    }  # fmt: skip
+    second, _ = warm(first.model, data, tmp_path)
+    third, _ = sl.refit(
+        twice, second.model, warm_start=True, run=tmp_path / "c", report=False, quiet=True
+    )
+    known = WarmStart.of(third.model).earlier
+    assert len(known.rows.keys) >= 400
+    tested = [twice["x"][i] for i in third.model.rows["test"].tolist()]
+    was_test = [twice["x"][i] for i in first.model.rows["test"].tolist()]
+    assert sorted(tested) == sorted(was_test)
+    assert learned
+
+
 def test_by_time_rows_move_towards_training_only(tmp_path):
     random = np.random.default_rng(0)
     days = [f"2024-{month:02}-{day:02}" for month in range(1, 11) for day in range(1, 29)]
@@ -356,7 +438,7 @@ def test_test_rows_that_the_model_has_learned_from(first, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("numeric", "minmax"), ("group", "city"), ("valid", 0.2), ("network", "MLP"), ("kinds", {"x": "categorical"}), ("positive", "no")],
+    [("numeric", "minmax"), ("group", "city"), ("valid", 0.2), ("network", "MLP"), ("kinds", {"x": "categorical"}), ("positive", "no"), ("hidden", [8]), ("dropout", 0.4)],
 )  # fmt: skip
 def test_options_that_the_weights_were_made_with(first, tmp_path, name, value):
     run, data = first

@@ -251,6 +251,12 @@ class SplitOptions:
             check_choice("task", self.task, get_args(TaskName))
         for name in ("positive", "valid", "test"):
             object.__setattr__(self, name, plain_number(getattr(self, name)))
+        for name in ("valid", "test"):
+            if "://" in str(getattr(self, name) if isinstance(getattr(self, name), str) else ""):
+                raise OptionError(
+                    f"{name} is the address of a database.",
+                    f"Give the rows as a table: {name}=sl.read(address, query=...), or as a file.",
+                )
 
 
 # ---------------------------------------------------------------- stages 2 and 3, prepare and build

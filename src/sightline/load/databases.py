@@ -11,6 +11,7 @@ import importlib
 import json
 import re
 import shutil
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -53,6 +54,10 @@ INFINITE = {
 }  # fmt: skip
 """By PostgreSQL's type, the largest number that its infinities become: ADBC adds the time between 1970 and 2000, where
 PostgreSQL begins to count, to the largest and the smallest integer, and the sum overflows."""
+SELECTS = re.compile(
+    r"(\s|\(|--[^\n]*\n|/\*.*?\*/)*(SELECT|WITH|VALUES)\b", re.IGNORECASE | re.DOTALL
+)
+"""What a query of SQLite begins with, after comments."""
 READS = "A query only reads: give a SELECT."
 
 
@@ -97,8 +102,9 @@ class Query:
             parts.port  # noqa: B018 - it is read when it is asked for
         except ValueError:  # its message may hold a part of the password
             raise _unreadable() from None
-        if "@" in parts.path or parts.netloc.count("@") > 1:  # drivers would read another password
-            raise _unreadable()
+        behind = parts.path + parts.query + parts.fragment
+        if "@" in behind or parts.fragment or parts.netloc.count("@") > 1:
+            raise _unreadable()  # a sign in the password: drivers and we would read another one
         return parts
 
     @property
@@ -121,6 +127,14 @@ class Query:
         return f"{parts.scheme}://{user + '@' if user else ''}{host}{parts.path}"
 
     @property
+    def stem(self) -> str:
+        """The name of the database or of its file, for folders."""
+        return (
+            Path(self.path if self.scheme in ("sqlite", "duckdb") else self._parts.path).stem
+            or "database"
+        )
+
+    @property
     def name(self) -> str:
         """The address and the query, for records and errors."""
         return f"{self.shown}: {shorten(' '.join(self.sql.split()), 100)}"
@@ -129,7 +143,7 @@ class Query:
     def select(self) -> str:
         """The query; of a table's name, all its columns."""
         if not TABLE_NAME.fullmatch(self.sql):
-            return self.sql.strip().rstrip(";")
+            return f"{self.sql.strip().rstrip(';')}\n"  # it may end with a comment
         return f"SELECT * FROM {'.'.join(map(_quoted, self.sql.strip().split('.')))}"
 
     def hidden(self, message: str) -> str:
@@ -151,7 +165,7 @@ class Query:
 def _unreadable() -> OptionError:
     return OptionError(
         "The address of the database cannot be read.",
-        "Write it as postgresql://user@host:5432/database, with %40 for @, %3A for : and %2F for / in a password.",
+        "Write it as postgresql://user@host:5432/database, with %40 for @, %3A for :, %2F for /, %23 for # and %3F for ? in a password.",
     )
 
 
@@ -456,6 +470,8 @@ def _sqlite(query: Query) -> Iterator[Batches]:
     import adbc_driver_sqlite.dbapi as driver
 
     path, kinds = _file_of(query), _driver_errors("sqlite")
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    _check_sqlite(query, address)
 
     def translate(error: Exception, reading: bool) -> DataError:
         message = query.hidden(str(error))
@@ -466,7 +482,6 @@ def _sqlite(query: Query) -> Iterator[Batches]:
 
     with contextlib.ExitStack() as stack:
         with _translated(translate, kinds):
-            address = f"{path.absolute().as_uri()}?mode=ro"
             connection = stack.enter_context(driver.connect(address))
             cursor = stack.enter_context(connection.cursor())
             cursor.adbc_statement.set_options(
@@ -476,6 +491,19 @@ def _sqlite(query: Query) -> Iterator[Batches]:
             reader = cursor.fetch_record_batch()
         size = Estimate(None, path.stat().st_size)
         yield Batches(query, reader.schema, _each(reader, translate, kinds), size)
+
+
+def _check_sqlite(query: Query, address: str) -> None:
+    """Refuse what is not one SELECT: ATTACH would make a file, and of several statements only the first would run."""
+    if not SELECTS.match(query.select):
+        raise DataError(f"{query.shown}: the query is no SELECT.", READS)
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
+            connection.execute(f"EXPLAIN {query.select}")
+    except sqlite3.Error as error:
+        raise DataError(
+            f"{query.shown}: {query.hidden(str(error))}", "Correct the query (query=, --query)."
+        ) from None
 
 
 @contextlib.contextmanager
@@ -492,10 +520,10 @@ def _duckdb(query: Query) -> Iterator[Batches]:
     with contextlib.ExitStack() as stack:
         with _translated(translate, kinds):
             connection = stack.enter_context(duckdb.connect(str(path), read_only=True))
-            relation = connection.sql(query.select)
-            if relation is None:  # a statement without rows
-                raise DataError(f"{query.shown}: the query returns no rows.", READS)
-            reader = relation.to_arrow_reader(131_072)
+            statements = connection.extract_statements(query.select)
+            if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
+                raise DataError(f"{query.shown}: the query is not one SELECT.", READS)
+            reader = connection.sql(query.select).to_arrow_reader(131_072)
         size = Estimate(None, path.stat().st_size)
         yield Batches(query, reader.schema, _each(reader, translate, kinds), size)
 

@@ -59,31 +59,40 @@ class KnownRows:
     def places_of(self, keys: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
         """Return the place of each row, int16 [N]: `NEW` of those that are not known.
 
-        A row is known by its features and its target; then by its features alone, since a target may have been
-        corrected. Of equal rows, as many are known as there were. A row that is not known has the place of its group.
+        A row that has a group has the place of its group, and is new where that is. Another row is known by its features
+        and its target; then by its features alone, since a target may have been corrected. Of equal rows, as many are
+        known as there were; more copies of a training row are training rows too.
 
         Args:
             keys: uint64 [N], the keys of the rows.
             groups: uint64 [N], the keys of their groups; 0 where there is none.
         """
         places = np.full(len(keys), NEW, np.int16)
+        alone = np.ones(len(keys), bool)
+        if groups is not None:
+            alone = groups == 0
+            order = np.argsort(self.group_keys)
+            found = np.isin(groups, self.group_keys) & ~alone
+            at = np.searchsorted(self.group_keys[order], groups[found])
+            places[found] = self.group_places[order[at]]
         free = np.ones(len(self.keys), bool)
         for mask in (~np.uint64(0), FEATURES):
-            rows, entries = np.flatnonzero(places == NEW), np.flatnonzero(free)
-            found = _paired(keys[rows] & mask, self.keys[entries] & mask, self.places[entries])
-            known = found >= 0
-            places[rows[known]] = self.places[entries[found[known]]]
-            free[entries[found[known]]] = False
-        if groups is not None and len(self.group_keys):
-            order = np.argsort(self.group_keys)
-            at = np.searchsorted(self.group_keys[order], groups).clip(max=len(order) - 1)
-            known = (places == NEW) & (groups != 0) & (self.group_keys[order[at]] == groups)
-            places[known] = self.group_places[order[at[known]]]
+            rows = np.flatnonzero((places == NEW) & alone)
+            entries = np.flatnonzero(free)
+            paired = _paired(keys[rows] & mask, self.keys[entries] & mask, self.places[entries])
+            known = paired >= 0
+            places[rows[known]] = self.places[entries[paired[known]]]
+            free[entries[paired[known]]] = False
+        copies = np.flatnonzero((places == NEW) & alone)
+        learned = self.places >= TRAINING
+        places[copies] = _dealt(keys[copies], self.keys[learned], self.places[learned])
         return places
 
     def and_before(self, earlier: Self) -> Self:
         """Return these rows and those of an earlier model that are not among them: weights may have learned from them."""
-        gone = ~np.isin(earlier.keys, self.keys)
+        paired = _paired(self.keys, earlier.keys, earlier.places)
+        gone = np.ones(len(earlier.keys), bool)
+        gone[paired[paired >= 0]] = False
         gone_groups = ~np.isin(earlier.group_keys, self.group_keys)
         return type(self)(
             self.salt,
@@ -92,6 +101,27 @@ class KnownRows:
             np.concatenate([self.group_keys, earlier.group_keys[gone_groups]]),
             np.concatenate([self.group_places, earlier.group_places[gone_groups]]),
         )
+
+
+def _dealt(keys: np.ndarray, known: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return for each key a place that an equal known one has, one after the other; `NEW` where there is none."""
+    order = np.argsort(known, kind="stable")
+    first = np.searchsorted(known[order], keys, "left")
+    count = np.searchsorted(known[order], keys, "right") - first
+    dealt = np.full(len(keys), NEW, np.int16)
+    has = count > 0
+    turn = _occurrences(keys)[has] % count[has]
+    dealt[has] = places[order[first[has] + turn]]
+    return dealt
+
+
+def _occurrences(keys: np.ndarray) -> np.ndarray:
+    """Return for each key how many equal ones stand above it."""
+    by_key = np.argsort(keys, kind="stable")
+    sorted_keys = keys[by_key]
+    above = np.empty(len(keys), np.int64)
+    above[by_key] = np.arange(len(keys)) - np.searchsorted(sorted_keys, sorted_keys, "left")
+    return above
 
 
 def _paired(keys: np.ndarray, known: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -103,11 +133,7 @@ def _paired(keys: np.ndarray, known: np.ndarray, places: np.ndarray) -> np.ndarr
     sorted_known = known[order]
     first = np.searchsorted(sorted_known, keys, "left")
     end = np.searchsorted(sorted_known, keys, "right")
-    by_key = np.argsort(keys, kind="stable")
-    starts = np.searchsorted(keys[by_key], keys[by_key], "left")
-    at = np.empty(len(keys), np.int64)
-    at[by_key] = np.arange(len(keys)) - starts  # how many equal keys stand above it
-    at += first
+    at = first + _occurrences(keys)
     found = np.full(len(keys), -1)
     known_at = at < end
     found[known_at] = order[at[known_at]]

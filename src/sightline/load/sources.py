@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from sightline.contracts import BadRow
 from sightline.errors import DataError, UserError, shorten
-from sightline.load.databases import Query, read_query
+from sightline.load.databases import Query, read_query, with_query
 from sightline.load.delimited import Delimited, RawFile, count_bad
 from sightline.load.excel import ENDINGS as WORKBOOKS
 from sightline.load.excel import open_workbook, split_sheet
@@ -66,6 +66,9 @@ def find_files(source: str | Path) -> list[Path]:
     Raises:
         DataError: There is no such file, or the folder holds no table.
     """
+    with_query(
+        source, None
+    )  # an address without a query is an error, which does not show its password
     path = Path(source)
     if os.path.isdir(path):  # unlike Path.is_dir, it accepts a name of any length
         files = sorted(

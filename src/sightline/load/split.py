@@ -72,7 +72,7 @@ class Splits:
     @property
     def fold_count(self) -> int:
         """The number of folds; 0 without folds."""
-        return 0 if self.folds is None else int(self.folds.max()) + 1
+        return 0 if self.folds is None else int(self.options["folds"])  # one may have no rows
 
     def labels(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Return the target of some rows (None: all): int64 class numbers, or float64 numbers."""
@@ -446,6 +446,11 @@ def _keep_folds(
     if new.any():
         groups = None if group is None else group_rows(table, group, train[new])
         fold_of_row[new] = assign_folds(table, target, train[new], folds, seed, groups, filled)
+    if len(np.unique(fold_of_row)) < 2:
+        raise DataError(
+            f"All training rows of {table.name} are in one fold of the earlier model: nothing is left to learn from.",
+            "Give more rows, or fit without warm_start (--warm-start).",
+        )
     return fold_of_row
 
 

@@ -28,7 +28,7 @@ from sightline.contracts.options import (
     Quality,
     ThresholdRule,
 )
-from sightline.load.databases import Query
+from sightline.load.databases import Query, with_query
 from sightline.page.launch import live_page
 from sightline.page.report import REPORT_FILE, write_report
 from sightline.pipeline.beginnings import Fresh, Replayed, Resumed
@@ -172,7 +172,7 @@ def fit_with(
     """
     beginning, asked = Fresh(source, options, start), options.run
     with (
-        run_folder(source, asked.run) as folder,
+        run_folder(with_query(source, options.read.query), asked.run) as folder,
         spooled(source, options.read, folder, asked.quiet) as beginning.source,
         live_page(folder, asked.live, asked.quiet) as show_page, _recording(view, asked.quiet) as (trace, view),
     ):  # fmt: skip
@@ -356,7 +356,7 @@ def run_folder(source: Any, run: str | Path | None) -> Iterator[Path]:
             raise taken(folder)
         yield folder
         return
-    source = source.address.partition("?")[0] if isinstance(source, Query) else source
+    source = source.stem if isinstance(source, Query) else source
     path = isinstance(source, str | Path)
     name = (
         "stdin"

@@ -68,7 +68,8 @@ def fit_network(request: PartRequest) -> FittedPart:
     rows, folds = training.prepared.train, training.prepared.splits.folds
     if folds is None:
         return FittedPart(part, None)
-    _, _, values = evaluate_folds(part.module, training.task, rows, torch.from_numpy(folds))
+    count = training.prepared.splits.fold_count
+    _, _, values = evaluate_folds(part.module, training.task, rows, torch.from_numpy(folds), count)
     return FittedPart(part, blend_values(training.task, values))
 
 
@@ -85,6 +86,8 @@ def fit_boosted_trees(request: PartRequest) -> FittedPart | None:
     rows, folds = prepared.train, prepared.splits.folds
     if folds is None:
         rows, folds = _with_validation_rows(rows, prepared.valid)
+    else:
+        folds = np.unique(folds, return_inverse=True)[1]  # of a warm start, a fold may have no rows
     target = rows.target if task.classification else task.scaled(rows.target)
     rows = with_class_weights(rows, training.settings.class_weights, task)
     options = trees_for(recipe, prepared_size(prepared)._replace(rows=len(rows.row)))

@@ -18,7 +18,8 @@ from sightline.pipeline.folder import Run
 from sightline.pipeline.warm_start import WarmStart
 from sightline.predict.model import Model
 
-FIXED = ("target", "task", "positive", "kinds", "valid", "group", "time", "numeric", "network")
+FIXED = ("target", "task", "positive", "kinds", "valid", "group", "time", "numeric", "network",
+         "hidden", "dropout")  # fmt: skip
 """Options that a warm start cannot change: its weights, folds and parts were made with them."""
 NAMED = 8
 """With more columns or categories, a sentence names this many and counts the rest."""
@@ -134,10 +135,12 @@ def refit(
 def _refuse_changes(options: dict[str, Any], changes: dict[str, Any]) -> None:
     """Refuse options that a warm start cannot change."""
     for name in FIXED:
-        again = (
-            name == "network" and options[name] is not None
-        )  # a class of your own is given again
-        if name in changes and changes[name] != options[name] and not again:
+        if name not in changes:
+            continue
+        # A class of your own, or rows in memory, are given again: the model does not hold them.
+        again = options[name] == CUSTOM or (name == "network" and options[name] is not None)
+        plain = isinstance(changes[name], str | int | float | list | tuple | dict | None)
+        if not again and not (plain and changes[name] == options[name]):
             raise OptionError(
                 f"A warm start cannot change {name}: it is {options[name]!r} for the model, and {changes[name]!r} was given.",
                 f"Leave {name} out, or fit without warm_start (--warm-start).",

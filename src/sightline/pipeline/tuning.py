@@ -17,14 +17,15 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 
 from sightline.archive import atomic_file
-from sightline.contracts import FitOptions, Step
+from sightline.contracts import FitOptions, RunOptions, Step
+from sightline.contracts.options import ReadOptions, SplitOptions
 from sightline.contracts.request import declared
 from sightline.errors import (
     OptionError,
@@ -53,8 +54,11 @@ SETTINGS_FILE = "tuning.json"
 RESULT_FILE, PAGE_FILE = "trials.json", "tuning.html"
 LEAST_FOR_IMPORTANCE = 8
 """With fewer complete trials there are no importances."""
-FIXED = ("target", "task", "positive", "test", "valid", "group", "time", "weight", "seed", "network", "quality", "eval_metric",
-         "run", "live", "watch", "report", "quiet", "class_weights", "time_limit", "baselines", "keep_data")  # fmt: skip
+FIXED = (
+    *(item.name for item in fields(ReadOptions)), *(item.name for item in fields(SplitOptions)),
+    *(item.name for item in fields(RunOptions)), "target", "seed", "network", "quality", "eval_metric", "class_weights",
+    "time_limit", "baselines", "threshold", "calibrate", "device", "precision", "doctor",
+)  # fmt: skip
 """Options that are the same in every trial: with another one, losses could not be compared, or nothing would be tuned."""
 
 
@@ -105,6 +109,7 @@ class Trial:
         epochs: Epochs that were trained.
         seconds: How long it took.
         error: Why it failed; "" if it did not.
+        default: Whether it had the default options.
     """
 
     number: int
@@ -114,6 +119,7 @@ class Trial:
     epochs: int
     seconds: float
     error: str = ""
+    default: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,7 @@ class Tuned:
             f"{counted(len(states), 'trial')}: {states.count('complete')} complete, {states.count('pruned')} pruned, "
             f"{states.count('failed')} failed.",
         ]
-        first = self.trials[0]
+        first = next((trial for trial in self.trials if trial.default), self.best)
         if first.loss is not None and self.best.loss is not None:
             said.append(
                 f"Best {self.metric}: {readable(self.best.loss, 5)} in trial {self.best.number}, "
@@ -226,6 +232,7 @@ def tune(
     if space is None:  # what was given is not varied
         ranges = {name: one for name, one in ranges.items() if options.get(name) is None}
     asked = FitOptions.of(target, **{**options, "run": None})
+    _check_space(ranges, asked)
     source = with_query(source, asked.read.query)
     with _place(source, folder) as place:
         kept = _Kept(source, asked, ranges, workers, prune, place)
@@ -237,10 +244,10 @@ def tune(
             _forget_unfinished(study, optuna)
             if not study.trials:
                 study.enqueue_trial({}, user_attrs={DEFAULT: True})
-            if workers == 1:
-                _work(kept, trials, table)
-            else:
+            if workers > 1:
                 _side_by_side(kept, study, trials)
+                _forget_unfinished(study, optuna)  # of processes that were killed
+            _work(kept, trials, table)  # with several workers, what is left
             return _result(kept, study, optuna)
 
 
@@ -248,8 +255,11 @@ def _place(source: Any, folder: str | Path | None) -> AbstractContextManager[Pat
     """Return the folder that was given, which may hold a tuning to go on with, or a new one."""
     if folder is not None:
         return nullcontext(Path(folder))
-    name = source.address.partition("?")[0] if isinstance(source, Query) else source
-    stem = Path(name).name.split(".")[0] if isinstance(name, str | Path) else "table"
+    stem = "table"
+    if isinstance(source, Query):
+        stem = source.stem
+    elif isinstance(source, str | Path):
+        stem = Path(source).name.split(".")[0]
     return run_folder(f"{stem}-tuned", None)
 
 
@@ -293,6 +303,27 @@ def _parsed(name: str, value: Any, known: Sequence[str]) -> Range | Choice:
     raise OptionError(
         f"The values of {name} are {value!r}.", "Give (low, high), or a list of one value or more."
     )
+
+
+def _check_space(space: Space, options: FitOptions) -> None:
+    """Refuse values that no fit takes, before any trial.
+
+    Raises:
+        OptionError: Of the first such value.
+    """
+    for name, one in space.items():
+        whole = int in declared()[name].plain_types and float not in declared()[name].plain_types
+        if isinstance(one, Range) and (
+            (whole and not one.whole) or not {int, float} & set(declared()[name].plain_types)
+        ):
+            raise OptionError(
+                f"The range of {name} is ({one.low}, {one.high}).",
+                "Give whole numbers."
+                if whole
+                else "It is no number: give a list of values to try.",
+            )
+        for value in one.values if isinstance(one, Choice) else (one.low, one.high):
+            _with(options, {name: list(value) if isinstance(value, tuple) else value})
 
 
 def parse_vary(texts: Sequence[str]) -> dict[str, Any] | None:
@@ -408,12 +439,20 @@ class _Kept:
             journal = importlib.import_module("optuna.storages.journal")
             backend = journal.JournalFileBackend(str(self.folder / "study.journal"))
             storage = journal.JournalStorage(backend)
+        done = self._trials(optuna, storage)  # the draws go on where they were
         pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2)
         return optuna.create_study(
             storage=storage, study_name="tuning", load_if_exists=True,
-            sampler=optuna.samplers.TPESampler(seed=self.options.seed + number),
+            sampler=optuna.samplers.TPESampler(seed=self.options.seed + number + 1000 * done),
             pruner=pruner if self.prune else optuna.pruners.NopPruner(),
         )  # fmt: skip
+
+    def _trials(self, optuna: Any, storage: Any) -> int:
+        """Count the trials that have ended."""
+        if "tuning" not in optuna.get_all_study_names(storage):
+            return 0
+        study = optuna.load_study(storage=storage, study_name="tuning")
+        return sum(trial.state.is_finished() for trial in study.trials)
 
 
 def _optuna() -> Any:
@@ -476,6 +515,7 @@ def _next(study: Any, optuna: Any, trials: int) -> Any:
 def _side_by_side(kept: _Kept, study: Any, trials: int) -> None:
     """Fit in several processes, each with its share of the threads."""
     context = multiprocessing.get_context("spawn")
+    study.set_user_attr("refused", None)
     threads = max((os.cpu_count() or 1) // kept.workers, 1)
     processes = [
         context.Process(target=_process, args=(kept, trials, number, threads), daemon=True)
@@ -489,14 +529,15 @@ def _side_by_side(kept: _Kept, study: Any, trials: int) -> None:
     finally:
         for process in processes:
             process.terminate()
+    if refused := study.user_attrs.get("refused"):
+        raise OptionError(*refused)
     codes = [process.exitcode for process in processes]
-    if "refused" in study.user_attrs:
-        raise OptionError(*study.user_attrs["refused"])
-    if all(code != 0 for code in codes):
-        raise RunError(
-            f"All {kept.workers} processes of the tuning ended early (exit codes {', '.join(map(str, codes))}).",
-            f"Call it again with folder={str(kept.folder)!r} to go on.",
-        )
+    if any(codes):
+        warnings.warn(
+            f"Of {kept.workers} processes that tune, some ended early (exit codes {', '.join(map(str, codes))}); this "
+            "one makes the trials that are left.",
+            RuntimeWarning, stacklevel=4,
+        )  # fmt: skip
 
 
 def _process(kept: _Kept, trials: int, number: int, threads: int) -> None:
@@ -665,5 +706,5 @@ def _trial(trial: Any, kept: _Kept) -> Trial:
     attributes = trial.user_attrs
     return Trial(
         trial.number, names[trial.state.name], values, trial.value if trial.state.name == "COMPLETE" else None, int(attributes.get("epochs", 0)),
-        float(attributes.get("seconds", 0.0)), attributes.get("error", ""),
+        float(attributes.get("seconds", 0.0)), attributes.get("error", ""), bool(attributes.get(DEFAULT)),
     )  # fmt: skip

@@ -34,6 +34,7 @@ class TrainingData:
         train: Training rows; with folds, their weights [N, M] hold each fold out from some members.
         valid: Validation rows; with folds there are none.
         folds: int64 [N], the fold of each training row; None without folds.
+        fold_count: How many folds there are; 0 without. Of a warm start, one may have no rows.
         eval_metric: The metric that decides which epoch is best; None where the loss does.
         yardstick: What the observations compare an epoch's numbers with.
 
@@ -50,6 +51,7 @@ class TrainingData:
     train: Batch
     valid: Batch
     folds: Tensor | None
+    fold_count: int
     eval_metric: Score | None
     yardstick: Yardstick
 
@@ -73,12 +75,14 @@ class TrainingData:
         eval_metric = None if name is None else check_eval_metric(name, target)
         train = with_class_weights(prepared.train, settings.class_weights, task)
         folds: Tensor | None = None
+        fold_count = 0
         if prepared.splits.folds is not None:
             folds = torch.from_numpy(prepared.splits.folds)
-            train = hold_out(train, folds, count_members(network, prepared.train))
+            fold_count = prepared.splits.fold_count
+            train = hold_out(train, folds, count_members(network, prepared.train), fold_count)
             folds = folds.to(device)
         return cls(
-            task=task, train=_on(device, train), valid=_on(device, prepared.valid), folds=folds,
+            task=task, train=_on(device, train), valid=_on(device, prepared.valid), folds=folds, fold_count=fold_count,
             eval_metric=eval_metric, yardstick=yardstick(task, prepared),
         )  # fmt: skip
 
@@ -95,7 +99,8 @@ class TrainingData:
         """
         if self.folds is None:
             return *evaluate(network, self.task, self.valid), self.valid
-        return *evaluate_folds(network, self.task, self.train, self.folds), self.train
+        measured = evaluate_folds(network, self.task, self.train, self.folds, self.fold_count)
+        return *measured, self.train
 
 
 def _on(device: torch.device, batch: Batch) -> Batch:

@@ -66,7 +66,7 @@ def evaluate(
 
 
 def evaluate_folds(
-    network: nn.Module, task: Task, batch: Batch, folds: Tensor
+    network: nn.Module, task: Task, batch: Batch, folds: Tensor, count: int | None = None
 ) -> tuple[float, float, Tensor]:
     """Measure an ensemble out-of-fold: each training row by the members that did not learn from it.
 
@@ -77,6 +77,7 @@ def evaluate_folds(
         task: Loss, head and metric.
         batch: The N training rows.
         folds: int64 [N], each row's fold, from 0 to F - 1.
+        count: F; None is the largest fold and one.
 
     Returns:
         The out-of-fold loss, weighted over rows; accuracy or RMSE; the mean [N, K] over those
@@ -96,7 +97,7 @@ def evaluate_folds(
     """
     mode = network.training
     network.eval()
-    count = int(folds.max()) + 1
+    count = count or int(folds.max()) + 1
     values, rows, start = [], PROBED_ROWS, 0
     with torch.no_grad():
         while start < len(batch.row):
@@ -145,13 +146,14 @@ def count_members(network: nn.Module, batch: Batch) -> int:
     return int(logits.shape[1]) if logits.dim() == 3 else 1
 
 
-def hold_out(batch: Batch, folds: Tensor, members: int) -> Batch:
+def hold_out(batch: Batch, folds: Tensor, members: int, count: int | None = None) -> Batch:
     """Hold the rows of fold m % F out from member m, by weights of 0.
 
     Args:
         batch: The training rows.
         folds: int64 [N], each row's fold.
         members: The number of members, M.
+        count: F; None is the largest fold and one.
 
     Returns:
         The rows with weights [N, M].
@@ -168,7 +170,7 @@ def hold_out(batch: Batch, folds: Tensor, members: int) -> Batch:
         >>> hold_out(rows, torch.tensor([0, 1, 0]), members=2).weight.tolist()
         [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
     """
-    count = int(folds.max()) + 1
+    count = count or int(folds.max()) + 1
     if members < count:
         raise NetworkError(
             f"The network has {counted(members, 'member')} for {count} folds.",
