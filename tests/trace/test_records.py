@@ -100,9 +100,9 @@ def test_one_writer_alone(tmp_path):
     trace.save_to(tmp_path / "run")
     program = (
         "import sys; from pathlib import Path; from sightline.errors import RunError\n"
-        "from sightline.trace.records import _lock\n"
+        "from sightline.trace.records import lock\n"
         "file = open(sys.argv[1], 'a')\n"
-        "try: _lock(file, Path('r'))\n"
+        "try: lock(file, Path('r'))\n"
         "except RunError: print('refused')\n"
         "else: print('taken')"
     )

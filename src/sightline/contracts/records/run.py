@@ -87,6 +87,10 @@ class RecipeBody(TypedDict):
     threshold: Annotated[
         str | float | None, "metric that chooses the decision threshold, or the threshold itself"
     ]
+    hidden: NotRequired[
+        Annotated[list[int] | None, "units that were asked for in the default network's layers"]
+    ]
+    dropout: NotRequired[Annotated[float | None, "dropout that was asked for in it"]]
 
 
 class SettingsBody(TypedDict):
