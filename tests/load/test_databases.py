@@ -487,6 +487,13 @@ def test_sqlite_and_duckdb_give_the_rows_of_the_file(tmp_path, sightline):
         assert sl.read(address, query="penguins").rows == 344
 
 
+def test_the_file_of_a_database_is_no_text_file(tmp_path):
+    with sqlite3.connect(tmp_path / "p.db") as connection:
+        connection.execute("CREATE TABLE t (a)")
+    with pytest.raises(DataError, match=r"is an SQLite database.*sqlite:///FILE"):
+        sl.read(tmp_path / "p.db")
+
+
 def test_a_sqlite_column_that_changes_its_type_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(databases, "INFERRED_ROWS", 100)
     with sqlite3.connect(tmp_path / "m.db") as connection:

@@ -147,13 +147,13 @@ class Query:
         return f"SELECT * FROM {'.'.join(map(_quoted, self.sql.strip().split('.')))}"
 
     def hidden(self, message: str) -> str:
-        """Return a message of a driver without the password."""
+        """Return a message of a driver as a sentence, without the password."""
         parts = self._parts
         secrets = {value for name, value in parse_qsl(parts.query) if "password" in name}
         secrets |= {self.address, parts.query, parts.password or "", unquote(parts.password or "")}
         for secret in sorted(secrets - {""}, key=len, reverse=True):
             message = message.replace(secret, "***")
-        return shorten(" ".join(message.split()), 300)
+        return shorten(" ".join(message.split()), 300).rstrip(" .") + "."
 
     def __repr__(self) -> str:
         return f"Query({self.shown!r}, {self.sql!r})"

@@ -155,7 +155,10 @@ def refuse_binary(path: Path, encoding: str | None) -> None:
         b"%PDF": ("a PDF document", "Give the table itself, as CSV or Parquet."),
         b"PAR1": ("a Parquet file", "Give it a name that ends in .parquet."),
         b"ARRO": ("an Arrow file", "Give it a name that ends in .arrow."),
-        b"SQLi": ("an SQLite database", "Export the table as CSV or Parquet."),
+        b"SQLi": (
+            "an SQLite database",
+            "Give its address and a query: sqlite:///FILE, query= (--query).",
+        ),
     }
     if head in known:
         what, fix = known[head]
