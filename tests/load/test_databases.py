@@ -25,7 +25,8 @@ import sightline as sl
 from sightline.cli.main import cli
 from sightline.errors import DataError, OptionError
 from sightline.load import databases
-from sightline.load.databases import Destination, Query, read_query, running, write_rows
+from sightline.load.database_tables import Destination, write_rows
+from sightline.load.databases import Query, read_query, running
 from sightline.pipeline.origin import evaluate
 from tests.load.postgres import SECRET
 

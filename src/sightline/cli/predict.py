@@ -76,7 +76,8 @@ def predict(
 
     CSV and Parquet files and queries are read piece by piece: they may be larger than the memory.
     """
-    from sightline.load.databases import Destination, with_query
+    from sightline.load.database_tables import Destination
+    from sightline.load.databases import with_query
     from sightline.predict.output import PredictionFile, prediction_table
     from sightline.predict.summary import Summary
 

@@ -13,17 +13,16 @@ import re
 import shutil
 import sqlite3
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sightline.errors import DataError, OptionError, counted, did_you_mean, readable, shorten
+from sightline.load.database_types import Plan, plan
 from sightline.load.names import unique_names
 
 T = TypeVar("T")
@@ -42,18 +41,10 @@ RESERVE = 256 << 20
 """Bytes that stay free on the disk."""
 INFERRED_ROWS = 100_000
 """SQLite's columns have no types: those of this many rows decide."""
-EXACT_DIGITS = 18
-"""Integers of as many digits fit into 64 bits."""
 LOST = ("08", "57P01", "57P02", "57P03", "XX000")
 """SQLSTATE classes and codes of a connection that is gone or a server that is going down."""
 SQLSTATE = re.compile(r"SQLSTATE:? ?([0-9A-Z]{5})")
 """Errors while rows are fetched have it only in their message."""
-INFINITE = {
-    "timestamp": -(2**63) + 946_684_800_000_000, "timestamptz": -(2**63) + 946_684_800_000_000,
-    "date": -(2**31) + 10_957,
-}  # fmt: skip
-"""By PostgreSQL's type, the largest number that its infinities become: ADBC adds the time between 1970 and 2000, where
-PostgreSQL begins to count, to the largest and the smallest integer, and the sum overflows."""
 SELECTS = re.compile(
     r"(\s|\(|--[^\n]*\n|/\*.*?\*/)*(SELECT|WITH|VALUES)\b", re.IGNORECASE | re.DOTALL
 )
@@ -144,7 +135,7 @@ class Query:
         """The query; of a table's name, all its columns."""
         if not TABLE_NAME.fullmatch(self.sql):
             return f"{self.sql.strip().rstrip(';')}\n"  # it may end with a comment
-        return f"SELECT * FROM {'.'.join(map(_quoted, self.sql.strip().split('.')))}"
+        return f"SELECT * FROM {'.'.join(map(quoted, self.sql.strip().split('.')))}"
 
     def hidden(self, message: str) -> str:
         """Return a message of a driver as a sentence, without the password."""
@@ -160,6 +151,18 @@ class Query:
 
     def __str__(self) -> str:
         return self.name
+
+
+def quoted(name: str) -> str:
+    """Write a name for SQL.
+
+    Example:
+        >>> from sightline.load.databases import quoted
+        >>> quoted("order")
+        '"order"'
+    """
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def _unreadable() -> OptionError:
@@ -226,10 +229,10 @@ class Batches:
         self, query: Query, schema: pa.Schema, batches: Iterator[pa.RecordBatch], estimate: Estimate
     ) -> None:
         self._query, self._batches, self.estimate = query, batches, estimate
-        plans = [_plan(query, one) for one in schema]
+        plans = [plan(query.shown, one) for one in schema]
         names, self._notes_of_names = unique_names(schema.names)
         self.schema = pa.schema(
-            [pa.field(name, plan.type) for name, plan in zip(names, plans, strict=True)]
+            [pa.field(name, one.type) for name, one in zip(names, plans, strict=True)]
         )
         self._plans = plans
         self._infinite: dict[str, int] = {}
@@ -237,17 +240,17 @@ class Batches:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for batch in self._batches:
             columns = [
-                self._converted(plan, name, column)
-                for plan, name, column in zip(
+                self._converted(made, name, column)
+                for made, name, column in zip(
                     self._plans, self.schema.names, batch.columns, strict=True
                 )
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
-    def _converted(self, plan: Plan, name: str, column: pa.Array) -> pa.Array:
-        values = plan.convert(column)
+    def _converted(self, made: Plan, name: str, column: pa.Array) -> pa.Array:
+        values = made.convert(column)
         more = values.null_count - column.null_count
-        if more and pa.types.is_temporal(plan.type):
+        if more and pa.types.is_temporal(made.type):
             self._infinite[name] = self._infinite.get(name, 0) + more
         return values
 
@@ -277,13 +280,13 @@ def running(query: Query) -> Iterator[Batches]:
         ...     sum(batch.num_rows for batch in batches)
         1
     """
-    _need(query)
+    need(query)
     open_ = {"sqlite": _sqlite, "duckdb": _duckdb}.get(query.scheme, _postgresql)
     with open_(query) as batches:
         yield batches
 
 
-def _need(query: Query) -> None:
+def need(query: Query) -> None:
     """Refuse a database whose package is not installed."""
     package = SCHEMES[query.scheme]
     try:
@@ -408,7 +411,7 @@ def _each(
         yield batch
 
 
-def _driver_errors(scheme: str) -> tuple[type[Exception], ...]:
+def driver_errors(scheme: str) -> tuple[type[Exception], ...]:
     """Return what the driver of a database raises; its package is installed."""
     package = importlib.import_module("duckdb" if scheme == "duckdb" else "adbc_driver_manager")
     return package.Error, OSError, pa.ArrowException
@@ -418,7 +421,7 @@ def _driver_errors(scheme: str) -> tuple[type[Exception], ...]:
 def _postgresql(query: Query) -> Iterator[Batches]:
     import adbc_driver_postgresql.dbapi as driver
 
-    kinds = _driver_errors("postgresql")
+    kinds = driver_errors("postgresql")
 
     def translate(error: Exception, reading: bool) -> DataError:
         found = getattr(error, "sqlstate", None) or SQLSTATE.search(str(error))
@@ -454,8 +457,8 @@ def _planned(connection: Any, query: Query) -> Estimate:
         # Plans cannot be copied out in binary form, as rows are.
         cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
         cursor.execute(f"EXPLAIN (FORMAT JSON) {query.select}")
-        plan = json.loads(cursor.fetchone()[0])[0]["Plan"]
-    return Estimate(int(plan["Plan Rows"]), int(plan["Plan Rows"] * plan["Plan Width"]))
+        chosen = json.loads(cursor.fetchone()[0])[0]["Plan"]
+    return Estimate(int(chosen["Plan Rows"]), int(chosen["Plan Rows"] * chosen["Plan Width"]))
 
 
 def _file_of(query: Query) -> Path:
@@ -469,7 +472,7 @@ def _file_of(query: Query) -> Path:
 def _sqlite(query: Query) -> Iterator[Batches]:
     import adbc_driver_sqlite.dbapi as driver
 
-    path, kinds = _file_of(query), _driver_errors("sqlite")
+    path, kinds = _file_of(query), driver_errors("sqlite")
     address = f"{path.absolute().as_uri()}?mode=ro"
     _check_sqlite(query, address)
 
@@ -510,7 +513,7 @@ def _check_sqlite(query: Query, address: str) -> None:
 def _duckdb(query: Query) -> Iterator[Batches]:
     import duckdb
 
-    path, kinds = _file_of(query), _driver_errors("duckdb")
+    path, kinds = _file_of(query), driver_errors("duckdb")
 
     def translate(error: Exception, reading: bool) -> DataError:
         message = query.hidden(str(error))
@@ -526,212 +529,3 @@ def _duckdb(query: Query) -> Iterator[Batches]:
             reader = connection.sql(query.select).to_arrow_reader(131_072)
         size = Estimate(None, path.stat().st_size)
         yield Batches(query, reader.schema, _each(reader, translate, kinds), size)
-
-
-# ------------------------------------------------------------- types
-
-
-class Plan(NamedTuple):
-    """What becomes of a column: its type, and the function that converts a batch of it."""
-
-    type: pa.DataType
-    convert: Callable[[pa.Array], pa.Array]
-
-
-def _plan(query: Query, column: pa.Field) -> Plan:
-    """Decide how a column of a database is read.
-
-    PostgreSQL's numeric is exact in the database: numeric(p, 0) of up to 18 digits becomes integers, one with more digits
-    text, so that no digit is lost; every other one float64. JSON, UUIDs and enumerations are text. Lists, geometry and
-    other types that no network input is made of stay as they are: the table ignores them, and says so. What could be
-    read in two ways is refused: money, whose unit depends on the database, and intervals with months.
-    """
-    kind = (column.metadata or {}).get(b"POSTGRESQL:type", b"").decode()
-    if kind in ("money", "interval"):
-        cast = (
-            f"{column.name}::numeric" if kind == "money" else f"EXTRACT(EPOCH FROM {column.name})"
-        )
-        what = (
-            "whose unit depends on the database"
-            if kind == "money"
-            else "whose months have no length"
-        )
-        raise DataError(
-            f"{query.shown}: the column {column.name!r} is of type {kind}, {what}.",
-            f"Write {cast} in the query.",
-        )
-    if kind == "numeric":
-        wanted = _numeric_type(column.metadata)
-        return Plan(wanted, lambda values: _numbers(_storage(values), wanted))
-    if getattr(column.type, "extension_name", None) == "arrow.uuid":
-        return Plan(pa.string(), _uuid_texts)
-    if isinstance(column.type, pa.BaseExtensionType):
-        return Plan(column.type.storage_type, _storage)
-    if kind in INFINITE:
-        return Plan(column.type, lambda values: _finite(values, INFINITE[kind]))
-    if pa.types.is_list(column.type) and isinstance(column.type.value_type, pa.BaseExtensionType):
-        plain = pa.list_(column.type.value_type.storage_type)
-        return Plan(plain, lambda values: values.cast(plain))
-    return Plan(column.type, lambda values: values)
-
-
-def _storage(values: pa.Array) -> pa.Array:
-    return values.storage if isinstance(values, pa.ExtensionArray) else values
-
-
-def _numeric_type(metadata: Mapping[bytes, bytes]) -> pa.DataType:
-    """Choose the type of numeric(p, s) by its type modifier, in which PostgreSQL packs p and s."""
-    modifier = int(metadata.get(b"POSTGRESQL:typmod", b"-1"))
-    if modifier < 0:
-        return pa.float64()
-    digits, scale = (modifier - 4) >> 16 & 0xFFFF, ((modifier - 4 & 0x7FF) ^ 0x400) - 0x400
-    if scale > 0:
-        return pa.float64()
-    return pa.int64() if digits - scale <= EXACT_DIGITS else pa.string()
-
-
-def _numbers(texts: pa.Array, wanted: pa.DataType) -> pa.Array:
-    if pa.types.is_string(wanted):
-        return texts
-    if pa.types.is_integer(wanted):  # numeric has NaN, which integers lack
-        texts = pc.if_else(
-            pc.equal(pc.utf8_lower(texts), "nan"), pa.scalar(None, pa.string()), texts
-        )
-    return texts.cast(wanted)
-
-
-def _uuid_texts(values: pa.Array) -> pa.Array:
-    return pa.array(
-        [None if one is None else str(one if isinstance(one, uuid.UUID) else uuid.UUID(bytes=one)) for one in values.to_pylist()],
-        pa.string(),
-    )  # fmt: skip
-
-
-def _finite(values: pa.Array, largest: int) -> pa.Array:
-    """Turn PostgreSQL's infinite dates into missing ones; those behind the year 290,000 too, which overflow alike."""
-    whole = pa.int32() if pa.types.is_date(values.type) else pa.int64()
-    infinite = pc.less_equal(values.cast(whole), pa.scalar(largest, whole))
-    return pc.if_else(infinite, pa.scalar(None, values.type), values)
-
-
-# ------------------------------------------------------------- writing
-
-
-@dataclass(frozen=True)
-class Destination:
-    """A table of a database that rows are written to.
-
-    Attributes:
-        database: The database; its `sql` is the table's name.
-        schema: The table's schema; None is the usual one.
-        table: The table.
-
-    Example:
-        >>> from sightline.load.databases import Destination
-        >>> str(Destination.parse("postgresql://me:secret@host/shop/scores"))
-        'postgresql://me@host/shop, table scores'
-        >>> str(Destination.parse("sqlite:///shop.db#scores"))
-        'sqlite:///shop.db, table scores'
-    """
-
-    database: Query
-    schema: str | None
-    table: str
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read an address with a table behind it: postgresql://user@host/database/[schema.]table, or ADDRESS#table.
-
-        Raises:
-            OptionError: It names no database or no table.
-        """
-        address, sign, named = text.partition("#")
-        if not is_address(address):
-            raise OptionError(
-                "The place to write to (--to) is no database.",
-                "Give an address such as postgresql://user@host/database/table, or sqlite:///FILE#table.",
-            )
-        before, options = address.partition("?")[::2]
-        if not sign and before.lower().startswith("postgres") and before.count("/") == 4:
-            before, _, named = before.rpartition("/")
-        if not TABLE_NAME.fullmatch(named):
-            raise OptionError(
-                f"{Query(before, 't').shown} names no table to write to (--to).",
-                "Give it behind the database: postgresql://user@host/database/table, or ADDRESS#table.",
-            )
-        schema, _, table = named.rpartition(".")
-        return cls(
-            Query(f"{before}?{options}" if options else before, named), schema or None, table
-        )
-
-    def __str__(self) -> str:
-        return f"{self.database.shown}, table {self.database.sql}"
-
-    def quoted(self, table: str) -> str:
-        """Return the name of a table in the same schema, for SQL."""
-        return ".".join(_quoted(part) for part in (self.schema, table) if part is not None)
-
-
-def _quoted(name: str) -> str:
-    doubled = name.replace('"', '""')
-    return f'"{doubled}"'
-
-
-def write_rows(to: Destination, rows: pa.RecordBatchReader, replace: bool = False) -> None:
-    """Write rows as a new table, in one transaction: other readers see all of them or none.
-
-    The rows go into a table of another name, which is renamed at the end of the transaction.
-
-    Args:
-        to: Where to.
-        rows: Arrow batches.
-        replace: Whether a table of that name is dropped; otherwise it is an error.
-
-    Raises:
-        OptionError: The extra `sql` is not installed.
-        DataError: The table exists, or the database cannot be reached or refuses to write.
-    """
-    scheme = to.database.scheme
-    _need(to.database)
-    staging = f"{to.table}_{uuid.uuid4().hex[:12]}"
-    put_in_place = [f"ALTER TABLE {to.quoted(staging)} RENAME TO {_quoted(to.table)}"]
-    if replace:
-        put_in_place.insert(0, f"DROP TABLE IF EXISTS {to.quoted(to.table)}")
-    write = _write_duckdb if scheme == "duckdb" else _write_adbc
-    try:
-        write(to, staging, rows, put_in_place)
-    except _driver_errors(scheme) as error:
-        message = to.database.hidden(str(error))
-        fix = "Check the address, the rights of the user and the schema."
-        if "already" in message:  # "already exists", "there is already another table"
-            fix = "Give another table, or --replace to drop it in the same transaction."
-        raise DataError(f"{to}: nothing was written: {message}", fix) from None
-
-
-def _write_adbc(
-    to: Destination, staging: str, rows: pa.RecordBatchReader, put_in_place: list[str]
-) -> None:
-    sqlite = to.database.scheme == "sqlite"
-    driver = importlib.import_module(f"{SCHEMES[to.database.scheme]}.dbapi")
-    address = to.database.path if sqlite else to.database.address
-    schema = {} if to.schema is None else {"db_schema_name": to.schema}
-    with driver.connect(address) as connection, connection.cursor() as cursor:
-        cursor.adbc_ingest(staging, rows, mode="create", **schema)
-        for statement in put_in_place:
-            cursor.execute(statement)
-        connection.commit()
-
-
-def _write_duckdb(
-    to: Destination, staging: str, rows: pa.RecordBatchReader, put_in_place: list[str]
-) -> None:
-    import duckdb
-
-    with duckdb.connect(to.database.path) as connection:
-        connection.begin()
-        connection.register("sightline_rows", rows)
-        connection.execute(f"CREATE TABLE {to.quoted(staging)} AS SELECT * FROM sightline_rows")
-        for statement in put_in_place:
-            connection.execute(statement)
-        connection.unregister("sightline_rows")
-        connection.commit()

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from sightline.archive import put_in_place
 from sightline.errors import DataError, OptionError
-from sightline.load.databases import Destination, write_rows
+from sightline.load.database_tables import Destination, write_rows
 from sightline.predict.reading import plain_column
 from sightline.predict.tables import Predictions, TableModel
 
@@ -171,7 +171,7 @@ class PredictionFile:
         """Write what was written, as Parquet, to a table of a database in one transaction, while the `with` block lasts.
 
         Raises:
-            OptionError, DataError: As `sightline.load.databases.write_rows`.
+            OptionError, DataError: As `sightline.load.database_tables.write_rows`.
         """
         self._writer.close()
         batches = _batches(self._part(), None, parquet=True)
