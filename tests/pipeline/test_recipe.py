@@ -386,7 +386,11 @@ def test_without_baselines(tmp_path):
 def test_a_time_limit_is_kept_to(tmp_path):
     run = sl.fit(rows(2000), "y", kinds=KINDS, time_limit=1.0, epochs=100_000, patience=None,
                  run=tmp_path / "r", quiet=True, report=False, baselines=False)  # fmt: skip
-    assert "time limit" in run.find("train", "end")[0].body["stopped"]
+    # The plan has as many epochs as fit. Where the machine becomes faster meanwhile, they end before the limit does.
+    planned = run.find("train", "plan")[0].body["epochs"]
+    stopped = run.find("train", "end")[0].body["stopped"]
+    assert planned < 100_000
+    assert "time limit" in stopped or stopped == f"all {planned} epochs done"
 
 
 @pytest.mark.parametrize(
