@@ -17,9 +17,8 @@ from torch.nn import functional as F
 from sightline.build.parts import Layer, check_dropout, make_activation
 from sightline.contracts import Spec
 from sightline.errors import OptionError
+from sightline.prepare.encode import MISSING, UNSEEN
 
-UNSEEN_CODE = 1
-"""The code of a category that is not known; 0 is that of a missing one."""
 SEGMENTS = 16
 """Pieces of one number's piecewise-linear encoding, at most."""
 MOST_PIECES = 2048
@@ -256,7 +255,9 @@ class Ensemble(nn.Module):
         with torch.no_grad():
             self.output.bias.zero_()
             # "Missing" and "unseen" start at zero: without training rows they stay there.
-            untrained = [s + code for s in starts[: len(spec.cardinalities)] for code in (0, 1)]
+            untrained = [
+                s + code for s in starts[: len(spec.cardinalities)] for code in (MISSING, UNSEEN)
+            ]
             if self.numbers.vectors is not None:
                 self.numbers.vectors[untrained] = 0.0
 
@@ -321,7 +322,7 @@ class Ensemble(nn.Module):
             parts, start = [], 0
             for old, new in zip(before, now, strict=True):
                 vectors = self.numbers.vectors[start : start + old]
-                parts += [vectors, vectors[UNSEEN_CODE].expand(new - old, -1)]
+                parts += [vectors, vectors[UNSEEN].expand(new - old, -1)]
                 start += old
             parts.append(self.numbers.vectors[start:])  # the bins
             weights["numbers.vectors"] = torch.cat(parts).detach()

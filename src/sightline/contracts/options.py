@@ -252,7 +252,8 @@ class SplitOptions:
         for name in ("positive", "valid", "test"):
             object.__setattr__(self, name, plain_number(getattr(self, name)))
         for name in ("valid", "test"):
-            if "://" in str(getattr(self, name) if isinstance(getattr(self, name), str) else ""):
+            rows = getattr(self, name)
+            if isinstance(rows, str) and "://" in rows:
                 raise OptionError(
                     f"{name} is the address of a database.",
                     f"Give the rows as a table: {name}=sl.read(address, query=...), or as a file.",

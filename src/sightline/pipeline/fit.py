@@ -170,10 +170,11 @@ def fit_with(
         view: As in `fit`.
         start: What a warm start keeps of an earlier model; None draws the first weights.
     """
+    source = with_query(source, options.read.query)
     beginning, asked = Fresh(source, options, start), options.run
     with (
-        run_folder(with_query(source, options.read.query), asked.run) as folder,
-        spooled(source, options.read, folder, asked.quiet) as beginning.source,
+        run_folder(source, asked.run) as folder,
+        spooled(source, folder, asked.quiet) as beginning.source,
         live_page(folder, asked.live, asked.quiet) as show_page, _recording(view, asked.quiet) as (trace, view),
     ):  # fmt: skip
         recorder = Recorder(trace, folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from sightline.contracts import READING_RULES
 from sightline.contracts.options import ReadOptions
-from sightline.load.databases import Query, spool_query, with_query
+from sightline.load.databases import Query, spool_query
 from sightline.load.table import Table, read_by_rules
 
 DATA = "data.parquet"
@@ -45,33 +45,37 @@ class Spooled:
         self.path.replace(self.home)
 
 
+def saying(quiet: bool) -> Callable[[str], None]:
+    """Return a function that writes a sentence to standard error, or drops it."""
+
+    def say(sentence: str) -> None:
+        if not quiet:
+            sys.stderr.write(f"{sentence}\n")
+
+    return say
+
+
 @contextmanager
-def spooled(source: Any, options: ReadOptions, folder: Path, quiet: bool) -> Iterator[Any]:
+def spooled(source: Any, folder: Path, quiet: bool) -> Iterator[Any]:
     """Read a query into a file beside the run folder, which does not exist yet; yield other sources as they are.
 
     A file that was not moved at the end is removed: the fit was refused.
 
     Args:
-        source: As in `fit`.
-        options: Its query.
+        source: As in `fit`; a database is a `Query`.
         folder: The run folder.
         quiet: Whether to say nothing of the size before it is read.
 
     Raises:
         OptionError, DataError: As `sightline.load.databases.spool_query`.
     """
-    source = with_query(source, options.query)
     if not isinstance(source, Query):
         yield source
         return
 
-    def say(sentence: str) -> None:
-        if not quiet:
-            sys.stderr.write(f"{sentence}\n")
-
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.with_name(f"{folder.name}.{DATA}")
-    notes = spool_query(source, path, folder / DATA, say)
+    notes = spool_query(source, path, folder / DATA, saying(quiet))
     try:
         yield Spooled(source, path, folder / DATA, notes)
     finally:

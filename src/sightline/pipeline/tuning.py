@@ -12,7 +12,6 @@ import math
 import multiprocessing
 import os
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +43,7 @@ from sightline.pipeline.beginnings import Fresh
 from sightline.pipeline.fit import fit_with, run_folder
 from sightline.pipeline.flow import Loaded, Observer, run_stages
 from sightline.pipeline.folder import Run
-from sightline.pipeline.spool import DATA
+from sightline.pipeline.spool import DATA, saying
 from sightline.trace.records import find, lock, read_records
 from sightline.train.training import Training
 
@@ -417,13 +416,9 @@ class _Kept:
             return self
         path = self.folder / DATA
         if not path.exists():
-            spool_query(self.source, path, path, self._say)
+            spool_query(self.source, path, path, saying(self.options.run.quiet))
         options = replace(self.options, read=replace(self.options.read, query=None))
         return replace(self, source=path, options=options)
-
-    def _say(self, sentence: str) -> None:
-        if not self.options.run.quiet:
-            sys.stderr.write(f"{sentence}\n")
 
     def read(self) -> Table:
         """Read the table."""
@@ -439,20 +434,15 @@ class _Kept:
             journal = importlib.import_module("optuna.storages.journal")
             backend = journal.JournalFileBackend(str(self.folder / "study.journal"))
             storage = journal.JournalStorage(backend)
-        done = self._trials(optuna, storage)  # the draws go on where they were
         pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2)
-        return optuna.create_study(
+        study = optuna.create_study(
             storage=storage, study_name="tuning", load_if_exists=True,
-            sampler=optuna.samplers.TPESampler(seed=self.options.seed + number + 1000 * done),
             pruner=pruner if self.prune else optuna.pruners.NopPruner(),
         )  # fmt: skip
-
-    def _trials(self, optuna: Any, storage: Any) -> int:
-        """Count the trials that have ended."""
-        if "tuning" not in optuna.get_all_study_names(storage):
-            return 0
-        study = optuna.load_study(storage=storage, study_name="tuning")
-        return sum(trial.state.is_finished() for trial in study.trials)
+        done = sum(trial.state.is_finished() for trial in study.trials)
+        seed = self.options.seed + number + 1000 * done  # the draws go on where they were
+        study.sampler = optuna.samplers.TPESampler(seed=seed)
+        return study
 
 
 def _optuna() -> Any:
@@ -681,14 +671,9 @@ def _last_fit(kept: _Kept, best: Trial) -> Run:
     if folder.exists():
         records, _ = read_records(folder)
         if find(records, "run", "end"):
-            return Run(folder, network=_network(kept))
+            return Run(folder, network=kept.options.model.network)
         shutil.rmtree(folder)
     return fit_with(kept.source, _with(kept.options, best.values, run=str(folder)))
-
-
-def _network(kept: _Kept) -> Any:
-    """Return a network of your own as a run that is opened again needs it."""
-    return kept.options.model.network
 
 
 def _counts(trial: Any, optuna: Any) -> bool:
