@@ -86,8 +86,9 @@ def test_fit_passes_every_option_on(name, monkeypatch):
     value = OTHER_VALUES[name]
     assert value != DECLARED[name].default
     monkeypatch.setattr("sightline.pipeline.fit.Fresh", begin)
+    source = "sqlite:///t.db" if name == "query" else "t.csv"
     with pytest.raises(Reached) as caught:
-        sl.fit("t.csv", "y", **{name: value})
+        sl.fit(source, "y", **{name: value})
     assert asked_for(caught.value.args[0], name) == value
 
 
