@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, Self, TypedDict, get_args
 from sightline.contracts.kinds import KINDS, Kind
 from sightline.contracts.rules import (
     check_bool,
+    check_bytes,
     check_checkpoint_intervals,
     check_choice,
     check_number,
@@ -690,6 +691,14 @@ class RunOptions:
             "The run folder to make, e.g. runs/first.", metavar="DIR", default_help="runs/NAME-TIME"
         ),
     ] = None
+    memory_limit: Annotated[
+        int | str | None,
+        Option(
+            "Memory for the rows of the table, e.g. 1GB: a larger Parquet or CSV table stays on disk while it is trained on.",
+            metavar="SIZE",
+            default_help="half of the machine's memory",
+        ),
+    ] = None
     keep_data: Annotated[
         bool, Option("Keep the rows that were read from a database in the run folder.")
     ] = True
@@ -701,5 +710,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_checkpoint_intervals(self.checkpoint_seconds, self.checkpoint_epochs)
+        if self.memory_limit is not None:
+            object.__setattr__(self, "memory_limit", check_bytes("memory_limit", self.memory_limit))
         for name in ("watch", "keep_data", "live", "report", "quiet"):
             check_bool(name, getattr(self, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -43,6 +44,37 @@ def check_whole(name: str, value: object, least: int = 1) -> None:
         raise OptionError(
             f"{name} has {value.bit_length():,} binary digits.", "Give a number below 2 ** 63."
         )
+
+
+UNITS = {
+    "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
+}  # fmt: skip
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.I)
+
+
+def check_bytes(name: str, value: object) -> int:
+    """Return a size in bytes, given as a whole number or as text with a unit.
+
+    Raises:
+        OptionError: It is neither; names the option.
+
+    Example:
+        >>> from sightline.contracts.rules import check_bytes
+        >>> check_bytes("memory_limit", "1.5 GB"), check_bytes("memory_limit", 2_000_000)
+        (1500000000, 2000000)
+    """
+    size: float = 0
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        size = float(match[1]) * UNITS.get(match[2].upper(), 0)
+    elif isinstance(value, str) and value.strip().isdecimal():
+        size = int(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    if not 1 <= size <= LARGEST_WHOLE:
+        raise OptionError(
+            f"{name} is {value!r}.", "Give a size with its unit, such as 500MB, 1.5GB or 2GiB, or a number of bytes."
+        )  # fmt: skip
+    return int(size)
 
 
 def check_seed(seed: object) -> None:

@@ -214,7 +214,7 @@ class Evaluation:
         _, usable = self._truth
         values, truth = self._compared
         table = subset(self.predictions.table, np.flatnonzero(usable))
-        numbers = self.rows_measured[usable]
+        numbers = self.prepared.splits.row_numbers(self.rows_measured[usable])
         body = worst_rows(
             self.model.spec.target, values, truth, table, numbers, self._chosen(values)
         )

@@ -82,7 +82,7 @@ def example_row(model: Model, splits: Splits) -> dict[str, Any]:
     table = model.read(subset(splits.table, rows[:1]))
     explanation = model.explain_rows(table, [0])[0].to_json()
     return {
-        "row": int(rows[0]), "part": f"a {part} row", "truth": true_values(splits, rows[:1])[0],
+        "row": int(splits.row_numbers(rows[:1])[0]), "part": f"a {part} row", "truth": true_values(splits, rows[:1])[0],
         "explanation": explanation, **conformal_output(model, explanation),
     }  # fmt: skip
 
@@ -123,7 +123,7 @@ def explained_rows(model: Model, splits: Splits, seed: int) -> dict[str, Any]:
     explanations = model.explain_rows(table, list(range(len(sample))))
     explained = []
     for row, truth, explanation in zip(
-        sample.tolist(), true_values(splits, sample), explanations, strict=True
+        splits.row_numbers(sample).tolist(), true_values(splits, sample), explanations, strict=True
     ):
         known = splits.target.task == "classification" and explanation.prediction is not None
         explained.append({

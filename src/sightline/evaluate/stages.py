@@ -48,13 +48,13 @@ def prepare_columns(prepared: Prepared, seed: int) -> dict[str, Any]:
         (7, [276, 9], [276, 2])
     """
     encoder, transform, train = prepared.encoder, prepared.transform, prepared.train
+    rows = prepared.splits.train_rows
     return {
         "scaling": transform.scaling, "ways": prepared.describe(),
         "notes": [*prepared.notes, *leaks(prepared, seed)],
         "columns_in": len(prepared.splits.table.schema.features), "numbers": len(encoder.numbers),
         "flags": len(transform.flags), "codes": len(encoder.codes),
-        "numeric_shape": list(train.numeric.shape),
-        "categorical_shape": list(train.categorical.shape),
+        "numeric_shape": [rows, train.numeric.size(1)], "categorical_shape": [rows, train.categorical.size(1)],
         "shown": _example_features(prepared),
     }  # fmt: skip
 
@@ -128,7 +128,11 @@ def _example_features(prepared: Prepared) -> dict[str, Any]:
             "value": value, "center": task.center, "scale": task.scale,
             "result": float(task.scaled(torch.tensor(value, dtype=torch.float64))),
         }  # fmt: skip
-    return {"row": int(row[0]), **show_row(prepared, subset(splits.table, row)), "target": target}
+    return {
+        "row": int(splits.row_numbers(row)[0]),
+        **show_row(prepared, subset(splits.table, row)),
+        "target": target,
+    }
 
 
 def _example_units(network: nn.Module, prepared: Prepared) -> list[dict[str, Any]]:
@@ -140,7 +144,8 @@ def _example_units(network: nn.Module, prepared: Prepared) -> list[dict[str, Any
     units = show_units(
         network, batch.numeric[:1].to(device), batch.categorical[:1].to(device), names
     )
-    return [{"row": int(rows[0]), **unit} for unit in units]
+    row = int(prepared.splits.row_numbers(rows[:1])[0])
+    return [{"row": row, **unit} for unit in units]
 
 
 def _drawn_from_seed(

@@ -38,6 +38,13 @@ RECIPE_DEFAULTS = {
     "hidden": None,
     "dropout": None,
 }
+LARGE_IMPORTS = [
+    "from sightline.contracts import ReadOptions",
+    "from sightline.load.large import LargeTable",
+    "from sightline.load.limits import Budget",
+    "from sightline.load.split_large import split_large",
+]
+"""Of a table larger than memory."""
 SIGHTLINE_TITLE = "With Sightline"
 PLAIN_TITLE = "The same step in plain PyTorch"
 
@@ -76,7 +83,13 @@ def load(start: Body, source: str | None, task: str | None, earlier: str | None 
         ]
     else:
         first = literal(source)
-    lines += call("table = sl.read", [first, *named(changed(origin["read"], READ_DEFAULTS))])
+    large, read = origin.get("memory_limit"), named(changed(origin["read"], READ_DEFAULTS))
+    if large is None:
+        lines += call("table = sl.read", [first, *read])
+    else:
+        lines[1:1] = LARGE_IMPORTS
+        lines += call("options = ReadOptions", read)
+        lines += call("table = LargeTable.open", [first, "options", f"Budget({large})"])
     options = {**SPLIT_DEFAULTS, **origin["split"]}
     given: dict[str, Any] = {} if task is None else {"task": task}
     if target["positive"] is not None and target["positive"] != target["classes"][-1]:
@@ -84,7 +97,8 @@ def load(start: Body, source: str | None, task: str | None, earlier: str | None 
     given |= changed(options, SPLIT_DEFAULTS)
     arguments = {"target": target["name"], **given, "seed": start["seed"]}
     kept = [] if earlier is None else ["earlier=start.earlier"]
-    lines += call("splits = sl.split", ["table", *named(arguments), *kept])
+    divide = "sl.split" if large is None else "split_large"
+    lines += call(f"splits = {divide}", ["table", *named(arguments), *kept])
     return [_block(SIGHTLINE_TITLE, lines)]
 
 

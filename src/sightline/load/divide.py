@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -85,27 +86,28 @@ def divide(
         parts = _cut_groups(group_rows(table, group, rows), rows, wanted, seed)
         how = f"whole groups of {group}, seed {seed}"
     elif target.task == "classification":
-        classes = target_values(table, target)[rows]
-        parts = _cut(rows[stratified_order(classes, seed)], wanted)
+        classes = few_bits(target_values(table, target)[rows])
+        parts = _cut(rows, stratified_order(classes, seed, held_out), wanted)
         how = f"stratified by {target.name}, seed {seed}"
     else:
-        parts = _cut(rows[np.random.default_rng(seed).permutation(len(rows))], wanted)
+        parts = _cut(rows, permutation(np.random.default_rng(seed), len(rows)), wanted)
         how = f"at random, seed {seed}"
     return {name: np.sort(numbers) for name, numbers in parts.items()}, how
 
 
-def stratified_order(classes: np.ndarray, seed: int) -> np.ndarray:
+def stratified_order(classes: np.ndarray, seed: int, first: int | None = None) -> np.ndarray:
     """Order rows at random so that any stretch has about the classes' shares.
 
     One row of each class comes last, so that rows cut from the front leave at least one training
     row of every class.
 
     Args:
-        classes: int64 [rows], class numbers.
+        classes: [rows], class numbers.
         seed: Of the random order.
+        first: How many indices to return; None returns all. Fewer need less memory.
 
     Returns:
-        int64 [rows], indices into `classes`.
+        [first] or [rows], indices into `classes`.
 
     Example:
         >>> import numpy as np
@@ -115,16 +117,40 @@ def stratified_order(classes: np.ndarray, seed: int) -> np.ndarray:
         1
     """
     random = np.random.default_rng(seed)
-    shuffled = random.permutation(len(classes))
+    classes = few_bits(classes)
+    by_class = permutation(random, len(classes))
+    by_class = by_class[np.argsort(classes[by_class], kind="stable")]
+    counts = np.unique(classes, return_counts=True)[1]
+    key, start = np.empty(len(classes)), 0
+    for count, share in zip(counts.tolist(), random.random(len(counts)), strict=True):
+        key[start : start + count] = (np.arange(count) + share) / count
+        start += count
+        key[start - 1] = 2.0
+    candidates: Any = slice(None)
+    if first is not None and first < len(key):
+        candidates = np.flatnonzero(key <= np.partition(key, first)[first])
+        key = key[candidates]
+    order: np.ndarray = by_class[candidates][np.argsort(key, kind="stable")][:first]
+    return order
+
+
+def permutation(random: np.random.Generator, rows: int) -> np.ndarray:
+    """Return a random order of row numbers, as int32 where they fit: the order of `random.permutation(rows)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.load.divide import permutation
+        >>> (permutation(np.random.default_rng(1), 5) == np.random.default_rng(1).permutation(5)).all()
+        np.True_
+    """
+    return random.permutation(np.arange(rows, dtype=np.int32 if rows < 2**31 else np.int64))
+
+
+def few_bits(classes: np.ndarray) -> np.ndarray:
+    """Return class numbers as int16 where they fit: a quarter of the memory, and numpy sorts them ten times faster."""
     if len(classes) and classes.max() < 2**15:
-        classes = classes.astype(np.int16)  # numpy sorts these by radix, ten times faster
-    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
-    _, starts, counts = np.unique(classes[by_class], return_index=True, return_counts=True)
-    rank = np.arange(len(classes)) - np.repeat(starts, counts)
-    share = np.repeat(random.random(len(counts)), counts)
-    key = (rank + share) / np.repeat(counts, counts)
-    key[starts + counts - 1] = 2.0
-    return by_class[np.argsort(key, kind="stable")]
+        return classes.astype(np.int16)
+    return classes
 
 
 # ------------------------------------------------------------- helpers
@@ -146,13 +172,17 @@ def _sortable(table: Table, name: str, rows: np.ndarray) -> np.ndarray:
     return values
 
 
-def _cut(order: np.ndarray, wanted: Sequence[tuple[str, int]]) -> dict[str, np.ndarray]:
-    """Cut parts off the front of an ordered list of rows; the rest is for training."""
+def _cut(
+    rows: np.ndarray, order: np.ndarray, wanted: Sequence[tuple[str, int]]
+) -> dict[str, np.ndarray]:
+    """Give parts the rows at the front of an order of indices; the rest is for training."""
     parts, start = {}, 0
+    rest = np.ones(len(rows), bool)
     for name, size in wanted:
-        parts[name] = order[start : start + size]
+        parts[name] = rows[order[start : start + size]]
         start += size
-    parts["train"] = order[start:]
+    rest[order[:start]] = False
+    parts["train"] = rows[rest]
     return parts
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from sightline.contracts import Target
 from sightline.errors import DataError
-from sightline.load.divide import Groups
+from sightline.load.divide import Groups, few_bits, permutation
 from sightline.load.table import Table
 from sightline.load.target import target_values
 
@@ -64,12 +64,14 @@ def assign_folds(
             f"{len(train)} training rows are too few for {folds} folds.",
             "Give more rows or fewer folds.",
         )
-    order = np.random.default_rng(seed).permutation(len(train))
+    order = permutation(np.random.default_rng(seed), len(train))
     if target.task == "classification":  # class after class, so that each is dealt out evenly
-        order = order[np.argsort(target_values(table, target)[train][order], kind="stable")]
+        classes = few_bits(target_values(table, target)[train])
+        order = order[np.argsort(classes[order], kind="stable")]
     fold_of_row = np.empty(len(train), np.int64)
     emptiest_first = np.arange(folds) if filled is None else np.argsort(filled, kind="stable")
-    fold_of_row[order] = emptiest_first[np.arange(len(train)) % folds]
+    for number, fold in enumerate(emptiest_first.tolist()):
+        fold_of_row[order[number::folds]] = fold
     return fold_of_row
 
 

@@ -33,6 +33,7 @@ from sightline.load.text_files import (
 
 PIECE_BYTES = 16 << 20
 PIECE_ROWS = 131_072
+COLUMN_BUFFER = 1 << 18
 QUOTE, NEWLINE, RETURN = ord('"'), ord("\n"), ord("\r")
 
 
@@ -118,7 +119,8 @@ def _parquet(files: list[Path], name: str, request: RawRequest, rows: int) -> It
     same_names(files, names)
     for file in files:
         try:
-            with pq.ParquetFile(file) as opened:
+            # A buffer of each column, not the whole row group, which may be as large as the file.
+            with pq.ParquetFile(file, buffer_size=COLUMN_BUFFER, pre_buffer=False) as opened:
                 wanted = request.wanted
                 kept = [one for one in opened.schema_arrow.names if wanted is None or one in wanted]
                 others = [one for one in opened.schema_arrow.names if one not in kept]

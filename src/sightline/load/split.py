@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,14 +18,59 @@ import pyarrow as pa
 from sightline.contracts import Label, Target, TaskName
 from sightline.errors import DataError, DataWarning, OptionError, counted, did_you_mean
 from sightline.load.divide import divide, group_rows
+from sightline.load.facts import ColumnFacts
 from sightline.load.folds import assign_folds, possible_folds
 from sightline.load.known import CALIBRATION, NEW, TEST, TRAINING, VALIDATION, Earlier
+from sightline.load.large import LargeTable
+from sightline.load.limits import in_units
 from sightline.load.roles import row_weights, with_roles
 from sightline.load.table import Table, join, read_like, subset, take
 from sightline.load.target import find_task, target_values
 
 MOST_HELD_OUT = 10_000
 """A share of the rows gives no more validation or test rows than this."""
+
+
+@dataclass(frozen=True)
+class LargeRows:
+    """The rows of a table larger than memory, beside the sample of them that `Splits` holds.
+
+    Attributes:
+        table: The rows, read piece by piece.
+        part: uint8 [rows in the files], where each row belongs: one of `PARTS`.
+        fold: uint8 [rows in the files], the fold that holds out each training row; None without folds.
+        weights: float32 [rows in the files], each row's weight in the loss; None without a weight column.
+        rows: How many rows have a known target.
+        train_rows: How many training rows there are.
+        numbers: int64 [rows of the sample], their numbers in the files.
+        facts: What all training rows say of each column; None if the sample holds all of them.
+        fingerprint: The SHA-256 of the values of all rows with a known target.
+    """
+
+    table: LargeTable
+    part: np.ndarray
+    fold: np.ndarray | None
+    weights: np.ndarray | None
+    rows: int
+    train_rows: int
+    numbers: np.ndarray
+    facts: Mapping[str, ColumnFacts] | None
+    fingerprint: str
+
+    @property
+    def said(self) -> str:
+        """Say that the rows stay on the disk, and what is done with a sample of them."""
+        limit, sample = in_units(self.table.budget.limit), len(self.numbers)
+        used = "all" if self.facts is None else f"a random sample of {sample:,}"
+        return (
+            f"{self.table.rows:,} rows do not fit within memory_limit={limit} and stay on the disk: the network trains on "
+            f"all {self.train_rows:,} training rows; columns are described by {used} of the rows, which trees, calibration "
+            "and simple models use too"
+        )
+
+
+PARTS = ("train", "valid", "test", "none")
+"""By the numbers in `LargeRows.part`; "none" are rows without a target, or of weight 0."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +92,8 @@ class Splits:
             training.
         earlier: Of a warm start, what it keeps of the earlier model; else None.
         places: Of a warm start, int16 [rows of `table`], where each row was (`load/known.py`); else None.
+        large: Of a table larger than memory, its rows on the disk; `table`, `train` and `folds` are then those of a
+            random sample of the training rows, with all validation and test rows.
 
     Example:
         >>> import sightline as sl
@@ -68,6 +115,25 @@ class Splits:
     notes: tuple[str, ...] = ()
     earlier: Earlier | None = None
     places: np.ndarray | None = None
+    large: LargeRows | None = None
+
+    @property
+    def train_rows(self) -> int:
+        """The number of training rows; of a table larger than memory, of all of them."""
+        return len(self.train) if self.large is None else self.large.train_rows
+
+    @property
+    def table_rows(self) -> int:
+        """The number of rows of the whole table with a known target."""
+        return self.table.rows if self.large is None else self.large.rows
+
+    def row_numbers(self, rows: np.ndarray) -> np.ndarray:
+        """Return the numbers of some rows of `table` in the whole table, int64 [N]."""
+        return rows if self.large is None else self.large.numbers[rows]
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of all values of the whole table; see `Table.fingerprint`."""
+        return self.table.fingerprint() if self.large is None else self.large.fingerprint
 
     @property
     def fold_count(self) -> int:
@@ -103,17 +169,16 @@ class Splits:
             >>> sl.split(sl.read("examples/penguins.csv"), target="species").describe()
             '276 training rows (80 %), 34 validation rows (10 %), 34 test rows (10 %), stratified by species, seed 0'
         """
-        total = len(self.train) + len(self.valid) + len(self.test)
+        total = self.train_rows + len(self.valid) + len(self.test)
         folds = f" in {self.fold_count} folds" if self.folds is not None else ""
         parts = [
-            f"{counted(len(rows), f'{name} row')} "
-            f"({round(100 * len(rows) / total)} %){folds if name == 'training' else ''}"
+            f"{counted(rows, f'{name} row')} ({round(100 * rows / total)} %){folds if name == 'training' else ''}"
             for name, rows in (
-                ("training", self.train),
-                ("validation", self.valid),
-                ("test", self.test),
+                ("training", self.train_rows),
+                ("validation", len(self.valid)),
+                ("test", len(self.test)),
             )
-            if len(rows) or not folds or name != "validation"
+            if rows or not folds or name != "validation"
         ]
         return f"{', '.join(parts)}, {self.how}"
 
@@ -179,7 +244,7 @@ def split(
     shares, given = _shares_and_given(valid, test, group)
     _check_numbers(seed, folds, min_rows_per_fold, time)
     table = with_roles(table, target, group, time, weight)
-    given_tables = {name: _read_given(source, table) for name, source in given.items()}
+    given_tables = {name: read_given(source, table) for name, source in given.items()}
     table, part_of_row, dropped = _with_known_target(table, target, list(given_tables.values()))
     if earlier is None:
         described, reason = find_task(table, target, task, positive)
@@ -194,6 +259,7 @@ def split(
     if earlier is None:
         sizes = {name: _size(share, len(own_rows), name) for name, share in shares.items()}
         parts, how = divide(table, described, own_rows, sizes, seed, group, time)
+        del own_rows  # as large as the table
     else:
         places = np.full(table.rows, NEW, np.int16)
         places[own_rows] = earlier.places(subset(table, own_rows))
@@ -296,7 +362,8 @@ def _with_known_target(
     """
     own_rows = table.rows
     table = join(table, *given)
-    part_of_row = np.repeat(np.arange(len(given) + 1), [own_rows, *(part.rows for part in given)])
+    numbers = np.arange(len(given) + 1, dtype=np.uint8)
+    part_of_row = np.repeat(numbers, [own_rows, *(part.rows for part in given)])
     known = table.columns[target].is_valid().to_numpy()
     dropped = int((~known).sum())
     if dropped == table.rows:
@@ -312,8 +379,12 @@ def _with_known_target(
     return table, part_of_row, dropped
 
 
-def _read_given(source: Any, table: Table) -> Table:
-    """Read validation or test rows from a separate table, as the training table was read."""
+def read_given(source: Any, table: Table) -> Table:
+    """Read validation or test rows from a separate table, as the training table was read.
+
+    Raises:
+        DataError: It cannot be read, or has no target.
+    """
     schema = table.schema
     for column in schema.columns:
         if column.role == "weight":  # `read_like` reads features and the target alone

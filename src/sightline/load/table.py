@@ -246,15 +246,32 @@ def read_by_rules(source: Any, options: ReadOptions, rules: int) -> Table:
         >>> [read_by_rules(table, ReadOptions(), rules).schema["x"].kind for rules in (1, 2)]
         ['categorical', 'numeric']
     """
+    request = request_for(options, rules)
+    return typed_table(open_source(with_query(source, options.query), request), options, rules)
+
+
+def request_for(options: ReadOptions, rules: int) -> RawRequest:
+    """Return how a source is read into raw columns.
+
+    Raises:
+        OptionError: A kind that does not exist.
+    """
     check_kinds(options.kinds)
+    return RawRequest(
+        text=frozenset(name for name, kind in options.kinds.items() if kind != "numeric"),
+        missing=None if options.missing is None else tuple(options.missing), encoding=options.encoding,
+        header=options.header, sheet=options.sheet, on_bad_rows=options.on_bad_rows, rules=rules,
+    )  # fmt: skip
+
+
+def typed_table(raw: Raw, options: ReadOptions, rules: int) -> Table:
+    """Infer the kind and role of each raw column; see `read`.
+
+    Raises:
+        DataError, OptionError: As `read`.
+    """
     wanted = dict(options.kinds)
     tokens = None if options.missing is None else tuple(options.missing)
-    request = RawRequest(
-        text=frozenset(name for name, kind in wanted.items() if kind != "numeric"), missing=tokens,
-        encoding=options.encoding, header=options.header, sheet=options.sheet,
-        on_bad_rows=options.on_bad_rows, rules=rules,
-    )  # fmt: skip
-    raw = open_source(with_query(source, options.query), request)
     for name in [*wanted, *options.drop]:
         if name not in raw.table.column_names:
             raise OptionError(

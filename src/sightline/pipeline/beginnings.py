@@ -14,7 +14,8 @@ from torch import nn
 from sightline.build.networks import BUILT_IN, NetworkMaker, load_class
 from sightline.contracts import Edit, FitOptions, Record, TrainingSettings
 from sightline.errors import OptionError, RunError
-from sightline.load.table import Table, read
+from sightline.load.large import LargeTable, read_within
+from sightline.load.limits import settle_limit
 from sightline.pipeline.decisions import Decisions
 from sightline.pipeline.flow import Loaded
 from sightline.pipeline.origin import provenance, read_again
@@ -48,6 +49,7 @@ class Fresh:
 
     Attributes:
         options: The options of the fit.
+        folder: Where temporary files of a table larger than memory are made; None takes that of the system.
         watched: "file.py:Class" if the network's file is reloaded whenever it is saved; else None.
 
     Raises:
@@ -60,6 +62,7 @@ class Fresh:
         model = options.model
         check_device(options.settings().device)
         self.source, self.options, self.start = source, options, start
+        self.folder: Path | None = None
         self._recipe = Recipe.choose(options)
         if start is not None:
             self._recipe = replace(self._recipe, folds=start.earlier.folds)
@@ -78,21 +81,24 @@ class Fresh:
     def load(self) -> Loaded:
         """Read the table, split its rows, and choose the settings that depend on them."""
         options, source = self.options, self.source
+        limit = settle_limit(options.run.memory_limit)
         if isinstance(source, Spooled):
-            table, source = source.table(options.read), str(source.home)
+            table, source = source.table(options.read, limit), str(source.home)
         else:
-            table = source if isinstance(source, Table) else read(source, **vars(options.read))
+            table = read_within(source, options.read, limit, self.folder)
         earlier = None if self.start is None else self.start.earlier
         splits = divide(
             table, options.target, self._recipe, seed=options.seed, earlier=earlier, **vars(options.split)
         )  # fmt: skip
+        if isinstance(table, LargeTable):
+            table = table.sample
         size = size_of(splits)
         self._settings = make_settings(self._recipe, options, size)
         origin = provenance(source, table, splits, options.split.valid, options.split.test)
         decisions = Decisions(
             options, origin, self._recipe, self._settings.to_json(), trees_limit(options)
         )  # fmt: skip
-        rows = settle_batch_size(self._settings.batch_size, len(splits.train))
+        rows = settle_batch_size(self._settings.batch_size, splits.train_rows)
         return Loaded(table, splits, rows, decisions, self.start)
 
     def build(self, prepared: Prepared, decisions: Decisions) -> Training:
@@ -153,7 +159,8 @@ class Resumed:
         """Read the table again and split its rows as before."""
         origin = self.decisions.origin
         start = WarmStart.of_run(self.run) if origin.get("warm_start") else None
-        table, splits = read_again(origin, self.source, None if start is None else start.earlier)
+        earlier = None if start is None else start.earlier
+        table, splits = read_again(origin, self.source, earlier, self.run.parent)
         rows = self.saved.state["plan"]["batch_size"]
         return Loaded(table, splits, rows, self.decisions, start)
 

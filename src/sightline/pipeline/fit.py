@@ -82,6 +82,7 @@ def fit(
     checkpoint_seconds: float | None = CHECKPOINT_SECONDS,
     checkpoint_epochs: int | None = None,
     run: str | Path | None = None,
+    memory_limit: int | str | None = None,
     keep_data: bool = True,
     live: bool = False,
     report: bool = True,
@@ -122,6 +123,9 @@ def fit(
             start and one at the end as well.
         checkpoint_epochs: Epochs between two checkpoints; None writes none by their number.
         run: The run folder to make; None makes `runs/NAME-TIME`.
+        memory_limit: Memory for the rows of the table, such as "1GB" or a number of bytes; None means half of the
+            machine's. A larger Parquet or CSV table stays on the disk: the network trains on all its rows, and trees,
+            calibration and simple models on a random sample.
         keep_data: Whether the rows of a database stay in the run folder, as data.parquet: it is read once, and a
             query has its rows in no stable order. Without them the model can be evaluated on new rows only.
         live: Whether to show the run in a browser while it trains, at an address that is printed and
@@ -153,7 +157,7 @@ def fit(
         decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, query=query, on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
         time=time, weight=weight, numeric=numeric, quality=quality, network=network, hidden=hidden, dropout=dropout, trees=trees,
         calibrate=calibrate, threshold=threshold, baselines=baselines, watch=watch,
-        checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, keep_data=keep_data, live=live,
+        checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, memory_limit=memory_limit, keep_data=keep_data, live=live,
         report=report, quiet=quiet, **settings,
     )  # fmt: skip
     return fit_with(source, options, view)
@@ -177,6 +181,8 @@ def fit_with(
         spooled(source, folder, asked.quiet) as beginning.source,
         live_page(folder, asked.live, asked.quiet) as show_page, _recording(view, asked.quiet) as (trace, view),
     ):  # fmt: skip
+        beginning.folder = folder.parent
+        beginning.folder.mkdir(parents=True, exist_ok=True)
         recorder = Recorder(trace, folder)
         runner = Runner(
             recorder, folder, beginning.edits, checkpoint_seconds=asked.checkpoint_seconds,

@@ -13,7 +13,10 @@ from sightline.contracts import ReadOptions
 from sightline.errors import DataError, counted
 from sightline.evaluate.drift import reference_of
 from sightline.load.known import TRAINING, Earlier
+from sightline.load.large import LargeTable
+from sightline.load.limits import Budget
 from sightline.load.split import Splits, split
+from sightline.load.split_large import split_large
 from sightline.load.table import Table, absolute_paths, read_by_rules, subset
 from sightline.metrics.importance import importance as measure_importance
 from sightline.pipeline.warm_start import MOST_KNOWN, as_tensors, earlier_of, known_rows
@@ -135,8 +138,9 @@ def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any)
         "read": dict(table.options),
         "rules": table.schema.rules,
         "split": options,
-        "train_rows": len(splits.train),
-        "fingerprint": splits.table.fingerprint(),
+        "train_rows": splits.train_rows,
+        "fingerprint": splits.fingerprint(),
+        **({} if splits.large is None else {"memory_limit": splits.large.table.budget.limit}),
         **({} if splits.earlier is None else {"warm_start": True}),
     }
 
@@ -153,7 +157,8 @@ def row_numbers(
         fingerprint: Of the table; the hashes are keyed with it.
     """
     rows = {"valid": torch.from_numpy(splits.valid), "test": torch.from_numpy(splits.test)}
-    if splits.table.rows <= MOST_KNOWN:
+    every_row = splits.large is None or splits.large.facts is None
+    if every_row and splits.table.rows <= MOST_KNOWN:
         return rows | as_tensors(known_rows(encoder, splits, stopping, int(fingerprint[:16], 16)))
     names = [c.name for c in splits.table.schema.columns if c.role in ("feature", "target")]
     sample = splits.train[:: -(-len(splits.train) // MOST_HASHES)]
@@ -174,7 +179,10 @@ def training_data(model: Model) -> tuple[Table, Splits]:
 
 
 def read_again(
-    origin: Mapping[str, Any], source: Any = None, earlier: Earlier | None = None
+    origin: Mapping[str, Any],
+    source: Any = None,
+    earlier: Earlier | None = None,
+    folder: Path | None = None,
 ) -> tuple[Table, Splits]:
     """Read a table again and split it as `origin`, from `provenance`, says.
 
@@ -182,6 +190,10 @@ def read_again(
         origin: Where the table is and how it was split.
         source: The table, if it was in memory.
         earlier: Of a warm start, what it keeps of the earlier model.
+        folder: Where temporary files of a table larger than memory are made; None takes that of the system.
+
+    Returns:
+        The table, or its sample if it is larger than memory; and the split.
 
     Raises:
         DataError: It was in memory, does not exist any more, or has changed; or its validation or test
@@ -195,6 +207,8 @@ def read_again(
             )
     options = ReadOptions(**origin["read"])
     rules = origin.get("rules", 1)  # what was made before has none
+    if source is not None and "memory_limit" in origin:
+        return _large_again(source, options, origin, folder, rules)
     if source is not None:
         table = source if isinstance(source, Table) else read_by_rules(source, options, rules)
         return table, _same(table, origin, earlier)
@@ -209,15 +223,33 @@ def read_again(
                 f"{path}, the table that the model was trained on, does not exist any more.",
                 "Put it back, or give a file with rows.",
             )
+    if "memory_limit" in origin:
+        return _large_again(origin["source"], options, origin, folder, rules)
     table = read_by_rules(origin["source"], options, rules)
     return table, _same(table, origin, earlier)
 
 
-def _same(table: Table, origin: Mapping[str, Any], earlier: Earlier | None) -> Splits:
-    splits = split(table, **origin["split"], earlier=earlier)
-    if splits.table.fingerprint() != origin["fingerprint"]:
+def _large_again(
+    source: Any, options: ReadOptions, origin: Mapping[str, Any], folder: Path | None, rules: int
+) -> tuple[Table, Splits]:
+    """Open a table larger than memory again, with the limit that decided its sample."""
+    if not isinstance(source, str | Path):
         raise DataError(
-            f"{origin['source'] or table.name} has changed since the model was trained on it.",
+            "The model was trained on a table larger than memory, and a table in memory is given.",
+            "Give its files (source=).",
+        )
+    large = LargeTable.open(source, options, Budget(origin["memory_limit"]), folder, rules)
+    return large.sample, _same(large, origin, None)
+
+
+def _same(table: Table | LargeTable, origin: Mapping[str, Any], earlier: Earlier | None) -> Splits:
+    if isinstance(table, LargeTable):
+        splits, name = split_large(table, **origin["split"]), table.sample.name
+    else:
+        splits, name = split(table, **origin["split"], earlier=earlier), table.name
+    if splits.fingerprint() != origin["fingerprint"]:
+        raise DataError(
+            f"{origin['source'] or name} has changed since the model was trained on it.",
             "Give a file with rows to use, or fit again.",
         )
     return splits

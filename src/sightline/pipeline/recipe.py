@@ -24,7 +24,9 @@ from sightline.contracts.options import Quality
 from sightline.errors import OptionError, counted
 from sightline.load.batches import map_tensors
 from sightline.load.known import CALIBRATION, VALIDATION
+from sightline.load.large import LargeTable
 from sightline.load.split import Splits, split
+from sightline.load.split_large import split_large
 from sightline.load.table import Table
 from sightline.prepare.prepared import Prepared
 from sightline.train.training import Training
@@ -120,12 +122,18 @@ class Recipe:
 
 
 def divide(
-    table: Table, target: str, recipe: Recipe, *, valid: Any = None, test: Any = 0.1, **options: Any
+    table: Table | LargeTable,
+    target: str,
+    recipe: Recipe,
+    *,
+    valid: Any = None,
+    test: Any = 0.1,
+    **options: Any,
 ) -> Splits:
     """Split a table's rows as a recipe needs them: with folds, or with validation rows.
 
     Args:
-        table: From `sightline.read`.
+        table: From `sightline.read`, or one larger than memory.
         target: The column to predict.
         recipe: Gives the number of folds; a table of few rows or groups gets fewer.
         valid, test, options: As in `sightline.split`; `valid=None` means 0 with folds and 0.1 without.
@@ -137,7 +145,11 @@ def divide(
     if recipe.folds:
         options |= {"folds": recipe.folds, "min_rows_per_fold": ROWS_PER_FOLD}
         valid = 0
-    splits = split(table, target, valid=0.1 if valid is None else valid, test=test, **options)
+    valid = 0.1 if valid is None else valid
+    if isinstance(table, LargeTable):
+        splits = split_large(table, target, valid=valid, test=test, **options)
+    else:
+        splits = split(table, target, valid=valid, test=test, **options)
     _check_threshold(recipe, splits)
     return splits
 
@@ -153,7 +165,7 @@ class Size(NamedTuple):
 def size_of(splits: Splits) -> Size:
     """Return how large a split table is; its features are estimated, because it is not prepared yet."""
     features = sum(traits_of(column.kind).features for column in splits.table.schema.features)
-    return Size(len(splits.train), features, len(splits.target.classes) or 1)
+    return Size(splits.train_rows, features, len(splits.target.classes) or 1)
 
 
 def network_for(recipe: Recipe, rows: int, spec: Spec) -> Ensemble:

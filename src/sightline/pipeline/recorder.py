@@ -84,19 +84,20 @@ class Recorder(Observer):
             "read": dict(table.options), "split": splits.options, **decisions.to_json(),
             "versions": versions(),
         })  # fmt: skip
-        schema = splits.table.schema
+        schema, large = splits.table.schema, splits.large
         columns = [
             {
                 **summary,
                 "role": schema[summary["name"]].role,
                 "reason": schema[summary["name"]].reason,
             }
-            for summary in table.summary(splits.target)
+            for summary in (table if large is None else splits.table).summary(splits.target)
         ]
         body = {
-            "name": table.name, "rows": table.rows, "skipped": table.skipped,
+            "name": table.name, "rows": table.rows if large is None else large.table.rows, "skipped": table.skipped,
             "dropped": splits.dropped, "columns": columns, "notes": _load_notes(table, splits),
             "bytes": sum(data.nbytes for data in table.columns.values()), "seconds": seconds,
+            **({} if large is None else {"memory_limit": large.table.budget.limit, "sampled": splits.table.rows}),
         }  # fmt: skip
         self.trace.write("lesson", "opening", lesson.opening(body, self.target))
         source = _relative(decisions.origin["source"])
@@ -105,12 +106,12 @@ class Recorder(Observer):
         self._begin("load", code.load(self._body("run", "start"), source, task, start))
         recorded = self.trace.write("load", "table", body).body
         split = self.trace.writer(LoadSplit)({
-            "train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test),
+            "train": splits.train_rows, "valid": len(splits.valid), "test": len(splits.test),
             "folds": splits.fold_count, "how": splits.how, "sentence": splits.describe(),
         }).body  # fmt: skip
         size = loaded.batch_size
         batch = self.trace.writer(LoadBatch)({
-            "batch_size": size, "batches": count_batches(len(splits.train), size),
+            "batch_size": size, "batches": count_batches(splits.train_rows, size),
             "features": len(schema.features), "sentence": _samples(size, schema.features),
         }).body  # fmt: skip
         self._explain(lesson.load_stage(recorded, split, batch), seconds)
@@ -322,12 +323,14 @@ def _load_notes(table: Table, splits: Splits) -> list[str]:
         notes.append(f"The positive class is {written(target.shown_positive)}.")
     if table.skipped:
         notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
-    notes += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in table.said]
+    said = table.said if splits.large is None else (*table.said, splits.large.said)
+    notes += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in said]
     if splits.dropped:
         notes.append(f"Left out: {counted(splits.dropped, 'row')} without a target.")
     if copies := splits.twice():
+        which = "training row" if splits.large is None else "sampled training row"
         notes.append(
-            f"{copies:,} held-out row{'s are' if copies != 1 else ' is'} equal to a training row in every "
+            f"{copies:,} held-out row{'s are' if copies != 1 else ' is'} equal to a {which} in every "
             "feature and the target: they make the metrics too good."
         )
     return [*notes, f"Split: {splits.describe()}."]

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sightline.contracts import READING_RULES
 from sightline.contracts.options import ReadOptions
 from sightline.load.databases import Query, spool_query
-from sightline.load.table import Table, read_by_rules
+from sightline.load.large import LargeTable, read_within
+from sightline.load.table import Table
 
 DATA = "data.parquet"
 """The file in a run folder that holds the rows of a query."""
@@ -34,11 +34,18 @@ class Spooled:
     home: Path
     notes: tuple[str, ...]
 
-    def table(self, options: ReadOptions) -> Table:
-        """Read the rows; the table says that they are in the run folder, where later readers find them."""
-        table = read_by_rules(self.path, replace(options, query=None), READING_RULES)
+    def table(self, options: ReadOptions, limit: int) -> Table | LargeTable:
+        """Read the rows; the table says that they are in the run folder, where later readers find them.
+
+        Args:
+            options: The arguments of `sightline.read`.
+            limit: Bytes of memory; a larger table stays on the disk.
+        """
+        read = read_within(self.path, replace(options, query=None), limit, self.path.parent)
+        table = read.sample if isinstance(read, LargeTable) else read
         paths, said = (str(self.home),), (*self.notes, *table.said)
-        return replace(table, name=self.query.name, paths=paths, said=said)
+        table = replace(table, name=self.query.name, paths=paths, said=said)
+        return replace(read, sample=table) if isinstance(read, LargeTable) else table
 
     def move(self) -> None:
         """Put the file into the run folder."""

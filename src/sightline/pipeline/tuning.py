@@ -36,7 +36,9 @@ from sightline.errors import (
     readable,
 )
 from sightline.load.databases import Query, spool_query, with_query
-from sightline.load.table import Table, read
+from sightline.load.large import LargeTable, read_within
+from sightline.load.limits import in_units, settle_limit
+from sightline.load.table import Table
 from sightline.page.document import write_page
 from sightline.page.tuning import tuning_page
 from sightline.pipeline.beginnings import Fresh
@@ -421,10 +423,19 @@ class _Kept:
         return replace(self, source=path, options=options)
 
     def read(self) -> Table:
-        """Read the table."""
-        if isinstance(self.source, Table):
-            return self.source
-        return read(self.source, **vars(self.options.read))
+        """Read the table into memory, once for all trials.
+
+        Raises:
+            OptionError: It does not fit within the memory limit.
+        """
+        limit = settle_limit(self.options.run.memory_limit)
+        table = read_within(self.source, self.options.read, limit)
+        if isinstance(table, LargeTable):
+            raise OptionError(
+                f"{table.sample.name} has {table.rows:,} rows, which do not fit within memory_limit={in_units(limit)}.",
+                "Tune on a part of the rows, or give a larger memory_limit (--memory-limit).",
+            )
+        return table
 
     def open(self, optuna: Any, number: int = 0) -> Any:
         """Open the study: SQLite for one process, a journal for several."""

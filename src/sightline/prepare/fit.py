@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from sightline.contracts import Column, NumericFeature, Scaling, traits_of
 from sightline.errors import DataError
+from sightline.load.facts import ColumnFacts
 from sightline.load.parallel import each_column
 from sightline.load.split import Splits
 from sightline.load.table import Table
@@ -56,9 +57,11 @@ def fit(splits: Splits, scaling: Scaling) -> tuple[Encoder, Transform, list[Nume
         DataError: No feature can be prepared.
     """
     table, rows = splits.table, splits.train
+    facts = (None if splits.large is None else splits.large.facts) or {}
     fits = each_column(
-        lambda column: _fit_column(table, column, rows, scaling), table.schema.features, len(rows)
-    )
+        lambda column: _fit_column(table, column, rows, scaling, facts.get(column.name)),
+        table.schema.features, len(rows),
+    )  # fmt: skip
     used = [column_fit for column_fit in fits if column_fit.encoding is not None]
     if not used:
         raise DataError(
@@ -78,10 +81,10 @@ def fit(splits: Splits, scaling: Scaling) -> tuple[Encoder, Transform, list[Nume
         if column_fit.encoding and column_fit.vocabulary is not None
     }
     absent = {
-        encoding.column: 1
-        - float(table.columns[encoding.column].is_valid().to_numpy()[rows].mean())
-        for encoding in encodings
-    }
+        name: fact.missing / fact.rows if (fact := facts.get(name)) is not None
+        else 1 - float(table.columns[name].is_valid().to_numpy()[rows].mean())
+        for name in (encoding.column for encoding in encodings)
+    }  # fmt: skip
     schema = replace(table.schema, ranges=ranges, vocabularies=words, absent=absent)
     encoder = Encoder(schema, encodings)
     flags: list[int] = []
@@ -98,35 +101,55 @@ def fit(splits: Splits, scaling: Scaling) -> tuple[Encoder, Transform, list[Nume
     return encoder, transform, features
 
 
-def _fit_column(table: Table, column: Column, rows: np.ndarray, scaling: Scaling) -> ColumnFit:
+def _fit_column(
+    table: Table, column: Column, rows: np.ndarray, scaling: Scaling, facts: ColumnFacts | None
+) -> ColumnFit:
+    """Fit one column to some rows, and to the facts of all rows where these are a sample."""
     name, encoding = column.name, traits_of(column.kind).encoding
     match encoding:
         case "number":
-            return _fit_numbers(name, table.numbers(name)[rows], scaling)
+            return _fit_numbers(name, table.numbers(name)[rows], scaling, facts)
         case "date":
-            return _fit_dates(name, table.moments(name)[rows], scaling)
+            return _fit_dates(name, table.moments(name)[rows], scaling, facts)
         case "words":
             return _fit_words(table, name, rows, scaling)
         case "codes":
-            return ColumnFit(
-                ColumnEncoding(name, "codes"), vocabulary=vocabulary_of(table, column, rows)
-            )
+            words = vocabulary_of(table, column, rows)
+            if facts is not None:
+                words = tuple(facts.counted()["text"].to_pylist())
+                words = (
+                    tuple(sorted(words))
+                    if words and traits_of(column.kind).storage == "flags"
+                    else words
+                )
+            return ColumnFit(ColumnEncoding(name, "codes"), vocabulary=words)
         case _:
             assert_never(encoding)
 
 
-def _fit_numbers(name: str, values: np.ndarray, scaling: Scaling) -> ColumnFit:
+def _fit_numbers(
+    name: str, values: np.ndarray, scaling: Scaling, facts: ColumnFacts | None
+) -> ColumnFit:
+    flagged = bool(np.isnan(values).any())
+    if facts is not None:
+        flagged = facts.missing > 0
+        values = np.append(values, (facts.low, facts.high))
+    statistics = Statistics.of(values, scaling)
+    if facts is not None and scaling == "standard":
+        statistics = Statistics.standard(facts.mean, facts.deviation)
     low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
     span = (0.0, 0.0) if np.isnan(low) else (low, high)  # NaN: no training row has a value
-    flagged = bool(np.isnan(values).any())
-    return ColumnFit(
-        ColumnEncoding(name, "number"), span, None, (Statistics.of(values, scaling),), flagged
-    )
+    return ColumnFit(ColumnEncoding(name, "number"), span, None, (statistics,), flagged)
 
 
-def _fit_dates(name: str, moments: np.ndarray, scaling: Scaling) -> ColumnFit:
+def _fit_dates(
+    name: str, moments: np.ndarray, scaling: Scaling, facts: ColumnFacts | None
+) -> ColumnFit:
     empty = moments == MISSING_DATE
-    kept = moments[~empty]
+    if facts is not None and facts.low == facts.low:
+        moments = np.append(moments, np.array((facts.low, facts.high), np.int64))
+        empty = np.append(empty, (facts.missing > 0, False))
+    kept = moments[moments != MISSING_DATE]
     first, last = (int(kept.min()), int(kept.max())) if len(kept) else (0, 0)
     elapsed, *calendar = date_numbers(moments, first, DATE_PARTS)
     varying = [(p, v) for p, v in zip(DATE_PARTS, calendar, strict=True) if _varies(v)]

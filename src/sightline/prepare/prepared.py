@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import torch
 from sightline.contracts import (
     SCALINGS,
     Batch,
+    BatchSource,
     CategoricalFeature,
     Column,
     NumericFeature,
@@ -22,15 +24,17 @@ from sightline.contracts import (
 )
 from sightline.errors import OptionError, did_you_mean, listed
 from sightline.load.batches import TensorSource
-from sightline.load.parallel import each_column
+from sightline.load.parallel import each_column, each_piece
 from sightline.load.roles import row_weights
-from sightline.load.split import Splits
+from sightline.load.shuffled import ShuffledRows, ShuffledSource
+from sightline.load.split import LargeRows, Splits
+from sightline.load.table import Table
 from sightline.load.target import target_values
 from sightline.prepare.binning import with_edges
-from sightline.prepare.encode import ColumnEncoding, Encoded, Encoder
+from sightline.prepare.encode import ColumnEncoding, Encoded, Encoder, Reader
 from sightline.prepare.fit import distinct, fit
 from sightline.prepare.kept import Kept
-from sightline.prepare.transform import Transform
+from sightline.prepare.transform import QUANTILE_ROWS, Transform
 from sightline.views import notebook
 
 CHUNK_ROWS = 32_768
@@ -53,6 +57,7 @@ class Prepared:
         notes: What to know about the data, one sentence each, such as held-out values outside the
             training range.
         kept: Of a warm start, the preparation of the earlier model, with the new categories; else None.
+        stored: Of a table larger than memory, all training rows, on the disk; `train` is then a random sample of them.
 
     Example:
         >>> import sightline as sl
@@ -70,9 +75,12 @@ class Prepared:
     splits: Splits
     notes: tuple[str, ...]
     kept: Kept | None = None
+    stored: ShuffledRows | None = None
 
-    def source(self, batch_size: int, seed: int = 0) -> TensorSource:
+    def source(self, batch_size: int, seed: int = 0) -> BatchSource:
         """Return a source of shuffled batches of the training rows."""
+        if self.stored is not None:
+            return ShuffledSource(self.stored, batch_size, seed)
         return TensorSource(self.train, batch_size, seed)
 
     def standardised(self, train: Batch, other: Batch) -> tuple[Batch, Batch]:
@@ -262,19 +270,7 @@ def prepare(
     reader = encoder.open(table)
 
     def part(rows: np.ndarray, outside: Counter[str], unseen: Counter[str]) -> Batch:
-        numeric_ND = torch.empty(len(rows), len(numbers))
-        categorical_NC = torch.empty(len(rows), len(encoder.codes), dtype=torch.int32)
-
-        def fill(start: int) -> Encoded:
-            some = slice(start, start + CHUNK_ROWS)
-            encoded = reader(rows[some])
-            numeric_ND[some] = transform(torch.from_numpy(encoded.numeric))
-            categorical_NC[some] = torch.from_numpy(encoded.categorical)
-            return replace(encoded, numeric=NO_VALUES, categorical=NO_VALUES)
-
-        for encoded in each_column(fill, range(0, len(rows), CHUNK_ROWS), len(rows)):
-            outside.update(encoded.out_of_range)
-            unseen.update(encoded.unseen)
+        numeric_ND, categorical_NC = _tensors(reader, transform, rows, outside, unseen)
         values, row = torch.from_numpy(target[rows]), torch.from_numpy(rows)
         weight = None if weights is None else torch.from_numpy(weights[rows])
         return Batch(numeric_ND, categorical_NC, values, weight, row)
@@ -293,7 +289,83 @@ def prepare(
         spec = kept.spec
     else:
         spec = _spec(encoder, numbers, parts["train"], splits.target)
-    return Prepared(spec, encoder, transform, **parts, splits=splits, notes=tuple(notes), kept=kept)
+    stored = None if splits.large is None else _store(splits, splits.large, encoder, transform)
+    if splits.large is not None and splits.large.facts is not None:
+        notes.append(_sketched(len(splits.train), transform.scaling))
+    return Prepared(
+        spec,
+        encoder,
+        transform,
+        **parts,
+        splits=splits,
+        notes=tuple(notes),
+        kept=kept,
+        stored=stored,
+    )
+
+
+def _tensors(
+    reader: Reader,
+    transform: Transform,
+    rows: np.ndarray,
+    outside: Counter[str],
+    unseen: Counter[str],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Encode and scale some rows: float32 [N, D] and int32 [N, C]; count unusual values."""
+    width = transform.numbers + len(transform.flags)
+    numeric_ND = torch.empty(len(rows), width)
+    categorical_NC = torch.empty(len(rows), len(reader.encoder.codes), dtype=torch.int32)
+
+    def fill(start: int) -> Encoded:
+        some = slice(start, start + CHUNK_ROWS)
+        encoded = reader(rows[some])
+        numeric_ND[some] = transform(torch.from_numpy(encoded.numeric))
+        categorical_NC[some] = torch.from_numpy(encoded.categorical)
+        return replace(encoded, numeric=NO_VALUES, categorical=NO_VALUES)
+
+    for encoded in each_column(fill, range(0, len(rows), CHUNK_ROWS), len(rows)):
+        outside.update(encoded.out_of_range)
+        unseen.update(encoded.unseen)
+    return numeric_ND, categorical_NC
+
+
+def _store(
+    splits: Splits, large: LargeRows, encoder: Encoder, transform: Transform
+) -> ShuffledRows:
+    """Prepare all training rows piece by piece, and write them to the disk in random segments."""
+    stored = ShuffledRows(
+        large.table.folder, rows=large.train_rows, numeric=transform.numbers + len(transform.flags),
+        categorical=len(encoder.codes), classes=len(splits.target.classes), weighted=large.weights is not None,
+        folds=large.fold is not None, seed=splits.options["seed"], buffer_bytes=large.table.budget.buffer_bytes,
+    )  # fmt: skip
+
+    def tensors(piece: tuple[int, Table]) -> tuple[Batch, torch.Tensor | None]:
+        start, table = piece
+        rows = np.flatnonzero(large.part[start : start + table.rows] == 0)
+        numeric, codes = _tensors(encoder.open(table), transform, rows, Counter(), Counter())
+        values, row = target_values(table, splits.target)[rows], rows + start
+        weight = None if large.weights is None else torch.from_numpy(large.weights[row])
+        folds = None if large.fold is None else torch.from_numpy(large.fold[row].astype(np.int64))
+        return Batch(numeric, codes, torch.from_numpy(values), weight, torch.from_numpy(row)), folds
+
+    names = list(dict.fromkeys([*encoder.columns, splits.target.name]))
+    for _, rows in each_piece(tensors, large.table.numbered_pieces(names)):
+        stored.add(*rows)
+    stored.flush()
+    return stored
+
+
+def _sketched(rows: int, scaling: Scaling) -> str:
+    """Say which statistics come from the sample, and how far its ranks may be off (Massart 1990)."""
+    which = {
+        "quantile": "quantiles and medians", "robust": "quartiles and medians", "minmax": "medians", "standard": "bins",
+    }[scaling]  # fmt: skip
+    drawn = min(rows, QUANTILE_ROWS) if scaling == "quantile" else rows
+    error = 100 * math.sqrt(math.log(2 / 0.001) / (2 * drawn))
+    return (
+        f"{which} and n-grams come from a random sample of {drawn:,} training rows: the rank of a value is off by at most "
+        f"{error:.2g} % (with a probability of 99.9 %); ranges, means, missing values and categories come from all rows"
+    )
 
 
 def _spec(encoder: Encoder, numbers: list[NumericFeature], train: Batch, target: Target) -> Spec:

@@ -61,8 +61,7 @@ class Statistics:
             given = _sample(given)
         given = given.clip(-LARGEST, LARGEST)
         if scaling == "standard":
-            center, scale = float(given.mean()), float(given.std())
-            return cls(center, scale if scale >= SMALLEST else 1.0, center)
+            return cls.standard(float(given.mean()), float(given.std()))
         fill = float(np.median(given))
         if scaling == "minmax":
             center = float(given.min())
@@ -74,6 +73,11 @@ class Statistics:
         else:
             return cls(0.0, 1.0, fill, *_knots(given))
         return cls(center, scale if scale >= SMALLEST else 1.0, fill)
+
+    @classmethod
+    def standard(cls, mean: float, deviation: float) -> Self:
+        """Make the statistics of the scaling "standard"."""
+        return cls(mean, deviation if deviation >= SMALLEST else 1.0, mean)
 
 
 def _sample(given: np.ndarray) -> np.ndarray:
@@ -143,6 +147,11 @@ class Transform(nn.Module):
         self.register_buffer("scores", torch.zeros(numbers, rows, dtype=torch.float64))
         self.register_buffer("slopes", torch.zeros(numbers, rows, dtype=torch.float64))
         self.register_buffer("flags", torch.tensor(flags, dtype=torch.int64))
+
+    @property
+    def numbers(self) -> int:
+        """A, the number of input columns."""
+        return len(self.center)
 
     def fit_column(self, index: int, values: np.ndarray) -> None:
         """Fit one column's statistics to its training values (NaN is missing)."""

@@ -8,9 +8,10 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from sightline.contracts import Batch
+from sightline.contracts import Batch, BatchSource
 from sightline.contracts.options import TrainingSettings
-from sightline.load.batches import map_tensors
+from sightline.load.batches import TensorSource, map_tensors
+from sightline.load.shuffled import ShuffledRows, ShuffledSource, Weigh
 from sightline.metrics.scores import Score, check_eval_metric
 from sightline.predict.task import Task
 from sightline.prepare.prepared import Prepared
@@ -31,12 +32,16 @@ class TrainingData:
 
     Attributes:
         task: Loss, head and metric.
-        train: Training rows; with folds, their weights [N, M] hold each fold out from some members.
+        train: Training rows, of a table larger than memory a random sample of them; with folds, their weights
+            [N, M] hold each fold out from some members.
         valid: Validation rows; with folds there are none.
         folds: int64 [N], the fold of each training row; None without folds.
         fold_count: How many folds there are; 0 without. Of a warm start, one may have no rows.
         eval_metric: The metric that decides which epoch is best; None where the loss does.
         yardstick: What the observations compare an epoch's numbers with.
+        stored: Of a table larger than memory, all training rows, on the disk; else None.
+        weigh: Gives training rows their weights by class and by fold.
+        device: Where batches go.
 
     Example:
         >>> import sightline as sl
@@ -54,6 +59,9 @@ class TrainingData:
     fold_count: int
     eval_metric: Score | None
     yardstick: Yardstick
+    stored: ShuffledRows | None
+    weigh: Weigh
+    device: torch.device
 
     @classmethod
     def of(
@@ -73,18 +81,34 @@ class TrainingData:
         task = Task.of(prepared)
         name = settings.eval_metric
         eval_metric = None if name is None else check_eval_metric(name, target)
-        train = with_class_weights(prepared.train, settings.class_weights, task)
-        folds: Tensor | None = None
-        fold_count = 0
-        if prepared.splits.folds is not None:
-            folds = torch.from_numpy(prepared.splits.folds)
-            fold_count = prepared.splits.fold_count
-            train = hold_out(train, folds, count_members(network, prepared.train), fold_count)
-            folds = folds.to(device)
+        stored, fold_count, splits = prepared.stored, prepared.splits.fold_count, prepared.splits
+        counts = None if stored is None else stored.class_counts
+        if counts is None and task.classification:
+            counts = torch.bincount(prepared.train.target, minlength=len(target.classes))
+        members = count_members(network, prepared.train) if fold_count else 1
+
+        def weigh(rows: Batch, folds: Tensor | None) -> Batch:
+            rows = with_class_weights(rows, settings.class_weights, task, counts)
+            return rows if folds is None else hold_out(rows, folds, members, fold_count)
+
+        folds = None if splits.folds is None else torch.from_numpy(splits.folds)
+        train = weigh(prepared.train, folds)
         return cls(
-            task=task, train=_on(device, train), valid=_on(device, prepared.valid), folds=folds, fold_count=fold_count,
-            eval_metric=eval_metric, yardstick=yardstick(task, prepared),
+            task=task, train=_on(device, train), valid=_on(device, prepared.valid),
+            folds=None if folds is None else folds.to(device), fold_count=fold_count,
+            eval_metric=eval_metric, yardstick=yardstick(task, prepared), stored=stored, weigh=weigh, device=device,
         )  # fmt: skip
+
+    @property
+    def rows(self) -> int:
+        """The number of training rows."""
+        return len(self.train.row) if self.stored is None else self.stored.rows
+
+    def source(self, batch_size: int, seed: int) -> BatchSource:
+        """Return a source of shuffled batches of all training rows."""
+        if self.stored is None:
+            return TensorSource(self.train, batch_size, seed)
+        return ShuffledSource(self.stored, batch_size, seed, self.weigh, self.device)
 
     @property
     def has_held_out_rows(self) -> bool:

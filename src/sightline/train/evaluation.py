@@ -231,7 +231,9 @@ def yardstick(task: Task, prepared: Prepared) -> Yardstick:
     return Yardstick(False, 1.0, rmse, name, warm)
 
 
-def with_class_weights(batch: Batch, weights: Any, task: Task) -> Batch:
+def with_class_weights(
+    batch: Batch, weights: Any, task: Task, counts: Tensor | None = None
+) -> Batch:
     """Multiply each row's weight by the weight of its class.
 
     Args:
@@ -239,6 +241,7 @@ def with_class_weights(batch: Batch, weights: Any, task: Task) -> Batch:
         weights: "balanced" (rows / (classes * rows of the class), as in scikit-learn), a mapping
             from class to weight with 1 for those not named, or None.
         task: The task that has the classes.
+        counts: int64 [K], how many training rows each class has; None counts those of the batch.
 
     Raises:
         OptionError: The target is a number, a class is unknown, or a weight is below 0.
@@ -260,7 +263,9 @@ def with_class_weights(batch: Batch, weights: Any, task: Task) -> Batch:
             "Leave class_weights out.",
         )
     classes = task.target.classes
-    counts = torch.bincount(batch.target, minlength=len(classes)).double()
+    if counts is None:
+        counts = torch.bincount(batch.target, minlength=len(classes))
+    counts = counts.double()
     if isinstance(weights, Mapping):
         table = torch.ones(len(classes), dtype=torch.float64)
         for label, weight in weights.items():

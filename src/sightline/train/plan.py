@@ -126,7 +126,12 @@ class PlanRequest:
 
 
 def make_plan(
-    request: PlanRequest, network: nn.Module, task: Task, train: Batch, valid: Batch
+    request: PlanRequest,
+    network: nn.Module,
+    task: Task,
+    train: Batch,
+    valid: Batch,
+    rows: int | None = None,
 ) -> Plan:
     """Make the plan of a training, by rule: the same request on the same machine gives the same plan.
 
@@ -142,6 +147,7 @@ def make_plan(
         task: Its loss.
         train: Training rows, on the device.
         valid: Validation rows, on the device.
+        rows: The number of training rows; None means those of `train`.
 
     Raises:
         OptionError: The device cannot be used on this machine.
@@ -158,7 +164,7 @@ def make_plan(
         ('float32', 1, 32, 9)
     """
     device, device_reason = choose_device(request.device)
-    rows = len(train.row)
+    rows = len(train.row) if rows is None else rows
     micro = settle_batch_size(request.batch_size, rows)
     size = min(micro * request.accumulate, rows)
     batch = map_tensors(train, lambda x: x[:micro])

@@ -22,7 +22,6 @@ from torch.optim import Optimizer
 from sightline.build.networks import check_network, describe_network
 from sightline.contracts import BatchSource, Edit, Event, EventType, Plan, Step, edit_from_json
 from sightline.contracts.options import TrainingSettings
-from sightline.load.batches import TensorSource
 from sightline.prepare.prepared import Prepared
 from sightline.train.data import TrainingData
 from sightline.train.observations import LayerNumbers
@@ -111,8 +110,10 @@ class TrainingState:
             settings.accumulate, settings.time_limit,
         )  # fmt: skip
         task, train = self.data.task, self.data.train
-        self.plan = plan or make_plan(request, self.network, task, train, self.data.valid)
-        self.source: BatchSource = TensorSource(train, self.plan.batch_size, settings.seed)
+        self.plan = plan or make_plan(
+            request, self.network, task, train, self.data.valid, self.data.rows
+        )
+        self.source: BatchSource = self.data.source(self.plan.batch_size, settings.seed)
         self.progress = Progress(weight_decay=settings.weight_decay)
         self.sums = Sums(task)
         self.structure = 0

@@ -44,6 +44,12 @@ class LoadTable(TypedDict):
     columns: Annotated[list[ColumnBody], "the columns in file order"]
     notes: Annotated[list[str], "notes about the data, one sentence each"]
     bytes: Annotated[int, "size in memory"]
+    memory_limit: NotRequired[Annotated[
+        int, "of a table larger than memory, bytes within which it is trained on"
+    ]]  # fmt: skip
+    sampled: NotRequired[
+        Annotated[int, "of such a table, the rows by which the columns are described"]
+    ]
     seconds: Annotated[float, "duration of reading and splitting"]
 
 

@@ -1,0 +1,225 @@
+"""Whether a table fits into memory: its estimated size, the limit, and what of the limit goes where."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sightline.contracts.rules import check_bytes
+from sightline.errors import OptionError
+from sightline.load.delimited import Delimited
+from sightline.load.excel import ENDINGS as WORKBOOKS
+from sightline.load.excel import split_sheet
+from sightline.load.pieces import PIECE_ROWS, can_be_pieces
+from sightline.load.raw import RawRequest
+from sightline.load.sources import find_files, format_of
+from sightline.load.text_files import CODECS, bytes_of
+
+SHARE_OF_MACHINE = 0.5
+"""The default limit, as a share of the memory of the machine or of the cgroup."""
+VALUE_BYTES = 44
+"""What a fit in memory needs for a value: as it was read, as a float64 and as a float32 of a tensor, with the copies
+between them (measured, docs/decisions.md)."""
+ROW_BYTES = 250
+"""What it needs for a row besides: targets, folds, weights of the members, predictions, hashes."""
+LEAST_BYTES = 120_000_000
+LEAST_ROW_BYTES = 24
+"""What a fit out of core needs in memory: for buffers, and for a row: the order of the split, its part and its fold."""
+SAMPLE_SHARE = 0.25
+"""The share of the limit for the sample of rows that is in memory."""
+BUFFER_SHARE = 0.1
+"""The share of the limit for rows on their way to their segments."""
+PIECE_SHARE = 0.015
+"""The share of the limit for the values of a piece, of which there are a few at a time, each with copies."""
+LEAST_PIECE_ROWS = 1_024
+M_ARENA_MAX = -8
+"""The number of this option in malloc.h."""
+TEXT_PROBE = 1 << 20
+COMPRESSION = 8
+"""How much smaller a compressed text file is taken to be."""
+
+
+class Estimate(NamedTuple):
+    """The size of a table that was not read yet.
+
+    Attributes:
+        rows: The number of rows; of text files an estimate.
+        columns: The number of columns.
+    """
+
+    rows: int
+    columns: int
+
+    @property
+    def bytes(self) -> int:
+        """The memory that a fit of all these rows needs.
+
+        Example:
+            >>> from sightline.load.limits import Estimate
+            >>> Estimate(1_000_000, 10).bytes
+            690000000
+        """
+        return self.rows * (self.columns * VALUE_BYTES + ROW_BYTES)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How the memory limit of a fit out of core is divided.
+
+    Attributes:
+        limit: In bytes.
+
+    Example:
+        >>> from sightline.load.limits import Budget
+        >>> Budget(10**9).sample_rows(columns=32)
+        150784
+    """
+
+    limit: int
+
+    def sample_rows(self, columns: int) -> int:
+        """Return how many training rows are in memory, for all but the network's training."""
+        return int(self.limit * SAMPLE_SHARE) // (columns * VALUE_BYTES + ROW_BYTES)
+
+    def piece_rows(self, columns: int) -> int:
+        """Return how many rows are read at once."""
+        rows = int(self.limit * PIECE_SHARE) // (max(columns, 1) * 8)
+        return min(max(rows, LEAST_PIECE_ROWS), PIECE_ROWS)
+
+    @property
+    def buffer_bytes(self) -> int:
+        """The bytes of rows that wait to be written."""
+        return int(self.limit * BUFFER_SHARE)
+
+    def check(self, estimate: Estimate) -> None:
+        """Refuse a limit that is too small for the number of rows.
+
+        Raises:
+            OptionError: It says how much is needed.
+        """
+        least = LEAST_BYTES + LEAST_ROW_BYTES * estimate.rows
+        if self.limit < least:
+            raise OptionError(
+                f"memory_limit is {in_units(self.limit)}, too small for {estimate.rows:,} rows: at least "
+                f"{in_units(least)} {'are' if least != 1 else 'is'} needed.",
+                f"Give memory_limit={-(-least // 10**6)}MB or more (--memory-limit).",
+            )
+
+
+def estimate(source: Any, request: RawRequest) -> Estimate | None:
+    """Estimate the size of a table from its Parquet footers, or from the first rows of its text files.
+
+    Args:
+        source: As in `sightline.read`.
+        request: How it is read.
+
+    Returns:
+        None for a source that cannot be read piece by piece, or of which no row can be found.
+
+    Raises:
+        DataError: It cannot be read.
+
+    Example:
+        >>> from sightline.load.limits import estimate
+        >>> from sightline.load.raw import RawRequest
+        >>> size = estimate("examples/penguins.csv", RawRequest())
+        >>> abs(size.rows - 344) < 20, size.columns
+        (True, 8)
+    """
+    if not isinstance(source, str | Path) or split_sheet(source)[0].suffix.lower() in WORKBOOKS:
+        return None
+    if not can_be_pieces(source):
+        return None
+    files = find_files(source)
+    if format_of(files[0]) == "parquet":
+        return _of_parquet(files)
+    return _of_text(files, request)
+
+
+def _of_parquet(files: Sequence[Path]) -> Estimate | None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows, columns = 0, 0
+    for file in files:
+        try:
+            with pq.ParquetFile(file) as opened:
+                rows += opened.metadata.num_rows
+                columns = max(columns, len(opened.schema_arrow))
+        except (pa.ArrowInvalid, OSError):
+            return None  # the reader explains what is wrong with it
+    return Estimate(rows, columns)
+
+
+def _of_text(files: Sequence[Path], request: RawRequest) -> Estimate | None:
+    rows, columns = 0, 0
+    for file in files:
+        with bytes_of(file) as stream:
+            probe = stream.read(TEXT_PROBE)
+        lines = probe.count(b"\n")
+        if not lines:
+            continue
+        size = os.path.getsize(file)
+        if file.suffix.lower() in CODECS:
+            size *= COMPRESSION
+        rows += lines if len(probe) < TEXT_PROBE else round(size * lines / len(probe))
+        if not columns:
+            columns = len(Delimited.open(file, request).names)
+    return Estimate(rows, columns) if rows else None
+
+
+def settle_limit(limit: int | str | None) -> int:
+    """Return the memory limit in bytes; None means half of the memory of the machine, or of the cgroup if that has less.
+
+    Example:
+        >>> from sightline.load.limits import settle_limit
+        >>> settle_limit("1GB"), settle_limit(None) > 10**8
+        (1000000000, True)
+    """
+    if limit is None:
+        return int(machine_memory() * SHARE_OF_MACHINE)
+    return check_bytes("memory_limit", limit)
+
+
+def use_one_arena() -> None:
+    """Let all threads take memory from one pool: glibc keeps one for each, which rows that come and go never give back.
+
+    It does nothing where there is no glibc.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
+
+
+def machine_memory() -> int:
+    """Return the memory of the machine in bytes, or of the cgroup if that has less."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # Windows
+        return 8 << 30
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(file).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if text.isdecimal():
+            total = min(total, int(text))
+    return total
+
+
+def in_units(size: float) -> str:
+    """Write a number of bytes with a unit.
+
+    Example:
+        >>> from sightline.load.limits import in_units
+        >>> in_units(1_500_000_000), in_units(2_000_000)
+        ('1.5 GB', '2 MB')
+    """
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}"
+    return f"{size:.0f} bytes"

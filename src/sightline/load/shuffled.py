@@ -1,0 +1,304 @@
+"""Prepared training rows on the disk, in random segments, as a source of batches.
+
+Each row belongs to a segment by a hash of the seed and its number. An epoch takes the segments in a random order, some
+at a time (a pool), and the rows of a pool in a random order. So batches are drawn nearly as from a shuffle of all
+rows, and the disk is read in long stretches. The order is a function of (seed, epoch) and of the size of a row; the
+memory limit does not change it. A table that is one pool has the very order of `TensorSource`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sightline.contracts import Batch
+from sightline.errors import DataError
+from sightline.load.batches import BLOCK_ROWS, map_tensors
+from sightline.load.large import NamelessFile, check_space, row_keys
+
+POOL_BYTES = 48_000_000
+"""Rows of about this size are shuffled together; three such pools are in memory."""
+LEAST_POOL_ROWS = 4_096
+POOL_SEGMENTS = 16
+SEGMENT_STREAM = 1_000_003
+"""Added to the seed, so that segments do not follow the draw of the sample."""
+
+Weigh = Callable[[Batch, Tensor | None], Batch]
+
+
+class ShuffledRows:
+    """Rows on the disk, in a file without a name: it is gone when the process ends, however it ends.
+
+    Args:
+        folder: Where the file is made.
+        rows: N, the number of rows that `add` will be given.
+        numeric, categorical: D and C, how many features a row has.
+        classes: How many classes the target has; 0 for a number.
+        weighted: Whether rows have weights.
+        folds: Whether rows have folds.
+        seed: Decides the segments.
+        buffer_bytes: Bytes of rows that wait in memory to be written.
+
+    Raises:
+        DataError: There is not enough space on the disk.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from pathlib import Path
+        >>> from sightline.contracts import Batch
+        >>> from sightline.load.shuffled import ShuffledRows
+        >>> rows = Batch(torch.randn(10, 3), torch.zeros(10, 0, dtype=torch.int32),
+        ...              torch.zeros(10, dtype=torch.float64), None, torch.arange(10))
+        >>> stored = ShuffledRows(Path(tempfile.gettempdir()), rows=10, numeric=3, categorical=0)
+        >>> stored.add(rows)
+        >>> batch, folds = stored.read(stored.pools(seed=0, epoch=1)[0])
+        >>> batch.row.tolist(), bool((batch.numeric == rows.numeric).all())
+        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], True)
+    """
+
+    def __init__(
+        self, folder: Path, *, rows: int, numeric: int, categorical: int, classes: int = 0, weighted: bool = False,
+        folds: bool = False, seed: int = 0, buffer_bytes: int = POOL_BYTES,
+    ) -> None:  # fmt: skip
+        fields = [
+            ("row", "<i8"), ("target", "<i8" if classes else "<f8"), ("numeric", "<f4", (numeric,)),
+            ("categorical", "<i4", (categorical,)), *([("weight", "<f4")] if weighted else []),
+            *([("fold", "<i4")] if folds else []),
+        ]  # fmt: skip
+        self.record = np.dtype(fields)
+        self.rows, self.seed = rows, seed
+        self.class_counts = torch.zeros(classes, dtype=torch.int64)
+        pool_rows = max(POOL_BYTES // self.record.itemsize, LEAST_POOL_ROWS)
+        self.segments = max(-(-rows * POOL_SEGMENTS // pool_rows), 1)
+        self.bytes = rows * self.record.itemsize
+        check_space(folder, self.bytes, "the prepared rows")
+        self._lock = threading.Lock()  # an epoch that was left may still be reading ahead
+        self._nameless = NamelessFile(folder)
+        self._file = self._nameless.file
+        if hasattr(os, "posix_fallocate") and self.bytes:
+            self._reserve(folder)
+        counts = np.zeros(self.segments, np.int64)
+        for start in range(0, rows, BLOCK_ROWS * 64):
+            counts += np.bincount(
+                self._segment_of(start, min(BLOCK_ROWS * 64, rows - start)), minlength=self.segments
+            )
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        self._filled = self._starts[:-1].copy()
+        self._buffer_bytes = buffer_bytes
+        self._added = 0
+        self._waiting: list[np.ndarray] = []
+        self._waiting_from = 0
+
+    def add(self, batch: Batch, folds: Tensor | None = None) -> None:
+        """Add the next rows, in the order of the table.
+
+        Args:
+            batch: The rows, on the CPU.
+            folds: int64 [rows], their folds, if rows have folds.
+        """
+        records = np.empty(len(batch.row), self.record)
+        for name, values in zip(Batch._fields, batch, strict=True):
+            if values is not None:
+                records[name] = values.numpy()
+        if folds is not None:
+            records["fold"] = folds.numpy()
+        if len(self.class_counts):
+            self.class_counts += torch.bincount(batch.target, minlength=len(self.class_counts))
+        self._waiting.append(records)
+        self._added += len(records)
+        if (self._added - self._waiting_from) * self.record.itemsize >= self._buffer_bytes:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that wait into their segments."""
+        if not self._waiting:
+            return
+        records = np.concatenate(self._waiting)
+        segment = self._segment_of(self._waiting_from, len(records))
+        order = np.argsort(segment, kind="stable")
+        records, ends = records[order], np.cumsum(np.bincount(segment, minlength=self.segments))
+        size, start = self.record.itemsize, 0
+        data = records.view(np.uint8).data
+        for number, end in enumerate(ends.tolist()):
+            if end > start:
+                self._file.seek(int(self._filled[number]) * size)
+                self._file.write(data[start * size : end * size])
+                self._filled[number] += end - start
+                start = end
+        self._waiting, self._waiting_from = [], self._added
+
+    def pools(self, seed: int, epoch: int) -> list[np.ndarray]:
+        """Return the numbers of the segments of each pool of an epoch."""
+        if self.segments <= POOL_SEGMENTS:
+            return [np.arange(self.segments)]
+        order = np.argsort(row_keys(seed + SEGMENT_STREAM, epoch * self.segments, self.segments))
+        return np.split(order, range(POOL_SEGMENTS, self.segments, POOL_SEGMENTS))
+
+    def size(self, segments: np.ndarray) -> int:
+        """Return how many rows some segments have."""
+        return int((self._starts[segments + 1] - self._starts[segments]).sum())
+
+    def read(
+        self, segments: np.ndarray, order: np.ndarray | None = None
+    ) -> tuple[Batch, Tensor | None]:
+        """Read the rows of some segments.
+
+        Args:
+            segments: Their numbers.
+            order: int64 [rows], the order in which to return the rows; None is that of the table.
+
+        Returns:
+            The rows and their folds.
+
+        Raises:
+            DataError: Not all rows were added, or the file was cut short.
+        """
+        self.flush()
+        if self._added != self.rows:
+            raise DataError(
+                f"The table had {self.rows:,} training rows, and now has {self._added:,}.",
+                "Fit again, when no other program writes to it.",
+            )
+        records = np.empty(self.size(segments), self.record)
+        data, size, at = records.view(np.uint8).data, self.record.itemsize, 0
+        with self._lock:
+            for number in segments.tolist():
+                start, end = self._starts[number], self._starts[number + 1]
+                length = int(end - start) * size
+                self._file.seek(int(start) * size)
+                if self._file.readinto(data[at : at + length]) != length:
+                    raise DataError("The file of the prepared rows was cut short.", "Fit again.")
+                at += length
+        by_row = np.argsort(records["row"], kind="stable")
+        records = records[by_row if order is None else by_row[order]]
+        fields = [
+            torch.from_numpy(np.ascontiguousarray(records[name]))
+            if name in (self.record.names or ())
+            else None
+            for name in (*Batch._fields, "fold")
+        ]
+        folds = fields.pop()
+        return Batch(*fields), None if folds is None else folds.long()  # type: ignore[arg-type]
+
+    # ------------------------------------------------------------- helpers
+
+    def _reserve(self, folder: Path) -> None:
+        """Reserve the space at once, so that the disk cannot become full half way."""
+        try:
+            os.posix_fallocate(self._file.fileno(), 0, self.bytes)
+        except OSError as error:
+            raise DataError(
+                f"The prepared rows need {self.bytes:,} bytes of disk in {folder}: {error.strerror}.",
+                "Make space, or choose a run folder on another disk (run=, --run).",
+            ) from error
+
+    def _segment_of(self, start: int, rows: int) -> np.ndarray:
+        """Return the segment of each row, int64 [rows]: a function of the seed and the row's number."""
+        keys = row_keys(self.seed + SEGMENT_STREAM, start, rows) >> np.uint64(32)
+        return ((keys * np.uint64(self.segments)) >> np.uint64(32)).astype(np.int64)
+
+
+class ShuffledSource:
+    """Batches of rows on the disk, in a new random order each epoch; the next pool is read ahead.
+
+    Args:
+        stored: The rows.
+        batch_size: The number of rows per batch; the last batch of an epoch has the remaining ones.
+        seed: Together with the epoch's number, it determines the order.
+        weigh: Gives rows their weights by class and fold; None leaves them as they are.
+        device: Where batches go.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from pathlib import Path
+        >>> from sightline.contracts import Batch
+        >>> from sightline.load.batches import TensorSource
+        >>> from sightline.load.shuffled import ShuffledRows, ShuffledSource
+        >>> rows = Batch(torch.randn(10, 3), torch.zeros(10, 0, dtype=torch.int32),
+        ...              torch.zeros(10, dtype=torch.float64), None, torch.arange(10))
+        >>> stored = ShuffledRows(Path(tempfile.gettempdir()), rows=10, numeric=3, categorical=0)
+        >>> stored.add(rows)
+        >>> [block.row.tolist() for block in ShuffledSource(stored, batch_size=4).blocks(epoch=1)] == [
+        ...     block.row.tolist() for block in TensorSource(rows, batch_size=4).blocks(epoch=1)]
+        True
+    """
+
+    def __init__(
+        self,
+        stored: ShuffledRows,
+        batch_size: int,
+        seed: int = 0,
+        weigh: Weigh | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.stored, self.batch_size, self.seed = stored, batch_size, seed
+        self.weigh, self.device = weigh, device
+        self.rows = stored.rows
+
+    def blocks(self, epoch: int, start_row: int = 0) -> Iterator[Batch]:
+        """Yield an epoch's rows in blocks, from a row on; the same (seed, epoch) gives the same order."""
+        pools = self.stored.pools(self.seed, epoch)
+        ends = np.cumsum([self.stored.size(pool) for pool in pools])
+        first = int(np.searchsorted(ends, start_row, side="right"))
+        with ThreadPoolExecutor(1) as reader:
+            following = (
+                reader.submit(self._pool, epoch, first, pools) if first < len(pools) else None
+            )
+            kept: Batch | None = None
+            for number in range(first, len(pools)):
+                assert following is not None
+                rows = following.result()
+                last = number + 1 == len(pools)
+                following = None if last else reader.submit(self._pool, epoch, number + 1, pools)
+                begin = int(ends[number]) - len(rows.row)
+                if begin < start_row:
+                    rows = map_tensors(rows, lambda x, a=start_row - begin: x[a:])  # type: ignore[misc]
+                if kept is not None:
+                    rows = _join(kept, rows)
+                # Batches go across pools: what does not fill one waits for the next pool.
+                whole = len(rows.row)
+                if not last:
+                    whole = max(whole - 1, 0) // self.batch_size * self.batch_size
+                yield from _blocks(rows, whole, self.batch_size)
+                kept = map_tensors(rows, lambda x, a=whole: x[a:].clone())  # type: ignore[misc]
+
+    def _pool(self, epoch: int, number: int, pools: Sequence[np.ndarray]) -> Batch:
+        """Read a pool in its random order, weighted, on the device."""
+        seed = self.seed * 1_000_003 + epoch if len(pools) == 1 else int(
+            row_keys(self.seed * 1_000_003 + epoch, number, 1)[0] >> np.uint64(1)
+        )  # fmt: skip
+        order = torch.randperm(
+            self.stored.size(pools[number]), generator=torch.Generator().manual_seed(seed)
+        )
+        batch, folds = self.stored.read(pools[number], order.numpy())
+        if self.weigh is not None:
+            batch = self.weigh(batch, folds)
+        device = self.device
+        return batch if device is None else map_tensors(batch, lambda x: x.to(device))
+
+
+def _blocks(rows: Batch, stop: int, batch_size: int) -> Iterator[Batch]:
+    """Cut rows up to `stop` into blocks of whole batches; a single last row joins the batch before it."""
+    size = max(BLOCK_ROWS // batch_size, 1) * batch_size
+    start = 0
+    while start < stop:
+        end = min(start + size, stop)
+        if stop - end == 1 < batch_size:
+            end = stop
+        yield map_tensors(rows, lambda x, a=start, b=end: x[a:b])  # type: ignore[misc]
+        start = end
+
+
+def _join(first: Batch, second: Batch) -> Batch:
+    joined = [
+        None if a is None or b is None else torch.cat([a, b])
+        for a, b in zip(first, second, strict=True)
+    ]
+    return Batch(*joined)  # type: ignore[arg-type]

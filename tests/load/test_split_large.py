@@ -1,0 +1,175 @@
+"""A large table is divided as in memory: the same rows in every part and fold."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sightline as sl
+from sightline.contracts import ReadOptions
+from sightline.errors import DataError, OptionError
+from sightline.load import large as large_module
+from sightline.load import limits
+from sightline.load.large import LargeTable
+from sightline.load.limits import Budget
+from sightline.load.split import PARTS
+from sightline.load.split_large import split_large
+
+ROWS = 900
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    random = np.random.default_rng(0)
+    x = random.normal(size=ROWS)
+    y = np.where(x + random.normal(size=ROWS) > 0.8, "yes", "no").astype(object)
+    y[::50] = None
+    path = tmp_path_factory.mktemp("large") / "t.parquet"
+    pd.DataFrame({
+        "x": np.where(random.random(ROWS) < 0.1, np.nan, x), "z": x**2 + random.normal(size=ROWS),
+        "city": random.choice(["Oslo", "Rome", "Bern"], ROWS, p=[0.7, 0.29, 0.01]),
+        "g": random.integers(0, 60, ROWS).astype(str), "t": random.permutation(ROWS) // 3,
+        "w": np.where(random.random(ROWS) < 0.1, 0.0, random.random(ROWS)), "number": np.arange(ROWS),
+        "rare": np.where(np.arange(ROWS) == 444, 1.5, 0.0), "y": y,
+    }).to_parquet(path)  # fmt: skip
+    return path
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    """A sample of about 300 training rows, and pieces of 100."""
+    monkeypatch.setattr(Budget, "sample_rows", lambda self, columns: 300)
+    monkeypatch.setattr(limits, "LEAST_PIECE_ROWS", 100)
+    monkeypatch.setattr(limits, "PIECE_SHARE", 0)
+    monkeypatch.setattr(large_module, "SCHEMA_ROWS", 150)
+
+
+def opened(path):
+    return LargeTable.open(path, ReadOptions(), Budget(10**9))
+
+
+CASES = {
+    "classes": {"target": "y"},
+    "folds": {"target": "y", "folds": 5, "valid": 0},
+    "a number": {"target": "z", "valid": 100, "test": 0},
+    "groups": {"target": "y", "group": "g", "folds": 3, "valid": 0},
+    "time": {"target": "y", "time": "t", "valid": 0.2},
+    "weights": {"target": "z", "weight": "w", "folds": 4, "valid": 0, "seed": 3},
+    "one row": {"target": "y", "test": 1},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_row_is_where_it_is_in_memory(path, name, few_rows):
+    options = CASES[name]
+    memory, large = sl.split(sl.read(path), **options), split_large(opened(path), **options)
+    known = np.flatnonzero(memory.table.columns[options["target"]].is_valid().to_numpy())
+    if options["target"] == "y":
+        known = np.flatnonzero(pd.read_parquet(path)["y"].notna())
+    rows = large.large
+    for number, part in enumerate(PARTS[:3]):
+        assert (np.flatnonzero(rows.part == number) == known[getattr(memory, part)]).all()
+    if memory.folds is not None:
+        assert (rows.fold[known[memory.train]] == memory.folds).all()
+    assert large.describe() == memory.describe()
+    assert large.train_rows == len(memory.train)
+    assert large.table_rows == memory.table.rows
+    assert large.options == memory.options
+    assert large.target == memory.target
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_sample_holds_all_held_out_rows_and_some_training_rows(path, name, few_rows):
+    splits = split_large(opened(path), **CASES[name])
+    table, rows = sl.read(path), splits.large
+    assert 200 < len(splits.train) < 400 < splits.train_rows
+    for part in ("valid", "test"):
+        assert len(getattr(splits, part)) == (rows.part == PARTS.index(part)).sum()
+    names = ["x", "z", "city"]
+    assert (splits.table.row_hashes(names) == table.row_hashes(names)[rows.numbers]).all()
+    assert (rows.part[splits.row_numbers(splits.train)] == 0).all()
+    if splits.folds is not None:
+        assert (splits.folds == rows.fold[rows.numbers[splits.train]]).all()
+
+
+def test_facts_are_those_of_all_training_rows(path, few_rows):
+    splits, memory = split_large(opened(path), "y"), sl.split(sl.read(path), "y")
+    facts, x = splits.large.facts, memory.table.numbers("x")[memory.train]
+    assert facts["x"].missing == np.isnan(x).sum()
+    assert (facts["x"].low, facts["x"].high) == (np.nanmin(x), np.nanmax(x))
+    assert facts["x"].mean == pytest.approx(np.nanmean(x))
+    cities = facts["city"].counted().to_pydict()
+    assert cities["text"] == ["Oslo", "Rome", "Bern"]
+    assert sum(cities["n"]) == len(memory.train)
+    assert "y" not in facts
+
+
+def test_all_of_a_small_table_is_the_sample(path):
+    splits, memory = (
+        split_large(opened(path), "y", folds=3, valid=0),
+        sl.split(sl.read(path), "y", folds=3, valid=0),
+    )
+    assert splits.large.facts is None
+    assert splits.fingerprint() == memory.fingerprint() == splits.large.fingerprint
+    names = ["x", "z", "city", "y"]
+    for part in ("train", "test"):
+        mine = splits.table.row_hashes(names)[getattr(splits, part)]
+        assert (mine == memory.table.row_hashes(names)[getattr(memory, part)]).all()
+
+
+def test_a_column_that_numbers_the_rows_is_ignored_though_a_sample_does_not_show_it(path, few_rows):
+    splits = split_large(opened(path), "y")
+    assert splits.table.schema["number"].role == "ignored"
+    assert "numbers the rows consecutively" in splits.table.schema["number"].reason
+
+
+def test_a_column_that_is_constant_in_the_sample_only_is_used(path, few_rows):
+    large = opened(path)
+    assert large.schema["rare"].role == "ignored"
+    splits = split_large(large, "y")
+    used = splits.large.part[444] == 0
+    assert (splits.table.schema["rare"].role == "feature") == used
+
+
+def test_validation_rows_that_are_given(path, few_rows, tmp_path):
+    other = pd.read_parquet(path).dropna(subset="y")[:40]
+    other.to_csv(tmp_path / "v.csv", index=False)
+    splits = split_large(opened(path), "y", valid=str(tmp_path / "v.csv"))
+    assert len(splits.valid) == 40
+    assert "valid rows from" in splits.how
+    assert splits.table.numbers("x")[splits.valid] == pytest.approx(
+        other["x"].to_numpy(), nan_ok=True
+    )
+    assert "valid" not in splits.options
+
+
+# ------------------------------------------------------------- bad input
+
+
+def test_held_out_rows_that_do_not_fit(path, few_rows):
+    with pytest.raises(
+        OptionError,
+        match="400 validation and test rows do not fit within memory_limit=1 GB, which allows 300",
+    ):
+        split_large(opened(path), "y", valid=200, test=200)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "nowhere"}, "no column 'nowhere'"), ({"target": "y", "group": "gg"}, "no column 'gg'"),
+        ({"target": "y", "weight": "city"}, "a weight is a number"), ({"target": "y", "test": 2_000}, "leaves none to train on"),
+        ({"target": "y", "earlier": object()}, "a warm start needs all rows in memory"),
+    ],
+)  # fmt: skip
+def test_options_are_refused_as_in_memory(path, options, message):
+    with pytest.raises((OptionError, DataError), match=message):
+        split_large(opened(path), **options)
+
+
+def test_rows_that_are_added_meanwhile(path, tmp_path, few_rows):
+    table = pd.read_parquet(path)
+    table.to_parquet(tmp_path / "a.parquet")
+    large = LargeTable.open(tmp_path, ReadOptions(), Budget(10**9))
+    table.to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=r"had 900 rows, and now has 1,800"):
+        split_large(large, "y")
