@@ -42,7 +42,7 @@ class Fresh:
     """A new run.
 
     Args:
-        source: Anything `sl.read` takes, a table that it has read, or rows that were read from a database.
+        source: Anything `sl.read` takes, a table that it has read, or rows that were read from a database or an object store.
         options: The options of the fit. They are checked here, as far as that needs no table.
         start: What a warm start keeps of an earlier model; its network is trained further. None draws weights.
 
@@ -78,8 +78,10 @@ class Fresh:
     def load(self) -> Loaded:
         """Read the table, split its rows, and choose the settings that depend on them."""
         options, source = self.options, self.source
+        address = None
         if isinstance(source, Spooled):
-            table, source = source.table(options.read), str(source.home)
+            table, address = source.table(options.read), source.address
+            source = source.later
         else:
             table = source if isinstance(source, Table) else read(source, **vars(options.read))
         earlier = None if self.start is None else self.start.earlier
@@ -88,7 +90,7 @@ class Fresh:
         )  # fmt: skip
         size = size_of(splits)
         self._settings = make_settings(self._recipe, options, size)
-        origin = provenance(source, table, splits, options.split.valid, options.split.test)
+        origin = provenance(source, table, splits, options.split.valid, options.split.test, address)
         decisions = Decisions(
             options, origin, self._recipe, self._settings.to_json(), trees_limit(options)
         )  # fmt: skip

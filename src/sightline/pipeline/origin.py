@@ -13,6 +13,7 @@ from sightline.contracts import ReadOptions
 from sightline.errors import DataError, counted
 from sightline.evaluate.drift import reference_of
 from sightline.load.known import TRAINING, Earlier
+from sightline.load.object_stores import is_stored
 from sightline.load.split import Splits, split
 from sightline.load.table import Table, absolute_paths, read_by_rules, subset
 from sightline.metrics.importance import importance as measure_importance
@@ -118,15 +119,27 @@ def reference(model: Model, splits: Splits) -> Reference:
     )  # fmt: skip
 
 
-def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any) -> dict[str, Any]:
-    """Return where a table is and how it was split, as JSON values, so that it can be read again."""
+def provenance(
+    source: Any, table: Table, splits: Splits, valid: Any, test: Any, address: str | None = None
+) -> dict[str, Any]:
+    """Return where a table is and how it was split, as JSON values, so that it can be read again.
+
+    Args:
+        source, valid, test: As in `fit`.
+        table: What was read.
+        splits: Its rows.
+        address: Where the table is in an object store, without credentials, if `source` is a copy.
+    """
     parts = {"valid": 0 if valid is None else valid, "test": test}
     files = {name: part for name, part in parts.items() if isinstance(part, str | Path)}
     plain = all(isinstance(part, int | float | str | Path) for part in parts.values())
     readable = isinstance(source, str | Path) and plain and bool(table.paths)  # a pipe has no paths
     options = {
         **splits.options,
-        **{name: str(Path(part).absolute()) for name, part in files.items()},
+        **{
+            name: part if is_stored(part) else str(Path(part).absolute())
+            for name, part in files.items()
+        },
     }
     return {
         "source": str(Path(source).absolute()) if readable else None,
@@ -137,6 +150,7 @@ def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any)
         "split": options,
         "train_rows": len(splits.train),
         "fingerprint": splits.table.fingerprint(),
+        **({} if address is None else {"address": address}),
         **({} if splits.earlier is None else {"warm_start": True}),
     }
 
@@ -203,13 +217,16 @@ def read_again(
             "The model was trained on a table in memory, which cannot be read again.",
             "Give the table again (source=), or a file with rows to use.",
         )
-    for path in origin["paths"]:
-        if not Path(path).is_file():
-            raise DataError(
-                f"{path}, the table that the model was trained on, does not exist any more.",
-                "Put it back, or give a file with rows.",
-            )
-    table = read_by_rules(origin["source"], options, rules)
+    place = origin["source"]
+    missing = next((path for path in origin["paths"] if not Path(path).is_file()), None)
+    if missing is not None:
+        place = origin.get("address")
+    if place is None:
+        raise DataError(
+            f"{missing}, the table that the model was trained on, does not exist any more.",
+            "Put it back, or give a file with rows.",
+        )
+    table = read_by_rules(place, options, rules)
     return table, _same(table, origin, earlier)
 
 
@@ -217,7 +234,7 @@ def _same(table: Table, origin: Mapping[str, Any], earlier: Earlier | None) -> S
     splits = split(table, **origin["split"], earlier=earlier)
     if splits.table.fingerprint() != origin["fingerprint"]:
         raise DataError(
-            f"{origin['source'] or table.name} has changed since the model was trained on it.",
+            f"{origin.get('address') or origin['source'] or table.name} has changed since the model was trained on it.",
             "Give a file with rows to use, or fit again.",
         )
     return splits
