@@ -2,6 +2,7 @@
 # `make test-arithmetic`, `make soak`.
 PYTHON ?= python3
 VENV := .venv
+MOTO := .venv-moto
 BIN := $(VENV)/bin
 # A worker for each processor; one that has no tests left takes some from another.
 PARALLEL := -n logical --dist worksteal
@@ -11,11 +12,11 @@ PARALLEL := -n logical --dist worksteal
 demo: $(VENV)/.installed
 	$(BIN)/sightline demo
 
-test: $(VENV)/.dev check
+test: $(VENV)/.dev $(MOTO)/.installed check
 	$(BIN)/python -m pytest $(PARALLEL)
 
 # The tests that depend on arithmetic, as other processors would compute; tests/arithmetic.py lists both.
-test-arithmetic: $(VENV)/.dev
+test-arithmetic: $(VENV)/.dev $(MOTO)/.installed
 	$(BIN)/python -m tests.arithmetic -- $(PARALLEL)
 
 # A server under load for 15 minutes, with flat memory.
@@ -48,9 +49,15 @@ $(VENV)/.dev: $(VENV)/.installed
 	if command -v npm >/dev/null; then npm install --silent --no-package-lock --prefix tests/page; fi
 	touch $@
 
+# The server of the tests of object stores, whose pins are not those of constraints.txt.
+$(MOTO)/.installed: tests/load/moto.txt
+	test -d $(MOTO) || $(PYTHON) -m venv $(MOTO)
+	$(MOTO)/bin/python -m pip install --quiet --requirement tests/load/moto.txt
+	touch $@
+
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist runs site
+	rm -rf $(VENV) $(MOTO) build dist runs site

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,22 +45,41 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def pages() -> Iterator[Callable[[Path], int]]:
+    """Run the blocks in a folder in a process of their own; the exit code."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", ROOT / "tests" / "blocks.py"],
+        env={**os.environ, "PATH": path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin
+    assert process.stdout
+    stdin, stdout = process.stdin, process.stdout
+
+    def run(folder: Path) -> int:
+        print(folder, file=stdin, flush=True)
+        return int(stdout.readline())
+
+    yield run
+    stdin.close()
+    assert process.wait(60) == 0
+    stdout.close()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_blocks_run_in_order(page: Path, folder: Path) -> None:
+def test_blocks_run_in_order(page: Path, folder: Path, pages: Callable[[Path], int]) -> None:
     """A text block is what the block before it prints, or a part; the first of a page, the demo."""
     found = blocks(page)
     run = [block for block in found if block.language != "text"]
     if found and found[0].language == "text":
         run.insert(0, Block(0, "bash", "sightline demo"))
     (folder / "blocks.json").write_text(json.dumps([[b.language, b.code] for b in run]))
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", ROOT / "tests" / "blocks.py", "blocks.json"],
-        cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True,
-    )  # fmt: skip
-    began = [int(number) for number in re.findall(r"^block (\d+) \(", done.stderr, re.M)]
+    code = pages(folder)
+    errors = (folder / "errors").read_text(encoding="utf-8")
+    began = [int(number) for number in re.findall(r"^block (\d+) \(", errors, re.M)]
     where = f"{page.name}, line {run[began[-1]].line}" if began else page.name
-    assert done.returncode == 0, f"{where}:\n{done.stderr}"
+    assert code == 0, f"{where}:\n{errors}"
     printed = json.loads((folder / "printed.json").read_text()) if run else []
     assert len(printed) == len(run), f"{where} ended the page"
     last = -1
@@ -101,16 +121,12 @@ def test_what_is_not_printed_is_found() -> None:
     assert not_printed("precision 0.95\n", printed) == "precision 0.95"
 
 
-def test_a_block_that_fails_is_named(folder: Path) -> None:
+def test_a_block_that_fails_is_named(folder: Path, pages: Callable[[Path], int]) -> None:
     (folder / "blocks.json").write_text(
         json.dumps([["python", "x = 1"], ["python", "\nassert x == 2"]])
     )
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "blocks.py", "blocks.json"],
-        cwd=folder, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert 'File "<block 1>", line 2' in done.stderr
+    assert pages(folder) == 1
+    assert 'File "<block 1>", line 2' in (folder / "errors").read_text()
     assert json.loads((folder / "printed.json").read_text()) == [""]
 
 

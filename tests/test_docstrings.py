@@ -7,6 +7,7 @@ import inspect
 import io
 import pkgutil
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -54,15 +55,30 @@ def test_a_wrong_example_would_be_noticed():
     assert doctest.DocTestRunner(verbose=False).run(wrong, out=io.StringIO().write).failed == 1
 
 
+FITTED = {}
+"""The folders of runs that examples have made, by what they asked for."""
+
+
 def once(fit):
-    """Share a fit among the examples of a module that ask for the same one and only look at it."""
+    """Share a fit among the examples that ask for the same one and only look at it.
+
+    Examples of one module get the same run, those of another a copy of it, opened anew in their own folder.
+    """
     made = {}
 
     @functools.wraps(fit)
     def shared(*given, **options):
         asked = repr((given, options))
-        if asked not in made:
+        if asked in made:
+            return made[asked]
+        if asked in FITTED:
+            folder = Path("runs") / f"{FITTED[asked].name}-{len(made)}"
+            shutil.copytree(FITTED[asked], folder)
+            made[asked] = sightline.Run(folder)
+        else:
             made[asked] = fit(*given, **options)
+            if isinstance(given[0], str):  # other sources may look alike
+                FITTED[asked] = made[asked].folder.absolute()
         return made[asked]
 
     return shared

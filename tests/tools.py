@@ -10,6 +10,7 @@ COMMANDS = {
     "chromium": "apt-get install chromium",
     "axe-core": "npm install --no-package-lock --prefix tests/page",
     "postgresql": "apt-get install postgresql",
+    "moto": "make .venv-moto/.installed",
 }
 """Commands for Debian; npm itself comes with `apt-get install npm`."""
 
@@ -27,8 +28,9 @@ def summary(reasons: Iterable[str]) -> list[str]:
     counts = Counter(
         tool for reason in reasons for tool in COMMANDS if f"{tool} is not installed" in reason
     )
+    where = {"postgresql": "databases", "moto": "object stores"}
     return [
-        f"{count} test{'s' if count > 1 else ''} of {'databases' if tool == 'postgresql' else 'the page'} did not run, because {tool} is not "
+        f"{count} test{'s' if count > 1 else ''} of {where.get(tool, 'the page')} did not run, because {tool} is not "
         f"installed; to install it on Debian, type: {COMMANDS[tool]}"
         for tool, count in counts.items()
     ]

@@ -1,5 +1,6 @@
 import pytest
 
+from tests.load.moto import PROGRAM, Moto
 from tests.load.postgres import BINARIES, Postgres
 from tests.tools import missing
 
@@ -12,3 +13,13 @@ def postgres():
     server = Postgres()
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="session")
+def moto():
+    """A server that speaks S3."""
+    if not PROGRAM.exists():
+        missing("moto")
+    server = Moto()
+    yield server
+    server.stop()

@@ -77,7 +77,8 @@ def predict(
     CSV and Parquet files and queries are read piece by piece: they may be larger than the memory.
     """
     from sightline.load.database_tables import Destination
-    from sightline.load.databases import with_query
+    from sightline.load.object_stores import is_stored
+    from sightline.load.sources import as_source
     from sightline.predict.output import PredictionFile, prediction_table
     from sightline.predict.summary import Summary
 
@@ -87,6 +88,11 @@ def predict(
         raise OptionError(
             "--replace is given without --to.", "Leave it out: a file is replaced anyway."
         )
+    if is_stored(output):
+        raise OptionError(
+            "Predictions cannot be written into an object store.",
+            "Give a file to -o, and copy it there.",
+        )
     table_to = None if to is None else Destination.parse(to)
     if output is not None:
         for name, what in ((source, "the rows to predict"), (model, "the model")):
@@ -95,7 +101,7 @@ def predict(
                     f"{output} is {what}, which the predictions would overwrite.",
                     "Give another file to -o.",
                 )
-    rows = with_query(source, query)
+    rows = as_source(source, query)
     loaded = load_for_rows(model, network, engine)
     summary, listed = Summary(), []
     printed = output is None and table_to is None
@@ -203,7 +209,7 @@ def evaluate(
 
     The exit code is 1 if a metric is not as --require asks.
     """
-    from sightline.load.databases import with_query
+    from sightline.load.sources import as_source
     from sightline.metrics.required import Requirement
     from sightline.pipeline.origin import evaluate as run_evaluate
     from sightline.pipeline.origin import overlap
@@ -220,7 +226,7 @@ def evaluate(
             )
         metrics = run_evaluate(loaded)
     else:
-        rows = with_query(source, query)
+        rows = as_source(source, query)
         predictions = loaded.predictions(rows, encoding=encoding)
         metrics = {**loaded.measure(predictions), "part": str(rows)}
         seen = overlap(loaded, predictions.table)[0] if isinstance(loaded, Model) else 0
@@ -266,9 +272,9 @@ def check(
     A distance is allowed that healthy rows of the same number exceed in at most 2 of 100 files, over all columns together.
     """
     from sightline.evaluate.drift import check as compare
-    from sightline.load.databases import with_query
+    from sightline.load.sources import as_source
 
-    result = compare(load_model(model, network), with_query(source, query), encoding=encoding)
+    result = compare(load_model(model, network), as_source(source, query), encoding=encoding)
     if output is not None:
         from sightline.page.check import write_check
 
@@ -304,14 +310,14 @@ def importance(
     as_json: bool,
 ) -> None:
     """Measure how much worse MODEL predicts when a column is shuffled (permutation importance)."""
-    from sightline.load.databases import with_query
+    from sightline.load.sources import as_source
     from sightline.pipeline.origin import importance as run_importance
 
     loaded = load_model(model, network)
     if source is None:
         measured = run_importance(loaded, repeats=repeats, seed=seed)
     else:
-        rows = with_query(source, query)
+        rows = as_source(source, query)
         measured = loaded.importance(rows, repeats=repeats, seed=seed, encoding=encoding)
     if as_json:
         print_json(measured)
@@ -335,11 +341,11 @@ def explain(
     model: str, source: str, row: int, encoding: str | None, query: str | None, network: str | None, as_json: bool
 ) -> None:  # fmt: skip
     """Show how MODEL predicts one row of SOURCE, layer by layer."""
-    from sightline.load.databases import with_query
+    from sightline.load.sources import as_source
     from sightline.trace.records import finite
 
     loaded = load_model(model, network)
-    rows = with_query(source, query)
+    rows = as_source(source, query)
     table = loaded.read(rows, encoding=encoding)
     if not 0 <= row < table.rows:
         raise OptionError(

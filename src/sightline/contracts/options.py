@@ -49,6 +49,8 @@ Rows = float | int | str | Path | Any
 
 CUSTOM = "(your own)"
 """Replaces, in the JSON form, a network, table, optimizer or schedule in memory."""
+OBJECT_STORES = ("s3", "gs", "abfs", "abfss")
+"""Kinds of addresses of files in an object store."""
 CHECKPOINT_SECONDS = 30.0
 
 # How the command line reads an option whose type alone does not say it.
@@ -254,7 +256,8 @@ class SplitOptions:
             object.__setattr__(self, name, plain_number(getattr(self, name)))
         for name in ("valid", "test"):
             rows = getattr(self, name)
-            if isinstance(rows, str) and "://" in rows:
+            scheme, sign, _ = rows.partition("://") if isinstance(rows, str) else ("", "", "")
+            if sign and scheme.lower() not in OBJECT_STORES:
                 raise OptionError(
                     f"{name} is the address of a database.",
                     f"Give the rows as a table: {name}=sl.read(address, query=...), or as a file.",
@@ -700,7 +703,8 @@ class RunOptions:
         ),
     ] = None
     keep_data: Annotated[
-        bool, Option("Keep the rows that were read from a database in the run folder.")
+        bool,
+        Option("Keep the rows of a database, or the files of an object store, in the run folder."),
     ] = True
     live: Annotated[bool, Option("Show the run in a browser while it trains.")] = False
     report: Annotated[

@@ -13,7 +13,7 @@ import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -142,15 +142,26 @@ class Query:
         parts = self._parts
         secrets = {value for name, value in parse_qsl(parts.query) if "password" in name}
         secrets |= {self.address, parts.query, parts.password or "", unquote(parts.password or "")}
-        for secret in sorted(secrets - {""}, key=len, reverse=True):
-            message = message.replace(secret, "***")
-        return shorten(" ".join(message.split()), 300).rstrip(" .") + "."
+        return hide(message, secrets)
 
     def __repr__(self) -> str:
         return f"Query({self.shown!r}, {self.sql!r})"
 
     def __str__(self) -> str:
         return self.name
+
+
+def hide(message: str, secrets: Iterable[str]) -> str:
+    """Return a message of a driver as a sentence, without secrets.
+
+    Example:
+        >>> from sightline.load.databases import hide
+        >>> hide("me:s3cr3t is not allowed", ["s3cr3t"])
+        'me:*** is not allowed.'
+    """
+    for secret in sorted(set(secrets) - {""}, key=len, reverse=True):
+        message = message.replace(secret, "***")
+    return shorten(" ".join(message.split()), 300).rstrip(" .") + "."
 
 
 def quoted(name: str) -> str:
@@ -182,24 +193,6 @@ def is_address(source: Any) -> bool:
     """
     found = ADDRESS.match(source) if isinstance(source, str) else None
     return found is not None and found[1].lower() in SCHEMES
-
-
-def with_query(source: Any, query: str | None) -> Any:
-    """Return the source of a query, or any other source as it is.
-
-    Raises:
-        OptionError: A query without a database, or a database without a query.
-    """
-    if is_address(source):
-        if query is None:
-            shown = Query(source, "t").shown
-            raise OptionError(f"{shown} is a database.", "Give a SELECT or a table's name: query= (--query).")  # fmt: skip
-        return Query(source, query)
-    if query is not None and not isinstance(source, Query):
-        raise OptionError(
-            "query= (--query) is for a database.", "Give an address such as postgresql://user@host/database."
-        )  # fmt: skip
-    return source
 
 
 # ------------------------------------------------------------- reading
@@ -334,11 +327,11 @@ def spool_query(
     def write() -> tuple[str, ...]:
         with running(query) as batches:
             say(f"Reading {query.name}: {batches.estimate}, into {home}.")
-            _refuse_without_space(query, path, batches.estimate.size)
+            refuse_without_space(query.name, path.parent, batches.estimate.size)
             with pq.ParquetWriter(part, batches.schema, compression="zstd") as writer:
                 for batch in batches:
                     writer.write_batch(batch)
-                    _refuse_without_space(query, path, 0)
+                    refuse_without_space(query.name, path.parent, 0)
             return batches.notes
 
     try:
@@ -372,13 +365,18 @@ class LostError(DataError):
     """The connection was lost while rows were read."""
 
 
-def _refuse_without_space(query: Query, path: Path, size: int) -> None:
-    free = shutil.disk_usage(path.parent).free
+def refuse_without_space(name: str, folder: Path, size: int) -> None:
+    """Refuse to write more bytes into a folder than there is space for, and some to spare.
+
+    Raises:
+        DataError: There is not enough space.
+    """
+    free = shutil.disk_usage(folder).free
     if free < size + RESERVE:
         raise DataError(
-            f"There is not enough space in {path.parent} for the rows of {query.name}: {readable(free / 1e6, 3)} MB are "
+            f"There is not enough space in {folder} for the rows of {name}: {readable(free / 1e6, 3)} MB are "
             f"free, {readable((size + RESERVE) / 1e6, 3)} MB are needed.",
-            "Free some space, choose another folder with run= (--run), or query fewer rows.",
+            "Free some space, choose another folder with run= (--run), or read fewer rows.",
         )
 
 

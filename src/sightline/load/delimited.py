@@ -25,6 +25,7 @@ import pyarrow.csv as pc
 
 from sightline.contracts import READING_RULES, BadRow
 from sightline.errors import DataError, UserError
+from sightline.load.formats import CODECS
 from sightline.load.layout import (
     SAMPLE_LINES,
     SEPARATORS,
@@ -37,7 +38,6 @@ from sightline.load.names import unique_names
 from sightline.load.parallel import each_column
 from sightline.load.raw import DEFAULT_REQUEST, OnBadRows, RawRequest
 from sightline.load.text_files import (
-    CODECS,
     CountingQuotes,
     Transcoded,
     bytes_of,

@@ -19,13 +19,15 @@ import pyarrow as pa
 
 from sightline.contracts import READING_RULES, Column, ReadOptions, Schema, traits_of
 from sightline.errors import DataError, counted, shorten
+from sightline.load.formats import format_of
 from sightline.load.hashes import mix
 from sightline.load.kinds import type_column
 from sightline.load.limits import Budget, Estimate, estimate, in_units, use_one_arena
+from sightline.load.object_stores import Copied
 from sightline.load.parallel import each_column
 from sightline.load.pieces import pieces
 from sightline.load.raw import Raw, RawRequest
-from sightline.load.sources import find_files, format_of
+from sightline.load.sources import find_files
 from sightline.load.table import Table, read_by_rules, request_for, typed_table, valid_value
 from sightline.load.text_kinds import Writing
 from sightline.load.typed import TypedColumn
@@ -437,7 +439,7 @@ def read_within(
     """Read a table into memory if it fits within a limit; else open it to be read piece by piece.
 
     Args:
-        source: As in `sightline.read`, or a table that it has read.
+        source: As in `sightline.read`, or a table that it has read, or copies of files of an object store.
         options: Its other arguments.
         limit: In bytes.
         folder: Where temporary files are made; None takes that of the system.
@@ -454,7 +456,8 @@ def read_within(
     """
     if isinstance(source, Table):
         return source
-    size = estimate(source, request_for(options, rules))
+    files = source.source if isinstance(source, Copied) else source
+    size = estimate(files, request_for(options, rules))
     if size is None or size.bytes <= limit:
         return read_by_rules(source, options, rules)
-    return LargeTable.open(source, options, Budget(limit), folder, rules)
+    return LargeTable.open(files, options, Budget(limit), folder, rules)

@@ -15,10 +15,11 @@ from sightline.errors import OptionError
 from sightline.load.delimited import Delimited
 from sightline.load.excel import ENDINGS as WORKBOOKS
 from sightline.load.excel import split_sheet
+from sightline.load.formats import CODECS, format_of
 from sightline.load.pieces import PIECE_ROWS, can_be_pieces
 from sightline.load.raw import RawRequest
-from sightline.load.sources import find_files, format_of
-from sightline.load.text_files import CODECS, bytes_of
+from sightline.load.sources import find_files
+from sightline.load.text_files import bytes_of
 
 SHARE_OF_MACHINE = 0.5
 """The default limit, as a share of the memory of the machine or of the cgroup."""
@@ -131,7 +132,11 @@ def estimate(source: Any, request: RawRequest) -> Estimate | None:
         >>> abs(size.rows - 344) < 20, size.columns
         (True, 8)
     """
-    if not isinstance(source, str | Path) or split_sheet(source)[0].suffix.lower() in WORKBOOKS:
+    if not isinstance(source, str | Path) or "://" in str(
+        source
+    ):  # rows are copied from an address first
+        return None
+    if split_sheet(source)[0].suffix.lower() in WORKBOOKS:
         return None
     if not can_be_pieces(source):
         return None

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any
 
 import numpy as np
@@ -20,8 +20,10 @@ import pyarrow as pa
 from sightline.errors import DataError
 from sightline.load.databases import Query, running
 from sightline.load.delimited import Delimited
+from sightline.load.formats import format_of
+from sightline.load.object_stores import Stored
 from sightline.load.raw import Raw, RawRequest, raw_table
-from sightline.load.sources import find_files, format_of, raw_delimited, same_names, unreadable
+from sightline.load.sources import as_source, find_files, raw_delimited, same_names, unreadable
 from sightline.load.text_files import (
     Transcoded,
     bytes_of,
@@ -38,22 +40,32 @@ QUOTE, NEWLINE, RETURN = ord('"'), ord("\n"), ord("\r")
 
 
 def can_be_pieces(source: Any) -> bool:
-    """Tell whether a source is a query, a CSV or Parquet file, or a folder or glob of such files.
+    """Tell whether a source is a query, a CSV or Parquet file, or a folder or glob of such files, also in an object store.
 
     Example:
         >>> from sightline.load.pieces import can_be_pieces
         >>> can_be_pieces("examples/penguins.csv"), can_be_pieces({"x": [1]})
         (True, False)
     """
+    source = as_source(source)
     if isinstance(source, Query):
         return True
+    if isinstance(source, Stored):
+        return _in_pieces(map(PurePosixPath, source.files().files))
     if not isinstance(source, str | Path) or is_stream(Path(source)):
         return False
-    return {format_of(file) or "delimited" for file in find_files(source)} in ({"delimited"}, {"parquet"})  # fmt: skip
+    return _in_pieces(find_files(source))
+
+
+def _in_pieces(files: Iterable[PurePath]) -> bool:
+    return {format_of(file) or "delimited" for file in files} in ({"delimited"}, {"parquet"})
 
 
 def pieces(
-    source: str | Path | Query, request: RawRequest, size: int = PIECE_BYTES, rows: int = PIECE_ROWS
+    source: str | Path | Query | Stored,
+    request: RawRequest,
+    size: int = PIECE_BYTES,
+    rows: int = PIECE_ROWS,
 ) -> Iterator[Raw]:
     """Read files or a query piece by piece.
 
@@ -75,8 +87,12 @@ def pieces(
         >>> [piece.table.num_rows for piece in pieces("examples/penguins.csv", RawRequest(), size=6000)]
         [132, 137, 75]
     """
+    source = as_source(source)
     if isinstance(source, Query):
         yield from _query(source, rows)
+        return
+    if isinstance(source, Stored):
+        yield from _stored(source, request, size, rows)
         return
     files = find_files(source)
     try:
@@ -104,6 +120,18 @@ def _query(query: Query, rows: int) -> Iterator[Raw]:
                 yield raw_table(_table(batch.slice(start, rows)), query.name, ())
         if empty:
             yield raw_table(batches.schema.empty_table(), query.name, ())
+
+
+def _stored(stored: Stored, request: RawRequest, size: int, rows: int) -> Iterator[Raw]:
+    """Copy one file at a time, and yield its pieces."""
+    first: tuple[str, list[str]] | None = None
+    for one in stored.files().each():
+        copied = one.copy()
+        with copied.naming():
+            for raw in pieces(copied.source, request, size, rows):
+                first = first or (copied.name, raw.table.column_names)
+                same_names([first[0], copied.name], [first[1], raw.table.column_names])
+                yield copied.named(raw)
 
 
 def _parquet(files: list[Path], name: str, request: RawRequest, rows: int) -> Iterator[Raw]:

@@ -14,37 +14,75 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import BadRow
-from sightline.errors import DataError, UserError, shorten
-from sightline.load.databases import Query, read_query, with_query
+from sightline.contracts.options import OBJECT_STORES
+from sightline.errors import DataError, OptionError, UserError, did_you_mean, shorten
+from sightline.load.databases import ADDRESS, Query, is_address, read_query
+from sightline.load.databases import SCHEMES as DATABASES
 from sightline.load.delimited import Delimited, RawFile, count_bad
 from sightline.load.excel import ENDINGS as WORKBOOKS
 from sightline.load.excel import open_workbook, split_sheet
+from sightline.load.formats import format_of, is_table
 from sightline.load.json_rows import open_json
 from sightline.load.memory import table_in_memory
 from sightline.load.numbers import NUMBER_SHARE
+from sightline.load.object_stores import Copied, Stored, is_stored
 from sightline.load.raw import DEFAULT_REQUEST, Raw, RawRequest, raw_table
-from sightline.load.text_files import CODECS, STANDARD_INPUT, bytes_of, is_stream, spool
+from sightline.load.text_files import STANDARD_INPUT, bytes_of, is_stream, spool
 from sightline.load.values import to_floats
 
-ENDINGS = {
-    ".csv": "delimited", ".tsv": "delimited", ".txt": "delimited", ".data": "delimited",
-    ".parquet": "parquet", ".pq": "parquet",
-    ".json": "json", ".jsonl": "json", ".ndjson": "json",
-    ".arrow": "ipc", ".ipc": "ipc", ".feather": "ipc", ".arrows": "ipc",
-}  # fmt: skip
+
+def as_source(source: Any, query: str | None = None) -> Any:
+    """Return what an address names, rows of a database or files in an object store, and any other source as it is.
+
+    Args:
+        source: As in `sightline.read`.
+        query: Of a database.
+
+    Raises:
+        OptionError: A query without a database, a database without a query, or an address of a kind that is not known.
+
+    Example:
+        >>> from sightline.load.sources import as_source
+        >>> as_source("sqlite:///shop.db", "orders"), as_source("s3://shop/orders.csv"), as_source("orders.csv")
+        (Query('sqlite:///shop.db', 'orders'), Stored('s3://shop/orders.csv'), 'orders.csv')
+    """
+    if is_address(source):
+        if query is None:
+            shown = Query(source, "t").shown
+            raise OptionError(f"{shown} is a database.", "Give a SELECT or a table's name: query= (--query).")  # fmt: skip
+        return Query(source, query)
+    found = ADDRESS.match(source) if isinstance(source, str) else None
+    if found and not is_stored(source) and not os.path.exists(source):
+        known = [*OBJECT_STORES, *DATABASES]
+        raise OptionError(
+            f"There is no source {found[1]}://.", did_you_mean(found[1].lower(), known, "addresses")
+        )
+    if query is not None and not isinstance(source, Query):
+        raise OptionError(
+            "query= (--query) is for a database.", "Give an address such as postgresql://user@host/database."
+        )  # fmt: skip
+    return Stored(source) if is_stored(source) else source
 
 
 def open_source(source: Any, request: RawRequest = DEFAULT_REQUEST) -> Raw:
     """Read any source into raw columns.
 
     Args:
-        source: A path, a glob, a folder, a query, a table, an array or a dict; see `sightline.read`.
+        source: A path, a glob, a folder, a query, a table, an array or a dict; see `sightline.read`. Also files of an
+            object store that were copied.
         request: How to read it.
 
     Raises:
         DataError: The source cannot be read.
         OptionError: There is no line `header`.
     """
+    source = as_source(source)
+    if isinstance(source, Stored):
+        copied = source.files().copy()
+        return replace(open_source(copied, request), paths=tuple(copied.origins.values()))
+    if isinstance(source, Copied):
+        with source.naming():
+            return source.named(_open_files(source.source, request))
     if isinstance(source, Query):
         table, notes = read_query(source)
         return replace(raw_table(table, source.name, ()), said=notes)
@@ -66,16 +104,9 @@ def find_files(source: str | Path) -> list[Path]:
     Raises:
         DataError: There is no such file, or the folder holds no table.
     """
-    with_query(
-        source, None
-    )  # an address without a query is an error, which does not show its password
     path = Path(source)
     if os.path.isdir(path):  # unlike Path.is_dir, it accepts a name of any length
-        files = sorted(
-            file
-            for file in path.iterdir()
-            if file.is_file() and not file.name.startswith((".", "_")) and format_of(file)
-        )
+        files = sorted(file for file in path.iterdir() if file.is_file() and is_table(file))
         if not files:
             raise DataError(
                 f"{path} is a folder with no CSV, TSV, Parquet, JSON or Arrow file in it.",
@@ -98,14 +129,6 @@ def find_files(source: str | Path) -> list[Path]:
         f"{path} does not exist.",
         f"Did you mean {path.parent / close}?" if close else "Check the path.",
     )
-
-
-def format_of(path: Path) -> str | None:
-    """Tell a file's format by its ending, ignoring `.gz` and `.zst`; None if unknown."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in CODECS:
-        suffixes.pop()
-    return ENDINGS.get(suffixes[-1]) if suffixes else None
 
 
 def _open_files(source: str | Path, request: RawRequest) -> Raw:
@@ -161,7 +184,7 @@ def _open_files(source: str | Path, request: RawRequest) -> Raw:
     return raw_table(table, name, paths)
 
 
-def same_names(files: Sequence[Path], names: Sequence[Sequence[str]]) -> None:
+def same_names(files: Sequence[Path | str], names: Sequence[Sequence[str]]) -> None:
     """Raise a `DataError` if files have different columns."""
     for file, other in zip(files[1:], names[1:], strict=True):
         if set(other) != set(names[0]):

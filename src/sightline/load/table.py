@@ -34,14 +34,15 @@ from sightline.errors import (
     listed,
     shorten,
 )
-from sightline.load.databases import Query, with_query
+from sightline.load.databases import Query
 from sightline.load.hashes import row_hashes
 from sightline.load.kinds import check_kinds, type_column
 from sightline.load.layout import footer
+from sightline.load.object_stores import Stored
 from sightline.load.parallel import each_column
 from sightline.load.pieces import PIECE_BYTES, PIECE_ROWS, pieces
 from sightline.load.raw import Locate, Raw, RawRequest
-from sightline.load.sources import open_source
+from sightline.load.sources import as_source, open_source
 from sightline.load.summary import summarise
 from sightline.load.text_kinds import Writing
 from sightline.load.typed import TypedColumn
@@ -183,7 +184,7 @@ def read(
 
     Args:
         source: A CSV, TSV (also .gz, .zst), Parquet, JSON, JSON lines or Arrow IPC file; a folder or
-            a glob of such files; a workbook (.xlsx, .xls, .ods; extra "excel"), also data.xlsx#Sheet2; "-"
+            a glob of such files, also in an object store (s3://bucket/folder, gs://, abfs://); a workbook (.xlsx, .xls, .ods; extra "excel"), also data.xlsx#Sheet2; "-"
             or a pipe; the address of a database (postgresql://, sqlite://, duckdb://; extra "sql"), or
             a `Query`; anything with `__arrow_c_stream__` (pandas, polars, pyarrow, a
             DuckDB relation); a numpy array [rows, columns]; or a dict of columns.
@@ -247,7 +248,7 @@ def read_by_rules(source: Any, options: ReadOptions, rules: int) -> Table:
         ['categorical', 'numeric']
     """
     request = request_for(options, rules)
-    return typed_table(open_source(with_query(source, options.query), request), options, rules)
+    return typed_table(open_source(as_source(source, options.query), request), options, rules)
 
 
 def request_for(options: ReadOptions, rules: int) -> RawRequest:
@@ -368,7 +369,7 @@ def read_like(
 
 
 def pieces_like(
-    source: str | Path | Query,
+    source: str | Path | Query | Stored,
     schema: Schema,
     *,
     keep: Sequence[str] = (),

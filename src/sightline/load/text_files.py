@@ -17,10 +17,8 @@ from typing import IO, Any
 import pyarrow as pa
 
 from sightline.errors import DataError
+from sightline.load.formats import CODECS
 from sightline.load.raw import RawRequest
-
-CODECS = {".gz": "gzip", ".zst": "zstd"}
-
 
 STANDARD_INPUT = "-"
 

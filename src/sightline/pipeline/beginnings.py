@@ -43,7 +43,7 @@ class Fresh:
     """A new run.
 
     Args:
-        source: Anything `sl.read` takes, a table that it has read, or rows that were read from a database.
+        source: Anything `sl.read` takes, a table that it has read, or rows that were read from a database or an object store.
         options: The options of the fit. They are checked here, as far as that needs no table.
         start: What a warm start keeps of an earlier model; its network is trained further. None draws weights.
 
@@ -81,9 +81,10 @@ class Fresh:
     def load(self) -> Loaded:
         """Read the table, split its rows, and choose the settings that depend on them."""
         options, source = self.options, self.source
-        limit = settle_limit(options.run.memory_limit)
+        limit, address = settle_limit(options.run.memory_limit), None
         if isinstance(source, Spooled):
-            table, source = source.table(options.read, limit), str(source.home)
+            table, address = source.table(options.read, limit), source.address
+            source = source.later
         else:
             table = read_within(source, options.read, limit, self.folder)
         earlier = None if self.start is None else self.start.earlier
@@ -94,7 +95,7 @@ class Fresh:
             table = table.sample
         size = size_of(splits)
         self._settings = make_settings(self._recipe, options, size)
-        origin = provenance(source, table, splits, options.split.valid, options.split.test)
+        origin = provenance(source, table, splits, options.split.valid, options.split.test, address)
         decisions = Decisions(
             options, origin, self._recipe, self._settings.to_json(), trees_limit(options)
         )  # fmt: skip

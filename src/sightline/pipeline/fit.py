@@ -28,7 +28,9 @@ from sightline.contracts.options import (
     Quality,
     ThresholdRule,
 )
-from sightline.load.databases import Query, with_query
+from sightline.load.databases import Query
+from sightline.load.object_stores import Stored
+from sightline.load.sources import as_source
 from sightline.page.launch import live_page
 from sightline.page.report import REPORT_FILE, write_report
 from sightline.pipeline.beginnings import Fresh, Replayed, Resumed
@@ -37,7 +39,7 @@ from sightline.pipeline.folder import Run
 from sightline.pipeline.observers import FitView, LivePageShown, RunFolder, StepsShown
 from sightline.pipeline.recorder import Recorder
 from sightline.pipeline.runner import Runner
-from sightline.pipeline.spool import Spooled, spooled
+from sightline.pipeline.spool import Spooled, refuse_secrets, spooled
 from sightline.pipeline.warm_start import WarmStart
 from sightline.trace.records import Trace, being_written, busy, find, read_records, taken
 from sightline.train.checkpoints import read_newest
@@ -126,8 +128,9 @@ def fit(
         memory_limit: Memory for the rows of the table, such as "1GB" or a number of bytes; None means half of the
             machine's. A larger Parquet or CSV table stays on the disk: the network trains on all its rows, and trees,
             calibration and simple models on a random sample.
-        keep_data: Whether the rows of a database stay in the run folder, as data.parquet: it is read once, and a
-            query has its rows in no stable order. Without them the model can be evaluated on new rows only.
+        keep_data: Whether the rows of a database, or the files of an object store, stay in the run folder, as data.parquet or
+            in data/: they are read once. Without the rows of a database, which have no stable order, the model can be
+            evaluated on new rows only; files are then read from the store again.
         live: Whether to show the run in a browser while it trains, at an address that is printed and
             kept in RUN/live.json. The page is served by a separate process (extra "live"):
             training never waits for it.
@@ -174,7 +177,8 @@ def fit_with(
         view: As in `fit`.
         start: What a warm start keeps of an earlier model; None draws the first weights.
     """
-    source = with_query(source, options.read.query)
+    source = as_source(source, options.read.query)
+    refuse_secrets(options)
     beginning, asked = Fresh(source, options, start), options.run
     with (
         run_folder(source, asked.run) as folder,
@@ -363,7 +367,7 @@ def run_folder(source: Any, run: str | Path | None) -> Iterator[Path]:
             raise taken(folder)
         yield folder
         return
-    source = source.stem if isinstance(source, Query) else source
+    source = source.stem if isinstance(source, Query | Stored) else source
     path = isinstance(source, str | Path)
     name = (
         "stdin"

@@ -17,7 +17,7 @@ from sightline.page.report import write_report
 from sightline.pipeline.finish import Finished
 from sightline.pipeline.flow import Loaded, Observer
 from sightline.pipeline.origin import reference, row_numbers
-from sightline.pipeline.spool import DATA, Spooled
+from sightline.pipeline.spool import DATA, FILES, Spooled, remove
 from sightline.pipeline.warm_start import START
 from sightline.predict.described import BUNDLE
 from sightline.prepare.prepared import Prepared
@@ -77,7 +77,7 @@ class RunFolder(Observer):
     Args:
         folder: The run folder.
         report: Whether to write the report.
-        data: Rows that were read from a database; or None.
+        data: Rows that were read from a database or an object store; or None.
         keep_data: Whether they stay in the folder at the end.
         resumed: Whether the sources are already in the folder.
         first: For a replay, the folder of the first run; its sources are copied.
@@ -137,7 +137,8 @@ class RunFolder(Observer):
         if self.report:
             write_report(self.folder)
         if not self.keep_data:
-            (self.folder / DATA).unlink(missing_ok=True)
+            remove(self.folder / DATA)
+            remove(self.folder / FILES)
 
 
 def keep_source(network: nn.Module, folder: Path) -> None:

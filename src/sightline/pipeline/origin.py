@@ -15,6 +15,7 @@ from sightline.evaluate.drift import reference_of
 from sightline.load.known import TRAINING, Earlier
 from sightline.load.large import LargeTable
 from sightline.load.limits import Budget
+from sightline.load.object_stores import is_stored
 from sightline.load.split import Splits, split
 from sightline.load.split_large import split_large
 from sightline.load.table import Table, absolute_paths, read_by_rules, subset
@@ -121,15 +122,27 @@ def reference(model: Model, splits: Splits) -> Reference:
     )  # fmt: skip
 
 
-def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any) -> dict[str, Any]:
-    """Return where a table is and how it was split, as JSON values, so that it can be read again."""
+def provenance(
+    source: Any, table: Table, splits: Splits, valid: Any, test: Any, address: str | None = None
+) -> dict[str, Any]:
+    """Return where a table is and how it was split, as JSON values, so that it can be read again.
+
+    Args:
+        source, valid, test: As in `fit`.
+        table: What was read.
+        splits: Its rows.
+        address: Where the table is in an object store, without credentials, if `source` is a copy.
+    """
     parts = {"valid": 0 if valid is None else valid, "test": test}
     files = {name: part for name, part in parts.items() if isinstance(part, str | Path)}
     plain = all(isinstance(part, int | float | str | Path) for part in parts.values())
     readable = isinstance(source, str | Path) and plain and bool(table.paths)  # a pipe has no paths
     options = {
         **splits.options,
-        **{name: str(Path(part).absolute()) for name, part in files.items()},
+        **{
+            name: part if is_stored(part) else str(Path(part).absolute())
+            for name, part in files.items()
+        },
     }
     return {
         "source": str(Path(source).absolute()) if readable else None,
@@ -141,6 +154,7 @@ def provenance(source: Any, table: Table, splits: Splits, valid: Any, test: Any)
         "train_rows": splits.train_rows,
         "fingerprint": splits.fingerprint(),
         **({} if splits.large is None else {"memory_limit": splits.large.table.budget.limit}),
+        **({} if address is None else {"address": address}),
         **({} if splits.earlier is None else {"warm_start": True}),
     }
 
@@ -217,15 +231,18 @@ def read_again(
             "The model was trained on a table in memory, which cannot be read again.",
             "Give the table again (source=), or a file with rows to use.",
         )
-    for path in origin["paths"]:
-        if not Path(path).is_file():
-            raise DataError(
-                f"{path}, the table that the model was trained on, does not exist any more.",
-                "Put it back, or give a file with rows.",
-            )
+    place = origin["source"]
+    missing = next((path for path in origin["paths"] if not Path(path).is_file()), None)
+    if missing is not None:
+        place = origin.get("address")
+    if place is None:
+        raise DataError(
+            f"{missing}, the table that the model was trained on, does not exist any more.",
+            "Put it back, or give a file with rows.",
+        )
     if "memory_limit" in origin:
-        return _large_again(origin["source"], options, origin, folder, rules)
-    table = read_by_rules(origin["source"], options, rules)
+        return _large_again(place, options, origin, folder, rules)
+    table = read_by_rules(place, options, rules)
     return table, _same(table, origin, earlier)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from sightline.contracts import FitOptions, Schema
 from sightline.contracts.options import CUSTOM, ModelOptions, ReadOptions, SplitOptions
 from sightline.errors import OptionError, counted, listed, shorten
-from sightline.load.databases import is_address, with_query
+from sightline.load.databases import is_address
+from sightline.load.sources import as_source
 from sightline.load.table import Table, read_like
 from sightline.load.text_files import is_stream, spool
 from sightline.pipeline.fit import fit_with
@@ -102,7 +103,7 @@ def refit(
     options = options_of(model)
     if not is_address(source):
         options["query"] = None  # the model's own was for a database
-    source = with_query(source, changes.get("query", options["query"]))
+    source = as_source(source, changes.get("query", options["query"]))
     start = None
     if warm_start:
         start = WarmStart.of(model)

@@ -35,9 +35,11 @@ from sightline.errors import (
     listed,
     readable,
 )
-from sightline.load.databases import Query, spool_query, with_query
+from sightline.load.databases import Query, spool_query
 from sightline.load.large import LargeTable, read_within
 from sightline.load.limits import in_units, settle_limit
+from sightline.load.object_stores import Stored
+from sightline.load.sources import as_source
 from sightline.load.table import Table
 from sightline.page.document import write_page
 from sightline.page.tuning import tuning_page
@@ -45,7 +47,7 @@ from sightline.pipeline.beginnings import Fresh
 from sightline.pipeline.fit import fit_with, run_folder
 from sightline.pipeline.flow import Loaded, Observer, run_stages
 from sightline.pipeline.folder import Run
-from sightline.pipeline.spool import DATA, saying
+from sightline.pipeline.spool import DATA, kept_files, refuse_secrets, saying
 from sightline.trace.records import find, lock, read_records
 from sightline.train.training import Training
 
@@ -234,7 +236,8 @@ def tune(
         ranges = {name: one for name, one in ranges.items() if options.get(name) is None}
     asked = FitOptions.of(target, **{**options, "run": None})
     _check_space(ranges, asked)
-    source = with_query(source, asked.read.query)
+    refuse_secrets(asked)
+    source = as_source(source, asked.read.query)
     with _place(source, folder) as place:
         kept = _Kept(source, asked, ranges, workers, prune, place)
         kept.check()
@@ -257,7 +260,7 @@ def _place(source: Any, folder: str | Path | None) -> AbstractContextManager[Pat
     if folder is not None:
         return nullcontext(Path(folder))
     stem = "table"
-    if isinstance(source, Query):
+    if isinstance(source, Query | Stored):
         stem = source.stem
     elif isinstance(source, str | Path):
         stem = Path(source).name.split(".")[0]
@@ -393,7 +396,7 @@ class _Kept:
             said = {
                 "options": {**self.options.to_json(), "run": {}}, "prune": self.prune, "several": self.workers > 1,
                 "space": {name: {"kind": type(one).__name__, **vars(one)} for name, one in self.space.items()},
-                "source": str(self.source) if isinstance(self.source, str | Path | Query) else "in memory",
+                "source": str(self.source) if isinstance(self.source, str | Path | Query | Stored) else "in memory",
             }  # fmt: skip
             text = json.dumps(said, indent=1)
         except TypeError as error:
@@ -413,7 +416,11 @@ class _Kept:
             file.write(text.encode())
 
     def spooled(self) -> Self:
-        """Read the rows of a query once, into the folder: all trials and the last fit have the same."""
+        """Read the rows of a query or the files of a store once, into the folder: all fits have the same."""
+        if isinstance(self.source, Stored):
+            return replace(
+                self, source=kept_files(self.source, self.folder, self.options.run.quiet)
+            )
         if not isinstance(self.source, Query):
             return self
         path = self.folder / DATA

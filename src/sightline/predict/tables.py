@@ -17,6 +17,7 @@ import numpy as np
 from sightline.contracts import BadRow, Schema
 from sightline.errors import DataError, DataWarning, OptionError
 from sightline.load.databases import Query
+from sightline.load.object_stores import Stored
 from sightline.load.table import Table, pieces_like
 from sightline.load.target import target_values
 from sightline.metrics.measure import measure
@@ -217,7 +218,11 @@ class TableModel(Decisions, ABC):
         return predictions
 
     def in_pieces(
-        self, source: str | Path | Query, *, keep: tuple[str, ...] = (), encoding: str | None = None
+        self,
+        source: str | Path | Query | Stored,
+        *,
+        keep: tuple[str, ...] = (),
+        encoding: str | None = None,
     ) -> Iterator[Predictions]:
         """Predict a query, or CSV or Parquet files, of any size piece by piece, in the order of the rows.
 
