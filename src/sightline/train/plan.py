@@ -123,6 +123,7 @@ class PlanRequest:
     batch_size: int | None
     accumulate: int
     time_limit: float | None
+    processes: int = 1
 
 
 def make_plan(
@@ -161,7 +162,7 @@ def make_plan(
     rows = len(train.row)
     micro = settle_batch_size(request.batch_size, rows)
     size = min(micro * request.accumulate, rows)
-    batch = map_tensors(train, lambda x: x[:micro])
+    batch = map_tensors(train, lambda x: x[: -(-micro // request.processes)])  # what one computes
     trial = Trial(network, task, batch, torch.device(device))
     threads, threads_reason = choose_threads(trial.work, device)
     with threads_set(threads):
