@@ -20,11 +20,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from sightline.errors import (
@@ -44,6 +46,10 @@ ANY_TIME = timedelta(days=365)
 """How long a process waits for another that lives: process 0 may be paused."""
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """The environment that torchrun gives a process."""
+JOIN_SECONDS = 1800.0
+"""How long a process waits for the others when it starts."""
+MEET_SECONDS = 0.02
+"""Between two looks whether they are there."""
 STEPS_TOLD_APART = 2**20
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 T = TypeVar("T")
@@ -352,7 +358,6 @@ def leave() -> None:
     """End the training together: from here on each process is alone. All of them must have come here."""
     global _now
     if _now.size > 1:
-        _heartbeat.end()
         dist.barrier()
         _close()
     _now = Processes(run=_now.run)
@@ -365,7 +370,8 @@ def _connect(run: str) -> Processes:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % gpus)
     backend = "cpu:gloo,cuda:nccl" if gpus and dist.is_nccl_available() else "gloo"
     try:
-        store, rank, size = next(rendezvous("env://"))
+        shared, rank, size = next(rendezvous("env://"))
+        store = _meet(shared, rank, size)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
         group = dist.new_group(backend=backend, timeout=ANY_TIME)
     except RuntimeError as error:
@@ -377,6 +383,33 @@ def _connect(run: str) -> Processes:
     processes = replace(processes, run=processes.decide(lambda: run))
     _heartbeat.begin(processes, store)
     return processes
+
+
+def _meet(shared: Store, rank: int, size: int) -> Store:
+    """Return a store for the processes of this start alone, as soon as all of them are there.
+
+    torchrun keeps one store for all starts, in which a process would find addresses of others that were killed. So each
+    process shows a new word, and process 0 answers with it and with the word of this start.
+    """
+    own, start, until = uuid4().hex, "", time.monotonic() + JOIN_SECONDS
+    others = [] if rank else list(range(1, size))
+    if rank:
+        shared.set(f"here/{rank}", own)
+    else:
+        start = own
+    while not start or not all(shared.check([f"{start}/{other}"]) for other in others):
+        for other in others:
+            if shared.check([f"here/{other}"]):
+                shared.set(f"answer/{other}", f"{shared.get(f'here/{other}').decode()} {start}")
+        if rank and shared.check([f"answer/{rank}"]):
+            word, answer = shared.get(f"answer/{rank}").decode().split()
+            start = answer if word == own else ""
+        if time.monotonic() > until:
+            raise RuntimeError(f"they did not all come within {JOIN_SECONDS:g} s")
+        time.sleep(MEET_SECONDS)
+    if rank:
+        shared.set(f"{start}/{rank}", own)
+    return PrefixStore(start, shared)
 
 
 def _first(error: RuntimeError) -> str:
@@ -397,53 +430,53 @@ class _Heartbeat:
     """Shows the others that this process lives, and ends it when another one shows nothing any more.
 
     A broken network closes no connection: a process would wait for ever for the gradients of the others, in code that
-    no Python exception reaches. So this thread ends the process.
+    no Python exception reaches. So a thread ends the process. Another one talks to the others, and may wait for ever too.
     """
 
     def __init__(self) -> None:
         self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
 
-    def begin(self, processes: Processes, store: Any) -> None:
-        self._ended.clear()
-        self._store = store.clone()
-        self._store.set_timeout(timedelta(seconds=LOST_SECONDS))
-        self._store.set(f"beat/{processes.rank}", "0")
-        self._thread = threading.Thread(target=self._beat, args=(processes,), daemon=True)
-        self._thread.start()
+    def begin(self, processes: Processes, store: Store) -> None:
+        """Start the threads."""
+        self._ended = threading.Event()
+        self._heard = time.monotonic()
+        self._seen: dict[int, tuple[bytes, float]] = {}
+        own = store.clone()  # type: ignore[attr-defined]
+        own.set(f"beat/{processes.rank}", "0")
+        for work in (self._beat, self._watch):
+            threading.Thread(target=work, args=(processes, own, self._ended), daemon=True).start()
 
     def end(self) -> None:
+        """End the threads."""
         self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
 
-    def _beat(self, processes: Processes) -> None:
-        names = [f"beat/{rank}" for rank in range(processes.size)]
-        seen: dict[str, tuple[bytes, float]] = {}
+    def _beat(self, processes: Processes, store: Store, ended: threading.Event) -> None:
         beat = 0
-        while not self._ended.wait(BEAT_SECONDS):
+        while not ended.wait(BEAT_SECONDS):
             beat += 1
             try:
-                self._store.set(names[processes.rank], str(beat))
-                values = self._store.multi_get(names)
+                store.set(f"beat/{processes.rank}", str(beat))
+                values = [store.get(f"beat/{rank}") for rank in range(processes.size)]
             except RuntimeError:
-                self._die(processes, f"{os.environ['MASTER_ADDR']} does not answer")
-            now = time.monotonic()
-            for rank, (name, value) in enumerate(zip(names, values, strict=True)):
-                if name not in seen or seen[name][0] != value:
-                    seen[name] = (value, now)
-                elif now - seen[name][1] > LOST_SECONDS:
-                    self._die(
-                        processes, f"process {rank} shows no sign of life for {LOST_SECONDS:g} s"
-                    )
+                return  # `_watch` ends the process
+            self._heard = time.monotonic()
+            for rank, value in enumerate(values):
+                if rank not in self._seen or self._seen[rank][0] != value:
+                    self._seen[rank] = value, self._heard
 
-    def _die(self, processes: Processes, why: str) -> NoReturn:
-        if self._ended.is_set():
-            sys.exit()  # the training has ended meanwhile: this ends the thread alone
-        sys.stderr.write(f"Error: {processes.lost(why)}\n")
-        sys.stderr.flush()
-        os._exit(2)
+    def _watch(self, processes: Processes, store: Store, ended: threading.Event) -> None:
+        while not ended.wait(BEAT_SECONDS):
+            least = time.monotonic() - LOST_SECONDS
+            silent = [rank for rank, (_, at) in self._seen.items() if at < least]
+            why = ""
+            if self._heard < least:
+                why = f"{os.environ['MASTER_ADDR']} does not answer"
+            elif silent:
+                why = f"process {silent[0]} shows no sign of life for {LOST_SECONDS:g} s"
+            if why and not ended.is_set():
+                sys.stderr.write(f"Error: {processes.lost(why)}\n")
+                sys.stderr.flush()
+                os._exit(2)
 
 
 _heartbeat = _Heartbeat()
