@@ -83,7 +83,7 @@ OF_OTHERS = {
     "_foreach_copy_", "_foreach_lerp_", "_foreach_norm", "_foreach_mul_", "_foreach_add_",
     "_foreach_sub_", "_fused_adamw_", "_execution_engine", "_NormBase", "_ConvNd",
     "_is_avx512_bf16_supported", "_is_amx_tile_supported",
-    "_asdict", "_fields", "_replace", "_make", "_predictors",
+    "_asdict", "_fields", "_replace", "_make", "_predictors", "_exit",
 }  # fmt: skip
 
 

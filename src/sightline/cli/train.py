@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -22,6 +25,40 @@ from sightline.cli.output import print_json, records_of, safe, summary
 from sightline.errors import OptionError
 
 
+def together(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command train together with the other processes that torchrun has started, if it has."""
+
+    @functools.wraps(command)
+    def with_others(run: str | None, **options: Any) -> None:
+        if "WORLD_SIZE" not in os.environ:  # PyTorch need not be imported for a mistake
+            command(run=run, **options)
+            return
+        from sightline.train.processes import joined
+
+        with joined(run):
+            command(run=run, **options)
+
+    return with_others
+
+
+def alone(command: Callable[..., None]) -> Callable[..., None]:
+    """Refuse a command where torchrun has started several processes: each would do the same."""
+
+    @functools.wraps(command)
+    def checked(**options: Any) -> None:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            from sightline.train.processes import launched
+
+            if (size := launched()) > 1:
+                raise OptionError(
+                    f"{command.__name__} is for one process, and torchrun has started {size:,}.",
+                    "Start it without torchrun.",
+                )
+        command(**options)
+
+    return checked
+
+
 @click.command(cls=Command)
 @click.option(
     "--run",
@@ -37,6 +74,7 @@ from sightline.errors import OptionError
 @live_option
 @quiet_option
 @json_option
+@alone
 def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> None:
     """Watch a small network learn three classes from ten numbers."""
     from sightline.pipeline.demo import demo as run_demo
@@ -60,6 +98,7 @@ def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> 
 @fit_options("split", "read", "model", "training", "run")
 @click.option("--balanced", is_flag=True, help="The same as --class-weights balanced.")
 @json_option
+@together
 def fit(
     source: str, target: str | None, model: str | None, warm_start: bool, balanced: bool, as_json: bool,
     **options: Any,
@@ -139,6 +178,7 @@ def _refit(
 )
 @fit_options("split", "read", "model", "training", "run")
 @json_option
+@alone
 def tune(
     source: str, target: str, trials: int, workers: int, vary: tuple[str, ...], folder: str | None, prune: bool,
     as_json: bool, **options: Any,
@@ -184,12 +224,15 @@ def tune(
 @live_option
 @quiet_option
 @json_option
+@together
 def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
     """Continue RUN, a fit that was interrupted, with the result of an uninterrupted fit."""
     from sightline.pipeline.fit import resume as run_resume
+    from sightline.train.processes import current
 
     if (
-        any(record.type == "end" and record.stage == "run" for record in records_of(run))
+        current().rank == 0
+        and any(record.type == "end" and record.stage == "run" for record in records_of(run))
         and not quiet
     ):
         click.echo(f"{safe(run)} is complete: there is nothing to continue.", err=True)
@@ -211,6 +254,7 @@ def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
 @network_option
 @quiet_option
 @json_option
+@alone
 def replay(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
     """Repeat RUN, with its edits at the same steps; exit code 1 if the weights differ."""
     from sightline.pipeline.fit import replay as run_replay

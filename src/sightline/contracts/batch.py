@@ -73,7 +73,9 @@ class Step:
         loss: Scalar tensor, the batch's mean loss before the update; if it is not a finite
             number, there was no update.
         batch: The batch.
-        logits: [B, K] or [B, M, K], the network's logits before the update.
+        logits: [B, K] or [B, M, K], the network's logits before the update. Where several processes train
+            together, those of this one's rows, which for process 0 are the batch's first.
+        score: Where several processes train together, the batch's sum for the metric; else None.
 
     Example:
         >>> import sightline as sl
@@ -89,3 +91,4 @@ class Step:
     loss: torch.Tensor
     batch: Batch
     logits: torch.Tensor
+    score: torch.Tensor | None = None

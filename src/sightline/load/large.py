@@ -112,6 +112,7 @@ class LargeTable:
             OptionError: An option that does not fit the table, or a limit that is too small.
         """
         folder = Path(tempfile.gettempdir()) if folder is None else folder
+        folder.mkdir(parents=True, exist_ok=True)
         request = request_for(options, rules)
         size = estimate(source, request)
         if size is None:

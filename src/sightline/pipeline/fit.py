@@ -16,6 +16,7 @@ from sightline.contracts import (
     FitOptions,
     Kind,
     Label,
+    Record,
     RunOptions,
     Scaling,
     TaskName,
@@ -40,10 +41,12 @@ from sightline.pipeline.observers import FitView, LivePageShown, RunFolder, Step
 from sightline.pipeline.recorder import Recorder
 from sightline.pipeline.runner import Runner
 from sightline.pipeline.spool import Spooled, refuse_secrets, spooled
+from sightline.pipeline.together import check_together, follow, goes_on, objects_of
 from sightline.pipeline.warm_start import WarmStart
 from sightline.trace.records import Trace, being_written, busy, find, read_records, taken
-from sightline.train.checkpoints import read_newest
+from sightline.train.checkpoints import SavedCheckpoint, read_newest
 from sightline.train.optimizers import OptimizerMaker
+from sightline.train.processes import current
 from sightline.views.notebook import NotebookView, in_kernel
 from sightline.views.terminal import TerminalView
 
@@ -179,14 +182,29 @@ def fit_with(
     """
     source = as_source(source, options.read.query)
     refuse_secrets(options)
-    beginning, asked = Fresh(source, options, start), options.run
+    processes = current()
+    if processes.run:
+        options = replace(options, run=replace(options.run, run=processes.run))
+    asked = options.run
+    check_together(source, options, processes)
+    if processes.decide(lambda: goes_on(source, options, processes)):
+        return resume(
+            processes.run,
+            live=asked.live,
+            quiet=asked.quiet,
+            view=view,
+            **objects_of(source, options),
+        )
+    beginning = Fresh(source, options, start)
+    beginning.folder = None if asked.run is None else Path(asked.run).parent
+    if processes.rank:
+        follow(beginning)
     with (
         run_folder(source, asked.run) as folder,
         spooled(source, folder, asked.quiet) as beginning.source,
         live_page(folder, asked.live, asked.quiet) as show_page, _recording(view, asked.quiet) as (trace, view),
     ):  # fmt: skip
         beginning.folder = folder.parent
-        beginning.folder.mkdir(parents=True, exist_ok=True)
         recorder = Recorder(trace, folder)
         runner = Runner(
             recorder, folder, beginning.edits, checkpoint_seconds=asked.checkpoint_seconds,
@@ -240,22 +258,22 @@ def resume(
     given = {"checkpoint_seconds": checkpoint_seconds, "checkpoint_epochs": checkpoint_epochs}
     given = {name: value for name, value in given.items() if value != "as before"}
     RunOptions(**given)  # type: ignore[arg-type]
-    records, _ = read_records(folder)
-    if ended := find(records, "run", "end"):
-        if ended[-1].body.get("report") and not (folder / REPORT_FILE).exists():
-            write_report(folder)  # the process was killed just before it wrote it
+    processes = current()
+    records, saved = processes.decide(lambda: _interrupted(folder))
+    if saved is None:  # it is complete
+        if processes.rank:
+            raise SystemExit(0)
         return Run(folder, network=network)
-    if being_written(folder):
-        raise busy(folder)
-    saved = read_newest(folder)
+    beginning = Resumed(
+        folder, saved, records, source=source, network=network, optimizer=optimizer,
+        schedule=schedule,
+    )  # fmt: skip
+    if processes.rank:
+        follow(beginning)
     with (
         live_page(folder, live, quiet) as show_page,
         _recording(view, quiet, folder, saved.more["records"]) as (trace, view),
     ):
-        beginning = Resumed(
-            folder, saved, records, source=source, network=network, optimizer=optimizer,
-            schedule=schedule,
-        )  # fmt: skip
         recorder = Recorder(trace, folder, resumed=True)
         asked = replace(beginning.decisions.options.run, **given)  # type: ignore[arg-type]
         runner = Runner(
@@ -267,6 +285,18 @@ def resume(
             beginning, [recorder, kept, LivePageShown(show_page), runner, *_shown(view)]
         )
     return _run(folder, outcome)
+
+
+def _interrupted(folder: Path) -> tuple[list[Record], SavedCheckpoint | None]:
+    """Return the records and the newest checkpoint of an interrupted run; of a complete one, None in its place."""
+    records, _ = read_records(folder)
+    if ended := find(records, "run", "end"):
+        if ended[-1].body.get("report") and not (folder / REPORT_FILE).exists():
+            write_report(folder)  # the process was killed just before it wrote it
+        return records, None
+    if being_written(folder):
+        raise busy(folder)
+    return records, read_newest(folder)
 
 
 def replay(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sightline.build.modes import usual_settings
-from sightline.contracts import Step
+from sightline.contracts import Batch, Step
 from sightline.evaluate.evaluation import Evaluation
 from sightline.load.split import Splits
 from sightline.load.table import Table
@@ -21,6 +21,7 @@ from sightline.pipeline.finish import Finished, finish
 from sightline.pipeline.recipe import set_apart
 from sightline.pipeline.warm_start import WarmStart
 from sightline.prepare.prepared import Prepared, prepare
+from sightline.train.processes import leave
 from sightline.train.training import Training
 
 
@@ -106,6 +107,67 @@ class Outcome:
     training: Training
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What stages 1 to 4 leave.
+
+    Attributes:
+        loaded: The result of stage 1.
+        prepared: The result of stage 2.
+        calibration_rows: Validation rows that early stopping has not seen; None without any.
+        training: The finished training of the network.
+    """
+
+    loaded: Loaded
+    prepared: Prepared
+    calibration_rows: Batch | None
+    training: Training
+
+
+@usual_settings()
+def train_network(beginning: Beginning, observers: Sequence[Observer] = ()) -> Trained:
+    """Take a table through loading, preparing, building and training.
+
+    All processes that train together make these stages; the first one goes on with `run_stages`.
+
+    Args:
+        beginning, observers: As in `run_stages`.
+
+    Example:
+        >>> from sightline.contracts import FitOptions
+        >>> from sightline.pipeline.beginnings import Fresh
+        >>> from sightline.pipeline.flow import train_network
+        >>> options = FitOptions.of("species", quality="fast", epochs=2)
+        >>> trained = train_network(Fresh("examples/penguins.csv", options))
+        >>> trained.training.stopped
+        'all 2 epochs done'
+    """
+    # 1 load: a file becomes typed columns, and its rows are split
+    loaded = beginning.load()
+    _notify(observers, "loaded", loaded)
+    decisions, recipe = loaded.decisions, loaded.decisions.recipe
+
+    # 2 prepare: typed columns become tensors, fitted on the training rows alone
+    kept = None if loaded.start is None else loaded.start.kept
+    prepared = prepare(loaded.splits, numeric=decisions.options.model.numeric, kept=kept)
+    prepared, calibration_rows = set_apart(prepared, recipe)
+    _notify(observers, "prepared", prepared)
+
+    # 3 build: a network, features in, logits out
+    training = beginning.build(prepared, decisions)
+    _notify(observers, "built", training)
+
+    # 4 train: weights are updated after each batch
+    _notify(observers, "begins", training)
+    steps = training.steps()
+    for observer in observers:
+        steps = observer.steps(training, steps)
+    for _ in steps:
+        pass
+    leave()
+    return Trained(loaded, prepared, calibration_rows, training)
+
+
 @usual_settings()
 def run_stages(beginning: Beginning, observers: Sequence[Observer] = ()) -> Outcome:
     """Take a table through the five stages.
@@ -124,37 +186,21 @@ def run_stages(beginning: Beginning, observers: Sequence[Observer] = ()) -> Outc
         >>> outcome.training.best_epoch in (1, 2), outcome.finished.model.classes
         (True, ('Adelie', 'Chinstrap', 'Gentoo'))
     """
-    # 1 load: a file becomes typed columns, and its rows are split
-    loaded = beginning.load()
-    _notify(observers, "loaded", loaded)
-    decisions, recipe = loaded.decisions, loaded.decisions.recipe
+    # 1 load, 2 prepare, 3 build, 4 train the network
+    trained = train_network(beginning, observers)
+    training, decisions = trained.training, trained.loaded.decisions
 
-    # 2 prepare: typed columns become tensors, fitted on the training rows alone
-    kept = None if loaded.start is None else loaded.start.kept
-    prepared = prepare(loaded.splits, numeric=decisions.options.model.numeric, kept=kept)
-    prepared, calibration_rows = set_apart(prepared, recipe)
-    _notify(observers, "prepared", prepared)
-
-    # 3 build: a network, features in, logits out
-    training = beginning.build(prepared, decisions)
-    _notify(observers, "built", training)
-
-    # 4 train: weights are updated after each batch; then trees, the parts' weights, calibration
-    _notify(observers, "begins", training)
-    steps = training.steps()
-    for observer in observers:
-        steps = observer.steps(training, steps)
-    for _ in steps:
-        pass
+    # 4 train, the rest: trees, the parts' weights, calibration
     finished = finish(
-        training, recipe, calibration_rows, decisions.trees_limit, beginning.first_parts
-    )
+        training, decisions.recipe, trained.calibration_rows, decisions.trees_limit,
+        beginning.first_parts,
+    )  # fmt: skip
     _notify(observers, "finished", finished)
 
     # 5 predict: the model is measured on rows that it has not seen
     options = decisions.options
     evaluation = Evaluation(
-        finished.model, prepared, finished.held_out, finished.out_of_fold,
+        finished.model, trained.prepared, finished.held_out, finished.out_of_fold,
         training.settings.class_weights, with_baselines=options.model.baselines, with_report=options.run.report, seed=options.seed,
     )  # fmt: skip
     _notify(observers, "evaluated", evaluation)

@@ -162,7 +162,8 @@ class Recorder(Observer):
             "weighted": training.prepared.train.weight is not None, "target": task.target,
             "folds": training.prepared.splits.fold_count,
         }))  # fmt: skip
-        self.trace.write("train", "plan", asdict(training.plan))
+        together = {} if (size := training.state.processes.size) == 1 else {"processes": size}
+        self.trace.write("train", "plan", {**asdict(training.plan), **together})
 
     def steps(self, training: Training, steps: Iterator[Step]) -> Iterator[Step]:
         """Record epochs and events as they happen, and the end of the training."""

@@ -140,6 +140,10 @@ class Task:
             return (values.argmax(dim=1) == target).sum()
         return (values[:, 0] - target).double().square().sum()
 
+    def score_of(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the score of the first rows of `logits`, those of `target` [B], which may be none."""
+        return self.score(self.head(logits[: len(target)].float()), target)
+
     @property
     def metric(self) -> str:
         """The name of the metric that `mean_score` returns."""

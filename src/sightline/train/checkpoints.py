@@ -37,6 +37,7 @@ from sightline.errors import (
     shorten,
 )
 from sightline.prepare.prepared import Prepared
+from sightline.train.data import data_fingerprint
 from sightline.train.edits import STRUCTURAL, restructure
 from sightline.train.facade import TrainingFacade
 from sightline.train.optimizers import OptimizerMaker
@@ -307,17 +308,6 @@ def _first_network(
             "Give the same network again: network=...",
         )
     return first
-
-
-def data_fingerprint(prepared: Prepared) -> str:
-    """Hash the prepared training and validation rows."""
-    digest = hashlib.sha256(json.dumps(prepared.spec.to_json()).encode())
-    for batch in (prepared.train, prepared.valid):
-        for tensor in batch:
-            if tensor is not None:
-                digest.update(str(tuple(tensor.shape)).encode())
-                digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 def weights_fingerprint(network: nn.Module) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,6 +26,7 @@ from sightline.train.evaluation import (
     yardstick,
 )
 from sightline.train.observations import Yardstick
+from sightline.train.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,35 @@ class TrainingData:
         """Whether there is a validation loss or an out-of-fold loss."""
         return self.folds is not None or len(self.valid.row) > 0
 
-    def evaluate_held_out(self, network: nn.Module) -> tuple[float, float, Tensor, Batch]:
+    def evaluate_held_out(
+        self, network: nn.Module, processes: Processes = ALONE
+    ) -> tuple[float, float, Tensor, Batch]:
         """Measure a network on held-out rows: validation or out-of-fold.
+
+        Args:
+            network: The network.
+            processes: The processes that share the rows; all get the result.
 
         Returns:
             The loss; accuracy or RMSE; the values of the task's head [N, K]; these N rows.
         """
         if self.folds is None:
-            return *evaluate(network, self.task, self.valid), self.valid
-        measured = evaluate_folds(network, self.task, self.train, self.folds, self.fold_count)
+            return *evaluate(network, self.task, self.valid, processes=processes), self.valid
+        measured = evaluate_folds(
+            network, self.task, self.train, self.folds, self.fold_count, processes
+        )
         return *measured, self.train
+
+
+def data_fingerprint(prepared: Prepared) -> str:
+    """Hash the prepared training and validation rows."""
+    digest = hashlib.sha256(json.dumps(prepared.spec.to_json()).encode())
+    for batch in (prepared.train, prepared.valid):
+        for tensor in batch:
+            if tensor is not None:
+                digest.update(str(tuple(tensor.shape)).encode())
+                digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def _on(device: torch.device, batch: Batch) -> Batch:

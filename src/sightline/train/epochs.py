@@ -134,9 +134,11 @@ def _record(
     with state.validated_weights():
         if state.data.has_held_out_rows:
             numbers = _validate(state, loss, metric, metrics)
+        decided = numbers, metrics
+        numbers, metrics = state.processes.decide(lambda: decided)
         progress.numbers.append(numbers)
         observation = observe(progress.numbers, state.data.yardstick)
-        record = EpochRecord(number, loss, numbers.valid_loss, metrics, observation)
+        record = EpochRecord(number, numbers.train_loss, numbers.valid_loss, metrics, observation)
         progress.history.append(record)
         _keep_best(state, number)
     state.layers = []
@@ -149,7 +151,9 @@ def _validate(
     data = state.data
     task, name = data.task, data.task.metric
     started = time.perf_counter()
-    valid_loss, valid_metric, values, held_out = data.evaluate_held_out(state.network)
+    valid_loss, valid_metric, values, held_out = data.evaluate_held_out(
+        state.network, state.processes
+    )
     metrics[f"valid_{name}"] = valid_metric
     never: tuple[str, ...] = ()
     if task.classification:

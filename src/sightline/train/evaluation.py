@@ -16,6 +16,7 @@ from sightline.predict.predictor import rows_at_once
 from sightline.predict.task import LEAST_TOTAL_WEIGHT, Task
 from sightline.prepare.prepared import Prepared
 from sightline.train.observations import Yardstick
+from sightline.train.processes import ALONE, Processes
 
 EVALUATION_ROWS = 16_384
 """Rows that go through the network at once."""
@@ -26,9 +27,20 @@ PROBED_ROWS = 256
 
 
 def evaluate(
-    network: nn.Module, task: Task, batch: Batch, label_smoothing: float = 0.0
+    network: nn.Module,
+    task: Task,
+    batch: Batch,
+    label_smoothing: float = 0.0,
+    processes: Processes = ALONE,
 ) -> tuple[float, float, Tensor]:
     """Measure a network on some rows, in float32.
+
+    Args:
+        network: The network.
+        task: Loss, head and metric.
+        batch: The N rows.
+        label_smoothing: Of the loss.
+        processes: The processes that share the rows; all get the result.
 
     Returns:
         The mean loss; accuracy or RMSE; the values of the task's head [N, K].
@@ -45,9 +57,11 @@ def evaluate(
     mode = network.training
     network.eval()
     losses, scores, values, counts = [], [], [], []
+    processes, own = _shared(processes, batch)
     with torch.no_grad():
-        for start in range(0, len(batch.row), EVALUATION_ROWS):
-            part = map_tensors(batch, lambda x, a=start: x[a : a + EVALUATION_ROWS])  # type: ignore[misc]
+        for start in range(own.start, own.stop, EVALUATION_ROWS):
+            stop = min(start + EVALUATION_ROWS, own.stop)
+            part = map_tensors(batch, lambda x, a=start, b=stop: x[a:b])  # type: ignore[misc]
             logits = network(part.numeric, part.categorical).float()
             values.append(task.head(logits))
             weight = part.weight
@@ -56,17 +70,31 @@ def evaluate(
             losses.append(task.loss(logits, part, label_smoothing).double().cpu() * counts[-1])
             scores.append(task.score(values[-1], part.target))
     network.train(mode)
-    total = float(torch.stack(scores).double().sum())
+    loss, total, score = processes.sum(
+        float(torch.stack(losses).sum()),
+        float(torch.stack(counts).sum()),
+        float(torch.stack(scores).double().sum()),
+    )
     return (
-        float(torch.stack(losses).sum())
-        / max(float(torch.stack(counts).sum()), LEAST_TOTAL_WEIGHT),
-        task.mean_score(total, len(batch.row)),
-        torch.cat(values),
+        loss / max(total, LEAST_TOTAL_WEIGHT),
+        task.mean_score(score, len(batch.row)),
+        processes.gather(torch.cat(values), len(batch.row)),
     )
 
 
+def _shared(processes: Processes, batch: Batch) -> tuple[Processes, slice]:
+    """Return who shares rows, and which are this process's; where there are too few, each measures all of them."""
+    processes = processes if len(batch.row) >= processes.size else ALONE
+    return processes, processes.rows(len(batch.row))
+
+
 def evaluate_folds(
-    network: nn.Module, task: Task, batch: Batch, folds: Tensor, count: int | None = None
+    network: nn.Module,
+    task: Task,
+    batch: Batch,
+    folds: Tensor,
+    count: int | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[float, float, Tensor]:
     """Measure an ensemble out-of-fold: each training row by the members that did not learn from it.
 
@@ -78,6 +106,7 @@ def evaluate_folds(
         batch: The N training rows.
         folds: int64 [N], each row's fold, from 0 to F - 1.
         count: F; None is the largest fold and one.
+        processes: The processes that share the rows; all get the result.
 
     Returns:
         The out-of-fold loss, weighted over rows; accuracy or RMSE; the mean [N, K] over those
@@ -98,23 +127,22 @@ def evaluate_folds(
     mode = network.training
     network.eval()
     count = count or int(folds.max()) + 1
-    values, rows, start = [], PROBED_ROWS, 0
+    processes, own = _shared(processes, batch)
+    values, rows, start = [], PROBED_ROWS, own.start
     with torch.no_grad():
-        while start < len(batch.row):
-            numeric, codes = (
-                batch.numeric[start : start + rows],
-                batch.categorical[start : start + rows],
-            )
+        while start < own.stop:
+            stop = min(start + rows, own.stop)
+            numeric, codes = batch.numeric[start:stop], batch.categorical[start:stop]
             logits = network(numeric, codes).float()
             fold_M = torch.arange(logits.shape[1], device=logits.device) % count
-            held_out_BM = fold_M == folds[start : start + rows, None]
+            held_out_BM = fold_M == folds[start:stop, None]
             values_BMK = task.member_values(logits)
             counts_BM1 = held_out_BM[:, :, None].to(values_BMK.dtype)
             values.append((values_BMK * counts_BM1).sum(dim=1) / counts_BM1.sum(dim=1))
-            start += rows
+            start = stop
             rows = max(min(rows_at_once(numeric), MAX_LOGITS // logits[0].numel()), 1)
     network.train(mode)
-    values_NK = torch.cat(values)
+    values_NK = processes.gather(torch.cat(values), len(batch.row))
     weight = batch.weight
     if weight is not None and weight.dim() == 2:
         weight = weight.amax(dim=1)  # the row's own; it is 0 for members it is held out from

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sightline.contracts import Batch
-from sightline.load.batches import cut
+from sightline.load.batches import cut, map_tensors
 from sightline.predict.task import LEAST_TOTAL_WEIGHT
 
 
@@ -36,8 +36,16 @@ def backward(loss: Tensor, unit_gradient: Tensor) -> None:
     )
 
 
-def parts_of(batch: Batch, rows: int) -> Iterable[tuple[Batch, Tensor | float | None]]:
+def parts_of(
+    batch: Batch, rows: int, own: slice | None = None
+) -> Iterable[tuple[Batch, Tensor | float | None]]:
     """Cut a batch into parts of at most `rows` rows, each with its share of the batch's mean loss.
+
+    Args:
+        batch: The batch.
+        rows: The largest number of rows of a part.
+        own: The rows that this process computes; None for all. If there are none, the only part is a row with
+            share 0, because a network may not take a batch without rows.
 
     Returns:
         Pairs of a part and its share; a batch that is small enough is one part with share None.
@@ -50,9 +58,15 @@ def parts_of(batch: Batch, rows: int) -> Iterable[tuple[Batch, Tensor | float | 
         >>> [(len(part.row), share) for part, share in parts_of(batch, 3)]
         [(3, 0.6), (2, 0.4)]
     """
-    if len(batch.row) <= rows:
-        return ((batch, None),)
-    parts = cut(batch, rows)
+    count = len(batch.row)
+    if own is None or own == slice(0, count):
+        if count <= rows:
+            return ((batch, None),)
+        parts = cut(batch, rows)
+    elif own.start == own.stop:
+        return ((map_tensors(batch, lambda x: x[:1]), 0.0),)
+    else:
+        parts = cut(map_tensors(batch, lambda x: x[own]), rows)
     if batch.weight is None:
         return ((part, len(part.row) / len(batch.row)) for part in parts)
     total = batch.weight.sum().clamp(min=LEAST_TOTAL_WEIGHT)

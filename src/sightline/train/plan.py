@@ -123,6 +123,7 @@ class PlanRequest:
     batch_size: int | None
     accumulate: int
     time_limit: float | None
+    processes: int = 1
 
 
 def make_plan(
@@ -167,7 +168,7 @@ def make_plan(
     rows = len(train.row) if rows is None else rows
     micro = settle_batch_size(request.batch_size, rows)
     size = min(micro * request.accumulate, rows)
-    batch = map_tensors(train, lambda x: x[:micro])
+    batch = map_tensors(train, lambda x: x[: -(-micro // request.processes)])  # what one computes
     trial = Trial(network, task, batch, torch.device(device))
     threads, threads_reason = choose_threads(trial.work, device)
     with threads_set(threads):

@@ -136,6 +136,9 @@ class Sums:
         elif math.isfinite(loss):
             self.loss += loss * step.rows
             self.rows += step.rows
+            if step.score is not None:
+                self.score = self.score + step.score
+                return
             self.waiting.append((step.logits, step.batch.target))
             if len(self.waiting) >= STEPS_TOGETHER:
                 self.fold()
@@ -173,6 +176,7 @@ class Sums:
             named |= {
                 f"late.{index}.number": torch.tensor([step.number, step.epoch, step.rows]),
                 f"late.{index}.loss": step.loss, f"late.{index}.logits": step.logits,
+                **({} if step.score is None else {f"late.{index}.score": step.score}),
             }  # fmt: skip
             named |= {
                 f"late.{index}.batch.{name}": tensor
@@ -197,6 +201,7 @@ class Sums:
                 loss=named[f"late.{index}.loss"],
                 batch=Batch(**{name: named.get(f"late.{index}.batch.{name}") for name in Batch._fields}),  # type: ignore[arg-type]
                 logits=named[f"late.{index}.logits"],
+                score=named.get(f"late.{index}.score"),
             )
             for index in range(sum(name.endswith(".number") for name in named))
         ]  # fmt: skip

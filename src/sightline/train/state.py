@@ -23,7 +23,7 @@ from sightline.build.networks import check_network, describe_network
 from sightline.contracts import BatchSource, Edit, Event, EventType, Plan, Step, edit_from_json
 from sightline.contracts.options import TrainingSettings
 from sightline.prepare.prepared import Prepared
-from sightline.train.data import TrainingData
+from sightline.train.data import TrainingData, data_fingerprint
 from sightline.train.observations import LayerNumbers
 from sightline.train.optimizers import (
     group_options,
@@ -33,6 +33,7 @@ from sightline.train.optimizers import (
     state_by_name,
 )
 from sightline.train.plan import PlanRequest, choose_device, make_plan
+from sightline.train.processes import current
 from sightline.train.progress import Progress, Sums
 from sightline.train.randomness import Randomness
 from sightline.train.schedules import LearningRate
@@ -54,6 +55,7 @@ class TrainingState:
 
     Attributes:
         settings, prepared: As given.
+        processes: The processes that train together; usually this one alone.
         device: Where the network and the rows are.
         data: The rows on the device, and how a network is scored on them.
         plan: Batch size, epochs, threads, precision; edits change it.
@@ -80,6 +82,7 @@ class TrainingState:
     Raises:
         NetworkError: The network does not fit the spec or the folds.
         OptionError: A setting that does not fit the table or the machine.
+        DataError: Another process that trains together with this one has other rows.
 
     Example:
         >>> import sightline as sl
@@ -99,7 +102,7 @@ class TrainingState:
         plan: Plan | None = None,
     ) -> None:
         check_network(network, prepared.spec)
-        self.settings, self.prepared = settings, prepared
+        self.settings, self.prepared, self.processes = settings, prepared, current()
         self.first_network, _ = describe_network(network)
         self.first_printed = printed(network)
         self.device = torch.device(choose_device(plan.device if plan else settings.device)[0])
@@ -107,11 +110,15 @@ class TrainingState:
         self.data = TrainingData.of(self.network, prepared, settings, self.device)
         request = PlanRequest(
             settings.device, settings.precision, settings.epochs, settings.batch_size,
-            settings.accumulate, settings.time_limit,
+            settings.accumulate, settings.time_limit, self.processes.size,
         )  # fmt: skip
         task, train = self.data.task, self.data.train
-        self.plan = plan or make_plan(
-            request, self.network, task, train, self.data.valid, self.data.rows
+        rows = self.data.rows
+        self.plan = plan or self.processes.decide(
+            lambda: make_plan(request, self.network, task, train, self.data.valid, rows)
+        )
+        self.processes.begin_alike(
+            self.network, self.device, self.plan.batch_size, lambda: data_fingerprint(prepared)
         )
         self.source: BatchSource = self.data.source(self.plan.batch_size, settings.seed)
         self.progress = Progress(weight_decay=settings.weight_decay)
@@ -141,6 +148,7 @@ class TrainingState:
 
     def take_network(self, network: nn.Module, optimizer: Optimizer) -> None:
         """Train another network from now on, or the same one with another structure."""
+        network = self.processes.synchronised(network, self.device)
         self.network, self.optimizer = network, optimizer
         self.structure += 1
         self.randomness = Randomness(network, self.settings.seed, self.device)

@@ -53,6 +53,7 @@ from sightline.train.gradients import backward, parts_of
 from sightline.train.inspection import Inspection
 from sightline.train.optimizers import AdamW, OptimizerMaker
 from sightline.train.plan import autocast
+from sightline.train.processes import OtherOutOfMemoryError
 from sightline.train.progress import STEPS_TOGETHER
 from sightline.train.state import TrainingState
 
@@ -231,7 +232,7 @@ class Training(TrainingFacade):
                             break  # the same batch again, in smaller parts
                         self._count(step, loss, clock)
                     yield step
-                    if state.waiting or self.stopped is not None:
+                    if state.processes.says(bool(state.waiting)) or self.stopped is not None:
                         break
                     clock = time.perf_counter()
 
@@ -243,8 +244,9 @@ class Training(TrainingFacade):
         self._inspection.before_step(state)
         state.optimizer.zero_grad()
         losses, outputs = [], []
-        with state.randomness.at(progress.steps):
-            for part, share in parts_of(batch, plan.micro_batch):
+        own = state.processes.rows(len(batch.row))
+        with state.randomness.at(state.processes.stream(progress.steps)):
+            for part, share in parts_of(batch, plan.micro_batch, own):
                 with autocast(state.device, plan.precision):
                     logits = network(part.numeric, part.categorical)
                 loss = task.loss(logits.float(), part, state.settings.label_smoothing)
@@ -256,11 +258,14 @@ class Training(TrainingFacade):
 
         loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         logits = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        loss, score = state.processes.sum_gradients(
+            network, progress.steps, loss, lambda: task.score_of(logits, batch.target[own])
+        )
         value = loss.item() if self._reads_loss else None  # reading from a GPU would wait for it
         if value is None or math.isfinite(value):
             self._step_optimizer(loss)
         number, epoch = progress.steps + 1, progress.epoch
-        return Step(number, epoch, batch.row.size(0), loss, batch, logits), value
+        return Step(number, epoch, batch.row.size(0), loss, batch, logits, score), value
 
     def _step_optimizer(self, loss: Tensor) -> None:
         """Clip the gradients, step, average; the loss is finite, or not read from the device yet."""
@@ -327,10 +332,13 @@ class Training(TrainingFacade):
 
     def _use_less_memory(self, error: BaseException) -> None:
         """Send fewer rows through the network at once, or raise the error again."""
-        state, rows = self.state, self.state.plan.micro_batch
+        state, plan, processes = self.state, self.state.plan, self.state.processes
+        rows = min(plan.micro_batch, -(-plan.batch_size // processes.size))
         self._inspection.cancel()
         if not health.out_of_memory(error) or rows == 1:
             raise error
+        if not isinstance(error, OtherOutOfMemoryError):
+            processes.out_of_memory(state.network, state.progress.steps)
         state.optimizer.zero_grad()
         state.tell("memory", f"out of memory with {rows:,} rows at once")
         state.waiting.appendleft(SetMicroBatch(-(-rows // 2)))
@@ -396,22 +404,38 @@ class Training(TrainingFacade):
     def _apply_edits(self) -> bool:
         """Apply the waiting edits; return whether training goes on."""
         state = self.state
-        while state.waiting and self.stopped is None:
-            edit = state.waiting.popleft()
+        while (edit := state.processes.decide(self._next_edit)) is not None:
             state.learning_rate.at(state.epochs_done, state.plan.epochs)
-            details: dict[str, Any] = {"edit": edit.to_json()}
             try:
                 with self._lock:
-                    check_edit(edit, state.network, state.prepared.spec, state.sources)
                     outcome = apply(edit, state)
                     if outcome.stop is not None:
                         self.stop(outcome.stop)
             except UserError as error:
-                state.tell("refused", f"{type(edit).__name__} refused: {error}", details)
+                self._refuse(edit, error)
                 continue
             state.progress.edits.append((state.progress.steps, edit.to_json()))
-            state.tell("edit", outcome.sentence, {**details, **outcome.details})
+            state.tell("edit", outcome.sentence, {"edit": edit.to_json(), **outcome.details})
         return self.stopped is None
+
+    def _next_edit(self) -> Edit | None:
+        """Take the next of the waiting edits that can be made; None if there is none, or training has ended."""
+        state = self.state
+        while state.waiting and self.stopped is None:
+            edit = state.waiting.popleft()
+            try:
+                with self._lock:
+                    tried = check_edit(edit, state.network, state.prepared.spec, state.sources)
+                    state.processes.synchronised(tried, state.device)
+            except UserError as error:
+                self._refuse(edit, error)
+            else:
+                return edit
+        return None
+
+    def _refuse(self, edit: Edit, error: UserError) -> None:
+        sentence = f"{type(edit).__name__} refused: {error}"
+        self.state.tell("refused", sentence, {"edit": edit.to_json()})
 
 
 def restore(

@@ -30,6 +30,7 @@ class TrainPlan(TypedDict):
     batch_size: Annotated[int, "rows of a weight update"]
     micro_batch: Annotated[int, "rows that go through the network at once"]
     steps_per_epoch: Annotated[int, "weight updates of an epoch"]
+    processes: NotRequired[Annotated[int, "processes that train together, if there are several"]]
 
 
 class TrainEdit(_Event):
