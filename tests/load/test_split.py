@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import sightline as sl
 from sightline.errors import DataError, DataWarning, OptionError, UserError
+from sightline.load.divide import stratified_order
 from sightline.load.roles import row_weights
 
 
@@ -361,3 +362,16 @@ def test_a_split_that_leaves_few_training_rows_says_so():
     )
     assert sl.split(table, "y", valid=0.25, test=0.25).notes == ()
     assert sl.split(table, "y", test={"x": [1.5] * 2000, "y": ["a", "b"] * 1000}).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes"), [(1, 1), (10, 2), (40, 15), (40, 17), (5_000, 3), (5_000, 4_000)]
+)
+def test_the_front_of_the_stratified_order_needs_not_all_of_it(rows, classes):
+    random = np.random.default_rng(0)
+    for seed in range(3):
+        labels = random.integers(0, classes, rows)
+        whole = stratified_order(labels, seed)
+        assert sorted(whole.tolist()) == list(range(rows))
+        for first in (0, 1, rows // 10, rows):
+            assert (stratified_order(labels, seed, first) == whole[:first]).all()

@@ -6,7 +6,7 @@ import numpy as np
 
 from sightline.contracts import Target
 from sightline.errors import DataError
-from sightline.load.divide import Groups, few_bits, permutation
+from sightline.load.divide import Groups, few_bits, permutation, sorted_by_class
 from sightline.load.table import Table
 from sightline.load.target import target_values
 
@@ -66,13 +66,13 @@ def assign_folds(
         )
     order = permutation(np.random.default_rng(seed), len(train))
     if target.task == "classification":  # class after class, so that each is dealt out evenly
-        classes = few_bits(target_values(table, target)[train])
-        order = order[np.argsort(classes[order], kind="stable")]
-    fold_of_row = np.empty(len(train), np.int64)
+        order = sorted_by_class(order, few_bits(target_values(table, target))[train])
+    fold_of_row = np.empty(len(train), np.int32)
     emptiest_first = np.arange(folds) if filled is None else np.argsort(filled, kind="stable")
     for number, fold in enumerate(emptiest_first.tolist()):
         fold_of_row[order[number::folds]] = fold
-    return fold_of_row
+    del order  # as large as the rows
+    return fold_of_row.astype(np.int64)
 
 
 def _assign_groups(
