@@ -50,7 +50,9 @@ def test_each_tool_is_named_with_its_command(tool: str, monkeypatch: pytest.Monk
         missing(tool)
     reasons = [str(skipped.value), "fcntl: Windows cannot tell"]
     (sentence,) = summary(reasons)
-    where = {"postgresql": "databases", "moto": "object stores"}.get(tool, "the page")
+    where = {"postgresql": "databases", "moto": "object stores", "iproute2": "several hosts"}.get(
+        tool, "the page"
+    )
     assert sentence.startswith(f"1 test of {where} did not run, because {tool} is not installed;")
     assert sentence.endswith(f": {COMMANDS[tool]}")
     assert summary(["fcntl: Windows cannot tell"]) == []

@@ -10,6 +10,7 @@ COMMANDS = {
     "chromium": "apt-get install chromium",
     "axe-core": "npm install --no-package-lock --prefix tests/page",
     "postgresql": "apt-get install postgresql",
+    "iproute2": "apt-get install iproute2",
     "moto": "make .venv-moto/.installed",
 }
 """Commands for Debian; npm itself comes with `apt-get install npm`."""
@@ -28,7 +29,7 @@ def summary(reasons: Iterable[str]) -> list[str]:
     counts = Counter(
         tool for reason in reasons for tool in COMMANDS if f"{tool} is not installed" in reason
     )
-    where = {"postgresql": "databases", "moto": "object stores"}
+    where = {"postgresql": "databases", "moto": "object stores", "iproute2": "several hosts"}
     return [
         f"{count} test{'s' if count > 1 else ''} of {where.get(tool, 'the page')} did not run, because {tool} is not "
         f"installed; to install it on Debian, type: {COMMANDS[tool]}"

@@ -22,6 +22,7 @@ from sightline.pipeline.together import check_together, goes_on
 from sightline.trace.records import find, read_records
 from sightline.train.commands import send, write_command
 from sightline.train.processes import Processes
+from tests.tools import missing
 from tests.train.test_processes import table
 
 SECONDS = 90
@@ -172,13 +173,15 @@ def test_a_run_of_two_processes_is_paused_edited_interrupted_and_resumed_by_one(
     check_same(resumed.records, sl.replay(fit.run, quiet=True).records)
 
 
-def in_namespaces():
-    """Tell whether this machine lets the tests make hosts of network namespaces."""
+def need_hosts():
+    """Skip the test where hosts cannot be made of network namespaces."""
     if shutil.which("ip") is None:
-        return False
-    made = subprocess.run(["ip", "netns", "add", "sightline-try"], capture_output=True)
-    subprocess.run(["ip", "netns", "del", "sightline-try"], capture_output=True)
-    return made.returncode == 0
+        missing("iproute2")
+    name = f"sightline-try-{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True)
+    if made.returncode:
+        pytest.skip("network namespaces need root")
 
 
 RANK = """
@@ -191,8 +194,8 @@ main()
 """
 
 
-@pytest.mark.skipif(not in_namespaces(), reason="ip netns needs root and iproute2")
 def test_a_network_between_two_hosts_that_breaks_ends_in_one_line_and_a_run_to_resume(folder):
+    need_hosts()
     hosts = [f"sightline-{os.getpid()}-{n}" for n in (0, 1)]
     links = [f"sl{os.getpid() % 100000}{n}" for n in (0, 1)]
 
