@@ -212,7 +212,7 @@ def test_a_limit_that_is_too_small_is_refused_before_reading(tmp_path, monkeypat
 
 def test_the_size_and_the_limit_decide(tmp_path):
     frame(200).to_parquet(tmp_path / "t.parquet")
-    needed = limits.Estimate(200, 8).bytes
+    needed = limits.estimate(tmp_path / "t.parquet", limits.RawRequest()).bytes
     assert isinstance(read_within(tmp_path / "t.parquet", ReadOptions(), needed), sl.Table)
     with pytest.raises(
         OptionError, match="too small"
@@ -229,3 +229,42 @@ def test_rows_are_drawn_by_their_number_alone():
     assert abs(whole.mean() - 0.2) < 0.02
     assert (whole != drawn(6, 0, 10_000, 0.2)).any()
     assert len(np.unique(row_keys(0, 0, 100_000))) == 100_000
+
+
+# ------------------------------------------------------------- columns of other kinds
+
+
+def test_lists_and_bytes_are_ignored_as_in_memory(tmp_path):
+    table = pa.table(
+        {"x": [1.5, 2.5] * 20, "l": [[1], [2]] * 20, "b": [b"a", b"b"] * 20, "y": ["a", "b"] * 20}
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    large, memory = (
+        LargeTable.open(tmp_path / "t.parquet", ReadOptions(), BUDGET),
+        sl.read(tmp_path / "t.parquet"),
+    )
+    names = ["x", "l", "b", "y"]
+    assert [large.schema[name].role for name in names] == [
+        memory.schema[name].role for name in names
+    ]
+    assert (next(large.pieces(names)).row_hashes(names) == memory.row_hashes(names)).all()
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    table = pa.Table.from_arrays(
+        [pa.array([1.0]), pa.array([2.0]), pa.array(["a"])], names=["a", "a", "y"]
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"t\.parquet has two columns of the name 'a'"):
+        LargeTable.open(tmp_path / "t.parquet", ReadOptions(), BUDGET)
+
+
+def test_a_long_integer_that_the_sample_did_not_draw(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SCHEMA_ROWS", 100)
+    late = int(np.flatnonzero(~drawn(0, 0, 2_000, 100 / 2_000))[-1])
+    values = np.arange(2_000) * 7 % 1_999
+    (tmp_path / "t.csv").write_text(
+        "x,y\n" + "".join(f"{2**60 + 1 if i == late else v},a\n" for i, v in enumerate(values))
+    )
+    large = LargeTable.open(tmp_path / "t.csv", ReadOptions(), BUDGET)
+    assert large.columns_of(["x"]).numbers("x").max() == 2.0**60

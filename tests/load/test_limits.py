@@ -19,7 +19,7 @@ def frame():
 def test_a_parquet_folder_is_counted_exactly(tmp_path, frame):
     for part in range(3):
         frame.to_parquet(tmp_path / f"{part}.parquet")
-    assert estimate(tmp_path, RawRequest()) == (15_000, 2)
+    assert estimate(tmp_path, RawRequest())[:2] == (15_000, 2)
 
 
 def test_a_text_file_is_estimated(tmp_path, frame, monkeypatch):
@@ -57,13 +57,30 @@ def test_a_limit_that_is_too_small_says_what_is_needed():
     Budget(840_000_000).check(Estimate(30_000_000, 33))
 
 
-def test_parts_of_the_limit_grow_with_it_and_shrink_with_the_columns():
+def test_parts_of_the_limit_grow_with_it_and_shrink_with_the_rows_size():
     small, large = Budget(10**8), Budget(10**9)
-    assert large.sample_rows(30) > 9 * small.sample_rows(30) > 0
-    assert large.sample_rows(300) < large.sample_rows(30) / 8
-    assert small.piece_rows(2000) == limits.LEAST_PIECE_ROWS
-    assert large.piece_rows(1) == 131_072
+    assert large.sample_rows(2_000) == 10 * small.sample_rows(2_000) == 125_000
+    assert large.sample_rows(20_000) == 12_500
+    assert small.piece_rows(10**6) == limits.LEAST_PIECE_ROWS
+    assert large.piece_rows(100) == 131_072
     assert large.buffer_bytes == 10**8
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_long_texts_count(tmp_path, form):
+    texts = pd.DataFrame({"x": range(500), "t": [f"{i}" * 1_000 for i in range(500)]})
+    short = pd.DataFrame({"x": range(500), "t": ["a"] * 500})
+    for name, table in (("long", texts), ("short", short)):
+        path = tmp_path / f"{name}.{form}"
+        table.to_parquet(path) if form == "parquet" else table.to_csv(path, index=False)
+    size = estimate(tmp_path / f"long.{form}", RawRequest())
+    assert size.bytes > 4 * texts["t"].str.len().sum()
+    assert estimate(tmp_path / f"short.{form}", RawRequest()).bytes < 200_000
+
+
+def test_processes_share_the_default_limit():
+    assert settle_limit(None, 4) == settle_limit(None) // 4
+    assert settle_limit("1GB", 4) == 10**9
 
 
 def test_the_default_limit_is_half_of_what_the_machine_or_the_cgroup_has(monkeypatch):

@@ -9,6 +9,7 @@ from sightline.contracts import ReadOptions
 from sightline.errors import DataError, OptionError
 from sightline.load import large as large_module
 from sightline.load import limits
+from sightline.load import split_large as module
 from sightline.load.large import LargeTable
 from sightline.load.limits import Budget
 from sightline.load.split import PARTS
@@ -37,7 +38,7 @@ def path(tmp_path_factory):
 @pytest.fixture
 def few_rows(monkeypatch):
     """A sample of about 300 training rows, and pieces of 100."""
-    monkeypatch.setattr(Budget, "sample_rows", lambda self, columns: 300)
+    monkeypatch.setattr(Budget, "sample_rows", lambda self, row_bytes: 300)
     monkeypatch.setattr(limits, "LEAST_PIECE_ROWS", 100)
     monkeypatch.setattr(limits, "PIECE_SHARE", 0)
     monkeypatch.setattr(large_module, "SCHEMA_ROWS", 150)
@@ -173,3 +174,100 @@ def test_rows_that_are_added_meanwhile(path, tmp_path, few_rows):
     table.to_parquet(tmp_path / "b.parquet")
     with pytest.raises(DataError, match=r"had 900 rows, and now has 1,800"):
         split_large(large, "y")
+
+
+# ------------------------------------------------------------- what a sample does not show
+
+
+@pytest.fixture
+def users(tmp_path):
+    """4,000 rows of 900 users and as many identifiers as rows."""
+    random = np.random.default_rng(3)
+    user = random.integers(0, 900, 4_000)
+    path = tmp_path / "users.parquet"
+    pd.DataFrame({
+        "x": random.normal(size=4_000), "user": [f"u{n}" for n in user], "id": [f"i{n:05}" for n in range(4_000)],
+        "y": np.where(user % 2, "odd", "even"),
+    }).to_parquet(path)  # fmt: skip
+    return path
+
+
+def test_a_category_of_many_values_is_one_though_the_sample_has_each_once(users, few_rows):
+    large = opened(users)
+    assert large.schema["user"].kind == "text"
+    options = {"target": "y", "valid": 50, "test": 50}
+    splits, memory = split_large(large, **options), sl.split(sl.read(users), **options)
+    for name in ("user", "id"):
+        mine, other = splits.table.schema[name], memory.table.schema[name]
+        assert (mine.kind, mine.role) == (other.kind, other.role)
+    assert splits.large.facts["user"].counted().num_rows == len(
+        set(memory.table.words("user").take(memory.train).to_pylist())
+    )
+    assert (
+        sl.prepare(splits).encoder.schema.vocabularies["user"]
+        == sl.prepare(memory).encoder.schema.vocabularies["user"]
+    )
+
+
+def test_values_that_identify_rows_are_not_kept(users, few_rows):
+    fact = split_large(opened(users), "y", valid=50, test=50).large.facts["id"]
+    assert (fact.texts, fact.text_bytes) == (None, 0)
+    assert fact.distinct == pytest.approx(3_900, rel=0.1)
+
+
+def test_categories_that_do_not_fit_are_refused(users, few_rows, monkeypatch):
+    monkeypatch.setattr(module, "TEXTS_SHARE", 1e-6)
+    with pytest.raises(
+        OptionError,
+        match=r"The different values of the column 'user' do not fit within memory_limit=1 GB",
+    ):
+        split_large(opened(users), "y", valid=50, test=50)
+
+
+# ------------------------------------------------------------- rows that are given
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_given_rows_are_treated_as_in_memory(path, part, few_rows, tmp_path):
+    other = pd.read_parquet(path)[:60].copy()
+    other.loc[5, "y"] = "maybe"
+    other.to_parquet(tmp_path / "other.parquet")
+    options = {"target": "y", part: str(tmp_path / "other.parquet")}
+    splits, memory = split_large(opened(path), **options), sl.split(sl.read(path), **options)
+    assert splits.target == memory.target
+    assert "maybe" in splits.target.classes
+    assert splits.describe() == memory.describe()
+    other.loc[9, "x"] = 123.0
+    other.to_parquet(tmp_path / "other.parquet")
+    assert split_large(opened(path), **options).fingerprint() != splits.fingerprint()
+    mine, theirs = getattr(splits, part), getattr(memory, part)
+    assert (splits.labels(mine) == memory.labels(theirs)).all()
+    assert (splits.labels(mine) >= 0).all()
+    names = ["x", "z", "city"]
+    assert (splits.table.row_hashes(names)[mine] == memory.table.row_hashes(names)[theirs]).all()
+
+
+def test_groups_cannot_go_across_given_rows(path, tmp_path):
+    pd.read_parquet(path)[:60].to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(
+        OptionError, match="cannot keep groups together across separately given tables"
+    ):
+        split_large(opened(path), "y", group="g", test=str(tmp_path / "other.parquet"))
+
+
+def test_few_rows_with_a_target_are_all_sampled_and_kinds_are_corrected_all_the_same(
+    tmp_path, few_rows
+):
+    rows = 3_000
+    table = pd.DataFrame({
+        "x": np.random.default_rng(0).normal(size=rows), "rare": np.where(np.arange(rows) % 500 == 7, "b", "a"),
+        "y": np.where(np.arange(rows) % 2, "yes", "no").astype(object),
+    })  # fmt: skip
+    table.loc[
+        ~table.index.isin([*range(0, rows, 50), *(n for n in range(rows) if n % 500 in (7, 8))]),
+        "y",
+    ] = None
+    table.to_parquet(tmp_path / "t.parquet")
+    splits = split_large(opened(tmp_path / "t.parquet"), "y", test=0, valid=0)
+    assert splits.large.facts is None
+    assert splits.table.schema["rare"].role == "feature"

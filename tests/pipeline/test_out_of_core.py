@@ -11,12 +11,16 @@ import pandas as pd
 import pytest
 
 import sightline as sl
+from sightline.contracts import ReadOptions
 from sightline.errors import DataError, OptionError, RunError
 from sightline.load import limits, shuffled
+from sightline.load.large import LargeTable
 from sightline.load.limits import Budget
+from sightline.load.split_large import split_large
 from sightline.pipeline.origin import evaluate
 from sightline.trace.records import find, read_records
 from sightline.train.checkpoints import weights_fingerprint
+from sightline.train.data import data_fingerprint
 
 QUICK = {"quality": "fast", "epochs": 3, "report": False, "baselines": False, "quiet": True}
 
@@ -51,7 +55,7 @@ SAMPLED = (
     TINY
     + """
 import sightline.load.shuffled as shuffled
-limits.Budget.sample_rows = lambda self, columns: 500
+limits.Budget.sample_rows = lambda self, row_bytes: 500
 shuffled.POOL_BYTES, shuffled.LEAST_POOL_ROWS = 1, 200
 """
 )
@@ -63,13 +67,13 @@ def tiny(monkeypatch):
     monkeypatch.setattr(limits, "ROW_BYTES", 10**7)
     monkeypatch.setattr(limits, "LEAST_PIECE_ROWS", 100)
     monkeypatch.setattr(limits, "PIECE_SHARE", 0)
-    monkeypatch.setattr(Budget, "sample_rows", lambda self, columns: 10**6)
+    monkeypatch.setattr(Budget, "sample_rows", lambda self, row_bytes: 10**6)
 
 
 @pytest.fixture
 def sampled(tiny, monkeypatch):
     """No table fits, the sample holds some rows, and an epoch takes several pools."""
-    monkeypatch.setattr(Budget, "sample_rows", lambda self, columns: 500)
+    monkeypatch.setattr(Budget, "sample_rows", lambda self, row_bytes: 500)
     monkeypatch.setattr(shuffled, "POOL_BYTES", 1)
     monkeypatch.setattr(shuffled, "LEAST_POOL_ROWS", 200)
 
@@ -333,3 +337,23 @@ def test_the_records_say_the_limit(run):
     records, _ = read_records(run.folder)
     start = find(records, "run", "start")[0].body
     assert start["origin"]["memory_limit"] == start["options"]["run"]["memory_limit"] == 10**9
+
+
+def test_a_refit_reads_its_rows_piece_by_piece(folder, run, sampled, tmp_path, monkeypatch):
+    monkeypatch.setattr("sightline.pipeline.refit.read_like", None)
+    again, changes = sl.refit(
+        folder, run.model, run=tmp_path / "again", memory_limit="1GB", report=False, quiet=True
+    )
+    assert weights(again) == weights(run)
+    assert changes.sentences() == []
+
+
+def test_rows_beyond_the_sample_count_in_the_fingerprint_of_the_data(folder, sampled, tmp_path):
+    prints = []
+    for change in (0.0, 1e-9):
+        table = frame()
+        table.loc[77, "b"] += change
+        table.to_parquet(tmp_path / "t.parquet")
+        large = LargeTable.open(tmp_path / "t.parquet", ReadOptions(), Budget(10**9))
+        prints.append(data_fingerprint(sl.prepare(split_large(large, "y"))))
+    assert prints[0] != prints[1]

@@ -9,10 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import Column, traits_of
+from sightline.load.hashes import column_hashes
 from sightline.load.values import to_flags, to_floats, to_microseconds
 
 MISSING_DATE = np.iinfo(np.int64).min
 FEW_TEXTS = 200_000
+KEPT_HASHES = 4_096
 
 
 @dataclass
@@ -24,6 +26,8 @@ class ColumnFacts:
         missing: How many of them have no value.
         low, high: The smallest and largest number, or date in microseconds; NaN without values.
         mean, spread: Of numbers, the mean and the sum of squared distances from it.
+        keeps_texts: Whether the different texts are kept, as the vocabulary of categories; else only their number is
+            estimated.
         texts: Of categories, each text with the number of its rows; truth values are "false" and "true".
 
     Example:
@@ -37,6 +41,7 @@ class ColumnFacts:
         (1, 1.0, 5.0, 3.0, 1.633)
     """
 
+    keeps_texts: bool = True
     rows: int = 0
     missing: int = 0
     low: float = math.nan
@@ -45,6 +50,7 @@ class ColumnFacts:
     spread: float = 0.0
     texts: pa.Table | None = None
     _given: int = 0
+    _hashes: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     _waiting: list[pa.Table] = field(default_factory=list)
 
     def add(self, column: Column, data: pa.ChunkedArray, rows: np.ndarray) -> None:
@@ -78,7 +84,14 @@ class ColumnFacts:
                 codes = words.indices.take(pa.array(rows)).drop_null().to_numpy()
                 counts = np.bincount(codes, minlength=len(words.dictionary))
                 self.missing += len(rows) - len(codes)
-                self._add_texts(words.dictionary, counts)
+                if self.keeps_texts:
+                    self._add_texts(words.dictionary, counts)
+                elif len(codes):
+                    self._add_hashes(
+                        column_hashes(column, data)[rows][
+                            words.indices.take(pa.array(rows)).is_valid().to_numpy(False)
+                        ]
+                    )
 
     @property
     def deviation(self) -> float:
@@ -87,9 +100,29 @@ class ColumnFacts:
         return math.sqrt(self.spread / given) if given else 0.0
 
     @property
+    def text_bytes(self) -> int:
+        """The size of the texts that are kept."""
+        return sum(
+            part.nbytes for part in [*([] if self.texts is None else [self.texts]), *self._waiting]
+        )
+
+    @property
+    def distinct(self) -> int:
+        """How many different texts there are; where they are not kept, from 4,096 hashes on an estimate, off by some 2 %.
+
+        The estimate is that of the k smallest hashes (Bar-Yossef et al. 2002).
+        """
+        if self.keeps_texts:
+            return int(self.counted().num_rows)
+        if len(self._hashes) < KEPT_HASHES:
+            return len(self._hashes)
+        share = float(self._hashes[-1]) / 2**64
+        return min(round((KEPT_HASHES - 1) / share), self.rows - self.missing)
+
+    @property
     def varies(self) -> bool:
         """Whether the rows have at least two different values; missing is one."""
-        values = self.counted().num_rows
+        values = self.distinct
         if not math.isnan(self.low):
             values = 1 if self.low == self.high else 2
         return bool(values + bool(self.missing) > 1)
@@ -121,6 +154,9 @@ class ColumnFacts:
         )
         self.mean += difference * len(given) / count
         self._given = count
+
+    def _add_hashes(self, hashes: np.ndarray) -> None:
+        self._hashes = np.unique(np.concatenate([self._hashes, hashes]))[:KEPT_HASHES]
 
     def _add_texts(self, texts: pa.Array, counts: np.ndarray) -> None:
         seen = np.flatnonzero(counts)

@@ -69,6 +69,7 @@ class LargeTable:
         sample: A table of some rows, drawn at random; its schema, name, paths and options are those of the whole table.
         rows: How many rows the whole table has.
         source: Where it is.
+        size: Its estimated size.
         budget: How much memory there is.
         converted: The rows of text files, as Parquet; None for Parquet files.
         folder: Where temporary files are made.
@@ -85,6 +86,7 @@ class LargeTable:
     sample: Table
     rows: int
     source: str | Path
+    size: Estimate
     budget: Budget
     folder: Path
     converted: NamelessFile | None = None
@@ -129,7 +131,7 @@ class LargeTable:
         raw, rows = _draw(source, request, size, not parquet, budget)
         sample = typed_table(replace(raw, paths=()), options, rules)
         sample = replace(sample, paths=raw.paths, name=str(source), skipped=0)
-        large = cls(sample, rows, source, budget, folder)
+        large = cls(sample, rows, source, size, budget, folder)
         if parquet and options.on_bad_rows == "error":
             return large
         return large._turned_into_parquet(request, files, options.on_bad_rows == "skip")
@@ -151,7 +153,7 @@ class LargeTable:
         Raises:
             DataError: A file cannot be read any more, or a value does not fit the kind of its column.
         """
-        rows = self.budget.piece_rows(len(names))
+        rows = self.budget.piece_rows(self.size.row_bytes)
         if self.converted is not None:
             yield from self._converted_pieces(names, rows)
             return
@@ -206,10 +208,12 @@ class LargeTable:
 
     def _typed(self, raw: Raw, names: Collection[str]) -> list[TypedColumn]:
         def type_(name: str) -> TypedColumn:
-            return type_column(
-                name, raw.table.column(name), known=self.schema[name], missing=self.schema.missing,
-                writing=Writing(rules=self.schema.rules),
+            column = self.schema[name]
+            typed = type_column(
+                name, raw.table.column(name), known=None if column.values == "unsupported" else column,
+                missing=self.schema.missing, writing=Writing(rules=self.schema.rules),
             )  # fmt: skip
+            return replace(typed, column=column)
 
         return each_column(type_, names, raw.table.num_rows)
 
@@ -237,7 +241,10 @@ class LargeTable:
                 if bad and not skip:
                     column = next(column for column in typed if bad[0] in column.bad)
                     raise _bad_value(column, raw.locate(bad[0], column.column.name)[0])
-                columns = [one.data.cast(types[one.column.name]).combine_chunks() for one in typed]
+                columns = [
+                    one.data.cast(types[one.column.name], safe=False).combine_chunks()
+                    for one in typed
+                ]
                 table = pa.table(columns, schema=schema)
                 if bad:
                     table = table.take(pa.array(np.setdiff1d(np.arange(table.num_rows), bad)))
@@ -326,10 +333,8 @@ def _draw(
     source: str | Path, request: RawRequest, size: Estimate, as_text: bool, budget: Budget
 ) -> tuple[Raw, int]:
     """Read a table once, and return a random sample of its raw rows, with the number of all rows."""
-    rows, piece_rows = (
-        min(SCHEMA_ROWS, budget.sample_rows(size.columns)),
-        budget.piece_rows(size.columns),
-    )
+    rows = min(SCHEMA_ROWS, budget.sample_rows(size.row_bytes))
+    piece_rows = budget.piece_rows(size.row_bytes)
     if (
         as_text
     ):  # so that every piece of a column has the same type, and the sample decides what it is
@@ -376,6 +381,12 @@ def _check_types(files: Sequence[Path]) -> None:
             schema = pq.read_schema(file)
         except (pa.ArrowInvalid, OSError):
             return  # the reader explains what is wrong with it
+        if len(set(schema.names)) < len(schema.names):
+            twice = next(name for name in schema.names if schema.names.count(name) > 1)
+            raise DataError(
+                f"{file} has two columns of the name {twice!r}.",
+                "Give each column a name of its own.",
+            )
         for field in schema:
             before = first.setdefault(field.name, field.type)
             if _sort(field.type) != _sort(before):

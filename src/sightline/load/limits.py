@@ -35,9 +35,13 @@ SAMPLE_SHARE = 0.25
 """The share of the limit for the sample of rows that is in memory."""
 BUFFER_SHARE = 0.1
 """The share of the limit for rows on their way to their segments."""
-PIECE_SHARE = 0.015
-"""The share of the limit for the values of a piece, of which there are a few at a time, each with copies."""
-LEAST_PIECE_ROWS = 1_024
+PIECE_SHARE = 0.1
+"""The share of the limit for a piece, of which there are a few at a time."""
+LEAST_PIECE_ROWS = 128
+TEXT_COPIES = 4
+"""How often a text is in memory while a table is read."""
+NUMBER_BYTES = 20
+"""A number in a text file has at most about this many characters."""
 M_ARENA_MAX = -8
 """The number of this option in malloc.h."""
 TEXT_PROBE = 1 << 20
@@ -51,10 +55,17 @@ class Estimate(NamedTuple):
     Attributes:
         rows: The number of rows; of text files an estimate.
         columns: The number of columns.
+        texts: Bytes of the texts in them; of a text file, of all that numbers would not fill.
     """
 
     rows: int
     columns: int
+    texts: int = 0
+
+    @property
+    def row_bytes(self) -> float:
+        """The memory that a fit needs for a row."""
+        return self.columns * VALUE_BYTES + ROW_BYTES + TEXT_COPIES * self.texts / max(self.rows, 1)
 
     @property
     def bytes(self) -> int:
@@ -65,7 +76,7 @@ class Estimate(NamedTuple):
             >>> Estimate(1_000_000, 10).bytes
             690000000
         """
-        return self.rows * (self.columns * VALUE_BYTES + ROW_BYTES)
+        return int(self.rows * self.row_bytes)
 
 
 @dataclass(frozen=True)
@@ -77,20 +88,23 @@ class Budget:
 
     Example:
         >>> from sightline.load.limits import Budget
-        >>> Budget(10**9).sample_rows(columns=32)
-        150784
+        >>> Budget(10**9).sample_rows(row_bytes=2_000)
+        125000
     """
 
     limit: int
 
-    def sample_rows(self, columns: int) -> int:
-        """Return how many training rows are in memory, for all but the network's training."""
-        return int(self.limit * SAMPLE_SHARE) // (columns * VALUE_BYTES + ROW_BYTES)
+    def sample_rows(self, row_bytes: float) -> int:
+        """Return how many training rows are in memory, for all but the network's training.
 
-    def piece_rows(self, columns: int) -> int:
+        Args:
+            row_bytes: What a fit needs for a row, from `Estimate`.
+        """
+        return int(self.limit * SAMPLE_SHARE / row_bytes)
+
+    def piece_rows(self, row_bytes: float) -> int:
         """Return how many rows are read at once."""
-        rows = int(self.limit * PIECE_SHARE) // (max(columns, 1) * 8)
-        return min(max(rows, LEAST_PIECE_ROWS), PIECE_ROWS)
+        return min(max(int(self.limit * PIECE_SHARE / row_bytes), LEAST_PIECE_ROWS), PIECE_ROWS)
 
     @property
     def buffer_bytes(self) -> int:
@@ -129,8 +143,8 @@ def estimate(source: Any, request: RawRequest) -> Estimate | None:
         >>> from sightline.load.limits import estimate
         >>> from sightline.load.raw import RawRequest
         >>> size = estimate("examples/penguins.csv", RawRequest())
-        >>> abs(size.rows - 344) < 20, size.columns
-        (True, 8)
+        >>> abs(size.rows - 344) < 20, size.columns, size.texts
+        (True, 8, 0)
     """
     if not isinstance(source, str | Path) or "://" in str(
         source
@@ -150,19 +164,27 @@ def _of_parquet(files: Sequence[Path]) -> Estimate | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows, columns = 0, 0
+    rows = columns = texts = 0
     for file in files:
         try:
             with pq.ParquetFile(file) as opened:
                 rows += opened.metadata.num_rows
                 columns = max(columns, len(opened.schema_arrow))
+                texts += _text_bytes(opened.metadata)
         except (pa.ArrowInvalid, OSError):
             return None  # the reader explains what is wrong with it
-    return Estimate(rows, columns)
+    return Estimate(rows, columns, texts)
+
+
+def _text_bytes(metadata: Any) -> int:
+    """Add up the sizes of columns of bytes in a Parquet footer; repeated texts count once for each row group."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    columns = (group.column(number) for group in groups for number in range(group.num_columns))
+    return sum(one.total_uncompressed_size for one in columns if one.physical_type == "BYTE_ARRAY")
 
 
 def _of_text(files: Sequence[Path], request: RawRequest) -> Estimate | None:
-    rows, columns = 0, 0
+    rows = columns = size_of_all = 0
     for file in files:
         with bytes_of(file) as stream:
             probe = stream.read(TEXT_PROBE)
@@ -173,13 +195,19 @@ def _of_text(files: Sequence[Path], request: RawRequest) -> Estimate | None:
         if file.suffix.lower() in CODECS:
             size *= COMPRESSION
         rows += lines if len(probe) < TEXT_PROBE else round(size * lines / len(probe))
+        size_of_all += max(size, len(probe))
         if not columns:
             columns = len(Delimited.open(file, request).names)
-    return Estimate(rows, columns) if rows else None
+    texts = max(size_of_all - NUMBER_BYTES * columns * rows, 0)
+    return Estimate(rows, columns, texts) if rows else None
 
 
-def settle_limit(limit: int | str | None) -> int:
+def settle_limit(limit: int | str | None, processes: int = 1) -> int:
     """Return the memory limit in bytes; None means half of the memory of the machine, or of the cgroup if that has less.
+
+    Args:
+        limit: As it was given.
+        processes: How many processes on this machine share what is chosen for None.
 
     Example:
         >>> from sightline.load.limits import settle_limit
@@ -187,7 +215,7 @@ def settle_limit(limit: int | str | None) -> int:
         (1000000000, True)
     """
     if limit is None:
-        return int(machine_memory() * SHARE_OF_MACHINE)
+        return int(machine_memory() * SHARE_OF_MACHINE) // processes
     return check_bytes("memory_limit", limit)
 
 

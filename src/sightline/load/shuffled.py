@@ -212,8 +212,7 @@ class ShuffledSource:
         stored: The rows.
         batch_size: The number of rows per batch; the last batch of an epoch has the remaining ones.
         seed: Together with the epoch's number, it determines the order.
-        weigh: Gives rows their weights by class and fold; None leaves them as they are.
-        device: Where batches go.
+        weigh: Gives rows their weights by class and fold, and brings them to the device; None leaves them as they are.
 
     Example:
         >>> import tempfile, torch
@@ -236,10 +235,9 @@ class ShuffledSource:
         batch_size: int,
         seed: int = 0,
         weigh: Weigh | None = None,
-        device: torch.device | None = None,
     ) -> None:
         self.stored, self.batch_size, self.seed = stored, batch_size, seed
-        self.weigh, self.device = weigh, device
+        self.weigh = weigh
         self.rows = stored.rows
 
     def blocks(self, epoch: int, start_row: int = 0) -> Iterator[Batch]:
@@ -278,10 +276,7 @@ class ShuffledSource:
             self.stored.size(pools[number]), generator=torch.Generator().manual_seed(seed)
         )
         batch, folds = self.stored.read(pools[number], order.numpy())
-        if self.weigh is not None:
-            batch = self.weigh(batch, folds)
-        device = self.device
-        return batch if device is None else map_tensors(batch, lambda x: x.to(device))
+        return batch if self.weigh is None else self.weigh(batch, folds)
 
 
 def _blocks(rows: Batch, stop: int, batch_size: int) -> Iterator[Batch]:

@@ -244,7 +244,10 @@ def split(
     shares, given = _shares_and_given(valid, test, group)
     _check_numbers(seed, folds, min_rows_per_fold, time)
     table = with_roles(table, target, group, time, weight)
-    given_tables = {name: read_given(source, table) for name, source in given.items()}
+    given_tables = {
+        name: source if isinstance(source, Table) else read_given(source, table)
+        for name, source in given.items()
+    }
     table, part_of_row, dropped = _with_known_target(table, target, list(given_tables.values()))
     if earlier is None:
         described, reason = find_task(table, target, task, positive)

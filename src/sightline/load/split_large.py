@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from sightline.contracts import Column, Schema
+from sightline.contracts import Column, Schema, traits_of
 from sightline.errors import OptionError
 from sightline.load.facts import ColumnFacts
 from sightline.load.large import LargeTable, drawn, joined
 from sightline.load.limits import in_units
 from sightline.load.parallel import each_piece
-from sightline.load.roles import row_weights
+from sightline.load.roles import row_weights, with_roles
 from sightline.load.split import PARTS, LargeRows, Splits, read_given, split
-from sightline.load.table import Table, join
-from sightline.load.text_kinds import IDENTIFIER_ROWS
+from sightline.load.table import Table, join, subset
+from sightline.load.text_kinds import IDENTIFIER, IDENTIFIER_ROWS, role_of_texts
 
 TRAIN, VALID, TEST, NONE = range(len(PARTS))
 MOST_FOLDS = 255
+CONSTANT = ("one value in every row", "all values are missing")
+TEXTS_SHARE = 0.2
+"""The share of the limit for the different values of a column."""
 NEARLY = 1.5
 """The training rows of a column that numbers all rows span at most this many times their number."""
 
@@ -69,62 +72,83 @@ def split_large(
             f"{large.sample.name} does not fit within the memory limit, and a warm start needs all rows in memory.",
             "Give a larger memory_limit (--memory-limit), or fit without warm_start (--warm-start).",
         )
-    given = {
-        name: rows
-        for name, rows in (("valid", valid), ("test", test))
-        if not isinstance(rows, int | float)
-    }
-    shares = {"valid": valid, "test": test} | dict.fromkeys(given, 0)
     roles = [target, *(options.get(name) for name in ("group", "time", "weight"))]
     # A name that is no column is left to `split`, which says so.
-    narrow = large.columns_of([str(name) for name in dict.fromkeys(roles) if name in large.schema])
-    splits = split(narrow, target, seed=seed, **shares, **options)
-    part, fold, known = _placed(narrow, splits, target)
+    names = [str(name) for name in dict.fromkeys(roles) if name in large.schema]
+    parts = {"valid": valid, "test": test}
+    given = {}
+    if len(names) == len(set(roles) - {None}):
+        with_roles_ = with_roles(large.sample, target, *roles[1:])
+        given = {
+            name: read_given(rows, with_roles_)
+            for name, rows in parts.items()
+            if not isinstance(rows, int | float)
+        }
+    narrow = large.columns_of(names)
+    splits = split(narrow, target, seed=seed, **{**parts, **given}, **options)
+    part, fold, own = _placed(narrow, splits, target)
     weights = row_weights(splits.table)
-    if weights is not None and known is not None:
+    if weights is not None:
         whole = np.zeros(large.rows, np.float32)
-        whole[known] = weights
+        whole[slice(None) if own is None else own] = weights[
+            : large.rows if own is None else len(own)
+        ]
         weights = whole
-    del narrow, known
-
-    train_rows = len(splits.train)
-    wanted = large.budget.sample_rows(len(large.sample.schema.columns))
     held_out = len(splits.valid) + len(splits.test)
+    wanted = large.budget.sample_rows(large.size.row_bytes)
     if held_out > wanted:
         raise OptionError(
             f"{held_out:,} validation and test rows do not fit within memory_limit={in_units(large.budget.limit)}, which "
             f"allows {wanted:,}.",
             "Give fewer of them (valid=, test=), or a larger memory_limit (--memory-limit).",
         )
-    share = wanted / train_rows
-    sample, numbers, facts, fingerprint = _read_all(large, splits, part, share, seed)
-    schema = splits.table.schema
-    if facts is not None:
-        schema = _corrected(sample, schema, facts)
+    added = [_known(table, target) for table in given.values()]
+    share = wanted / splits.train_rows
+    read = _read_all(large, splits, part, share, seed, added)
+    schema, facts = _corrected(large, read, splits.table.schema, part)
+    numbers, sample = read.numbers, replace(read.sample, schema=schema)
     rows = LargeRows(
-        large, part, fold, weights, splits.table.rows, train_rows, numbers, facts, fingerprint
-    )
-    sample = replace(sample, schema=schema)
-    place = part[numbers]
-    train, valid, test = (np.flatnonzero(place == number) for number in (TRAIN, VALID, TEST))
-    splits = replace(
-        splits, table=sample, train=train, valid=valid, test=test, large=rows,
-        folds=None if fold is None else fold[numbers[train]].astype(np.int64),
-        options={name: value for name, value in splits.options.items() if name not in given},
+        large, part, fold, weights, splits.table.rows, len(splits.train), numbers, facts if share < 1 else None,
+        read.fingerprint,
     )  # fmt: skip
-    return _with_given(splits, given)
+    place = part[numbers]
+    train, valid_rows, test_rows = (
+        np.flatnonzero(place == number) for number in (TRAIN, VALID, TEST)
+    )
+    for name, table in zip(given, added, strict=True):
+        new = np.arange(sample.rows, sample.rows + table.rows)
+        if name == "valid":
+            valid_rows = np.concatenate([valid_rows, new])
+        else:
+            test_rows = np.concatenate([test_rows, new])
+        sample = join(sample, replace(table, schema=schema))
+        rows = replace(rows, numbers=np.concatenate([rows.numbers, np.arange(table.rows)]))
+    return replace(
+        splits, table=sample, train=train, valid=valid_rows, test=test_rows, large=rows,
+        folds=None if fold is None else fold[numbers[train]].astype(np.int64),
+    )  # fmt: skip
+
+
+def _known(table: Table, target: str) -> Table:
+    """Return the rows of a table that have a target."""
+    return subset(table, np.flatnonzero(table.columns[target].is_valid().to_numpy()))
 
 
 def _placed(
     narrow: Table, splits: Splits, target: str
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Return the part and the fold of each row in the files, and the rows with a known target if some have none."""
+    """Return the part and the fold of each row in the files, and the rows with a known target if some have none.
+
+    Rows that were given for a part come after those of the files, and are left out.
+    """
     known = None
     if splits.dropped:
         known = np.flatnonzero(narrow.columns[target].is_valid().to_numpy())
+    count = narrow.rows if known is None else len(known)
     part = np.full(narrow.rows, NONE, np.uint8)
     for number, name in enumerate(PARTS[:NONE]):
         rows = getattr(splits, name)
+        rows = rows[rows < count]
         part[rows if known is None else known[rows]] = number
     if splits.folds is None:
         return part, None, known
@@ -135,13 +159,36 @@ def _placed(
     return part, fold, known
 
 
+class _Read(NamedTuple):
+    """What a pass over all columns finds.
+
+    Attributes:
+        sample: Some training rows, and all validation and test rows.
+        numbers: Their numbers in the files.
+        facts: Of all training rows, by column.
+        fingerprint: Of all rows with a target, and of rows given for a part.
+    """
+
+    sample: Table
+    numbers: np.ndarray
+    facts: dict[str, ColumnFacts]
+    fingerprint: str
+
+
 def _read_all(
-    large: LargeTable, splits: Splits, part: np.ndarray, share: float, seed: int
-) -> tuple[Table, np.ndarray, dict[str, ColumnFacts] | None, str]:
-    """Read every column once: the sample, the numbers of its rows, facts of all training rows, the fingerprint."""
+    large: LargeTable,
+    splits: Splits,
+    part: np.ndarray,
+    share: float,
+    seed: int,
+    given: Sequence[Table],
+) -> _Read:
+    """Read every column once."""
     schema = splits.table.schema
     names = [column.name for column in schema.columns]
-    facts = {column.name: ColumnFacts() for column in schema.columns if _has_facts(column)}
+    facts = {}
+    if share < 1 or large.sample.rows < large.rows:
+        facts = {c.name: ColumnFacts(_has_codes(c)) for c in schema.columns if _has_facts(c)}
     target = splits.target.name
     read: dict[str, list[pa.ChunkedArray]] = {name: [] for name in names}
     numbers: list[np.ndarray] = []
@@ -162,18 +209,30 @@ def _read_all(
         chosen = np.isin(places, (VALID, TEST))
         chosen[train[drawn(seed, trained, len(train), share)]] = True
         rows = np.flatnonzero(chosen)
-        if share < 1:
-            for name, fact in facts.items():
-                fact.add(schema[name], piece.columns[name], train)
+        for name, fact in facts.items():
+            fact.add(schema[name], piece.columns[name], train)
+        _check_texts(large, facts)
         for name in names:
             read[name].append(_plain(piece.columns[name]).take(pa.array(rows)))
         numbers.append(rows + start)
         start, trained = start + piece.rows, trained + len(train)
     large.check_rows(start)
+    for table in given:
+        digest.update(hashed(table).tobytes())
     number_of = np.concatenate(numbers)
     whole = {name: joined([_words(part_) for part_ in parts]) for name, parts in read.items()}
     sample = replace(large.sample, columns=whole, rows=len(number_of), locate=None)
-    return sample, number_of, facts if share < 1 else None, digest.hexdigest()
+    return _Read(sample, number_of, facts, digest.hexdigest())
+
+
+def _check_texts(large: LargeTable, facts: Mapping[str, ColumnFacts]) -> None:
+    """Refuse categories whose texts do not fit into memory."""
+    for name, fact in facts.items():
+        if fact.text_bytes > large.budget.limit * TEXTS_SHARE:
+            raise OptionError(
+                f"The different values of the column {name!r} do not fit within memory_limit={in_units(large.budget.limit)}.",
+                f"Leave it out with drop=[{name!r}] (--drop), read it as text (kinds=, --kind), or give a larger memory_limit.",
+            )
 
 
 def _plain(data: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -186,31 +245,65 @@ def _words(data: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _has_facts(column: Column) -> bool:
-    """Tell whether a column is a feature, or may be one that looks constant in a sample."""
+    """Tell whether a column is a feature, or may be one that looks constant, or like an identifier, in a sample."""
     return column.values != "unsupported" and column.role in ("feature", "ignored")
 
 
-def _corrected(sample: Table, schema: Schema, facts: Mapping[str, ColumnFacts]) -> Schema:
-    """Correct what the sample that decided the kinds did not show.
+def _has_codes(column: Column) -> bool:
+    """Tell whether a column's different values are a vocabulary."""
+    return column.role == "feature" and traits_of(column.kind).encoding == "codes"
 
-    A column that numbers the rows is ignored; a column that is constant in that sample only is used.
+
+def _corrected(
+    large: LargeTable, read: _Read, schema: Schema, part: np.ndarray
+) -> tuple[Schema, dict[str, ColumnFacts]]:
+    """Correct what the sample that decided the kinds did not show; return the facts of what is used now, too.
+
+    A column that numbers the rows is ignored. A column that only that sample has constant is used, and so is one whose
+    values are all different there, but not in the table. All rules are those of a table in memory.
     """
+    facts = dict(read.facts)
     for column in schema.columns:
         fact = facts.get(column.name)
-        if fact is None:
+        if fact is None or column.reason.endswith("as requested"):
             continue
-        constant = column.reason.startswith(("one value in every row", "all values are missing"))
         if (
             column.role == "feature"
             and column.values == "integer"
-            and _numbers_rows(sample, column, fact)
+            and _numbers_rows(read.sample, column, fact)
         ):
             reason = "numbers the rows consecutively: an identifier"
             schema = schema.with_column(replace(column, role="ignored", reason=reason))
-        elif column.role == "ignored" and constant and column.kind != "text" and fact.varies:
+        elif column.reason.startswith(CONSTANT) and column.kind != "text" and fact.varies:
             reason = f"{column.kind}; nearly every row has the same value"
             schema = schema.with_column(replace(column, role="feature", reason=reason))
-    return schema
+        elif column.values == "string" and (
+            column.kind == "text" or column.reason.startswith(IDENTIFIER)
+        ):
+            words = read.sample.words(column.name).dictionary.slice(0, 1000).to_pylist()
+            kind, reason, role = role_of_texts(fact.rows - fact.missing, fact.distinct, words)
+            schema = schema.with_column(replace(column, kind=kind, reason=reason, role=role))
+    late = [
+        c.name
+        for c in schema.columns
+        if _has_codes(c) and c.name in facts and not facts[c.name].keeps_texts
+    ]
+    if late:
+        facts |= _vocabularies(large, schema, part, late)
+    return schema, facts
+
+
+def _vocabularies(
+    large: LargeTable, schema: Schema, part: np.ndarray, names: Sequence[str]
+) -> dict[str, ColumnFacts]:
+    """Read columns once more whose different values turned out to be a vocabulary."""
+    facts = {name: ColumnFacts() for name in names}
+    for start, piece in large.numbered_pieces(names):
+        train = np.flatnonzero(part[start : start + piece.rows] == TRAIN)
+        for name, fact in facts.items():
+            fact.add(schema[name], piece.columns[name], train)
+        _check_texts(large, facts)
+    return facts
 
 
 def _numbers_rows(sample: Table, column: Column, fact: ColumnFacts) -> bool:
@@ -222,18 +315,3 @@ def _numbers_rows(sample: Table, column: Column, fact: ColumnFacts) -> bool:
     return fact.rows <= span <= fact.rows * NEARLY + IDENTIFIER_ROWS and len(
         np.unique(numbers)
     ) == len(numbers)
-
-
-def _with_given(splits: Splits, given: Mapping[str, Any]) -> Splits:
-    """Append validation or test rows that were given as tables to the sample."""
-    for name, source in given.items():
-        table = read_given(source, splits.table)
-        added = np.arange(splits.table.rows, splits.table.rows + table.rows)
-        assert splits.large is not None
-        numbers = np.concatenate([splits.large.numbers, np.arange(table.rows)])
-        splits = replace(
-            splits, table=join(splits.table, table), large=replace(splits.large, numbers=numbers),
-            how=f"{splits.how}; {name} rows from {table.name}",
-            valid=added if name == "valid" else splits.valid, test=added if name == "test" else splits.test,
-        )  # fmt: skip
-    return splits

@@ -477,8 +477,8 @@ def join(first: Table, *others: Table) -> Table:
     if not others:
         return first
     columns: dict[str, pa.ChunkedArray] = {}
-    for column in first.schema.columns:
-        parts = [table.columns[column.name] for table in (first, *others)]
+    for name in first.columns:
+        parts = [table.columns[name] for table in (first, *others)]
         same = all(part.type == parts[0].type for part in parts)
         # Types differ only for numbers: whole ones in one file, others in the next.
         target = parts[0].type if same else pa.float64()
@@ -486,7 +486,7 @@ def join(first: Table, *others: Table) -> Table:
         data = pa.chunked_array(chunks, target)
         if pa.types.is_dictionary(target):
             data = pa.chunked_array([as_dictionary(data)])
-        columns[column.name] = data
+        columns[name] = data
     return Table(
         schema=first.schema, columns=columns, rows=sum(t.rows for t in (first, *others)),
         name=first.name, paths=first.paths, skipped=first.skipped, options=first.options,

@@ -18,6 +18,7 @@ from sightline.contracts import (
     DateOrder,
     Kind,
     NumberFormat,
+    Role,
 )
 from sightline.errors import DataError, counted, shorten
 from sightline.load import values as v
@@ -25,6 +26,7 @@ from sightline.load.histograms import word_counts
 from sightline.load.numbers import NUMBER_SHARE, Words, parse_formatted
 from sightline.load.typed import TypedColumn, make_typed, typed_numbers, whole_numbers_reason
 
+IDENTIFIER = "every value is different: an identifier"
 IDENTIFIER_ROWS = 20
 """With fewer rows than this, distinct values are no sign of an identifier."""
 HINT_WORDS = 200
@@ -268,29 +270,44 @@ def _categories_or_text(
     name: str, data: pa.DictionaryArray, counts: np.ndarray, words: list[str]
 ) -> TypedColumn:
     """Tell categories from sentences and identifiers by how many values differ and how long they are."""
-    rows, distinct = int(counts.sum()), int((counts > 0).sum())
+    kind, reason, role = role_of_texts(int(counts.sum()), int((counts > 0).sum()), words)
+    return make_typed(name, kind, data, "string", reason, role)
+
+
+def role_of_texts(rows: int, distinct: int, words: Sequence[str]) -> tuple[Kind, str, Role]:
+    """Return the kind and role of a column of texts that are no numbers or dates, and why.
+
+    Args:
+        rows: How many rows have a value.
+        distinct: How many different values there are.
+        words: Some of them, or all.
+
+    Example:
+        >>> from sightline.load.text_kinds import role_of_texts
+        >>> role_of_texts(1_000, 1_000, ["a1", "b7"])
+        ('categorical', 'every value is different: an identifier', 'ignored')
+    """
     sample = words[:1000]
     length = sum(len(word.split()) for word in sample) / max(len(sample), 1)
     sentences = f"text of about {length:.0f} words"
     if rows >= IDENTIFIER_ROWS and distinct > 0.5 * rows:
         if length >= 3:
-            return make_typed(name, "text", data, "string", sentences)
+            return "text", sentences, "feature"
         if distinct == rows:
-            reason = "every value is different: an identifier"
-            return make_typed(name, "categorical", data, "string", reason, "ignored")
+            return "categorical", IDENTIFIER, "ignored"
         reason = (
             f"text, {distinct:,} different values in {rows:,} rows; if it only identifies the row, "
             "drop it (--drop)"
         )
-        return make_typed(name, "text", data, "string", reason)
+        return "text", reason, "feature"
     if length >= 4 and distinct > 0.1 * rows and rows >= IDENTIFIER_ROWS:
-        return make_typed(name, "text", data, "string", sentences)
+        return "text", sentences, "feature"
     reason = f"text with {counted(distinct, 'different value')}"
     if code := next((word for word in sample if v.is_code(word)), None):
         reason = (
             f"codes with leading zeros, such as {shorten(code, 20)}, {distinct:,} different values"
         )
-    return make_typed(name, "categorical", data, "string", reason)
+    return "categorical", reason, "feature"
 
 
 # ------------------------------------------------------------- helpers

@@ -36,6 +36,7 @@ from sightline.trace.records import find
 from sightline.train.checkpoints import SavedCheckpoint, read_first
 from sightline.train.optimizers import OptimizerMaker
 from sightline.train.plan import check_device, settle_batch_size
+from sightline.train.processes import current, processes_here
 from sightline.train.training import Training, restore
 
 
@@ -81,7 +82,9 @@ class Fresh:
     def load(self) -> Loaded:
         """Read the table, split its rows, and choose the settings that depend on them."""
         options, source = self.options, self.source
-        limit, address = settle_limit(options.run.memory_limit), None
+        # Each of several processes has rows of its own in memory, and all draw the same sample.
+        limit = current().decide(lambda: settle_limit(options.run.memory_limit, processes_here()))
+        address = None
         if isinstance(source, Spooled):
             table, address = source.table(options.read, limit), source.address
             source = source.later

@@ -11,8 +11,9 @@ from sightline.contracts import FitOptions, Schema
 from sightline.contracts.options import CUSTOM, ModelOptions, ReadOptions, SplitOptions
 from sightline.errors import OptionError, counted, listed, shorten
 from sightline.load.databases import is_address
+from sightline.load.pieces import can_be_pieces
 from sightline.load.sources import as_source
-from sightline.load.table import Table, read_like
+from sightline.load.table import Table, pieces_like, read_like
 from sightline.load.text_files import is_stream, spool
 from sightline.pipeline.fit import fit_with
 from sightline.pipeline.folder import Run
@@ -113,7 +114,11 @@ def refit(
     if not isinstance(source, Table) and isinstance(source, str | Path) and is_stream(Path(source)):
         source = spool(Path(source))  # it is read twice
     schema = model.encoder.schema
-    new = read_like(source, schema, encoding=changes.get("encoding", options["encoding"])).extra
+    encoding = changes.get("encoding", options["encoding"])
+    if can_be_pieces(source):  # its columns are needed, not its rows
+        new = next(pieces_like(source, schema, encoding=encoding)).extra
+    else:
+        new = read_like(source, schema, encoding=encoding).extra
     used = {column.name: column.kind for column in schema.columns if column.role != "ignored"}
     names = list(source.columns) if isinstance(source, Table) else [*used, *new]
     options["kinds"] = {**{name: kind for name, kind in used.items() if name in names}, **dict(changes.pop("kinds", {}))}  # fmt: skip

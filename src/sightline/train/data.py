@@ -43,8 +43,7 @@ class TrainingData:
         eval_metric: The metric that decides which epoch is best; None where the loss does.
         yardstick: What the observations compare an epoch's numbers with.
         stored: Of a table larger than memory, all training rows, on the disk; else None.
-        weigh: Gives training rows their weights by class and by fold.
-        device: Where batches go.
+        weigh: Gives training rows their weights by class and by fold, and brings them to the device.
 
     Example:
         >>> import sightline as sl
@@ -64,7 +63,6 @@ class TrainingData:
     yardstick: Yardstick
     stored: ShuffledRows | None
     weigh: Weigh
-    device: torch.device
 
     @classmethod
     def of(
@@ -92,14 +90,16 @@ class TrainingData:
 
         def weigh(rows: Batch, folds: Tensor | None) -> Batch:
             rows = with_class_weights(rows, settings.class_weights, task, counts)
-            return rows if folds is None else hold_out(rows, folds, members, fold_count)
+            return _on(
+                device, rows if folds is None else hold_out(rows, folds, members, fold_count)
+            )
 
         folds = None if splits.folds is None else torch.from_numpy(splits.folds)
         train = weigh(prepared.train, folds)
         return cls(
-            task=task, train=_on(device, train), valid=_on(device, prepared.valid),
+            task=task, train=train, valid=_on(device, prepared.valid),
             folds=None if folds is None else folds.to(device), fold_count=fold_count,
-            eval_metric=eval_metric, yardstick=yardstick(task, prepared), stored=stored, weigh=weigh, device=device,
+            eval_metric=eval_metric, yardstick=yardstick(task, prepared), stored=stored, weigh=weigh,
         )  # fmt: skip
 
     @property
@@ -111,7 +111,7 @@ class TrainingData:
         """Return a source of shuffled batches of all training rows."""
         if self.stored is None:
             return TensorSource(self.train, batch_size, seed)
-        return ShuffledSource(self.stored, batch_size, seed, self.weigh, self.device)
+        return ShuffledSource(self.stored, batch_size, seed, self.weigh)
 
     @property
     def has_held_out_rows(self) -> bool:
@@ -146,6 +146,8 @@ def data_fingerprint(prepared: Prepared) -> str:
             if tensor is not None:
                 digest.update(str(tuple(tensor.shape)).encode())
                 digest.update(tensor.contiguous().numpy().data)
+    if prepared.stored is not None:  # these rows are a sample of them
+        digest.update(prepared.splits.fingerprint().encode())
     return digest.hexdigest()
 
 

@@ -310,6 +310,17 @@ def launched() -> int:
     return int(os.environ["WORLD_SIZE"]) if all(os.environ.get(name) for name in LAUNCHED) else 0
 
 
+def processes_here() -> int:
+    """Return how many processes torchrun has started on this machine.
+
+    Example:
+        >>> from sightline.train.processes import processes_here
+        >>> processes_here()
+        1
+    """
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def restarts() -> int:
     """Return how often torchrun has started this process again.
 
