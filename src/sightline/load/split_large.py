@@ -78,43 +78,30 @@ def split_large(
     parts = {"valid": valid, "test": test}
     given = {}
     if len(names) == len(set(roles) - {None}):
-        with_roles_ = with_roles(large.sample, target, *roles[1:])
+        like = with_roles(large.sample, target, *roles[1:])
         given = {
-            name: read_given(rows, with_roles_)
+            name: read_given(rows, like)
             for name, rows in parts.items()
             if not isinstance(rows, int | float)
         }
-    narrow = large.columns_of(names)
-    splits = split(narrow, target, seed=seed, **{**parts, **given}, **options)
-    part, fold, own = _placed(narrow, splits, target)
-    weights = row_weights(splits.table)
-    if weights is not None:
-        whole = np.zeros(large.rows, np.float32)
-        whole[slice(None) if own is None else own] = weights[
-            : large.rows if own is None else len(own)
-        ]
-        weights = whole
-    held_out = len(splits.valid) + len(splits.test)
+    splits, placed = _divided(large, names, target, {**parts, **given, "seed": seed, **options})
     wanted = large.budget.sample_rows(large.size.row_bytes)
-    if held_out > wanted:
+    if placed.held_out > wanted:
         raise OptionError(
-            f"{held_out:,} validation and test rows do not fit within memory_limit={in_units(large.budget.limit)}, which "
-            f"allows {wanted:,}.",
+            f"{placed.held_out:,} validation and test rows do not fit within memory_limit={in_units(large.budget.limit)}, "
+            f"which allows {wanted:,}.",
             "Give fewer of them (valid=, test=), or a larger memory_limit (--memory-limit).",
         )
     added = [_known(table, target) for table in given.values()]
-    share = wanted / splits.train_rows
-    read = _read_all(large, splits, part, share, seed, added)
-    schema, facts = _corrected(large, read, splits.table.schema, part)
+    share = wanted / placed.train
+    read = _read_all(large, splits, placed.part, share, seed, added)
+    schema, facts = _corrected(large, read, splits.table.schema, placed.part)
     numbers, sample = read.numbers, replace(read.sample, schema=schema)
-    rows = LargeRows(
-        large, part, fold, weights, splits.table.rows, len(splits.train), numbers, facts if share < 1 else None,
-        read.fingerprint,
-    )  # fmt: skip
-    place = part[numbers]
+    place = placed.part[numbers]
     train, valid_rows, test_rows = (
         np.flatnonzero(place == number) for number in (TRAIN, VALID, TEST)
     )
+    folds = None if placed.fold is None else placed.fold[numbers[train]].astype(np.int64)
     for name, table in zip(given, added, strict=True):
         new = np.arange(sample.rows, sample.rows + table.rows)
         if name == "valid":
@@ -122,41 +109,72 @@ def split_large(
         else:
             test_rows = np.concatenate([test_rows, new])
         sample = join(sample, replace(table, schema=schema))
-        rows = replace(rows, numbers=np.concatenate([rows.numbers, np.arange(table.rows)]))
-    return replace(
-        splits, table=sample, train=train, valid=valid_rows, test=test_rows, large=rows,
-        folds=None if fold is None else fold[numbers[train]].astype(np.int64),
+        numbers = np.concatenate([numbers, np.arange(table.rows)])
+    rows = LargeRows(
+        large, placed.part, placed.fold, placed.weights, placed.known, placed.train, numbers,
+        facts if share < 1 else None, read.fingerprint,
     )  # fmt: skip
+    return replace(
+        splits, table=sample, train=train, valid=valid_rows, test=test_rows, folds=folds, large=rows
+    )
+
+
+class _Placed(NamedTuple):
+    """Where each row in the files belongs.
+
+    Attributes:
+        part, fold, weights: As in `LargeRows`.
+        known: How many rows have a target.
+        train: How many training rows there are.
+        held_out: How many validation and test rows there are.
+    """
+
+    part: np.ndarray
+    fold: np.ndarray | None
+    weights: np.ndarray | None
+    known: int
+    train: int
+    held_out: int
+
+
+def _divided(
+    large: LargeTable, names: Sequence[str], target: str, options: Mapping[str, Any]
+) -> tuple[Splits, _Placed]:
+    """Divide the rows by the columns that decide; the split that is returned holds no rows any more."""
+    narrow = large.columns_of(names)
+    splits = split(narrow, target, **options)
+    if splits.fold_count > MOST_FOLDS:
+        raise OptionError(f"There are {splits.fold_count} folds.", f"Give at most {MOST_FOLDS}.")
+    own: Any = slice(None)  # the rows with a target
+    count = narrow.rows
+    if splits.dropped:
+        own = np.flatnonzero(narrow.columns[target].is_valid().to_numpy())
+        count = len(own)
+    of_known = np.full(count, NONE, np.uint8)
+    for number, rows in ((TRAIN, splits.train), (VALID, splits.valid), (TEST, splits.test)):
+        of_known[rows[rows < count]] = number  # rows that were given come after those of the files
+    part = np.full(narrow.rows, NONE, np.uint8)
+    part[own] = of_known
+    fold = weights = None
+    if splits.folds is not None:
+        fold_of_known = np.zeros(count, np.uint8)
+        fold_of_known[splits.train] = splits.folds
+        fold = np.zeros(narrow.rows, np.uint8)
+        fold[own] = fold_of_known
+    if (of_rows := row_weights(splits.table)) is not None:
+        weights = np.zeros(narrow.rows, np.float32)
+        weights[own] = of_rows[:count]
+    placed = _Placed(
+        part, fold, weights, splits.table.rows, len(splits.train), len(splits.valid) + len(splits.test)
+    )  # fmt: skip
+    empty = np.empty(0, np.int64)
+    table = replace(splits.table, columns={})
+    return replace(splits, table=table, train=empty, valid=empty, test=empty, folds=None), placed
 
 
 def _known(table: Table, target: str) -> Table:
     """Return the rows of a table that have a target."""
     return subset(table, np.flatnonzero(table.columns[target].is_valid().to_numpy()))
-
-
-def _placed(
-    narrow: Table, splits: Splits, target: str
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Return the part and the fold of each row in the files, and the rows with a known target if some have none.
-
-    Rows that were given for a part come after those of the files, and are left out.
-    """
-    known = None
-    if splits.dropped:
-        known = np.flatnonzero(narrow.columns[target].is_valid().to_numpy())
-    count = narrow.rows if known is None else len(known)
-    part = np.full(narrow.rows, NONE, np.uint8)
-    for number, name in enumerate(PARTS[:NONE]):
-        rows = getattr(splits, name)
-        rows = rows[rows < count]
-        part[rows if known is None else known[rows]] = number
-    if splits.folds is None:
-        return part, None, known
-    if splits.fold_count > MOST_FOLDS:
-        raise OptionError(f"There are {splits.fold_count} folds.", f"Give at most {MOST_FOLDS}.")
-    fold = np.zeros(narrow.rows, np.uint8)
-    fold[splits.train if known is None else known[splits.train]] = splits.folds
-    return part, fold, known
 
 
 class _Read(NamedTuple):
