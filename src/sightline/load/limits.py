@@ -24,8 +24,7 @@ from sightline.load.text_files import bytes_of
 SHARE_OF_MACHINE = 0.5
 """The default limit, as a share of the memory of the machine or of the cgroup."""
 VALUE_BYTES = 44
-"""What a fit in memory needs for a value: as it was read, as a float64 and as a float32 of a tensor, with the copies
-between them (measured, docs/decisions.md)."""
+"""What a fit in memory is taken to need for a value: as it was read, as a float64, as a float32 of a tensor, and copies."""
 ROW_BYTES = 250
 """What it needs for a row besides: targets, folds, weights of the members, predictions, hashes."""
 LEAST_BYTES = 120_000_000

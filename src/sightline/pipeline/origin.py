@@ -266,7 +266,7 @@ def _same(table: Table | LargeTable, origin: Mapping[str, Any], earlier: Earlier
         splits, name = split(table, **origin["split"], earlier=earlier), table.name
     if splits.fingerprint() != origin["fingerprint"]:
         raise DataError(
-            f"{origin['source'] or name} has changed since the model was trained on it.",
+            f"{origin.get('address') or origin['source'] or name} has changed since the model was trained on it.",
             "Give a file with rows to use, or fit again.",
         )
     return splits
