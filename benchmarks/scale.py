@@ -106,7 +106,7 @@ class Watched:
 
     def to_json(self) -> dict[str, float]:
         return {
-            "seconds": round(self.seconds, 1), "peak_resident_mb": round(self.resident), "peak_anonymous_mb": round(self.anonymous)
+            "wall_seconds": round(self.seconds, 1), "peak_resident_mb": round(self.resident), "peak_anonymous_mb": round(self.anonymous)
         }  # fmt: skip
 
 

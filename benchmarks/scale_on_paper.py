@@ -26,7 +26,7 @@ MEMORY_BYTES = 24
 """In memory for each row, while the rows are divided."""
 STEP_ROWS = 4_096
 """Rows of a batch on each machine."""
-PASSES = ("sample of the rows", "facts of all rows", "prepare and shuffle")
+PASSES = ("sample of the rows", "split, with the facts", "prepare and shuffle")
 
 
 class Constants(NamedTuple):
@@ -84,7 +84,7 @@ def measured() -> Constants:
     """Read the constants from the largest table that was measured."""
     found = json.loads((RESULTS / "scale.json").read_text(encoding="utf-8"))
     largest = found["growth"][max(found["growth"], key=int)]
-    seconds = sum(largest["seconds"][name] for name in PASSES) / largest["rows"]
+    seconds = sum(1 / largest["rows_a_second"][name] for name in PASSES)
     speed = found["rates"]["rows_a_second"]["disk"]
     return Constants(seconds, speed * 6 * weights(found["hidden"]))
 
