@@ -358,7 +358,7 @@ def _store(
 def _sketched(rows: int, scaling: Scaling) -> str:
     """Say which statistics come from the sample, and how far its ranks may be off (Massart 1990)."""
     which = {
-        "quantile": "quantiles and medians", "robust": "quartiles and medians", "minmax": "medians", "standard": "bins",
+        "quantile": "Quantiles, medians", "robust": "Quartiles, medians", "minmax": "Medians", "standard": "Bins",
     }[scaling]  # fmt: skip
     drawn = min(rows, QUANTILE_ROWS) if scaling == "quantile" else rows
     error = 100 * math.sqrt(math.log(2 / 0.001) / (2 * drawn))
