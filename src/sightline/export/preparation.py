@@ -19,12 +19,11 @@ import numpy as np
 from sightline.contracts import traits_of
 from sightline.contracts.exported import CODES, NUMBERS, mask_name
 from sightline.export.graph import ML, Graph
-from sightline.load.values import missing_numbers
+from sightline.load.values import MISSING_DATE, missing_numbers
 from sightline.prepare.encode import (
     DAY,
     FIRST_KNOWN,
     MISSING,
-    MISSING_DATE,
     UNSEEN,
     ColumnEncoding,
     Encoder,

@@ -47,18 +47,12 @@ class TensorSource:
 
     def blocks(self, epoch: int, start_row: int = 0) -> Iterator[Batch]:
         """Yield an epoch's rows in blocks, from a row on; the same (seed, epoch) gives the same order."""
-        block = max(BLOCK_ROWS // self.batch_size, 1) * self.batch_size
         order = self._order(epoch)
-        start = start_row
-        while start < self.rows:
-            stop = min(start + block, self.rows)
-            if self.rows - stop == 1 < self.batch_size:
-                stop = self.rows  # a single last row joins the batch before it
+        for start, stop in block_bounds(start_row, self.rows, self.batch_size):
             if order is None:
                 yield map_tensors(self.batch, lambda x, a=start, b=stop: x[a:b])  # type: ignore[misc]
             else:
                 yield gather(self.batch, order[start:stop])
-            start = stop
 
     def batches(self, epoch: int, start_row: int = 0) -> Iterator[Batch]:
         """Yield an epoch's batches from a row on, without a `DataLoader`."""
@@ -108,6 +102,25 @@ def loader(source: BatchSource, epoch: int, start_row: int = 0) -> DataLoader[Ba
         _Epoch(source, epoch, start_row), batch_size=None, collate_fn=_same,
         generator=torch.Generator(),
     )  # fmt: skip
+
+
+def block_bounds(start: int, rows: int, batch_size: int) -> Iterator[tuple[int, int]]:
+    """Yield the first row of each block of whole batches from `start` to `rows`, and the row after its last.
+
+    A single last row joins the batch before it.
+
+    Example:
+        >>> from sightline.load.batches import block_bounds
+        >>> list(block_bounds(0, 8193, 8192)), list(block_bounds(0, 8194, 8192))
+        ([(0, 8193)], [(0, 8192), (8192, 8194)])
+    """
+    size = max(BLOCK_ROWS // batch_size, 1) * batch_size
+    while start < rows:
+        stop = min(start + size, rows)
+        if rows - stop == 1 < batch_size:
+            stop = rows
+        yield start, stop
+        start = stop
 
 
 def cut(block: Batch, size: int) -> Iterator[Batch]:
@@ -162,6 +175,24 @@ def map_tensors(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) ->
         None if batch.weight is None else change(batch.weight),
         change(batch.row),
     )
+
+
+def join_batches(first: Batch, second: Batch) -> Batch:
+    """Append the rows of one batch to another's.
+
+    Example:
+        >>> import torch
+        >>> from sightline.contracts import Batch
+        >>> from sightline.load.batches import join_batches
+        >>> batch = Batch(*[torch.zeros(2, 1)] * 3, None, torch.arange(2))
+        >>> join_batches(batch, batch).row.tolist()
+        [0, 1, 0, 1]
+    """
+    joined = [
+        None if a is None or b is None else torch.cat([a, b])
+        for a, b in zip(first, second, strict=True)
+    ]
+    return Batch(*joined)  # type: ignore[arg-type]
 
 
 def gather(batch: Batch, rows: torch.Tensor) -> Batch:

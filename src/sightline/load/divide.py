@@ -11,6 +11,7 @@ from sightline.contracts import Target, traits_of
 from sightline.errors import DataError, counted
 from sightline.load.table import Table
 from sightline.load.target import target_values
+from sightline.load.values import MISSING_DATE
 
 FEW_CLASSES = 16
 
@@ -178,7 +179,7 @@ def _sortable(table: Table, name: str, rows: np.ndarray) -> np.ndarray:
     """Return a time column's values for the whole table; none of `rows` may lack one."""
     if traits_of(table.schema[name].kind).storage == "moments":
         values = table.moments(name)
-        missing = values == np.iinfo(np.int64).min
+        missing = values == MISSING_DATE
     else:
         values = table.numbers(name)
         missing = np.isnan(values)

@@ -10,9 +10,8 @@ import pyarrow as pa
 
 from sightline.contracts import Column, traits_of
 from sightline.load.hashes import column_hashes
-from sightline.load.values import to_flags, to_floats, to_microseconds
+from sightline.load.values import MISSING_DATE, to_flags, to_floats, to_microseconds
 
-MISSING_DATE = np.iinfo(np.int64).min
 FEW_TEXTS = 200_000
 KEPT_HASHES = 4_096
 
@@ -81,17 +80,16 @@ class ColumnFacts:
                 self._add_texts(pa.array(["false", "true"]), counts[1:])
             case "words":
                 words = data.chunk(0)
-                codes = words.indices.take(pa.array(rows)).drop_null().to_numpy()
-                counts = np.bincount(codes, minlength=len(words.dictionary))
-                self.missing += len(rows) - len(codes)
+                codes = words.indices.take(pa.array(rows))
+                self.missing += codes.null_count
                 if self.keeps_texts:
-                    self._add_texts(words.dictionary, counts)
-                elif len(codes):
-                    self._add_hashes(
-                        column_hashes(column, data)[rows][
-                            words.indices.take(pa.array(rows)).is_valid().to_numpy(False)
-                        ]
+                    known = codes.drop_null().to_numpy()
+                    self._add_texts(
+                        words.dictionary, np.bincount(known, minlength=len(words.dictionary))
                     )
+                else:
+                    valid = codes.is_valid().to_numpy(zero_copy_only=False)
+                    self._add_hashes(column_hashes(column, data)[rows[valid]])
 
     @property
     def deviation(self) -> float:
@@ -102,9 +100,7 @@ class ColumnFacts:
     @property
     def text_bytes(self) -> int:
         """The size of the texts that are kept."""
-        return sum(
-            part.nbytes for part in [*([] if self.texts is None else [self.texts]), *self._waiting]
-        )
+        return sum(part.nbytes for part in self._tables)
 
     @property
     def distinct(self) -> int:
@@ -171,9 +167,12 @@ class ColumnFacts:
         if sum(part.num_rows for part in self._waiting) > max(FEW_TEXTS, 2 * known):
             self._merge()
 
+    @property
+    def _tables(self) -> list[pa.Table]:
+        return [*([] if self.texts is None else [self.texts]), *self._waiting]
+
     def _merge(self) -> None:
-        parts = [*([] if self.texts is None else [self.texts]), *self._waiting]
         if self._waiting:
-            grouped = pa.concat_tables(parts).group_by("text").aggregate([("n", "sum")])
+            grouped = pa.concat_tables(self._tables).group_by("text").aggregate([("n", "sum")])
             self.texts = grouped.rename_columns({"text": "text", "n_sum": "n"})
             self._waiting.clear()

@@ -27,8 +27,15 @@ from sightline.load.object_stores import Copied
 from sightline.load.parallel import each_column
 from sightline.load.pieces import pieces
 from sightline.load.raw import Raw, RawRequest
-from sightline.load.sources import find_files
-from sightline.load.table import Table, read_by_rules, request_for, typed_table, valid_value
+from sightline.load.sources import concatenated, find_files
+from sightline.load.table import (
+    Table,
+    join_column,
+    read_by_rules,
+    request_for,
+    typed_table,
+    valid_value,
+)
 from sightline.load.text_kinds import Writing
 from sightline.load.typed import TypedColumn
 from sightline.load.values import as_dictionary, has_long, to_floats
@@ -99,6 +106,7 @@ class LargeTable:
         budget: Budget,
         folder: Path | None = None,
         rules: int = READING_RULES,
+        size: Estimate | None = None,
     ) -> LargeTable:
         """Read a table once: draw the sample that decides its schema; turn text files into Parquet.
 
@@ -108,6 +116,7 @@ class LargeTable:
             budget: How much memory there is.
             folder: Where temporary files are made; None takes that of the system.
             rules: The version of the reading rules.
+            size: Its estimated size, if that is known.
 
         Raises:
             DataError: The table cannot be read; or there is not enough space on the disk.
@@ -116,7 +125,7 @@ class LargeTable:
         folder = Path(tempfile.gettempdir()) if folder is None else folder
         folder.mkdir(parents=True, exist_ok=True)
         request = request_for(options, rules)
-        size = estimate(source, request)
+        size = size or estimate(source, request)
         if size is None:
             raise DataError(
                 f"{source} cannot be read piece by piece.",
@@ -186,7 +195,7 @@ class LargeTable:
             for name in names:
                 read[name].append(piece.columns[name])
         self.check_rows(rows)
-        columns = {name: joined(parts) for name, parts in read.items()}
+        columns = {name: join_column(parts) for name, parts in read.items()}
         return replace(self.sample, columns=columns, rows=self.rows, locate=None)
 
     def check_rows(self, rows: int) -> None:
@@ -267,16 +276,6 @@ class LargeTable:
             yield self._piece(columns, batch.num_rows)
 
 
-def joined(parts: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
-    """Append the pieces of a column: texts in one chunk; numbers as float64 where the pieces have other types."""
-    types = {part.type for part in parts}
-    if any(pa.types.is_dictionary(one) for one in types):
-        chunks = [chunk for part in parts for chunk in part.chunks]
-        return pa.chunked_array([as_dictionary(pa.chunked_array(chunks))])
-    kind = types.pop() if len(types) == 1 else pa.float64()
-    return pa.chunked_array([chunk for part in parts for chunk in part.cast(kind).chunks], kind)
-
-
 def drawn(seed: int, start: int, rows: int, share: float) -> np.ndarray:
     """Return which of some rows are drawn, bool [rows]: a function of the seed and the row's number alone.
 
@@ -335,9 +334,7 @@ def _draw(
     """Read a table once, and return a random sample of its raw rows, with the number of all rows."""
     rows = min(SCHEMA_ROWS, budget.sample_rows(size.row_bytes))
     piece_rows = budget.piece_rows(size.row_bytes)
-    if (
-        as_text
-    ):  # so that every piece of a column has the same type, and the sample decides what it is
+    if as_text:  # every piece of a column then has the same type, and the sample decides what it is
         first = next(iter(pieces(source, request)))
         request = replace(request, text=frozenset(first.table.column_names))
     share = rows / max(size.rows, 1)
@@ -350,13 +347,7 @@ def _draw(
         numbers.append(chosen + start)
         start += piece.table.num_rows
     assert raw is not None  # there is a piece, if an empty one
-    try:
-        table = pa.concat_tables(tables, promote_options="permissive")
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(
-            f"The files of {source} do not fit together: {error}.",
-            "Give each column the same type in every file.",
-        ) from error
+    table = concatenated(tables, source)
     number_of = np.concatenate(numbers)
 
     def locate(row: int, column: str) -> tuple[str, str | None]:
@@ -472,4 +463,4 @@ def read_within(
     size = estimate(files, request_for(options, rules))
     if size is None or size.bytes <= limit:
         return read_by_rules(source, options, rules)
-    return LargeTable.open(files, options, Budget(limit), folder, rules)
+    return LargeTable.open(files, options, Budget(limit), folder, rules, size)

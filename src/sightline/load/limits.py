@@ -120,7 +120,7 @@ class Budget:
         if self.limit < least:
             raise OptionError(
                 f"memory_limit is {in_units(self.limit)}, too small for {estimate.rows:,} rows: at least "
-                f"{in_units(least)} {'are' if least != 1 else 'is'} needed.",
+                f"{in_units(least)} are needed.",
                 f"Give memory_limit={-(-least // 10**6)}MB or more (--memory-limit).",
             )
 
@@ -145,10 +145,8 @@ def estimate(source: Any, request: RawRequest) -> Estimate | None:
         >>> abs(size.rows - 344) < 20, size.columns, size.texts
         (True, 8, 0)
     """
-    if not isinstance(source, str | Path) or "://" in str(
-        source
-    ):  # rows are copied from an address first
-        return None
+    if not isinstance(source, str | Path) or "://" in str(source):
+        return None  # rows of an address are copied first
     if split_sheet(source)[0].suffix.lower() in WORKBOOKS:
         return None
     if not can_be_pieces(source):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sightline.contracts import Batch
 from sightline.errors import DataError
-from sightline.load.batches import BLOCK_ROWS, map_tensors
+from sightline.load.batches import BLOCK_ROWS, block_bounds, join_batches, map_tensors
 from sightline.load.large import NamelessFile, check_space, row_keys
 
 POOL_BYTES = 48_000_000
@@ -259,12 +259,13 @@ class ShuffledSource:
                 if begin < start_row:
                     rows = map_tensors(rows, lambda x, a=start_row - begin: x[a:])  # type: ignore[misc]
                 if kept is not None:
-                    rows = _join(kept, rows)
+                    rows = join_batches(kept, rows)
                 # Batches go across pools: what does not fill one waits for the next pool.
                 whole = len(rows.row)
                 if not last:
                     whole = max(whole - 1, 0) // self.batch_size * self.batch_size
-                yield from _blocks(rows, whole, self.batch_size)
+                for start, stop in block_bounds(0, whole, self.batch_size):
+                    yield map_tensors(rows, lambda x, a=start, b=stop: x[a:b])  # type: ignore[misc]
                 kept = map_tensors(rows, lambda x, a=whole: x[a:].clone())  # type: ignore[misc]
 
     def _pool(self, epoch: int, number: int, pools: Sequence[np.ndarray]) -> Batch:
@@ -277,23 +278,3 @@ class ShuffledSource:
         )
         batch, folds = self.stored.read(pools[number], order.numpy())
         return batch if self.weigh is None else self.weigh(batch, folds)
-
-
-def _blocks(rows: Batch, stop: int, batch_size: int) -> Iterator[Batch]:
-    """Cut rows up to `stop` into blocks of whole batches; a single last row joins the batch before it."""
-    size = max(BLOCK_ROWS // batch_size, 1) * batch_size
-    start = 0
-    while start < stop:
-        end = min(start + size, stop)
-        if stop - end == 1 < batch_size:
-            end = stop
-        yield map_tensors(rows, lambda x, a=start, b=end: x[a:b])  # type: ignore[misc]
-        start = end
-
-
-def _join(first: Batch, second: Batch) -> Batch:
-    joined = [
-        None if a is None or b is None else torch.cat([a, b])
-        for a, b in zip(first, second, strict=True)
-    ]
-    return Batch(*joined)  # type: ignore[arg-type]

@@ -174,14 +174,22 @@ def _open_files(source: str | Path, request: RawRequest) -> Raw:
     if len(tables) == 1:
         return raw_table(tables[0], name, paths)
     same_names(files, [table.column_names for table in tables])
+    return raw_table(concatenated(tables, source), name, paths)
+
+
+def concatenated(tables: Sequence[pa.Table], source: str | Path) -> pa.Table:
+    """Append tables of the same columns, whose numbers may have other types.
+
+    Raises:
+        DataError: A column holds other values in one of them.
+    """
     try:
-        table = pa.concat_tables(tables, promote_options="permissive")
+        return pa.concat_tables(tables, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(
             f"The files of {source} do not fit together: {error}.",
             "Give each column the same type in every file.",
         ) from error
-    return raw_table(table, name, paths)
 
 
 def same_names(files: Sequence[Path | str], names: Sequence[Sequence[str]]) -> None:

@@ -57,6 +57,10 @@ class LargeRows:
     facts: Mapping[str, ColumnFacts] | None
     fingerprint: str
 
+    def training(self, start: int, rows: int) -> np.ndarray:
+        """Return which of `rows` rows from `start` on are training rows, int64, counted from `start`."""
+        return np.flatnonzero(self.part[start : start + rows] == PARTS.index("train"))
+
     @property
     def said(self) -> str:
         """Say that the rows stay on the disk, and what is done with a sample of them."""

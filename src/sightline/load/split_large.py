@@ -13,12 +13,12 @@ import pyarrow as pa
 from sightline.contracts import Column, Schema, traits_of
 from sightline.errors import OptionError
 from sightline.load.facts import ColumnFacts
-from sightline.load.large import LargeTable, drawn, joined
+from sightline.load.large import LargeTable, drawn
 from sightline.load.limits import in_units
 from sightline.load.parallel import each_piece
 from sightline.load.roles import row_weights, with_roles
 from sightline.load.split import PARTS, LargeRows, Splits, read_given, split
-from sightline.load.table import Table, join, subset
+from sightline.load.table import Table, join, join_column, subset
 from sightline.load.text_kinds import IDENTIFIER, IDENTIFIER_ROWS, role_of_texts
 
 TRAIN, VALID, TEST, NONE = range(len(PARTS))
@@ -206,7 +206,9 @@ def _read_all(
     names = [column.name for column in schema.columns]
     facts = {}
     if share < 1 or large.sample.rows < large.rows:
-        facts = {c.name: ColumnFacts(_has_codes(c)) for c in schema.columns if _has_facts(c)}
+        facts = {
+            c.name: ColumnFacts(keeps_texts=_has_codes(c)) for c in schema.columns if _has_facts(c)
+        }
     target = splits.target.name
     read: dict[str, list[pa.ChunkedArray]] = {name: [] for name in names}
     numbers: list[np.ndarray] = []
@@ -238,7 +240,7 @@ def _read_all(
     for table in given:
         digest.update(hashed(table).tobytes())
     number_of = np.concatenate(numbers)
-    whole = {name: joined([_words(part_) for part_ in parts]) for name, parts in read.items()}
+    whole = {name: join_column([_words(part_) for part_ in parts]) for name, parts in read.items()}
     sample = replace(large.sample, columns=whole, rows=len(number_of), locate=None)
     return _Read(sample, number_of, facts, digest.hexdigest())
 

@@ -476,21 +476,23 @@ def join(first: Table, *others: Table) -> Table:
     """Append the rows of tables that have the same schema."""
     if not others:
         return first
-    columns: dict[str, pa.ChunkedArray] = {}
-    for name in first.columns:
-        parts = [table.columns[name] for table in (first, *others)]
-        same = all(part.type == parts[0].type for part in parts)
-        # Types differ only for numbers: whole ones in one file, others in the next.
-        target = parts[0].type if same else pa.float64()
-        chunks = [chunk for part in parts for chunk in part.cast(target).chunks]
-        data = pa.chunked_array(chunks, target)
-        if pa.types.is_dictionary(target):
-            data = pa.chunked_array([as_dictionary(data)])
-        columns[name] = data
+    columns = {
+        name: join_column([table.columns[name] for table in (first, *others)])
+        for name in first.columns
+    }
     return Table(
         schema=first.schema, columns=columns, rows=sum(t.rows for t in (first, *others)),
         name=first.name, paths=first.paths, skipped=first.skipped, options=first.options,
     )  # fmt: skip
+
+
+def join_column(parts: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Append the parts of a column of one kind; texts become one chunk."""
+    same = all(part.type == parts[0].type for part in parts)
+    # Types differ only for numbers: whole ones in one file, others in the next.
+    target = parts[0].type if same else pa.float64()
+    data = pa.chunked_array([chunk for part in parts for chunk in part.cast(target).chunks], target)
+    return pa.chunked_array([as_dictionary(data)]) if pa.types.is_dictionary(target) else data
 
 
 def take(data: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:

@@ -23,6 +23,8 @@ LARGEST_EXACT = 2**53
 """From here on float64 cannot tell neighbouring whole numbers apart."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+MISSING_DATE = np.iinfo(np.int64).min
+"""Stands for a missing value in a column of microseconds."""
 BAD_DATE = -(2**63) + 1
 """Marks a text that is no date in a column of microseconds."""
 
@@ -426,5 +428,5 @@ def date_example(form: str) -> str:
 
 def to_microseconds(data: pa.ChunkedArray) -> np.ndarray:
     """Return int64 microseconds since 1970 UTC; a null becomes the smallest int64."""
-    moments: np.ndarray = pc.fill_null(data.cast(pa.int64()), np.iinfo(np.int64).min).to_numpy()
+    moments: np.ndarray = pc.fill_null(data.cast(pa.int64()), MISSING_DATE).to_numpy()
     return moments

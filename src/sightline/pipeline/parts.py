@@ -19,6 +19,7 @@ from torch import Tensor
 from sightline.build.boosting import FittedTrees, fit_trees
 from sightline.contracts import Batch
 from sightline.errors import counted
+from sightline.load.batches import join_batches
 from sightline.pipeline.recipe import TREES_CLASSES, Recipe, prepared_size, trees_for
 from sightline.predict.parts import NetworkPart, Part, TreesPart, blend_values
 from sightline.train.checkpoints import weights_fingerprint
@@ -110,12 +111,8 @@ def fit_boosted_trees(request: PartRequest) -> FittedPart | None:
 
 def _with_validation_rows(train: Batch, valid: Batch) -> tuple[Batch, np.ndarray]:
     """Append the validation rows as the one fold that is held out, 0; training rows are in none, -1."""
-    joined = [
-        None if a is None or b is None else torch.cat([a, b])
-        for a, b in zip(train, valid, strict=True)
-    ]
     folds = np.repeat([-1, 0], [len(train.row), len(valid.row)])
-    return Batch(*joined), folds  # type: ignore[arg-type]
+    return join_batches(train, valid), folds
 
 
 def _trees_record(fitted: FittedTrees, training: Training) -> dict[str, Any]:

@@ -16,10 +16,11 @@ import numpy as np
 
 from sightline.contracts import Column, traits_of
 from sightline.errors import DataWarning, ExportError, counted, shorten
+from sightline.load.values import MISSING_DATE
 from sightline.predict.bundle import Contents
 from sightline.predict.onnx_model import OnnxModel
 from sightline.predict.tables import Predictions, TableModel
-from sightline.prepare.encode import MISSING_DATE, Encoder
+from sightline.prepare.encode import Encoder
 from sightline.prepare.transform import Transform
 
 USUAL_ROWS = 1_000

@@ -16,11 +16,10 @@ import numpy as np
 from sightline.contracts import traits_of
 from sightline.load.pandas_columns import column_name
 from sightline.load.table import Table
-from sightline.load.values import missing_numbers
+from sightline.load.values import MISSING_DATE, missing_numbers
 from sightline.prepare.encode import (
     FIRST_KNOWN,
     MISSING,
-    MISSING_DATE,
     ColumnEncoding,
     Encoder,
     date_numbers,

@@ -17,12 +17,11 @@ import pyarrow as pa
 
 from sightline.contracts import READING_RULES, Encoding, Schema, traits_of
 from sightline.load.table import Table
-from sightline.load.values import Spellings, map_codes
+from sightline.load.values import MISSING_DATE, Spellings, map_codes
 from sightline.prepare.ngrams import TOKENS, FoundNGrams, NGrams
 
 MISSING, UNSEEN, FIRST_KNOWN = 0, 1, 2
 DAY = 86_400_000_000
-MISSING_DATE = np.iinfo(np.int64).min
 DATE_PARTS = ("year", "month", "day", "weekday", "hour", "minute")
 
 

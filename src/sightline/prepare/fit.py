@@ -15,9 +15,9 @@ from sightline.load.facts import ColumnFacts
 from sightline.load.parallel import each_column
 from sightline.load.split import Splits
 from sightline.load.table import Table
+from sightline.load.values import MISSING_DATE
 from sightline.prepare.encode import (
     DATE_PARTS,
-    MISSING_DATE,
     ColumnEncoding,
     Encoder,
     date_numbers,
@@ -114,14 +114,9 @@ def _fit_column(
         case "words":
             return _fit_words(table, name, rows, scaling)
         case "codes":
-            words = vocabulary_of(table, column, rows)
-            if facts is not None:
-                words = tuple(facts.counted()["text"].to_pylist())
-                words = (
-                    tuple(sorted(words))
-                    if words and traits_of(column.kind).storage == "flags"
-                    else words
-                )
+            words = (
+                vocabulary_of(table, column, rows) if facts is None else _known_texts(column, facts)
+            )
             return ColumnFit(ColumnEncoding(name, "codes"), vocabulary=words)
         case _:
             assert_never(encoding)
@@ -177,6 +172,12 @@ def _counted(table: Table, name: str, rows: np.ndarray) -> tuple[list[str], np.n
     counts = np.bincount(codes, minlength=len(words.dictionary))
     seen = np.flatnonzero(counts)
     return words.dictionary.take(pa.array(seen)).to_pylist(), counts[seen]
+
+
+def _known_texts(column: Column, facts: ColumnFacts) -> tuple[str, ...]:
+    """Return the vocabulary of all rows, as `vocabulary_of` orders it."""
+    texts = facts.counted()["text"].to_pylist()
+    return tuple(sorted(texts) if traits_of(column.kind).storage == "flags" else texts)
 
 
 def _varies(values: np.ndarray) -> bool:

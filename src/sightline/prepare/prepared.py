@@ -312,8 +312,7 @@ def _tensors(
     unseen: Counter[str],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Encode and scale some rows: float32 [N, D] and int32 [N, C]; count unusual values."""
-    width = transform.numbers + len(transform.flags)
-    numeric_ND = torch.empty(len(rows), width)
+    numeric_ND = torch.empty(len(rows), transform.features)
     categorical_NC = torch.empty(len(rows), len(reader.encoder.codes), dtype=torch.int32)
 
     def fill(start: int) -> Encoded:
@@ -334,14 +333,14 @@ def _store(
 ) -> ShuffledRows:
     """Prepare all training rows piece by piece, and write them to the disk in random segments."""
     stored = ShuffledRows(
-        large.table.folder, rows=large.train_rows, numeric=transform.numbers + len(transform.flags),
+        large.table.folder, rows=large.train_rows, numeric=transform.features,
         categorical=len(encoder.codes), classes=len(splits.target.classes), weighted=large.weights is not None,
         folds=large.fold is not None, seed=splits.options["seed"], buffer_bytes=large.table.budget.buffer_bytes,
     )  # fmt: skip
 
     def tensors(piece: tuple[int, Table]) -> tuple[Batch, torch.Tensor | None]:
         start, table = piece
-        rows = np.flatnonzero(large.part[start : start + table.rows] == 0)
+        rows = large.training(start, table.rows)
         numeric, codes = _tensors(encoder.open(table), transform, rows, Counter(), Counter())
         values, row = target_values(table, splits.target)[rows], rows + start
         weight = None if large.weights is None else torch.from_numpy(large.weights[row])

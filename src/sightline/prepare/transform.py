@@ -153,6 +153,11 @@ class Transform(nn.Module):
         """A, the number of input columns."""
         return len(self.center)
 
+    @property
+    def features(self) -> int:
+        """D, the number of output columns."""
+        return self.numbers + len(self.flags)
+
     def fit_column(self, index: int, values: np.ndarray) -> None:
         """Fit one column's statistics to its training values (NaN is missing)."""
         self.set_column(index, Statistics.of(values, self.scaling))
@@ -196,4 +201,4 @@ class Transform(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON values; the buffers hold the statistics."""
-        return {"scaling": self.scaling, "numbers": len(self.center), "flags": self.flags.tolist()}
+        return {"scaling": self.scaling, "numbers": self.numbers, "flags": self.flags.tolist()}

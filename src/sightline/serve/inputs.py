@@ -10,8 +10,7 @@ from typing import Any, assert_never
 from sightline.contracts import Column, Schema, traits_of
 from sightline.contracts.exported import mask_name
 from sightline.errors import listed, readable, shorten
-from sightline.load.values import date_example, date_text
-from sightline.prepare.encode import MISSING_DATE
+from sightline.load.values import MISSING_DATE, date_example, date_text
 from sightline.serve.errors import Refused, bad
 from sightline.serve.tensors import FLOATS, INTEGERS, Tensor
 

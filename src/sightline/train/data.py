@@ -83,9 +83,7 @@ class TrainingData:
         name = settings.eval_metric
         eval_metric = None if name is None else check_eval_metric(name, target)
         stored, fold_count, splits = prepared.stored, prepared.splits.fold_count, prepared.splits
-        counts = None if stored is None else stored.class_counts
-        if counts is None and task.classification:
-            counts = torch.bincount(prepared.train.target, minlength=len(target.classes))
+        counts = None if stored is None else stored.class_counts  # of all rows, not of a pool
         members = count_members(network, prepared.train) if fold_count else 1
 
         def weigh(rows: Batch, folds: Tensor | None) -> Batch:
