@@ -1,6 +1,5 @@
 """Fits of tables that do not fit within the memory limit: the model of a fit in memory, and all that a run can do."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 
 import sightline as sl
-from sightline.contracts import ReadOptions
+from sightline.contracts import ReadOptions, SetBatchSize
 from sightline.errors import DataError, OptionError, RunError
 from sightline.load import limits, shuffled
 from sightline.load.large import LargeTable
@@ -20,6 +19,7 @@ from sightline.load.split_large import split_large
 from sightline.pipeline.origin import evaluate
 from sightline.trace.records import find, read_records
 from sightline.train.checkpoints import weights_fingerprint
+from sightline.train.commands import send
 from sightline.train.data import data_fingerprint
 
 QUICK = {"quality": "fast", "epochs": 3, "report": False, "baselines": False, "quiet": True}
@@ -231,25 +231,17 @@ sl.fit({str(folder)!r}, "y", run={str(tmp_path / "run")!r}, memory_limit="1GB", 
         sl.resume(tmp_path / "run", quiet=True)
 
 
-def test_edits_apply_while_it_trains(folder, sampled, tmp_path):
+def test_edits_apply_while_it_trains(folder, sampled, tmp_path, monkeypatch):
+    monkeypatch.setattr("sightline.train.commands.SECONDS_BETWEEN_READS", 0.0)
+
     class View:
         def __init__(self):
             self.done = False
 
         def __call__(self, record):
-            if (
-                (record.stage, record.type) == ("train", "epoch")
-                and not self.done
-                and record.body["number"] == 1
-            ):
+            if (record.stage, record.type) == ("train", "epoch") and not self.done:
                 self.done = True
-                (tmp_path / "run" / "commands").mkdir(exist_ok=True)
-                command = {
-                    "version": 1,
-                    "action": "edit",
-                    "edits": [{"edit": "SetBatchSize", "rows": 100}],
-                }
-                (tmp_path / "run" / "commands" / "1.json").write_text(json.dumps(command))
+                send(tmp_path / "run", [SetBatchSize(100)])
 
         def step(self, done, total):
             pass
@@ -265,8 +257,8 @@ def test_edits_apply_while_it_trains(folder, sampled, tmp_path):
         view=View(),
         **{**QUICK, "quiet": False},
     )
-    events = [record.type for record in changed.records if record.stage == "train"]
-    assert "edit" in events or "refused" in events
+    (edit,) = find(changed.records, "train", "edit")
+    assert edit.body["said"] == "batch size 32 -> 100"
 
 
 def test_rows_that_change_before_a_resume_are_refused(folder, sampled, tmp_path):
