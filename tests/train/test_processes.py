@@ -4,6 +4,7 @@ import functools
 import os
 import re
 import signal
+import threading
 import time
 
 import numpy as np
@@ -354,3 +355,35 @@ def test_a_checkpoint_of_two_processes_is_continued_by_one(tmp_path):
     for _ in resumed.steps():
         pass
     check_same(curve(resumed), train(functools.partial(of_classes, batch_size=16)))
+
+
+class SlowStore:
+    """A store of which each answer takes a while."""
+
+    def __init__(self):
+        self.inside = False
+        self.values = {}
+
+    def clone(self):
+        return self
+
+    def set(self, name, value):
+        self.inside = True
+        time.sleep(0.2)
+        self.values[name] = value.encode()
+        self.inside = False
+
+    def get(self, name):
+        return self.values.get(name, b"0")
+
+
+def test_no_thread_is_inside_pytorch_when_a_process_leaves(monkeypatch):
+    monkeypatch.setattr(processes, "BEAT_SECONDS", 0.01)
+    store, heartbeat = SlowStore(), processes._Heartbeat()
+    heartbeat.begin(Processes(1, 2), store)
+    while not store.inside:
+        time.sleep(0.001)
+    heartbeat.end()
+    assert not store.inside
+    threads = [one for one in threading.enumerate() if "_beat" in one.name or "_watch" in one.name]
+    assert threads == []

@@ -1,6 +1,6 @@
 """Several processes that train one network together, each on its share of every batch.
 
-`torchrun` starts them. Every process has all rows and makes the same steps: it computes the gradients of its own
+`torchrun` or Ray Train starts them. Every process has all rows and makes the same steps: it computes the gradients of its own
 rows of a batch, and the sums over all processes are those of one process. Process 0 alone decides, writes and
 prints; before each step it tells the others whether there is something to do. With one process, each method returns
 what it is given.
@@ -46,6 +46,8 @@ ANY_TIME = timedelta(days=365)
 """How long a process waits for another that lives: process 0 may be paused."""
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """The environment that torchrun gives a process."""
+LEAVE_SECONDS = 5.0
+"""How long a process waits for the thread that shows its life, before it ends."""
 JOIN_SECONDS = 1800.0
 """How long a process waits for the others when it starts."""
 MEET_SECONDS = 0.02
@@ -272,7 +274,7 @@ class Processes:
         """Return the error for a connection that broke."""
         return RunError(
             f"Process {self.rank} of {self.size} has lost another one: {why}.",
-            "Unless torchrun starts all of them again (--max-restarts), go on with: sightline resume "
+            "Unless they are all started again (torchrun: --max-restarts), go on with: sightline resume "
             f"{shlex.quote(self.run)}",
         )
 
@@ -300,7 +302,7 @@ def current() -> Processes:
 
 
 def launched() -> int:
-    """Return how many processes torchrun has started; 0 if it did not start this one.
+    """Return how many processes torchrun or Ray Train has started; 0 if neither has started this one.
 
     Example:
         >>> from sightline.train.processes import launched
@@ -369,9 +371,21 @@ def leave() -> None:
     """End the training together: from here on each process is alone. All of them must have come here."""
     global _now
     if _now.size > 1:
-        dist.barrier()
+        with _now._connected():
+            dist.barrier()
         _close()
     _now = Processes(run=_now.run)
+
+
+def backends(gpus: bool) -> str:
+    """Return what connects processes, for PyTorch.
+
+    Example:
+        >>> from sightline.train.processes import backends
+        >>> backends(gpus=False)
+        'gloo'
+    """
+    return "cpu:gloo,cuda:nccl" if gpus and dist.is_nccl_available() else "gloo"
 
 
 def _connect(run: str) -> Processes:
@@ -379,7 +393,10 @@ def _connect(run: str) -> Processes:
     gpus = torch.cuda.device_count()
     if gpus:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % gpus)
-    backend = "cpu:gloo,cuda:nccl" if gpus and dist.is_nccl_available() else "gloo"
+    backend = backends(gpus > 0)
+    if dist.is_initialized():  # Ray Train has connected the processes, and looks after them
+        group = dist.new_group(backend=backend, timeout=ANY_TIME)
+        return Processes(dist.get_rank(), dist.get_world_size(), run, group)
     try:
         shared, rank, size = next(rendezvous("env://"))
         store = _meet(shared, rank, size)
@@ -446,6 +463,7 @@ class _Heartbeat:
 
     def __init__(self) -> None:
         self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def begin(self, processes: Processes, store: Store) -> None:
         """Start the threads."""
@@ -454,12 +472,19 @@ class _Heartbeat:
         self._seen: dict[int, tuple[bytes, float]] = {}
         own = store.clone()  # type: ignore[attr-defined]
         own.set(f"beat/{processes.rank}", "0")
-        for work in (self._beat, self._watch):
-            threading.Thread(target=work, args=(processes, own, self._ended), daemon=True).start()
+        self._threads = [
+            threading.Thread(target=work, args=(processes, own, self._ended), daemon=True)
+            for work in (self._beat, self._watch)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def end(self) -> None:
-        """End the threads."""
+        """End the threads; the process must not end while one of them is inside PyTorch, which would abort it."""
         self._ended.set()
+        for thread in self._threads:
+            thread.join(LEAVE_SECONDS)
+        self._threads = []
 
     def _beat(self, processes: Processes, store: Store, ended: threading.Event) -> None:
         beat = 0
