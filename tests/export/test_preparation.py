@@ -229,7 +229,7 @@ LONG = "123456789012345678"
 def test_a_text_is_found_as_in_a_table_or_not_at_all(vocabulary, text):
     """Never the code of another value; long spellings are not unified."""
     from sightline.contracts import Column, Schema
-    from sightline.prepare.encode import Encoder, codes_of
+    from sightline.prepare.encode import Categories, Encoder
     from sightline.prepare.transform import Transform
 
     schema = Schema(
@@ -242,7 +242,7 @@ def test_a_text_is_found_as_in_a_table_or_not_at_all(vocabulary, text):
     found = run(
         graph.model(), "codes", {"c": np.array([[text], *([word] for word in vocabulary)], object)}
     )
-    table = codes_of(pa.array([text]).dictionary_encode(), tuple(vocabulary), 2)
+    table = Categories(tuple(vocabulary), 2).codes(pa.array([text]).dictionary_encode())
     assert found[0, 0] in (table[0], 1)
     assert found[1:, 0].tolist() == [2 + place for place in range(len(vocabulary))]
 

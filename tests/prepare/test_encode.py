@@ -1,4 +1,5 @@
 import json
+import pickle
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -15,9 +16,9 @@ from sightline.prepare.encode import (
     MISSING,
     MISSING_DATE,
     UNSEEN,
+    Categories,
     ColumnEncoding,
     Encoder,
-    codes_of,
     date_numbers,
     find_words,
 )
@@ -122,7 +123,7 @@ def test_the_order_of_columns_does_not_matter(encoder):
 @given(st.lists(st.sampled_from(["a", "b", "ä", "zz", "<i>", None]), max_size=30))
 def test_codes_are_the_places_in_the_vocabulary(words):
     vocabulary = ("ä", "<i>", "a")
-    codes = codes_of(pa.array(words, pa.string()).dictionary_encode(), vocabulary)
+    codes = Categories(vocabulary).codes(pa.array(words, pa.string()).dictionary_encode())
     expected = [
         MISSING if word is None else vocabulary.index(word) + 2 if word in vocabulary else UNSEEN
         for word in words
@@ -209,3 +210,21 @@ def test_ngrams_are_in_two_rows_at_least_and_never_in_all(texts, most):
 @pytest.mark.parametrize("texts", [[], [""], [",.;"], ["one two three"]])
 def test_no_ngram_comes_of_nothing(texts):
     assert find_words(texts, np.ones(len(texts), int), 64) == ()
+
+
+def test_a_vocabulary_is_looked_up_once_for_all_pieces(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "sightline.prepare.encode.Categories",
+        lambda *given: made.append(given) or Categories(*given),
+    )
+    table = sl.read({"x": ["a", "b", "c "] * 30, "y": [0, 1] * 45}, kinds={"x": "categorical"})
+    encoder = sl.prepare(sl.split(table, "y")).encoder
+    made.clear()
+    encoder = pickle.loads(pickle.dumps(encoder))
+    for _ in range(3):
+        codes = encoder.open(table)(slice(0, 3)).categorical
+    assert sorted(codes[:, 0].tolist()) == [2, 3, 4]
+    assert len(made) == 1
+    assert "_categories" in vars(encoder)
+    assert "_categories" not in vars(pickle.loads(pickle.dumps(encoder)))

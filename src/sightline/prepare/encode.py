@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any, Self, assert_never
 
@@ -124,6 +125,22 @@ class Encoder:
         """Return the number of codes of a column, those for missing and unseen included."""
         return len(self.schema.vocabularies[column]) + FIRST_KNOWN
 
+    def categories(self, column: str) -> Categories:
+        """Return what looks a column's texts up; it is made once and kept: vocabularies may be large."""
+        made = self._categories.get(column)
+        if made is None:
+            made = Categories(self.schema.vocabularies[column], self.schema.rules)
+            self._categories[column] = made
+        return made
+
+    @cached_property
+    def _categories(self) -> dict[str, Categories]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be made again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_categories"}
+
     def open(self, table: Table) -> Reader:
         """Prepare a table's columns once; the result then encodes its rows, some at a time."""
         return Reader(self, table)
@@ -148,8 +165,7 @@ class Reader:
     def __init__(self, encoder: Encoder, table: Table) -> None:
         self.encoder = encoder
         self._columns = [
-            (encoding, _open_column(encoder.schema, encoding, table))
-            for encoding in encoder.encodings
+            (encoding, _open_column(encoder, encoding, table)) for encoding in encoder.encodings
         ]
 
     def __call__(self, rows: slice | np.ndarray) -> Encoded:
@@ -204,7 +220,8 @@ class Reader:
         return Encoded(numeric, categorical, missing, unseen, outside)
 
 
-def _open_column(schema: Schema, encoding: ColumnEncoding, table: Table) -> np.ndarray | _Words:
+def _open_column(encoder: Encoder, encoding: ColumnEncoding, table: Table) -> np.ndarray | _Words:
+    schema = encoder.schema
     match encoding.how:
         case "number":
             return table.numbers(encoding.column)
@@ -213,10 +230,11 @@ def _open_column(schema: Schema, encoding: ColumnEncoding, table: Table) -> np.n
         case "words":
             return _Words(table.words(encoding.column), schema.vocabularies[encoding.column])
         case "codes":
-            vocabulary = schema.vocabularies[encoding.column]
             if traits_of(schema[encoding.column].kind).storage == "flags":
-                return flag_codes(table.flags(encoding.column), vocabulary)
-            return codes_of(table.words(encoding.column), vocabulary, schema.rules)
+                return flag_codes(
+                    table.flags(encoding.column), schema.vocabularies[encoding.column]
+                )
+            return encoder.categories(encoding.column).codes(table.words(encoding.column))
         case _:
             assert_never(encoding.how)
 
@@ -242,27 +260,43 @@ def flag_codes(flags: np.ndarray, vocabulary: tuple[str, ...]) -> np.ndarray:
     return codes
 
 
-def codes_of(
-    words: pa.DictionaryArray, vocabulary: tuple[str, ...], rules: int = READING_RULES
-) -> np.ndarray:
-    """Look words up in a vocabulary: 0 missing, 1 unseen, 2.. known.
+class Categories:
+    """Looks texts up in a vocabulary: 0 missing, 1 unseen, 2.. known.
 
     A value that is spelled in another way is known too, such as 3.0 for 3 (`Spellings`). By version 1 of the reading
     rules it is not.
 
+    Args:
+        vocabulary: The known texts, in the order of their codes.
+        rules: The version of the reading rules.
+
     Example:
         >>> import pyarrow as pa
-        >>> from sightline.prepare.encode import codes_of
-        >>> codes_of(pa.array(["b", None, "x"]).dictionary_encode(), ("a", "b")).tolist()
+        >>> from sightline.prepare.encode import Categories
+        >>> Categories(("a", "b")).codes(pa.array(["b", None, "x"]).dictionary_encode()).tolist()
         [3, 0, 1]
     """
-    code_of = {word: code for code, word in enumerate(vocabulary, start=FIRST_KNOWN)}
-    texts = words.dictionary.to_pylist()
-    known = [code_of.get(word, UNSEEN) for word in texts]
-    if rules > 1 and UNSEEN in known:
-        spellings = Spellings(vocabulary)
-        known = [code_of.get(spellings.find(word) or "", UNSEEN) for word in texts]
-    return map_codes(words.indices, np.array(known, np.int32), MISSING)
+
+    def __init__(self, vocabulary: tuple[str, ...], rules: int = READING_RULES) -> None:
+        self._vocabulary, self._rules = vocabulary, rules
+        self._code_of = {word: code for code, word in enumerate(vocabulary, start=FIRST_KNOWN)}
+
+    @cached_property
+    def _spellings(self) -> Spellings:
+        return Spellings(self._vocabulary)
+
+    def codes(self, words: pa.DictionaryArray) -> np.ndarray:
+        """Return the code of each row, int32 [rows]."""
+        texts = words.dictionary.to_pylist()
+        known = [self._code_of.get(word, UNSEEN) for word in texts]
+        if self._rules > 1 and UNSEEN in known:
+            known = [
+                self._code_of.get(self._spellings.find(word) or "", UNSEEN)
+                if code == UNSEEN
+                else code
+                for word, code in zip(texts, known, strict=True)
+            ]
+        return map_codes(words.indices, np.array(known, np.int32), MISSING)
 
 
 def date_numbers(moments: np.ndarray, first: int, parts: tuple[str, ...]) -> list[np.ndarray]:
