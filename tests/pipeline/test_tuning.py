@@ -260,11 +260,18 @@ def test_a_worker_that_is_killed_loses_no_trial(rows, tmp_path, monkeypatch):
 
     start, started = multiprocessing.process.BaseProcess.start, []
 
+    def kill_when_trials_are_made(process):
+        journal, until = tmp_path / "t" / "study.journal", time.monotonic() + 60
+        while not journal.exists() or journal.read_bytes().count(b"\n") < 40:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        process.kill()
+
     def kills_the_first(self):
         start(self)
         started.append(self)
         if len(started) == 1:
-            threading.Timer(6, self.kill).start()
+            threading.Thread(target=kill_when_trials_are_made, args=[self]).start()
 
     monkeypatch.setattr("multiprocessing.process.BaseProcess.start", kills_the_first)
     with pytest.warns(RuntimeWarning, match="some ended early"):
