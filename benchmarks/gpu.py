@@ -6,7 +6,8 @@ Checks, each passed or failed with what was seen:
 - a fit of the penguins, its model's probabilities on the device and on the CPU (at most 1e-5 apart);
 - a training that is stopped in the middle of an epoch and restored from its checkpoint: the same weights bit for bit;
 - edits of the network while it trains: what it predicts stays the same where the edit promises so;
-- a batch that does not fit into the memory: training goes on in parts (on a GPU, whose memory can be limited).
+- a batch that does not fit into the memory: training goes on in parts (on a GPU, whose memory can be limited);
+- one process of a group that NCCL connects (gloo on a CPU): the steps are those of a process without a group.
 
 Measures:
 - rows a second of a network of 3 x 512 on 28 synthetic numbers with batches of 16,384: `sl.Training`, and the bare loop (one
@@ -201,9 +202,46 @@ def little_memory(device: torch.device) -> dict[str, Any]:
     return {"said": said}
 
 
+def one_of_a_group(device: torch.device) -> dict[str, Any]:
+    """Sum the gradients of a step over a group of this process alone: nothing may change, and nothing may be lost."""
+    import socket
+
+    import torch.distributed as dist
+
+    from sightline.train.processes import Processes, backends
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    backend = backends(device.type == "cuda")
+    dist.init_process_group(backend, init_method=place, rank=0, world_size=1)
+    try:
+        processes = Processes(group=dist.new_group(backend=backend))
+        batch = torch.randn(4096, FEATURES, device=device)
+        network = nn.Sequential(
+            nn.Linear(FEATURES, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 1)
+        ).to(device)  # fmt: skip
+        if device.type == "cuda":  # `synchronised` does this for several processes
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network, processes.group)
+        loss = network(batch).square().mean()
+        loss.backward()
+        own = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+        summed, score = processes._sum(network, 3, loss.detach(), torch.ones((), device=device))
+        same = all(torch.equal(p.grad, g) for p, g in zip(network.parameters(), own, strict=True) if p.grad is not None)  # fmt: skip
+        expect(same, "the gradients differ")
+        expect(torch.equal(summed, loss.detach()), f"the loss {loss} became {summed}")
+        expect(float(score or 0) == 1, f"the score 1 became {score}")
+        box: list[Any] = [{"from": "process 0"}]
+        dist.broadcast_object_list(box, 0, group=processes.group, device=torch.device("cpu"))
+        expect(box == [{"from": "process 0"}], f"an object became {box}")
+    finally:
+        dist.destroy_process_group()
+    return {"backend": backend, "gradients": len(own)}
+
+
 CHECKS: dict[str, Callable[[torch.device], dict[str, Any]]] = {
     "fit, and predict as on the CPU": fit_and_predict, "exact resume": exact_resume, "edits": edits,
-    "too little memory": little_memory,
+    "too little memory": little_memory, "one process of a group": one_of_a_group,
 }  # fmt: skip
 
 

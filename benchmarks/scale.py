@@ -1,6 +1,6 @@
 """A table larger than memory: memory, rows a second, and growth; gradient boosting beside it.
 
-    python -m benchmarks.scale FOLDER [--rows 3000000 30000000] [--limit 1GB] [--peers python] [--parts rates growth peers]
+    python -m benchmarks.scale FOLDER [--rows 3000000 30000000] [--limit 1GB] [--peers python] [--parts rates growth words peers]
 
 FOLDER keeps the synthetic tables of `benchmarks/scale_data.py`, which are made where they are missing: 28 float columns and
 4 categorical ones, Parquet files of a million rows.
@@ -9,6 +9,8 @@ FOLDER keeps the synthetic tables of `benchmarks/scale_data.py`, which are made 
   disk, in turns.
 - growth: one epoch of that network under the memory limit, each table in a process of its own: seconds of each stage, and
   its peak memory, read from outside 20 times a second (anonymous memory, and all resident memory).
+- words: a column of 5 million different texts, each in two rows: one epoch under the memory limit, the model's file, and the
+  predictions of a million rows.
 - peers: XGBoost with external memory and LightGBM on the smallest table, 100 rounds each; `--peers` is a Python that has both.
 
 Targets: peak resident memory of 1.5 GB under a limit of 1 GB with 30 million rows; 80 % of the rows a second in memory; a
@@ -39,7 +41,8 @@ class Net(sl.MLP):
         super().__init__(spec, hidden=[256, 256, 256])
 """
 BATCH = 4_096
-PARTS = ("rates", "growth", "peers")
+PARTS = ("rates", "growth", "words", "peers")
+WORDS = 5_000_000
 
 
 def main() -> None:
@@ -65,6 +68,9 @@ def main() -> None:
         found["growth"] = {
             str(rows): growth(folder, options.limit) for rows, folder in folders.items()
         }
+    if "words" in options.parts:
+        folder = scale_data.write_words(options.folder / "words", WORDS)
+        found["words"] = words(folder, options.limit)
     if "peers" in options.parts:
         found["peers"] = {
             name: peer(options.peers, name, smallest) for name in ("xgboost", "lightgbm")
@@ -205,6 +211,44 @@ def growth(folder: Path, limit: str) -> dict[str, Any]:
     """Fit one epoch of a table under the limit."""
     watched = in_process(GROWTH, folder, limit)
     return {**json.loads(watched.output), **watched.to_json()}
+
+
+FIT_WORDS = f"""
+import json, sys, time
+import sightline as sl
+began = time.perf_counter()
+run = sl.fit(sys.argv[1], "y", kinds={{"user": "categorical"}}, network="net.py:Net", epochs=1, batch_size={BATCH}, memory_limit=sys.argv[2],
+    run="run", report=False, baselines=False, quiet=True)
+run.model.save(sys.argv[3])
+print(json.dumps({{"values": len(run.model.encoder.schema.vocabularies["user"]), "seconds": time.perf_counter() - began}}))
+"""
+
+PREDICT_WORDS = """
+import json, os, sys, time
+import sightline as sl
+from net import Net
+began = time.perf_counter()
+model = sl.Model.load(sys.argv[1], network=Net)
+loaded = time.perf_counter()
+model.save("again.sightline")
+saved = time.perf_counter()
+rows = sum(len(piece.labels) for piece in model.in_pieces(sys.argv[2]))
+print(json.dumps({
+    "file_mb": os.path.getsize(sys.argv[1]) / 1e6, "load_seconds": loaded - began, "save_seconds": saved - loaded,
+    "rows_a_second": rows / (time.perf_counter() - saved),
+}))
+"""
+
+
+def words(folder: Path, limit: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as place:
+        model = f"{place}/model.sightline"
+        fitted = in_process(FIT_WORDS, folder, limit, model)
+        predicted = in_process(PREDICT_WORDS, model, folder / "part-00000.parquet")
+    return {
+        "different": WORDS, "fit": {**json.loads(fitted.output), **fitted.to_json()},
+        "predict": {**json.loads(predicted.output), **predicted.to_json()},
+    }  # fmt: skip
 
 
 PEERS = {

@@ -29,6 +29,27 @@ def write(folder: Path, rows: int) -> Path:
     return folder
 
 
+def write_words(folder: Path, words: int) -> Path:
+    """Write a table with a column of so many different texts, each in two rows, unless it is there; return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, start in enumerate(range(0, 2 * words, FILE_ROWS)):
+        file = folder / f"part-{number:05}.parquet"
+        if file.exists():
+            continue
+        random = np.random.default_rng([19, number])
+        code = random.permutation(np.arange(start, min(start + FILE_ROWS, 2 * words)) % words)
+        x = random.normal(size=(len(code), 3))
+        score = x[:, 0] + np.sin(code % 97) + random.logistic(size=len(code))
+        columns = {
+            "user": [f"user-{one:08x}" for one in code],
+            "y": np.where(score > 0, "yes", "no"),
+        }
+        pq.write_table(
+            pa.table({**columns, **{name: x[:, j] for j, name in enumerate("abc")}}), file
+        )
+    return folder
+
+
 def table(number: int, rows: int) -> pa.Table:
     """Make one file's rows."""
     random = np.random.default_rng([17, number])

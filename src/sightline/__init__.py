@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         EpochRecord,
         Event,
         Freeze,
+        Ray,
         Record,
         Replace,
         Schema,
@@ -60,13 +61,13 @@ _PLACES = {
     "Widen": "contracts", "Deepen": "contracts", "Replace": "contracts", "Freeze": "contracts",
     "Unfreeze": "contracts", "Stop": "contracts", "Event": "contracts",
     "Batch": "contracts", "Column": "contracts", "EpochRecord": "contracts", "Record": "contracts",
-    "Schema": "contracts", "Spec": "contracts", "Step": "contracts",
+    "Schema": "contracts", "Spec": "contracts", "Step": "contracts", "Ray": "contracts",
     "SightlineClassifier": "estimators", "SightlineRegressor": "estimators",
     "SightlineError": "errors", "UserError": "errors",
 }  # fmt: skip
 
 __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
-    "fit", "resume", "refit", "replay", "tune", "compare", "demo", "Run", "read", "Query", "Table", "split", "Splits", "prepare",
+    "fit", "resume", "refit", "replay", "tune", "Ray", "compare", "demo", "Run", "read", "Query", "Table", "split", "Splits", "prepare",
     "Prepared", "Ensemble", "MLP", "Flat", "Training", "Checkpoints", "Widen", "Deepen", "Replace", "Freeze",
     "Unfreeze", "Stop", "Model", "OnnxModel", "Batch", "Column", "EpochRecord", "Event", "Record", "Schema", "Spec",
     "Step", "SightlineClassifier", "SightlineRegressor",

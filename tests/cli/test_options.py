@@ -12,13 +12,13 @@ import pytest
 
 import sightline as sl
 from sightline.cli.main import cli
-from sightline.contracts import CUSTOM, FitOptions, TrainingOverrides, TrainingSettings
+from sightline.contracts import CUSTOM, FitOptions, Ray, TrainingOverrides, TrainingSettings
 from sightline.contracts.request import declared
 from sightline.errors import OptionError, RunError
 from sightline.estimators import SightlineClassifier, SightlineRegressor
 
 DECLARED = declared()
-BESIDES = {"source", "target", "model", "warm_start", "as_json", "balanced"}
+BESIDES = {"source", "target", "model", "warm_start", "as_json", "balanced", "workers"}
 """What `sightline fit` takes besides the declared options."""
 
 
@@ -54,7 +54,7 @@ def test_fit_has_the_declared_types():
 OTHER_VALUES = {
     "kinds": {"a": "text"}, "drop": ("b",), "missing": ("-",), "encoding": "cp1252",
     "on_bad_rows": "skip", "task": "regression", "positive": "yes", "valid": 0.3, "test": 0.2,
-    "query": "t", "hidden": (8, 4), "dropout": 0.2, "keep_data": False, "memory_limit": 10**9, "decimal": ",", "thousands": ".", "dates": "day-first", "header": 3, "sheet": "S", "group": "g", "time": "t", "weight": "w", "numeric": "minmax", "quality": "fast", "network": "MLP",
+    "engine": Ray(3), "query": "t", "hidden": (8, 4), "dropout": 0.2, "keep_data": False, "memory_limit": 10**9, "decimal": ",", "thousands": ".", "dates": "day-first", "header": 3, "sheet": "S", "group": "g", "time": "t", "weight": "w", "numeric": "minmax", "quality": "fast", "network": "MLP",
     "trees": False, "calibrate": True, "threshold": 0.3, "baselines": False, "epochs": 3,
     "batch_size": 7, "accumulate": 2, "learning_rate": 0.5, "weight_decay": 0.25, "optimizer": "sgd",
     "schedule": "cosine", "warm_up": 0.2, "clip_norm": 1.0, "ema": 0.9, "label_smoothing": 0.1,
@@ -80,12 +80,13 @@ def asked_for(options, name):
 
 @pytest.mark.parametrize("name", DECLARED)
 def test_fit_passes_every_option_on(name, monkeypatch):
-    def begin(source, options, start):
+    def begin(source, options, *more):
         raise Reached(options)
 
     value = OTHER_VALUES[name]
     assert value != DECLARED[name].default
-    monkeypatch.setattr("sightline.pipeline.fit.Fresh", begin)
+    monkeypatch.setattr("sightline.pipeline.runs.Fresh", begin)
+    monkeypatch.setattr("sightline.pipeline.fit.fit_on_ray", begin)
     source = "sqlite:///t.db" if name == "query" else "t.csv"
     with pytest.raises(Reached) as caught:
         sl.fit(source, "y", **{name: value})

@@ -23,7 +23,7 @@ def small_pieces(monkeypatch):
     """Cut files into pieces of a few rows."""
     cut = tables.pieces
     monkeypatch.setattr(
-        tables, "pieces", lambda source, request, size, rows: cut(source, request, 2000, 50)
+        tables, "pieces", lambda source, request, size, rows, groups: cut(source, request, 2000, 50)
     )
 
 
@@ -52,7 +52,7 @@ def test_pieces_change_nothing(sightline, model, penguins, tmp_path, monkeypatch
     cut = tables.pieces
     sizes = []
 
-    def small(source, request, size, rows):
+    def small(source, request, size, rows, groups):
         for piece in cut(source, request, 2000, 50):
             sizes.append(piece.table.num_rows)
             yield piece

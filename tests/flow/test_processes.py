@@ -114,7 +114,7 @@ def test_two_fits_at_once_give_one_model_each_and_folders_of_their_own(tmp_path)
         import hashlib, pathlib
         from concurrent.futures import ThreadPoolExecutor
         import numpy as np, sightline as sl
-        from sightline.pipeline import fit as module
+        from sightline.pipeline import runs as module
 
         module._now = lambda: "20260101-000000"  # within one second
         rng = np.random.default_rng(0)

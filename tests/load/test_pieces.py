@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import sightline as sl
 from sightline.errors import DataError
-from sightline.load.pieces import can_be_pieces, last_row_end, pieces
+from sightline.load.pieces import can_be_pieces, groups_of, last_row_end, parts_of, pieces
 from sightline.load.raw import RawRequest
 from sightline.load.table import pieces_like, read_like
 from sightline.predict.reading import plain_column
@@ -182,3 +182,31 @@ def test_what_can_be_read_like(tmp_path):
 )  # fmt: skip
 def test_rows_end_outside_of_quotes(content, end):
     assert last_row_end(content, ",") == end
+
+
+def test_parts_of_parquet_files_hold_whole_row_groups_in_order(tmp_path):
+    table = pa.table({"x": list(range(100))})
+    pq.write_table(table.slice(0, 70), tmp_path / "a.parquet", row_group_size=20)
+    pq.write_table(table.slice(70, 0), tmp_path / "b.parquet")
+    pq.write_table(table.slice(70), tmp_path / "c.parquet", row_group_size=20)
+    parts = parts_of(tmp_path, rows=45)
+    assert [part.rows for part in parts] == [40, 30, 0, 30]
+    assert parts[1].groups == (2, 3)
+    read = [raw for part in parts for raw in pieces(part.source, RawRequest(), groups=part.groups)]
+    assert [x for raw in read for x in raw.table.column("x").to_pylist()] == list(range(100))
+    assert [part.rows for part in groups_of(tmp_path / "a.parquet", rows=1)] == [20, 20, 20, 10]
+
+
+def test_parts_of_text_files_are_the_files(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / f"{name}.csv").write_text("x\n1\n")
+    assert [part.source for part in parts_of(tmp_path)] == [
+        str(tmp_path / f"{n}.csv") for n in "ab"
+    ]
+
+
+def test_parts_of_parquet_files_with_different_columns_are_refused(tmp_path):
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"z": [1]}), tmp_path / "b.parquet")
+    with pytest.raises(DataError, match="different columns"):
+        parts_of(tmp_path)

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from sightline.contracts import Batch
 from sightline.errors import DataError
 from sightline.load import large, shuffled
 from sightline.load.batches import TensorSource, loader
+from sightline.load.large import NamedFile, NamelessFile
 from sightline.load.shuffled import ShuffledRows, ShuffledSource
 
 
@@ -27,7 +29,7 @@ def rows_of(count, seed=0):
 
 def stored(folder, rows, *, piece=97, buffer_bytes=2_000, folds=None, seed=0):
     made = ShuffledRows(
-        folder, rows=len(rows.row), numeric=3, categorical=2, classes=2, weighted=True, folds=folds is not None,
+        NamelessFile(folder), folder, rows=len(rows.row), numeric=3, categorical=2, classes=2, weighted=True, folds=folds is not None,
         seed=seed, buffer_bytes=buffer_bytes,
     )  # fmt: skip
     for start in range(0, len(rows.row), piece):
@@ -145,7 +147,15 @@ def test_a_disk_that_fills_up_while_space_is_reserved_is_an_error(tmp_path, monk
 
 
 def test_fewer_rows_than_announced_are_an_error(tmp_path):
-    made = ShuffledRows(tmp_path, rows=10, numeric=3, categorical=2, classes=2, weighted=True)
+    made = ShuffledRows(
+        NamelessFile(tmp_path),
+        tmp_path,
+        rows=10,
+        numeric=3,
+        categorical=2,
+        classes=2,
+        weighted=True,
+    )
     made.add(rows_of(9))
     with pytest.raises(DataError, match="had 10 training rows, and now has 9"):
         order(ShuffledSource(made, 4), 1)
@@ -162,3 +172,18 @@ def test_a_file_that_was_cut_short_is_an_error(tmp_path):
 def test_class_counts_are_those_of_all_rows(tmp_path):
     rows = rows_of(333)
     assert torch.equal(stored(tmp_path, rows).class_counts, torch.bincount(rows.target))
+
+
+def test_another_process_reads_a_file_with_a_name(tmp_path):
+    rows = rows_of(300)
+    made = ShuffledRows(
+        NamedFile(tmp_path / "sent" / "rows"), tmp_path, rows=300, numeric=3, categorical=2, classes=2, weighted=True
+    )  # fmt: skip
+    made.add(rows)
+    sent = pickle.dumps(made)
+    assert len(sent) < 5_000
+    there = pickle.loads(sent)
+    assert torch.equal(there.class_counts, made.class_counts)
+    assert order(ShuffledSource(there, 7), 3) == order(ShuffledSource(made, 7), 3)
+    with pytest.raises(TypeError):
+        pickle.dumps(stored(tmp_path, rows))

@@ -1,5 +1,7 @@
 """A large table is divided as in memory: the same rows in every part and fold."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,10 +11,10 @@ from sightline.contracts import ReadOptions
 from sightline.errors import DataError, OptionError
 from sightline.load import large as large_module
 from sightline.load import limits
-from sightline.load import split_large as module
 from sightline.load.large import LargeTable
 from sightline.load.limits import Budget
-from sightline.load.split import PARTS
+from sightline.load.pieces import groups_of
+from sightline.load.places import PARTS
 from sightline.load.split_large import split_large
 
 ROWS = 900
@@ -48,6 +50,56 @@ def opened(path):
     return LargeTable.open(path, ReadOptions(), Budget(10**9))
 
 
+class Elsewhere:
+    """Applies functions part by part, as processes on other machines do, with what is sent to them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, table, function, names, places):
+        there, start, trained = pickle.loads(pickle.dumps(table)), 0, 0
+        for part in table.parts():
+            own = places.cut(start, part.rows, trained)
+            for found, piece in there.placed(names, own, part):
+                yield function(found, piece)
+            start, trained = start + part.rows, trained + len(own.train)
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_what_other_processes_read_is_the_same_to_the_last_bit(path, form, few_rows, tmp_path):
+    table = pd.read_parquet(path)
+    if form == "csv":
+        source = tmp_path / "t.csv"
+        table.to_csv(source, index=False)
+    else:
+        source = tmp_path / "rows"
+        source.mkdir()
+        table[:500].to_parquet(source / "0.parquet", row_group_size=130)
+        table[500:].to_parquet(source / "1.parquet", row_group_size=70)
+    found = []
+    for spread in (None, Elsewhere(tmp_path / "sent")):
+        large = LargeTable.open(source, ReadOptions(), Budget(10**9), tmp_path, spread=spread)
+        assert len(large.parts()) > (1 if form == "parquet" else 0)
+        prepared = sl.prepare(split_large(large, "y", valid=90, test=90), numeric="standard")
+        rows = prepared.stored.read(prepared.stored.pools(0, 1)[0])[0]
+        found.append((prepared.splits.fingerprint(), [x.tolist() for x in rows if x is not None]))
+    assert prepared.splits.large.facts is not None
+    assert repr(found[0]) == repr(found[1])
+
+
+def test_a_bad_value_in_a_part_is_named_by_its_row_in_the_file(tmp_path):
+    rows = pd.DataFrame({"x": [str(i) for i in range(400)], "y": [0, 1] * 200})
+    rows.to_parquet(tmp_path / "t.parquet", row_group_size=100)
+    options = ReadOptions(kinds={"x": "numeric"})
+    large = LargeTable.open(tmp_path / "t.parquet", options, Budget(10**9), tmp_path)
+    rows.loc[333, "x"] = "oops"
+    rows.to_parquet(tmp_path / "t.parquet", row_group_size=100)
+    part = groups_of(tmp_path / "t.parquet", 100)[3]
+    assert part.first == 300
+    with pytest.raises(DataError, match="row 333, column 'x': 'oops'"):
+        list(large.pieces(["x"], part))
+
+
 CASES = {
     "classes": {"target": "y"},
     "folds": {"target": "y", "folds": 5, "valid": 0},
@@ -68,9 +120,9 @@ def test_every_row_is_where_it_is_in_memory(path, name, few_rows):
         known = np.flatnonzero(pd.read_parquet(path)["y"].notna())
     rows = large.large
     for number, part in enumerate(PARTS[:3]):
-        assert (np.flatnonzero(rows.part == number) == known[getattr(memory, part)]).all()
+        assert (np.flatnonzero(rows.places.part == number) == known[getattr(memory, part)]).all()
     if memory.folds is not None:
-        assert (rows.fold[known[memory.train]] == memory.folds).all()
+        assert (rows.places.fold[known[memory.train]] == memory.folds).all()
     assert large.describe() == memory.describe()
     assert large.train_rows == len(memory.train)
     assert large.table_rows == memory.table.rows
@@ -84,12 +136,12 @@ def test_the_sample_holds_all_held_out_rows_and_some_training_rows(path, name, f
     table, rows = sl.read(path), splits.large
     assert 200 < len(splits.train) < 400 < splits.train_rows
     for part in ("valid", "test"):
-        assert len(getattr(splits, part)) == (rows.part == PARTS.index(part)).sum()
+        assert len(getattr(splits, part)) == (rows.places.part == PARTS.index(part)).sum()
     names = ["x", "z", "city"]
     assert (splits.table.row_hashes(names) == table.row_hashes(names)[rows.numbers]).all()
-    assert (rows.part[splits.row_numbers(splits.train)] == 0).all()
+    assert (rows.places.part[splits.row_numbers(splits.train)] == 0).all()
     if splits.folds is not None:
-        assert (splits.folds == rows.fold[rows.numbers[splits.train]]).all()
+        assert (splits.folds == rows.places.fold[rows.numbers[splits.train]]).all()
 
 
 def test_facts_are_those_of_all_training_rows(path, few_rows):
@@ -127,7 +179,7 @@ def test_a_column_that_is_constant_in_the_sample_only_is_used(path, few_rows):
     large = opened(path)
     assert large.schema["rare"].role == "ignored"
     splits = split_large(large, "y")
-    used = splits.large.part[444] == 0
+    used = splits.large.places.part[444] == 0
     assert (splits.table.schema["rare"].role == "feature") == used
 
 
@@ -215,13 +267,24 @@ def test_values_that_identify_rows_are_not_kept(users, few_rows):
     assert fact.distinct == pytest.approx(3_900, rel=0.1)
 
 
-def test_categories_that_do_not_fit_are_refused(users, few_rows, monkeypatch):
-    monkeypatch.setattr(module, "TEXTS_SHARE", 1e-6)
-    with pytest.raises(
-        OptionError,
-        match=r"The different values of the column 'user' do not fit within memory_limit=1 GB",
-    ):
-        split_large(opened(users), "y", valid=50, test=50)
+@pytest.mark.parametrize("limited", ["TEXTS_SHARE", "CATEGORIES_SHARE"])
+def test_of_categories_that_do_not_fit_the_most_frequent_ones_are_kept(users, few_rows, monkeypatch, limited):  # fmt: skip
+    whole = split_large(opened(users), "y", valid=50, test=50)
+    everything = sl.prepare(whole)
+    assert not any("more different values" in note for note in everything.notes)
+    known = everything.encoder.schema.vocabularies["user"]
+    monkeypatch.setattr(limits, limited, {"TEXTS_SHARE": 2e-6, "CATEGORIES_SHARE": 3e-5}[limited])
+    splits = split_large(opened(users), "y", valid=50, test=50)
+    prepared = sl.prepare(splits)
+    kept = prepared.encoder.schema.vocabularies["user"]
+    assert 10 < len(kept) < len(known)
+    (note,) = [note for note in prepared.notes if "more different values" in note]
+    assert note.startswith("user has more different values than the memory limit allows: ")
+    assert f"the {len(kept):,} most frequent ones are told apart" in note
+    if limited == "CATEGORIES_SHARE":
+        assert (kept, len(kept)) == (known[: len(kept)], 30)
+    rows = prepared.stored.read(prepared.stored.pools(0, 1)[0])[0]
+    assert int(rows.categorical.max()) == len(kept) + 1
 
 
 # ------------------------------------------------------------- rows that are given

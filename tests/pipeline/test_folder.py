@@ -107,7 +107,7 @@ def test_a_run_folder_that_exists_is_not_touched(here):
 
 
 def test_default_names_come_from_the_file_and_do_not_collide(here, monkeypatch):
-    monkeypatch.setattr("sightline.pipeline.fit._now", lambda: "20300101-000000")
+    monkeypatch.setattr("sightline.pipeline.runs._now", lambda: "20300101-000000")
     (here / "a b.c.csv").write_bytes((here / "penguins.csv").read_bytes())
     names = [small("a b.c.csv").folder.name, small("a b.c.csv").folder.name]
     assert names == ["a_b-20300101-000000", "a_b-20300101-000000-2"]

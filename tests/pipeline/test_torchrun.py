@@ -291,6 +291,11 @@ def test_only_a_run_of_the_same_command_goes_on(folder, monkeypatch):
     lines = [line for line in trace.read_text().splitlines() if json.loads(line)["stage"] != "run" or json.loads(line)["type"] == "start"]  # fmt: skip
     trace.write_text("\n".join(lines) + "\n")
     assert goes_on("t.csv", options, processes)
+    for shown in ({"quiet": False}, {"live": True}, {"engine": "ray"}):
+        options = FitOptions.of(
+            "class", run="run", **{"quiet": True, **shown}, **PLAIN | {"epochs": 2}
+        )
+        assert goes_on("t.csv", options, processes)
     other = FitOptions.of("class", run="run", quiet=True, **PLAIN | {"epochs": 3})
     for source, asked in (("t.csv", other), ("other.csv", options)):
         with pytest.raises(RunError, match="exists already"):

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sightline.errors import OptionError
+
 if TYPE_CHECKING:
+    from sightline.contracts import Ray
     from sightline.contracts.request import Declared
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -209,10 +212,43 @@ live_option = named_options("live")
 network_option = named_options("network")
 encoding_option = named_options("encoding")
 query_option = named_options("query")
-engine_option = click.option(
-    "--engine", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True,
-    help="What computes: onnx needs an .onnx file, or a bundle with one (export --into-bundle).",
+
+
+def _engines(*more: str) -> Decorator:
+    said = "What computes: onnx needs an .onnx file, or a bundle with one (export --into-bundle)"
+    if more:
+        said += "; ray predicts in the processes of a Ray cluster"
+    return click.option(
+        "--engine", type=click.Choice(["auto", "onnx", "torch", *more]), default="auto", show_default=True, help=f"{said}."
+    )  # fmt: skip
+
+
+engine_option = _engines()
+predict_engine_option = _engines("ray")
+workers_option = click.option(
+    "--workers", metavar="N|LEAST-MOST",
+    help="With --engine ray: how many processes, e.g. 8, or 2-8 to go on with fewer when machines are lost.  [default: 2]",
 )  # fmt: skip
+
+
+def ray_engine(engine: str | None, workers: str | None) -> Ray | None:
+    """Return the engine that --engine and --workers name together.
+
+    Raises:
+        OptionError: --workers is no number, or given without --engine ray.
+    """
+    from sightline.contracts import Ray
+
+    if engine == "ray":
+        return Ray.parse(workers)
+    if workers is not None:
+        raise OptionError(
+            "--workers is given without --engine ray.",
+            "Give both; or start processes of one machine with torchrun --nproc-per-node N -m -- sightline fit ...",
+        )
+    return None
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
 )

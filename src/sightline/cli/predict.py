@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -19,13 +19,17 @@ from sightline.cli.options import (
     keep_option,
     model_argument,
     network_option,
+    predict_engine_option,
     query_option,
     quiet_option,
+    ray_engine,
+    workers_option,
 )
 from sightline.cli.output import load_for_rows, load_model, print_json, safe
 from sightline.errors import DataError, OptionError, counted, readable
 
 if TYPE_CHECKING:
+    from sightline.contracts import Ray
     from sightline.predict.loading import Engine
     from sightline.predict.tables import Predictions, TableModel
 
@@ -51,7 +55,8 @@ if TYPE_CHECKING:
     "--alpha", type=float, metavar="SHARE",
     help="Add a prediction set or interval that misses the truth in this share of rows, e.g. 0.1.",
 )  # fmt: skip
-@engine_option
+@predict_engine_option
+@workers_option
 @encoding_option
 @query_option
 @network_option
@@ -65,7 +70,8 @@ def predict(
     replace: bool,
     keep: list[str],
     alpha: float | None,
-    engine: Engine,
+    engine: Engine | Literal["ray"],
+    workers: str | None,
     encoding: str | None,
     query: str | None,
     network: str | None,
@@ -102,14 +108,17 @@ def predict(
                     "Give another file to -o.",
                 )
     rows = as_source(source, query)
-    loaded = load_for_rows(model, network, engine)
+    ray = ray_engine(engine, workers)
+    loaded = load_for_rows(model, network, "auto" if engine == "ray" else engine)
     summary, listed = Summary(), []
     printed = output is None and table_to is None
     began = time.monotonic()
     with PredictionFile(
         None if output is None else Path(output), parquet=table_to is not None
     ) as file:
-        for predictions in _shown(_pieces(loaded, rows, tuple(keep), encoding), quiet or as_json):
+        for predictions in _shown(
+            _pieces(loaded, rows, tuple(keep), encoding, ray), quiet or as_json
+        ):
             table = prediction_table(loaded, predictions, keep, alpha)
             predictions.add_to(summary)
             if as_json and printed:
@@ -151,13 +160,18 @@ def predict(
 
 
 def _pieces(
-    loaded: TableModel, source: Any, keep: tuple[str, ...], encoding: str | None
+    loaded: TableModel, source: Any, keep: tuple[str, ...], encoding: str | None, ray: Ray | None
 ) -> Iterator[Predictions]:
     """Predict a source; CSV and Parquet files and queries piece by piece."""
     from sightline.load.pieces import can_be_pieces
 
     if can_be_pieces(source):
-        yield from loaded.in_pieces(source, keep=keep, encoding=encoding)
+        yield from loaded.in_pieces(source, keep=keep, encoding=encoding, engine=ray)
+    elif ray is not None:
+        raise OptionError(
+            f"{source} is read in one piece, which one process does.",
+            "Leave --engine ray out, or give Parquet or CSV files.",
+        )
     else:
         yield loaded.predictions_of(loaded.read(source, keep=keep, encoding=encoding))
 

@@ -19,7 +19,9 @@ from sightline.cli.options import (
     live_option,
     network_option,
     quiet_option,
+    ray_engine,
     run_argument,
+    workers_option,
 )
 from sightline.cli.output import print_json, records_of, safe, summary
 from sightline.errors import OptionError
@@ -96,14 +98,16 @@ def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> 
     help="With --from: begin with the model's weights; rows that it has seen keep their fold or part.",
 )  # fmt: skip
 @fit_options("split", "read", "model", "training", "run")
+@workers_option
 @click.option("--balanced", is_flag=True, help="The same as --class-weights balanced.")
 @json_option
 @together
 def fit(
-    source: str, target: str | None, model: str | None, warm_start: bool, balanced: bool, as_json: bool,
-    **options: Any,
+    source: str, target: str | None, model: str | None, warm_start: bool, workers: str | None, balanced: bool,
+    as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Take SOURCE (a file, folder or glob) through all five stages."""
+    options["engine"] = ray_engine(options["engine"], workers)
     if balanced and options["class_weights"] not in (None, "balanced"):
         raise OptionError(
             "--balanced and --class-weights are given together.", "Give only one of them."
@@ -160,7 +164,11 @@ def _refit(
     show_default=True,
     help="How many fits; the first has the default options.",
 )
-@click.option("--workers", default=1, show_default=True, help="Processes that fit side by side.")
+@click.option(
+    "--workers",
+    type=int,
+    help="Fits side by side, each in a process.  [default: 1; with --engine ray 2]",
+)
 @click.option(
     "--vary", multiple=True, metavar="NAME=VALUES",
     help="An option to vary and its values, e.g. learning_rate=0.0003..0.01 or numeric=robust|quantile. May be repeated.  "
@@ -180,7 +188,7 @@ def _refit(
 @json_option
 @alone
 def tune(
-    source: str, target: str, trials: int, workers: int, vary: tuple[str, ...], folder: str | None, prune: bool,
+    source: str, target: str, trials: int, workers: int | None, vary: tuple[str, ...], folder: str | None, prune: bool,
     as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Fit SOURCE many times with other options, and once more with the best ones."""

@@ -22,6 +22,7 @@ from sightline.contracts.edits import (
     Widen,
     edit_from_json,
 )
+from sightline.contracts.engines import Ray
 from sightline.contracts.kinds import KINDS, Encoding, Kind, KindTraits, Storage, traits_of
 from sightline.contracts.options import (
     CUSTOM,
@@ -91,6 +92,7 @@ __all__ = [
     "NumericFeature",
     "Option",
     "Plan",
+    "Ray",
     "ReadOptions",
     "Record",
     "Reload",

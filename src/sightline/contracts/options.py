@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypedDict, get_args
 
+from sightline.contracts.engines import Ray
 from sightline.contracts.kinds import KINDS, Kind
 from sightline.contracts.rules import (
     check_bool,
@@ -702,6 +703,13 @@ class RunOptions:
             default_help="half of the machine's memory",
         ),
     ] = None
+    engine: Annotated[
+        Ray | Literal["ray"] | None,
+        Option(
+            "Train on the processes of a Ray cluster, which RAY_ADDRESS names, else on Ray on this machine.",
+            default_help="this process",
+        ),
+    ] = None
     keep_data: Annotated[
         bool,
         Option("Keep the rows of a database, or the files of an object store, in the run folder."),
@@ -716,5 +724,15 @@ class RunOptions:
         check_checkpoint_intervals(self.checkpoint_seconds, self.checkpoint_epochs)
         if self.memory_limit is not None:
             object.__setattr__(self, "memory_limit", check_bytes("memory_limit", self.memory_limit))
+        if self.engine is not None and not isinstance(self.engine, Ray):
+            object.__setattr__(self, "engine", _engine(self.engine))
         for name in ("watch", "keep_data", "live", "report", "quiet"):
             check_bool(name, getattr(self, name))
+
+
+def _engine(value: Any) -> Ray:
+    if isinstance(value, Mapping):  # of JSON
+        workers = value.get("workers", 2)
+        return Ray(**{**value, "workers": tuple(workers) if isinstance(workers, list) else workers})
+    check_choice("engine", value, ["ray"])
+    return Ray()

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
+from sightline.contracts.engines import Ray
 from sightline.contracts.options import (
     CUSTOM,
     ModelOptions,
@@ -250,6 +251,8 @@ def _plain(value: Any, table: bool = False) -> Any:
     """Return a value as JSON, or `CUSTOM` for an object in memory, such as a `table` of rows."""
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Ray):
+        return value.to_json()
     if isinstance(value, Mapping) and not table:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list) and not table:

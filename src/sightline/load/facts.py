@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sightline.contracts import Column, traits_of
 from sightline.load.hashes import column_hashes
@@ -28,6 +29,7 @@ class ColumnFacts:
         keeps_texts: Whether the different texts are kept, as the vocabulary of categories; else only their number is
             estimated.
         texts: Of categories, each text with the number of its rows; truth values are "false" and "true".
+        forgotten: Whether there are rarer texts, which `keep` has left out; the numbers of rows may be too low then.
 
     Example:
         >>> import numpy as np, pyarrow as pa
@@ -48,6 +50,7 @@ class ColumnFacts:
     mean: float = 0.0
     spread: float = 0.0
     texts: pa.Table | None = None
+    forgotten: bool = False
     _given: int = 0
     _hashes: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     _waiting: list[pa.Table] = field(default_factory=list)
@@ -91,6 +94,40 @@ class ColumnFacts:
                     valid = codes.is_valid().to_numpy(zero_copy_only=False)
                     self._add_hashes(column_hashes(column, data)[rows[valid]])
 
+    def merge(self, other: ColumnFacts) -> None:
+        """Add the facts of the rows that follow."""
+        self.rows += other.rows
+        self.missing += other.missing
+        self.low, self.high = (
+            float(np.fmin(self.low, other.low)),
+            float(np.fmax(self.high, other.high)),
+        )
+        self._merge_moments(other._given, other.mean, other.spread)
+        self._add_hashes(other._hashes)
+        for part in other._tables:
+            self._add_table(part)
+        self.forgotten = self.forgotten or other.forgotten
+
+    def keep(self, most_bytes: float, most: int | None = None) -> None:
+        """Forget the rarest texts where there is no memory for all.
+
+        A text may come again after it was forgotten, and counts from there on (lossy counting, Manku and Motwani 2002).
+
+        Args:
+            most_bytes: If the texts need more, those are kept that need half of it.
+            most: How many texts are kept at most.
+        """
+        if most is not None or self.text_bytes > most_bytes:
+            self._merge_texts()
+        rows = known = 0 if self.texts is None else self.texts.num_rows
+        if self.text_bytes > most_bytes:
+            rows = int(known * most_bytes / 2 / self.text_bytes)
+        rows = rows if most is None else min(rows, most)
+        if self.texts is not None and rows < known:
+            best = [("n", "descending"), ("text", "ascending")]
+            self.texts = self.texts.take(pc.sort_indices(self.texts, best).slice(0, rows))
+            self.forgotten = True
+
     @property
     def deviation(self) -> float:
         """The standard deviation of the numbers; 0 without values."""
@@ -125,7 +162,7 @@ class ColumnFacts:
 
     def counted(self) -> pa.Table:
         """Return each text with the number of its rows, columns "text" and "n", the most frequent first."""
-        self._merge()
+        self._merge_texts()
         if self.texts is None:
             return pa.table({"text": pa.array([], pa.string()), "n": pa.array([], pa.int64())})
         return self.texts.sort_by([("n", "descending"), ("text", "ascending")])
@@ -138,21 +175,27 @@ class ColumnFacts:
             self.high = float(np.fmax(self.high, float(given.max())))
 
     def _add_moments(self, given: np.ndarray) -> None:
+        if len(given):
+            mean = float(given.mean())
+            self._merge_moments(len(given), mean, float(np.square(given - mean).sum()))
+
+    def _merge_moments(self, given: int, mean: float, spread: float) -> None:
         """Combine means and squared distances (Chan, Golub and LeVeque 1979)."""
-        if not len(given):
+        if not given:
             return
         before = self._given
-        count = before + len(given)
-        mean = float(given.mean())
+        if not before:
+            self.mean, self.spread, self._given = mean, spread, given
+            return
+        count = before + given
         difference = mean - self.mean
-        self.spread += (
-            float(np.square(given - mean).sum()) + difference**2 * before * len(given) / count
-        )
-        self.mean += difference * len(given) / count
+        self.spread += spread + difference**2 * before * given / count
+        self.mean += difference * given / count
         self._given = count
 
     def _add_hashes(self, hashes: np.ndarray) -> None:
-        self._hashes = np.unique(np.concatenate([self._hashes, hashes]))[:KEPT_HASHES]
+        if len(hashes):
+            self._hashes = np.unique(np.concatenate([self._hashes, hashes]))[:KEPT_HASHES]
 
     def _add_texts(self, texts: pa.Array, counts: np.ndarray) -> None:
         seen = np.flatnonzero(counts)
@@ -162,16 +205,19 @@ class ColumnFacts:
             "text": texts.take(pa.array(seen)).cast(pa.string()),
             "n": pa.array(counts[seen], pa.int64()),
         }
-        self._waiting.append(pa.table(found))
+        self._add_table(pa.table(found))
+
+    def _add_table(self, found: pa.Table) -> None:
+        self._waiting.append(found)
         known = 0 if self.texts is None else self.texts.num_rows
         if sum(part.num_rows for part in self._waiting) > max(FEW_TEXTS, 2 * known):
-            self._merge()
+            self._merge_texts()
 
     @property
     def _tables(self) -> list[pa.Table]:
         return [*([] if self.texts is None else [self.texts]), *self._waiting]
 
-    def _merge(self) -> None:
+    def _merge_texts(self) -> None:
         if self._waiting:
             grouped = pa.concat_tables(self._tables).group_by("text").aggregate([("n", "sum")])
             self.texts = grouped.rename_columns({"text": "text", "n_sum": "n"})

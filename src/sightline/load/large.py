@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +24,9 @@ from sightline.load.hashes import mix
 from sightline.load.kinds import type_column
 from sightline.load.limits import Budget, Estimate, estimate, in_units, use_one_arena
 from sightline.load.object_stores import Copied
-from sightline.load.parallel import each_column
-from sightline.load.pieces import pieces
+from sightline.load.parallel import each_column, each_piece
+from sightline.load.pieces import Part, groups_of, parts_of, pieces
+from sightline.load.places import Places
 from sightline.load.raw import Raw, RawRequest
 from sightline.load.sources import concatenated, find_files
 from sightline.load.table import (
@@ -40,6 +41,7 @@ from sightline.load.text_kinds import Writing
 from sightline.load.typed import TypedColumn
 from sightline.load.values import as_dictionary, has_long, to_floats
 
+Result = TypeVar("Result")
 SCHEMA_ROWS = 200_000
 """About this many rows, drawn at random, decide the kinds of the columns."""
 SPARE_BYTES = 100_000_000
@@ -68,6 +70,49 @@ class NamelessFile:
             self.file.close()
 
 
+class NamedFile(NamelessFile):
+    """A temporary file that processes on other machines can open; whoever made its folder removes it.
+
+    Args:
+        path: The file to make.
+
+    Example:
+        >>> import pickle
+        >>> from pathlib import Path
+        >>> from sightline.load.large import NamedFile
+        >>> temporary = NamedFile(Path("named.rows"))
+        >>> _ = temporary.file.write(b"abc")
+        >>> there = pickle.loads(pickle.dumps(temporary))
+        >>> there.file.read()
+        b'abc'
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path.absolute()
+        self.file = path.open("w+b")
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.file.flush()
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.path = state["path"]
+        self.file = self.path.open("rb")
+
+
+class Spread(Protocol):
+    """Applies a function to the pieces of a large table in other processes, such as those of a Ray cluster."""
+
+    folder: Path
+    """Where temporary files are, which all processes can read."""
+
+    def __call__(
+        self, table: LargeTable, function: Callable[[Places, Table], Result], names: Collection[str], places: Places
+    ) -> Iterator[Result]:  # fmt: skip
+        """Do what `LargeTable.each` does."""
+
+
 @dataclass(frozen=True)
 class LargeTable:
     """A table whose rows are read piece by piece.
@@ -80,6 +125,7 @@ class LargeTable:
         budget: How much memory there is.
         converted: The rows of text files, as Parquet; None for Parquet files.
         folder: Where temporary files are made.
+        spread: What applies functions to pieces; None takes threads of this process.
 
     Example:
         >>> from sightline.contracts import ReadOptions
@@ -97,6 +143,7 @@ class LargeTable:
     budget: Budget
     folder: Path
     converted: NamelessFile | None = None
+    spread: Spread | None = None
 
     @classmethod
     def open(
@@ -107,6 +154,7 @@ class LargeTable:
         folder: Path | None = None,
         rules: int = READING_RULES,
         size: Estimate | None = None,
+        spread: Spread | None = None,
     ) -> LargeTable:
         """Read a table once: draw the sample that decides its schema; turn text files into Parquet.
 
@@ -117,6 +165,7 @@ class LargeTable:
             folder: Where temporary files are made; None takes that of the system.
             rules: The version of the reading rules.
             size: Its estimated size, if that is known.
+            spread: What applies functions to pieces; None takes threads of this process.
 
         Raises:
             DataError: The table cannot be read; or there is not enough space on the disk.
@@ -140,7 +189,7 @@ class LargeTable:
         raw, rows = _draw(source, request, size, not parquet, budget)
         sample = typed_table(replace(raw, paths=()), options, rules)
         sample = replace(sample, paths=raw.paths, name=str(source), skipped=0)
-        large = cls(sample, rows, source, size, budget, folder)
+        large = cls(sample, rows, source, size, budget, folder, spread=spread)
         if parquet and options.on_bad_rows == "error":
             return large
         return large._turned_into_parquet(request, files, options.on_bad_rows == "skip")
@@ -150,11 +199,35 @@ class LargeTable:
         """The schema of the whole table."""
         return self.sample.schema
 
-    def pieces(self, names: Collection[str]) -> Iterator[Table]:
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what only this process has."""
+        converted = self.converted if isinstance(self.converted, NamedFile) else None
+        return {**self.__dict__, "converted": converted, "spread": None}
+
+    def parts(self) -> list[Part]:
+        """Divide the files into parts that can be read side by side."""
+        rows = self.budget.piece_rows(self.size.row_bytes)
+        if self.converted is not None:
+            path = self.converted.path if isinstance(self.converted, NamedFile) else Path()
+            return groups_of(path, rows, self.converted.file)
+        return parts_of(self.source, rows)
+
+    def temporary(self, name: str) -> NamelessFile:
+        """Make a temporary file: without a name, or named for other processes.
+
+        Args:
+            name: The name, if it has one.
+        """
+        if self.spread is None:
+            return NamelessFile(self.folder)
+        return NamedFile(self.spread.folder / name)
+
+    def pieces(self, names: Collection[str], part: Part | None = None) -> Iterator[Table]:
         """Read some columns piece by piece, in the order of the rows.
 
         Args:
             names: The columns.
+            part: Which part to read; None reads all.
 
         Yields:
             Tables with these columns, and the schema of the whole table.
@@ -164,14 +237,15 @@ class LargeTable:
         """
         rows = self.budget.piece_rows(self.size.row_bytes)
         if self.converted is not None:
-            yield from self._converted_pieces(names, rows)
+            yield from self._converted_pieces(names, rows, part)
             return
         tokens, rules = self.schema.missing, self.schema.rules
         request = RawRequest(missing=tokens, wanted=frozenset(names), rules=rules)
         path, start = "", 0
-        for raw in pieces(self.source, request, rows=rows):
+        source, groups = (self.source, None) if part is None else (part.source, part.groups)
+        for raw in pieces(source, request, rows=rows, groups=groups):
             if raw.paths[0] != path:
-                path, start = raw.paths[0], 0
+                path, start = raw.paths[0], 0 if part is None else part.first
             typed = self._typed(raw, names)
             for column in typed:
                 if column.bad:
@@ -179,12 +253,50 @@ class LargeTable:
             start += raw.table.num_rows
             yield self._piece({one.column.name: one.data for one in typed}, raw.table.num_rows)
 
-    def numbered_pieces(self, names: Collection[str]) -> Iterator[tuple[int, Table]]:
-        """Read some columns as `pieces` does, each piece with the number of its first row."""
-        start = 0
-        for piece in self.pieces(names):
-            yield start, piece
-            start += piece.rows
+    def each(
+        self, function: Callable[[Places, Table], Result], names: Collection[str], places: Places
+    ) -> Iterator[Result]:
+        """Apply a function to some columns of each piece, in threads or as `spread` does.
+
+        Args:
+            function: Takes the places of a piece's rows, and the piece.
+            names: The columns.
+            places: Of all rows.
+
+        Yields:
+            What it returns, in the order of the rows.
+
+        Raises:
+            DataError: As `pieces`; or the files have another number of rows than when they were opened.
+        """
+        if self.spread is not None:
+            yield from self.spread(self, function, names, places)
+            return
+        pieces = self.placed(names, places)
+        for _, result in each_piece(lambda one: function(*one), pieces):
+            yield result
+
+    def placed(
+        self, names: Collection[str], places: Places, part: Part | None = None
+    ) -> Iterator[tuple[Places, Table]]:
+        """Read some columns as `pieces` does, each piece with the places of its rows.
+
+        Args:
+            names: The columns.
+            places: Of all rows that are read.
+            part: Which part to read; None reads all.
+
+        Raises:
+            DataError: As `pieces`; or the files have another number of rows than when they were opened.
+        """
+        start = trained = 0
+        # The same pieces whoever reads them: sums of their facts are then the same to the last bit.
+        for one in self.parts() if part is None else [part]:
+            for piece in self.pieces(names, one):
+                own = places.cut(start, piece.rows, trained)
+                yield own, piece
+                start, trained = start + piece.rows, trained + len(own.train)
+        self.check_rows(self.rows - places.rows + start)
 
     def columns_of(self, names: Collection[str]) -> Table:
         """Read some columns of all rows into memory."""
@@ -240,7 +352,7 @@ class LargeTable:
             c.name for c in self.schema.columns if c.kind != "numeric" or c.number_format
         )
         request = replace(request, text=request.text | text, missing=self.schema.missing)
-        converted = NamelessFile(self.folder)
+        converted = self.temporary("converted.parquet")
         schema = pa.schema(list(types.items()))
         rows = skipped = 0
         with pq.ParquetWriter(converted.file, schema, compression="lz4") as writer:
@@ -262,13 +374,16 @@ class LargeTable:
         sample = replace(self.sample, skipped=skipped)
         return replace(self, sample=sample, rows=rows, converted=converted)
 
-    def _converted_pieces(self, names: Collection[str], rows: int) -> Iterator[Table]:
+    def _converted_pieces(
+        self, names: Collection[str], rows: int, part: Part | None
+    ) -> Iterator[Table]:
         import pyarrow.parquet as pq
 
         words = [n for n in names if traits_of(self.schema[n].kind).storage == "words"]
         assert self.converted is not None
         opened = pq.ParquetFile(self.converted.file, read_dictionary=words)
-        for batch in opened.iter_batches(rows, columns=list(names)):
+        groups = None if part is None else part.groups
+        for batch in opened.iter_batches(rows, groups, columns=list(names)):
             columns = {}
             for name in names:
                 data = pa.chunked_array([batch.column(name)])
@@ -438,6 +553,7 @@ def read_within(
     limit: int,
     folder: Path | None = None,
     rules: int = READING_RULES,
+    spread: Spread | None = None,
 ) -> Table | LargeTable:
     """Read a table into memory if it fits within a limit; else open it to be read piece by piece.
 
@@ -447,6 +563,7 @@ def read_within(
         limit: In bytes.
         folder: Where temporary files are made; None takes that of the system.
         rules: The version of the reading rules.
+        spread: As in `LargeTable.open`.
 
     Raises:
         DataError, OptionError: As `sightline.read` and `LargeTable.open`.
@@ -463,4 +580,4 @@ def read_within(
     size = estimate(files, request_for(options, rules))
     if size is None or size.bytes <= limit:
         return read_by_rules(source, options, rules)
-    return LargeTable.open(files, options, Budget(limit), folder, rules, size)
+    return LargeTable.open(files, options, Budget(limit), folder, rules, size, spread)

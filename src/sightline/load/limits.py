@@ -30,6 +30,11 @@ ROW_BYTES = 250
 LEAST_BYTES = 120_000_000
 LEAST_ROW_BYTES = 24
 """What a fit out of core needs in memory: for buffers, and for a row: the order of the split, its part and its fold."""
+TEXTS_SHARE = 0.1
+"""The share of the limit for the different values of a column while they are counted."""
+CATEGORIES_SHARE = 0.2
+CATEGORY_BYTES = 1_000
+"""What a value of a column needs at most that the network tells apart: 50 numbers with gradient and two moments; its text."""
 SAMPLE_SHARE = 0.25
 """The share of the limit for the sample of rows that is in memory."""
 BUFFER_SHARE = 0.1
@@ -104,6 +109,16 @@ class Budget:
     def piece_rows(self, row_bytes: float) -> int:
         """Return how many rows are read at once."""
         return min(max(int(self.limit * PIECE_SHARE / row_bytes), LEAST_PIECE_ROWS), PIECE_ROWS)
+
+    @property
+    def text_bytes(self) -> int:
+        """The bytes of the different texts of a column, while they are counted."""
+        return int(self.limit * TEXTS_SHARE)
+
+    @property
+    def most_values(self) -> int:
+        """Return how many different values of a column the network tells apart."""
+        return int(self.limit * CATEGORIES_SHARE / CATEGORY_BYTES)
 
     @property
     def buffer_bytes(self) -> int:

@@ -185,6 +185,17 @@ class Stored:
             raise DataError(*problem)
         return Listing(self, store, files)
 
+    def each(self) -> list[Stored]:
+        """Return the address of each file, with the credentials and options of this one.
+
+        Raises:
+            DataError, OptionError: As `files`.
+        """
+        scheme, place, _, _ = self._parts
+        options = self.address.partition("?")[2]
+        paths = [name.partition("://")[2].partition("/")[2] for name in self.files().files]
+        return [Stored(f"{scheme}://{place}/{path}?{options}".rstrip("?")) for path in paths]
+
     @contextmanager
     def translated(self, name: str) -> Iterator[None]:
         """Turn what a file system raises into our error, without credentials.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any
@@ -61,11 +61,80 @@ def _in_pieces(files: Iterable[PurePath]) -> bool:
     return {format_of(file) or "delimited" for file in files} in ({"delimited"}, {"parquet"})
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a table's files that is read by itself.
+
+    Attributes:
+        source: A file; or a whole query, which is read by one process.
+        groups: Which row groups of a Parquet file; None is the whole file.
+        rows: How many rows it has; 0 where that is not known before it is read.
+        first: The number of its first row in the file.
+    """
+
+    source: str | Path | Query | Stored
+    groups: tuple[int, ...] | None = None
+    rows: int = 0
+    first: int = 0
+
+
+def parts_of(source: str | Path | Stored, rows: int = PIECE_ROWS) -> list[Part]:
+    """Divide files into parts that can be read side by side, in the order of the rows.
+
+    Args:
+        source: For which `can_be_pieces` is true; no query.
+        rows: Row groups of a Parquet file with fewer rows than this are put together.
+
+    Returns:
+        Row groups of Parquet files on the disk; else whole files.
+
+    Raises:
+        DataError: A file cannot be read, or files of a folder have different columns.
+
+    Example:
+        >>> from sightline.load.pieces import parts_of
+        >>> parts_of("examples/penguins.csv")
+        [Part(source='examples/penguins.csv', groups=None, rows=0)]
+    """
+    if isinstance(source, Stored):
+        return [Part(one) for one in source.each()]
+    files = find_files(source)
+    if format_of(files[0]) != "parquet":
+        return [Part(str(file)) for file in files]
+    _same_columns(files)
+    return [part for file in files for part in groups_of(file, rows)]
+
+
+def groups_of(file: Path, rows: int, opened: Any = None) -> list[Part]:
+    """Divide a Parquet file into parts of whole row groups.
+
+    Args:
+        file: The file.
+        opened: The file, if it is open and has no name.
+        rows: Row groups with fewer rows than this are put together.
+    """
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_metadata(opened or file)
+    sizes = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    parts: list[Part] = []
+    groups: list[int] = []
+    held = first = 0
+    for number, size in enumerate(sizes):
+        if groups and held + size > rows:
+            parts.append(Part(str(file), tuple(groups), held, first))
+            groups, held, first = [], 0, first + held
+        groups.append(number)
+        held += size
+    return [*parts, Part(str(file), tuple(groups), held, first)]
+
+
 def pieces(
     source: str | Path | Query | Stored,
     request: RawRequest,
     size: int = PIECE_BYTES,
     rows: int = PIECE_ROWS,
+    groups: Sequence[int] | None = None,
 ) -> Iterator[Raw]:
     """Read files or a query piece by piece.
 
@@ -74,6 +143,7 @@ def pieces(
         request: How to read it.
         size: Bytes of text in a piece.
         rows: Rows in a piece of a Parquet file.
+        groups: Which row groups of a Parquet file to read; None reads all of them.
 
     Yields:
         The raw columns of each piece; rows and bad rows are counted from its start.
@@ -97,7 +167,7 @@ def pieces(
     files = find_files(source)
     try:
         if format_of(files[0]) == "parquet":
-            yield from _parquet(files, str(source), request, rows)
+            yield from _parquet(files, str(source), request, rows, groups)
         else:
             opened = [Delimited.open(file, request) for file in files]
             same_names(files, [one.names for one in opened])
@@ -134,7 +204,8 @@ def _stored(stored: Stored, request: RawRequest, size: int, rows: int) -> Iterat
                 yield copied.named(raw)
 
 
-def _parquet(files: list[Path], name: str, request: RawRequest, rows: int) -> Iterator[Raw]:
+def _same_columns(files: Sequence[Path]) -> None:
+    """Refuse Parquet files with different columns, or that cannot be read."""
     import pyarrow.parquet as pq
 
     names: list[list[str]] = []
@@ -145,6 +216,14 @@ def _parquet(files: list[Path], name: str, request: RawRequest, rows: int) -> It
         except (pa.ArrowInvalid, OSError) as error:
             raise unreadable(file, "Parquet", error) from error
     same_names(files, names)
+
+
+def _parquet(
+    files: list[Path], name: str, request: RawRequest, rows: int, groups: Sequence[int] | None
+) -> Iterator[Raw]:
+    import pyarrow.parquet as pq
+
+    _same_columns(files)
     for file in files:
         try:
             # A buffer of each column, not the whole row group, which may be as large as the file.
@@ -153,7 +232,7 @@ def _parquet(files: list[Path], name: str, request: RawRequest, rows: int) -> It
                 kept = [one for one in opened.schema_arrow.names if wanted is None or one in wanted]
                 others = [one for one in opened.schema_arrow.names if one not in kept]
                 empty = [] if opened.metadata.num_rows else [opened.schema_arrow.empty_table()]
-                batches = map(_table, opened.iter_batches(rows, columns=kept))
+                batches = map(_table, opened.iter_batches(rows, groups, columns=kept))
                 for table in chain(empty, batches):
                     whole = table.select(kept)
                     for other in others:  # their names are kept, to report them as ignored

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,10 +35,11 @@ Weigh = Callable[[Batch, Tensor | None], Batch]
 
 
 class ShuffledRows:
-    """Rows on the disk, in a file without a name: it is gone when the process ends, however it ends.
+    """Rows on the disk, in random segments of a temporary file.
 
     Args:
-        folder: Where the file is made.
+        file: The temporary file. One without a name is gone when the process ends, however it ends.
+        folder: On whose disk it is.
         rows: N, the number of rows that `add` will be given.
         numeric, categorical: D and C, how many features a row has.
         classes: How many classes the target has; 0 for a number.
@@ -53,10 +55,12 @@ class ShuffledRows:
         >>> import tempfile, torch
         >>> from pathlib import Path
         >>> from sightline.contracts import Batch
+        >>> from sightline.load.large import NamelessFile
         >>> from sightline.load.shuffled import ShuffledRows
         >>> rows = Batch(torch.randn(10, 3), torch.zeros(10, 0, dtype=torch.int32),
         ...              torch.zeros(10, dtype=torch.float64), None, torch.arange(10))
-        >>> stored = ShuffledRows(Path(tempfile.gettempdir()), rows=10, numeric=3, categorical=0)
+        >>> folder = Path(tempfile.gettempdir())
+        >>> stored = ShuffledRows(NamelessFile(folder), folder, rows=10, numeric=3, categorical=0)
         >>> stored.add(rows)
         >>> batch, folds = stored.read(stored.pools(seed=0, epoch=1)[0])
         >>> batch.row.tolist(), bool((batch.numeric == rows.numeric).all())
@@ -64,7 +68,7 @@ class ShuffledRows:
     """
 
     def __init__(
-        self, folder: Path, *, rows: int, numeric: int, categorical: int, classes: int = 0, weighted: bool = False,
+        self, file: NamelessFile, folder: Path, *, rows: int, numeric: int, categorical: int, classes: int = 0, weighted: bool = False,
         folds: bool = False, seed: int = 0, buffer_bytes: int = POOL_BYTES,
     ) -> None:  # fmt: skip
         fields = [
@@ -80,8 +84,8 @@ class ShuffledRows:
         self.bytes = rows * self.record.itemsize
         check_space(folder, self.bytes, "the prepared rows")
         self._lock = threading.Lock()  # an epoch that was left may still be reading ahead
-        self._nameless = NamelessFile(folder)
-        self._file = self._nameless.file
+        self._temporary = file
+        self._file = file.file
         if hasattr(os, "posix_fallocate") and self.bytes:
             self._reserve(folder)
         counts = np.zeros(self.segments, np.int64)
@@ -95,6 +99,15 @@ class ShuffledRows:
         self._added = 0
         self._waiting: list[np.ndarray] = []
         self._waiting_from = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs to read the rows; the file must have a name."""
+        self.flush()
+        return {**self.__dict__, "_lock": None, "_file": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock, self._file = threading.Lock(), self._temporary.file
 
     def add(self, batch: Batch, folds: Tensor | None = None) -> None:
         """Add the next rows, in the order of the table.
@@ -219,10 +232,12 @@ class ShuffledSource:
         >>> from pathlib import Path
         >>> from sightline.contracts import Batch
         >>> from sightline.load.batches import TensorSource
+        >>> from sightline.load.large import NamelessFile
         >>> from sightline.load.shuffled import ShuffledRows, ShuffledSource
         >>> rows = Batch(torch.randn(10, 3), torch.zeros(10, 0, dtype=torch.int32),
         ...              torch.zeros(10, dtype=torch.float64), None, torch.arange(10))
-        >>> stored = ShuffledRows(Path(tempfile.gettempdir()), rows=10, numeric=3, categorical=0)
+        >>> folder = Path(tempfile.gettempdir())
+        >>> stored = ShuffledRows(NamelessFile(folder), folder, rows=10, numeric=3, categorical=0)
         >>> stored.add(rows)
         >>> [block.row.tolist() for block in ShuffledSource(stored, batch_size=4).blocks(epoch=1)] == [
         ...     block.row.tolist() for block in TensorSource(rows, batch_size=4).blocks(epoch=1)]

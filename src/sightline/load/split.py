@@ -23,6 +23,7 @@ from sightline.load.folds import assign_folds, possible_folds
 from sightline.load.known import CALIBRATION, NEW, TEST, TRAINING, VALIDATION, Earlier
 from sightline.load.large import LargeTable
 from sightline.load.limits import in_units
+from sightline.load.places import Places
 from sightline.load.roles import row_weights, with_roles
 from sightline.load.table import Table, join, read_like, subset, take
 from sightline.load.target import find_task, target_values
@@ -37,9 +38,7 @@ class LargeRows:
 
     Attributes:
         table: The rows, read piece by piece.
-        part: uint8 [rows in the files], where each row belongs: one of `PARTS`.
-        fold: uint8 [rows in the files], the fold that holds out each training row; None without folds.
-        weights: float32 [rows in the files], each row's weight in the loss; None without a weight column.
+        places: Where each row in the files belongs.
         rows: How many rows have a known target.
         train_rows: How many training rows there are.
         numbers: int64 [rows of the sample], their numbers in the files.
@@ -48,18 +47,12 @@ class LargeRows:
     """
 
     table: LargeTable
-    part: np.ndarray
-    fold: np.ndarray | None
-    weights: np.ndarray | None
+    places: Places
     rows: int
     train_rows: int
     numbers: np.ndarray
     facts: Mapping[str, ColumnFacts] | None
     fingerprint: str
-
-    def training(self, start: int, rows: int) -> np.ndarray:
-        """Return which of `rows` rows from `start` on are training rows, int64, counted from `start`."""
-        return np.flatnonzero(self.part[start : start + rows] == PARTS.index("train"))
 
     @property
     def said(self) -> str:
@@ -71,10 +64,6 @@ class LargeRows:
             f"all {self.train_rows:,} training rows; columns are described by {used} of the rows, which trees, calibration "
             "and simple models use too"
         )
-
-
-PARTS = ("train", "valid", "test", "none")
-"""By the numbers in `LargeRows.part`; "none" are rows without a target, or of weight 0."""
 
 
 @dataclass(frozen=True)

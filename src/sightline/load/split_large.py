@@ -15,17 +15,14 @@ from sightline.errors import OptionError
 from sightline.load.facts import ColumnFacts
 from sightline.load.large import LargeTable, drawn
 from sightline.load.limits import in_units
-from sightline.load.parallel import each_piece
+from sightline.load.places import NONE, TEST, TRAIN, VALID, Places
 from sightline.load.roles import row_weights, with_roles
-from sightline.load.split import PARTS, LargeRows, Splits, read_given, split
+from sightline.load.split import LargeRows, Splits, read_given, split
 from sightline.load.table import Table, join, join_column, subset
 from sightline.load.text_kinds import IDENTIFIER, IDENTIFIER_ROWS, role_of_texts
 
-TRAIN, VALID, TEST, NONE = range(len(PARTS))
 MOST_FOLDS = 255
 CONSTANT = ("one value in every row", "all values are missing")
-TEXTS_SHARE = 0.2
-"""The share of the limit for the different values of a column."""
 NEARLY = 1.5
 """The training rows of a column that numbers all rows span at most this many times their number."""
 
@@ -94,14 +91,16 @@ def split_large(
         )
     added = [_known(table, target) for table in given.values()]
     share = wanted / placed.train
-    read = _read_all(large, splits, placed.part, share, seed, added)
-    schema, facts = _corrected(large, read, splits.table.schema, placed.part)
+    read = _read_all(large, splits, placed.places, share, seed, added)
+    schema, facts = _corrected(large, read, splits.table.schema, placed.places)
+    for fact in facts.values():
+        fact.keep(large.budget.text_bytes, large.budget.most_values)
     numbers, sample = read.numbers, replace(read.sample, schema=schema)
-    place = placed.part[numbers]
+    place, fold = placed.places.part[numbers], placed.places.fold
     train, valid_rows, test_rows = (
         np.flatnonzero(place == number) for number in (TRAIN, VALID, TEST)
     )
-    folds = None if placed.fold is None else placed.fold[numbers[train]].astype(np.int64)
+    folds = None if fold is None else fold[numbers[train]].astype(np.int64)
     for name, table in zip(given, added, strict=True):
         new = np.arange(sample.rows, sample.rows + table.rows)
         if name == "valid":
@@ -111,7 +110,7 @@ def split_large(
         sample = join(sample, replace(table, schema=schema))
         numbers = np.concatenate([numbers, np.arange(table.rows)])
     rows = LargeRows(
-        large, placed.part, placed.fold, placed.weights, placed.known, placed.train, numbers,
+        large, placed.places, placed.known, placed.train, numbers,
         facts if share < 1 else None, read.fingerprint,
     )  # fmt: skip
     return replace(
@@ -123,15 +122,13 @@ class _Placed(NamedTuple):
     """Where each row in the files belongs.
 
     Attributes:
-        part, fold, weights: As in `LargeRows`.
+        places: Of all rows.
         known: How many rows have a target.
         train: How many training rows there are.
         held_out: How many validation and test rows there are.
     """
 
-    part: np.ndarray
-    fold: np.ndarray | None
-    weights: np.ndarray | None
+    places: Places
     known: int
     train: int
     held_out: int
@@ -165,7 +162,8 @@ def _divided(
         weights = np.zeros(narrow.rows, np.float32)
         weights[own] = of_rows[:count]
     placed = _Placed(
-        part, fold, weights, splits.table.rows, len(splits.train), len(splits.valid) + len(splits.test)
+        Places(part, fold, weights), splits.table.rows, len(splits.train),
+        len(splits.valid) + len(splits.test),
     )  # fmt: skip
     empty = np.empty(0, np.int64)
     table = replace(splits.table, columns={})
@@ -193,10 +191,31 @@ class _Read(NamedTuple):
     fingerprint: str
 
 
+class _Looked(NamedTuple):
+    """What `_read_all` finds in a piece: as in `_Read`, with the hashes of the rows with a target."""
+
+    hashes: np.ndarray
+    numbers: np.ndarray
+    columns: dict[str, pa.ChunkedArray]
+    facts: dict[str, ColumnFacts]
+
+
+def _facts_of(
+    piece: Table, columns: Sequence[Column], rows: np.ndarray, texts: bool = False
+) -> dict[str, ColumnFacts]:
+    """Return what some rows of a piece say of some columns; all different texts are kept if `texts` is true."""
+    facts = {}
+    for column in columns:
+        fact = ColumnFacts(keeps_texts=texts or _has_codes(column))
+        fact.add(column, piece.columns[column.name], rows)
+        facts[column.name] = fact
+    return facts
+
+
 def _read_all(
     large: LargeTable,
     splits: Splits,
-    part: np.ndarray,
+    places: Places,
     share: float,
     seed: int,
     given: Sequence[Table],
@@ -204,39 +223,38 @@ def _read_all(
     """Read every column once."""
     schema = splits.table.schema
     names = [column.name for column in schema.columns]
-    facts = {}
+    described: list[Column] = []
     if share < 1 or large.sample.rows < large.rows:
-        facts = {
-            c.name: ColumnFacts(keeps_texts=_has_codes(c)) for c in schema.columns if _has_facts(c)
-        }
+        described = [column for column in schema.columns if _has_facts(column)]
+    facts = {c.name: ColumnFacts(keeps_texts=_has_codes(c)) for c in described}
     target = splits.target.name
     read: dict[str, list[pa.ChunkedArray]] = {name: [] for name in names}
     numbers: list[np.ndarray] = []
     digest = hashlib.sha256()
     columns = sorted((c.name, c.kind, c.role) for c in schema.columns)
     digest.update(repr(columns).encode())
-    start = trained = 0
 
     def hashed(piece: Table) -> np.ndarray:
         hashes = replace(piece, schema=schema).row_hashes(names)
         known: np.ndarray = hashes[piece.columns[target].is_valid().to_numpy()]
         return known
 
-    for piece, hashes in each_piece(hashed, large.pieces(names)):
-        digest.update(hashes.tobytes())
-        places = part[start : start + piece.rows]
-        train = np.flatnonzero(places == TRAIN)
-        chosen = np.isin(places, (VALID, TEST))
-        chosen[train[drawn(seed, trained, len(train), share)]] = True
+    def look(own: Places, piece: Table) -> _Looked:
+        train = own.train
+        chosen = np.isin(own.part, (VALID, TEST))
+        chosen[train[drawn(seed, own.trained, len(train), share)]] = True
         rows = np.flatnonzero(chosen)
-        for name, fact in facts.items():
-            fact.add(schema[name], piece.columns[name], train)
-        _check_texts(large, facts)
-        for name in names:
-            read[name].append(_plain(piece.columns[name]).take(pa.array(rows)))
-        numbers.append(rows + start)
-        start, trained = start + piece.rows, trained + len(train)
-    large.check_rows(start)
+        columns = {name: _plain(piece.columns[name]).take(pa.array(rows)) for name in names}
+        return _Looked(hashed(piece), rows + own.start, columns, _facts_of(piece, described, train))
+
+    for looked in large.each(look, names, places):
+        digest.update(looked.hashes.tobytes())
+        numbers.append(looked.numbers)
+        for name, column in looked.columns.items():
+            read[name].append(column)
+        for name, fact in looked.facts.items():
+            facts[name].merge(fact)
+        _keep_texts(large, facts)
     for table in given:
         digest.update(hashed(table).tobytes())
     number_of = np.concatenate(numbers)
@@ -245,14 +263,10 @@ def _read_all(
     return _Read(sample, number_of, facts, digest.hexdigest())
 
 
-def _check_texts(large: LargeTable, facts: Mapping[str, ColumnFacts]) -> None:
-    """Refuse categories whose texts do not fit into memory."""
-    for name, fact in facts.items():
-        if fact.text_bytes > large.budget.limit * TEXTS_SHARE:
-            raise OptionError(
-                f"The different values of the column {name!r} do not fit within memory_limit={in_units(large.budget.limit)}.",
-                f"Leave it out with drop=[{name!r}] (--drop), read it as text (kinds=, --kind), or give a larger memory_limit.",
-            )
+def _keep_texts(large: LargeTable, facts: Mapping[str, ColumnFacts]) -> None:
+    """Forget the rarest categories that do not fit into memory."""
+    for fact in facts.values():
+        fact.keep(large.budget.text_bytes)
 
 
 def _plain(data: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -275,7 +289,7 @@ def _has_codes(column: Column) -> bool:
 
 
 def _corrected(
-    large: LargeTable, read: _Read, schema: Schema, part: np.ndarray
+    large: LargeTable, read: _Read, schema: Schema, places: Places
 ) -> tuple[Schema, dict[str, ColumnFacts]]:
     """Correct what the sample that decided the kinds did not show; return the facts of what is used now, too.
 
@@ -309,20 +323,24 @@ def _corrected(
         if _has_codes(c) and c.name in facts and not facts[c.name].keeps_texts
     ]
     if late:
-        facts |= _vocabularies(large, schema, part, late)
+        facts |= _vocabularies(large, schema, places, late)
     return schema, facts
 
 
 def _vocabularies(
-    large: LargeTable, schema: Schema, part: np.ndarray, names: Sequence[str]
+    large: LargeTable, schema: Schema, places: Places, names: Sequence[str]
 ) -> dict[str, ColumnFacts]:
     """Read columns once more whose different values turned out to be a vocabulary."""
     facts = {name: ColumnFacts() for name in names}
-    for start, piece in large.numbered_pieces(names):
-        train = np.flatnonzero(part[start : start + piece.rows] == TRAIN)
-        for name, fact in facts.items():
-            fact.add(schema[name], piece.columns[name], train)
-        _check_texts(large, facts)
+    columns = [schema[name] for name in names]
+
+    def look(own: Places, piece: Table) -> dict[str, ColumnFacts]:
+        return _facts_of(piece, columns, own.train, texts=True)
+
+    for found in large.each(look, names, places):
+        for name, fact in found.items():
+            facts[name].merge(fact)
+        _keep_texts(large, facts)
     return facts
 
 

@@ -100,6 +100,10 @@ class Table:
     def __len__(self) -> int:
         return self.rows
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what finds cells in the source again: other processes have it not open."""
+        return {**self.__dict__, "locate": None}
+
     def numbers(self, name: str) -> np.ndarray:
         """Return a numeric column as float64, NaN where missing."""
         return to_floats(self.columns[name])
@@ -377,6 +381,7 @@ def pieces_like(
     like: Mapping[str, Any] = MappingProxyType({}),
     size: int = PIECE_BYTES,
     rows: int = PIECE_ROWS,
+    groups: Sequence[int] | None = None,
 ) -> Iterator[Table]:
     """Read a query, or CSV or Parquet files of any size, for a model, piece by piece; else as `read_like`.
 
@@ -385,6 +390,7 @@ def pieces_like(
         schema, keep, encoding, like: As in `read_like`.
         size: Bytes of text in a piece.
         rows: Rows in a piece of a Parquet file.
+        groups: Which row groups of a Parquet file to read; None reads all of them.
 
     Yields:
         Tables; their rows, and the rows in `bad`, are counted from the start of the piece.
@@ -392,7 +398,7 @@ def pieces_like(
     Raises:
         DataError, OptionError: As `read_like`.
     """
-    for raw in pieces(source, _request_like(schema, keep, encoding, like), size, rows):
+    for raw in pieces(source, _request_like(schema, keep, encoding, like), size, rows, groups):
         yield _like(raw, schema, keep, target_counts=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ from torch import nn
 from sightline.build.networks import BUILT_IN, NetworkMaker, load_class
 from sightline.contracts import Edit, FitOptions, Record, TrainingSettings
 from sightline.errors import OptionError, RunError
-from sightline.load.large import LargeTable, read_within
+from sightline.load.large import LargeTable, Spread, read_within
 from sightline.load.limits import settle_limit
 from sightline.pipeline.decisions import Decisions
 from sightline.pipeline.flow import Loaded
@@ -31,7 +31,7 @@ from sightline.pipeline.runner import edits_left, edits_of
 from sightline.pipeline.spool import Spooled
 from sightline.pipeline.warm_start import WarmStart
 from sightline.predict.parts import PARTS
-from sightline.prepare.prepared import Prepared
+from sightline.prepare.prepared import Prepared, prepare
 from sightline.trace.records import find
 from sightline.train.checkpoints import SavedCheckpoint, read_first
 from sightline.train.optimizers import OptimizerMaker
@@ -40,17 +40,38 @@ from sightline.train.processes import current, processes_here
 from sightline.train.training import Training, restore
 
 
+@dataclass(frozen=True)
+class Handed:
+    """A table that another process has read, split and prepared.
+
+    Attributes:
+        source: Its path; None of a table in memory.
+        loaded: The result of stage 1.
+        prepared: The result of stage 2.
+        settings: The settings of the training of a new run.
+    """
+
+    source: str | Path | None
+    loaded: Loaded
+    prepared: Prepared
+    settings: TrainingSettings | None
+
+
 class Fresh:
     """A new run.
 
     Args:
-        source: Anything `sl.read` takes, a table that it has read, or rows that were read from a database or an object store.
+        source: Anything `sl.read` takes, a table that it has read, rows that were read from a database or an object store,
+            or what another process has made of it.
         options: The options of the fit. They are checked here, as far as that needs no table.
         start: What a warm start keeps of an earlier model; its network is trained further. None draws weights.
 
     Attributes:
         options: The options of the fit.
         folder: Where temporary files of a table larger than memory are made; None takes that of the system.
+        spread: What applies functions to pieces of such a table; None takes threads.
+        sharing: How many processes of this machine share its memory; None takes those that torchrun has started.
+        settings: The settings of the training, once the table is loaded.
         watched: "file.py:Class" if the network's file is reloaded whenever it is saved; else None.
 
     Raises:
@@ -64,6 +85,8 @@ class Fresh:
         check_device(options.settings().device)
         self.source, self.options, self.start = source, options, start
         self.folder: Path | None = None
+        self.spread: Spread | None = None
+        self.sharing: int | None = None
         self._recipe = Recipe.choose(options)
         if start is not None:
             self._recipe = replace(self._recipe, folds=start.earlier.folds)
@@ -77,19 +100,23 @@ class Fresh:
         self._network: nn.Module | NetworkMaker | None = model.network
         if self._location is not None:
             self._network = load_class(self._location)
-        self._settings: TrainingSettings | None = None
+        self.settings: TrainingSettings | None = None
 
     def load(self) -> Loaded:
         """Read the table, split its rows, and choose the settings that depend on them."""
         options, source = self.options, self.source
+        if isinstance(source, Handed):
+            self.settings = source.settings
+            return source.loaded
         # Each of several processes has rows of its own in memory, and all draw the same sample.
-        limit = current().decide(lambda: settle_limit(options.run.memory_limit, processes_here()))
+        sharing = self.sharing or processes_here()
+        limit = current().decide(lambda: settle_limit(options.run.memory_limit, sharing))
         address = None
         if isinstance(source, Spooled):
             table, address = source.table(options.read, limit), source.address
             source = source.later
         else:
-            table = read_within(source, options.read, limit, self.folder)
+            table = read_within(source, options.read, limit, self.folder, spread=self.spread)
         earlier = None if self.start is None else self.start.earlier
         splits = divide(
             table, options.target, self._recipe, seed=options.seed, earlier=earlier, **vars(options.split)
@@ -97,19 +124,23 @@ class Fresh:
         if isinstance(table, LargeTable):
             table = table.sample
         size = size_of(splits)
-        self._settings = make_settings(self._recipe, options, size)
+        self.settings = make_settings(self._recipe, options, size)
         origin = provenance(source, table, splits, options.split.valid, options.split.test, address)
         decisions = Decisions(
-            options, origin, self._recipe, self._settings.to_json(), trees_limit(options)
+            options, origin, self._recipe, self.settings.to_json(), trees_limit(options)
         )  # fmt: skip
-        rows = settle_batch_size(self._settings.batch_size, splits.train_rows)
+        rows = settle_batch_size(self.settings.batch_size, splits.train_rows)
         return Loaded(table, splits, rows, decisions, self.start)
+
+    def prepare(self, loaded: Loaded) -> Prepared:
+        """Make tensors of the rows."""
+        return _prepared(self.source, loaded)
 
     def build(self, prepared: Prepared, decisions: Decisions) -> Training:
         """Build the network, with first weights drawn from the seed or those of the warm start, and its training."""
-        assert self._settings is not None  # load
+        assert self.settings is not None  # load
         network = self._network if self.start is None else self.start.network(prepared.spec)
-        training = make_training(network, prepared, self._settings, decisions.recipe)
+        training = make_training(network, prepared, self.settings, decisions.recipe)
         if not self._is_rebuilt_by_its_source():
             training.first_network.pop("source", None)
         return training
@@ -137,10 +168,11 @@ class Resumed:
         run: The run folder.
         saved: The checkpoint.
         records: All records of the run, including those written after the checkpoint.
-        source: The table, if it was in memory.
+        source: The table, if it was in memory, or what another process has made of it.
         own: The user's own network, optimizer and schedule, as keyword arguments of `restore`.
 
     Attributes:
+        spread: As in `Fresh`.
         decisions: The options of the fit, and what was decided when the run began.
     """
 
@@ -158,15 +190,22 @@ class Resumed:
         self.run, self.saved, self.records, self.source = run, saved, records, source
         self.decisions = Decisions.from_json(saved.more)
         self._own: dict[str, Any] = own
+        self.spread: Spread | None = None
 
     def load(self) -> Loaded:
         """Read the table again and split its rows as before."""
+        if isinstance(self.source, Handed):
+            return self.source.loaded
         origin = self.decisions.origin
         start = WarmStart.of_run(self.run) if origin.get("warm_start") else None
         earlier = None if start is None else start.earlier
-        table, splits = read_again(origin, self.source, earlier, self.run.parent)
+        table, splits = read_again(origin, self.source, earlier, self.run.parent, self.spread)
         rows = self.saved.state["plan"]["batch_size"]
         return Loaded(table, splits, rows, self.decisions, start)
+
+    def prepare(self, loaded: Loaded) -> Prepared:
+        """Make tensors of the rows."""
+        return _prepared(self.source, loaded)
 
     def build(self, prepared: Prepared, decisions: Decisions) -> Training:
         """Restore the training."""
@@ -212,3 +251,10 @@ class Replayed(Resumed):
     def edits(self, training: Training) -> list[tuple[int, Edit]]:
         """Return all edits of the first run."""
         return edits_of(self.records)
+
+
+def _prepared(source: Any, loaded: Loaded) -> Prepared:
+    if isinstance(source, Handed):
+        return source.prepared
+    kept = None if loaded.start is None else loaded.start.kept
+    return prepare(loaded.splits, numeric=loaded.decisions.options.model.numeric, kept=kept)

@@ -10,9 +10,10 @@ import numpy as np
 from sightline.build.mlp import MLP
 from sightline.contracts.rules import check_seed
 from sightline.load.table import read
-from sightline.pipeline.fit import fit, run_folder
+from sightline.pipeline.fit import fit
 from sightline.pipeline.folder import Run
 from sightline.pipeline.observers import FitView
+from sightline.pipeline.runs import run_folder
 
 REMARK = (
     "These rows were made so that straight boundaries separate the classes: a linear model is enough for them, and "

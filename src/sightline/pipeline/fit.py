@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time as clock
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -16,8 +13,7 @@ from sightline.contracts import (
     FitOptions,
     Kind,
     Label,
-    Record,
-    RunOptions,
+    Ray,
     Scaling,
     TaskName,
     TrainingOverrides,
@@ -29,26 +25,24 @@ from sightline.contracts.options import (
     Quality,
     ThresholdRule,
 )
-from sightline.load.databases import Query
-from sightline.load.object_stores import Stored
-from sightline.load.sources import as_source
-from sightline.page.launch import live_page
-from sightline.page.report import REPORT_FILE, write_report
-from sightline.pipeline.beginnings import Fresh, Replayed, Resumed
-from sightline.pipeline.flow import Outcome, run_stages
+from sightline.pipeline.beginnings import Replayed
+from sightline.pipeline.flow import run_stages
 from sightline.pipeline.folder import Run
-from sightline.pipeline.observers import FitView, LivePageShown, RunFolder, StepsShown
+from sightline.pipeline.observers import FitView, RunFolder
+from sightline.pipeline.on_ray import fit_on_ray
 from sightline.pipeline.recorder import Recorder
 from sightline.pipeline.runner import Runner
-from sightline.pipeline.spool import Spooled, refuse_secrets, spooled
-from sightline.pipeline.together import check_together, follow, goes_on, objects_of
+from sightline.pipeline.runs import (
+    continue_run,
+    make_run,
+    opened,
+    recording,
+    run_folder,
+    steps_shown,
+)
 from sightline.pipeline.warm_start import WarmStart
-from sightline.trace.records import Trace, being_written, busy, find, read_records, taken
-from sightline.train.checkpoints import SavedCheckpoint, read_newest
+from sightline.trace.records import read_records
 from sightline.train.optimizers import OptimizerMaker
-from sightline.train.processes import current
-from sightline.views.notebook import NotebookView, in_kernel
-from sightline.views.terminal import TerminalView
 
 
 def fit(
@@ -88,6 +82,7 @@ def fit(
     checkpoint_epochs: int | None = None,
     run: str | Path | None = None,
     memory_limit: int | str | None = None,
+    engine: Ray | Literal["ray"] | None = None,
     keep_data: bool = True,
     live: bool = False,
     report: bool = True,
@@ -131,6 +126,8 @@ def fit(
         memory_limit: Memory for the rows of the table, such as "1GB" or a number of bytes; None means half of the
             machine's. A larger Parquet or CSV table stays on the disk: the network trains on all its rows, and trees,
             calibration and simple models on a random sample.
+        engine: `sl.Ray(workers=8)` or "ray" to train on the processes of a Ray cluster (extra "ray"), which all find the
+            run folder at the same place. The same call with `run` goes on with a run that was interrupted.
         keep_data: Whether the rows of a database, or the files of an object store, stay in the run folder, as data.parquet or
             in data/: they are read once. Without the rows of a database, which have no stable order, the model can be
             evaluated on new rows only; files are then read from the store again.
@@ -163,7 +160,7 @@ def fit(
         decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, query=query, on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
         time=time, weight=weight, numeric=numeric, quality=quality, network=network, hidden=hidden, dropout=dropout, trees=trees,
         calibrate=calibrate, threshold=threshold, baselines=baselines, watch=watch,
-        checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, memory_limit=memory_limit, keep_data=keep_data, live=live,
+        checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, memory_limit=memory_limit, engine=engine, keep_data=keep_data, live=live,
         report=report, quiet=quiet, **settings,
     )  # fmt: skip
     return fit_with(source, options, view)
@@ -172,7 +169,7 @@ def fit(
 def fit_with(
     source: Any, options: FitOptions, view: FitView | None = None, start: WarmStart | None = None
 ) -> Run:
-    """Make a run as `fit` does, which describes what it raises.
+    """Make a run as `fit` does, which describes what it raises, where the options say.
 
     Args:
         source: As in `fit`.
@@ -180,42 +177,8 @@ def fit_with(
         view: As in `fit`.
         start: What a warm start keeps of an earlier model; None draws the first weights.
     """
-    source = as_source(source, options.read.query)
-    refuse_secrets(options)
-    processes = current()
-    if processes.run:
-        options = replace(options, run=replace(options.run, run=processes.run))
-    asked = options.run
-    check_together(source, options, processes)
-    if processes.decide(lambda: goes_on(source, options, processes)):
-        return resume(
-            processes.run,
-            live=asked.live,
-            quiet=asked.quiet,
-            view=view,
-            **objects_of(source, options),
-        )
-    beginning = Fresh(source, options, start)
-    beginning.folder = None if asked.run is None else Path(asked.run).parent
-    if processes.rank:
-        follow(beginning)
-    with (
-        run_folder(source, asked.run) as folder,
-        spooled(source, folder, asked.quiet) as beginning.source,
-        live_page(folder, asked.live, asked.quiet) as show_page, _recording(view, asked.quiet) as (trace, view),
-    ):  # fmt: skip
-        beginning.folder = folder.parent
-        recorder = Recorder(trace, folder)
-        runner = Runner(
-            recorder, folder, beginning.edits, checkpoint_seconds=asked.checkpoint_seconds,
-            checkpoint_epochs=asked.checkpoint_epochs, watch=beginning.watched,
-        )  # fmt: skip
-        data = beginning.source if isinstance(beginning.source, Spooled) else None
-        folder_kept = RunFolder(folder, asked.report, data=data, keep_data=asked.keep_data)
-        outcome = run_stages(beginning, [
-            recorder, folder_kept, LivePageShown(show_page), runner, *_shown(view),
-        ])  # fmt: skip
-    return _run(folder, outcome)
+    make = make_run if options.run.engine is None else fit_on_ray
+    return make(source, options, view, start)
 
 
 def resume(
@@ -254,49 +217,10 @@ def resume(
         >>> sl.resume(run.folder, quiet=True).metrics == run.metrics  # it was complete
         True
     """
-    folder = Path(run)
-    given = {"checkpoint_seconds": checkpoint_seconds, "checkpoint_epochs": checkpoint_epochs}
-    given = {name: value for name, value in given.items() if value != "as before"}
-    RunOptions(**given)  # type: ignore[arg-type]
-    processes = current()
-    records, saved = processes.decide(lambda: _interrupted(folder))
-    if saved is None:  # it is complete
-        if processes.rank:
-            raise SystemExit(0)
-        return Run(folder, network=network)
-    beginning = Resumed(
-        folder, saved, records, source=source, network=network, optimizer=optimizer,
-        schedule=schedule,
+    return continue_run(
+        run, source=source, network=network, optimizer=optimizer, schedule=schedule, watch=watch,
+        checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, live=live, quiet=quiet, view=view,
     )  # fmt: skip
-    if processes.rank:
-        follow(beginning)
-    with (
-        live_page(folder, live, quiet) as show_page,
-        _recording(view, quiet, folder, saved.more["records"]) as (trace, view),
-    ):
-        recorder = Recorder(trace, folder, resumed=True)
-        asked = replace(beginning.decisions.options.run, **given)  # type: ignore[arg-type]
-        runner = Runner(
-            recorder, folder, beginning.edits, checkpoint_seconds=asked.checkpoint_seconds,
-            checkpoint_epochs=asked.checkpoint_epochs, watch=watch,
-        )  # fmt: skip
-        kept = RunFolder(folder, asked.report, keep_data=asked.keep_data, resumed=True)
-        outcome = run_stages(
-            beginning, [recorder, kept, LivePageShown(show_page), runner, *_shown(view)]
-        )
-    return _run(folder, outcome)
-
-
-def _interrupted(folder: Path) -> tuple[list[Record], SavedCheckpoint | None]:
-    """Return the records and the newest checkpoint of an interrupted run; of a complete one, None in its place."""
-    records, _ = read_records(folder)
-    if ended := find(records, "run", "end"):
-        if ended[-1].body.get("report") and not (folder / REPORT_FILE).exists():
-            write_report(folder)  # the process was killed just before it wrote it
-        return records, None
-    if being_written(folder):
-        raise busy(folder)
-    return records, read_newest(folder)
 
 
 def replay(
@@ -338,7 +262,7 @@ def replay(
         first, records, source=source, network=network, optimizer=optimizer, schedule=schedule
     )
     name = f"{first.name}-replay"
-    with run_folder(name, to) as folder, _recording(view, quiet) as (trace, view):
+    with run_folder(name, to) as folder, recording(view, quiet) as (trace, view):
         beginning.decisions = beginning.decisions.into(folder)
         recorder = Recorder(trace, folder, first=(beginning.ended, beginning.first_parts))
         runner = Runner(
@@ -346,89 +270,5 @@ def replay(
             checkpoint_epochs=None,
         )  # fmt: skip
         kept = RunFolder(folder, beginning.decisions.options.run.report, first=first)
-        outcome = run_stages(beginning, [recorder, kept, runner, *_shown(view)])
-    return _run(folder, outcome)
-
-
-@contextmanager
-def _recording(
-    view: FitView | None, quiet: bool, folder: Path | None = None, records: int = 0
-) -> Iterator[tuple[Trace, FitView | None]]:
-    """Open a trace, or continue one after this many records; close it on any exit."""
-    if view is None and not quiet:
-        view = NotebookView() if in_kernel() else TerminalView()
-    views = [view] if view else []
-    trace = Trace(views) if folder is None else Trace.resume(folder, records, views)
-    if isinstance(view, NotebookView | TerminalView):
-        view.begin(trace.records)
-    try:
-        yield trace, view
-    finally:
-        if view is not None:
-            view.close()
-        trace.close()
-
-
-def _shown(view: FitView | None) -> list[StepsShown]:
-    return [] if view is None else [StepsShown(view)]
-
-
-def _run(folder: Path, outcome: Outcome) -> Run:
-    """Open the run; its model is loaded into the trained network, which edits may have changed."""
-    return Run(folder, network=outcome.finished.model.network)
-
-
-_CHOSEN: set[Path] = set()
-"""Folders that `run_folder` has made and that are still empty."""
-
-
-@contextmanager
-def run_folder(source: Any, run: str | Path | None) -> Iterator[Path]:
-    """Choose the run folder: the one given, or a new runs/NAME-TIME that no other process gets.
-
-    A folder that is still empty at the end is removed.
-
-    Raises:
-        RunError: The given folder exists already.
-    """
-    if run is not None:
-        folder = Path(run)
-        if folder.exists() and folder not in _CHOSEN:
-            raise taken(folder)
-        yield folder
-        return
-    source = source.stem if isinstance(source, Query | Stored) else source
-    path = isinstance(source, str | Path)
-    name = (
-        "stdin"
-        if str(source) in ("-", "/dev/stdin")
-        else Path(source).name.split(".")[0]
-        if path
-        else "table"
-    )
-    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:60] or "table"
-    stem = f"{name}-{_now()}"
-    folder, number = Path("runs") / stem, 2
-    while not _made(folder):
-        folder, number = Path("runs") / f"{stem}-{number}", number + 1
-    _CHOSEN.add(folder)
-    try:
-        yield folder
-    finally:
-        _CHOSEN.remove(folder)
-        with suppress(OSError):  # there is something in it
-            folder.rmdir()
-            folder.parent.rmdir()
-
-
-def _made(folder: Path) -> bool:
-    """Make a folder; False if it is there already."""
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _now() -> str:
-    return clock.strftime("%Y%m%d-%H%M%S")
+        outcome = run_stages(beginning, [recorder, kept, runner, *steps_shown(view)])
+    return opened(folder, outcome)

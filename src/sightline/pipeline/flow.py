@@ -20,7 +20,7 @@ from sightline.pipeline.decisions import Decisions
 from sightline.pipeline.finish import Finished, finish
 from sightline.pipeline.recipe import set_apart
 from sightline.pipeline.warm_start import WarmStart
-from sightline.prepare.prepared import Prepared, prepare
+from sightline.prepare.prepared import Prepared
 from sightline.train.processes import leave
 from sightline.train.training import Training
 
@@ -49,6 +49,9 @@ class Beginning(Protocol):
 
     def load(self) -> Loaded:
         """Read the table and split its rows."""
+
+    def prepare(self, loaded: Loaded) -> Prepared:
+        """Make tensors of the rows."""
 
     def build(self, prepared: Prepared, decisions: Decisions) -> Training:
         """Build the network and its training, or restore them."""
@@ -148,9 +151,7 @@ def train_network(beginning: Beginning, observers: Sequence[Observer] = ()) -> T
     decisions, recipe = loaded.decisions, loaded.decisions.recipe
 
     # 2 prepare: typed columns become tensors, fitted on the training rows alone
-    kept = None if loaded.start is None else loaded.start.kept
-    prepared = prepare(loaded.splits, numeric=decisions.options.model.numeric, kept=kept)
-    prepared, calibration_rows = set_apart(prepared, recipe)
+    prepared, calibration_rows = set_apart(beginning.prepare(loaded), recipe)
     _notify(observers, "prepared", prepared)
 
     # 3 build: a network, features in, logits out

@@ -13,7 +13,7 @@ from sightline.contracts import ReadOptions
 from sightline.errors import DataError, counted
 from sightline.evaluate.drift import reference_of
 from sightline.load.known import TRAINING, Earlier
-from sightline.load.large import LargeTable
+from sightline.load.large import LargeTable, Spread
 from sightline.load.limits import Budget
 from sightline.load.object_stores import is_stored
 from sightline.load.split import Splits, split
@@ -197,6 +197,7 @@ def read_again(
     source: Any = None,
     earlier: Earlier | None = None,
     folder: Path | None = None,
+    spread: Spread | None = None,
 ) -> tuple[Table, Splits]:
     """Read a table again and split it as `origin`, from `provenance`, says.
 
@@ -205,6 +206,7 @@ def read_again(
         source: The table, if it was in memory.
         earlier: Of a warm start, what it keeps of the earlier model.
         folder: Where temporary files of a table larger than memory are made; None takes that of the system.
+        spread: What applies functions to pieces of such a table; None takes threads.
 
     Returns:
         The table, or its sample if it is larger than memory; and the split.
@@ -222,7 +224,7 @@ def read_again(
     options = ReadOptions(**origin["read"])
     rules = origin.get("rules", 1)  # what was made before has none
     if source is not None and "memory_limit" in origin:
-        return _large_again(source, options, origin, folder, rules)
+        return _large_again(source, options, origin, folder, rules, spread)
     if source is not None:
         table = source if isinstance(source, Table) else read_by_rules(source, options, rules)
         return table, _same(table, origin, earlier)
@@ -241,13 +243,18 @@ def read_again(
             "Put it back, or give a file with rows.",
         )
     if "memory_limit" in origin:
-        return _large_again(place, options, origin, folder, rules)
+        return _large_again(place, options, origin, folder, rules, spread)
     table = read_by_rules(place, options, rules)
     return table, _same(table, origin, earlier)
 
 
 def _large_again(
-    source: Any, options: ReadOptions, origin: Mapping[str, Any], folder: Path | None, rules: int
+    source: Any,
+    options: ReadOptions,
+    origin: Mapping[str, Any],
+    folder: Path | None,
+    rules: int,
+    spread: Spread | None,
 ) -> tuple[Table, Splits]:
     """Open a table larger than memory again, with the limit that decided its sample."""
     if not isinstance(source, str | Path):
@@ -255,7 +262,8 @@ def _large_again(
             "The model was trained on a table larger than memory, and a table in memory is given.",
             "Give its files (source=).",
         )
-    large = LargeTable.open(source, options, Budget(origin["memory_limit"]), folder, rules)
+    budget = Budget(origin["memory_limit"])
+    large = LargeTable.open(source, options, budget, folder, rules, spread=spread)
     return large.sample, _same(large, origin, None)
 
 

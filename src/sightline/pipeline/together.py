@@ -12,6 +12,7 @@ from sightline.errors import OptionError, RunError
 from sightline.load.databases import Query
 from sightline.load.object_stores import Stored
 from sightline.load.text_files import is_stream
+from sightline.pipeline.beginnings import Handed
 from sightline.pipeline.flow import Beginning, train_network
 from sightline.pipeline.runner import signals_caught
 from sightline.trace.records import (
@@ -25,6 +26,8 @@ from sightline.trace.records import (
 )
 from sightline.train.checkpoints import CHECKPOINTS_FOLDER
 from sightline.train.processes import Processes, restarts
+
+SHOWN = ("quiet", "live", "engine")
 
 
 def check_together(source: Any, options: FitOptions, processes: Processes) -> None:
@@ -48,7 +51,7 @@ def check_together(source: Any, options: FitOptions, processes: Processes) -> No
 
 
 def goes_on(source: Any, options: FitOptions, processes: Processes) -> bool:
-    """Return whether a fit that torchrun starts goes on with the run in its folder, which it began before.
+    """Return whether a fit that torchrun or Ray starts goes on with the run in its folder, which it began before.
 
     A run that was killed before its first checkpoint is removed, and begins anew.
 
@@ -63,12 +66,14 @@ def goes_on(source: Any, options: FitOptions, processes: Processes) -> bool:
             return False
         raise taken(folder)
     records, _ = read_records(folder)
+    again = restarts() > 0 or isinstance(source, Handed)  # Ray starts only what may go on
+    source = source.source if isinstance(source, Handed) else source
     started, ended = find(records, "run", "start"), find(records, "run", "end")
-    same = started and (started[0].body["options"], started[0].body["origin"]["source"]) == (
-        json.loads(json.dumps(finite(options.to_json()))),
+    same = started and (_decisive(started[0].body["options"]), started[0].body["origin"]["source"]) == (
+        _decisive(json.loads(json.dumps(finite(options.to_json())))),
         str(Path(source).absolute()) if isinstance(source, str | Path) else None,
-    )
-    if not same or (ended and not restarts()):
+    )  # fmt: skip
+    if not same or (ended and not again):
         raise taken(folder)
     if being_written(folder):
         raise busy(folder)
@@ -76,6 +81,12 @@ def goes_on(source: Any, options: FitOptions, processes: Processes) -> bool:
         return True
     shutil.rmtree(folder)
     return False
+
+
+def _decisive(options: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what does not change a run: how it is shown, and which processes make it."""
+    run = {name: value for name, value in options["run"].items() if name not in SHOWN}
+    return {**options, "run": run}
 
 
 def objects_of(source: Any, options: FitOptions) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import Any, Self
 import torch
 
 from sightline.archive import atomic_file
-from sightline.contracts import FitOptions, RunOptions, Step
+from sightline.contracts import FitOptions, Ray, RunOptions, Step
 from sightline.contracts.options import ReadOptions, SplitOptions
 from sightline.contracts.request import declared
 from sightline.errors import (
@@ -39,14 +39,16 @@ from sightline.load.databases import Query, spool_query
 from sightline.load.large import LargeTable, read_within
 from sightline.load.limits import in_units, settle_limit
 from sightline.load.object_stores import Stored
+from sightline.load.on_ray import started
 from sightline.load.sources import as_source
 from sightline.load.table import Table
 from sightline.page.document import write_page
 from sightline.page.tuning import tuning_page
 from sightline.pipeline.beginnings import Fresh
-from sightline.pipeline.fit import fit_with, run_folder
+from sightline.pipeline.fit import fit_with
 from sightline.pipeline.flow import Loaded, Observer, run_stages
 from sightline.pipeline.folder import Run
+from sightline.pipeline.runs import run_folder
 from sightline.pipeline.spool import DATA, kept_files, refuse_secrets, saying
 from sightline.trace.records import find, lock, read_records
 from sightline.train.training import Training
@@ -190,7 +192,7 @@ def tune(
     target: str,
     *,
     trials: int = 50,
-    workers: int = 1,
+    workers: int | None = None,
     space: Mapping[str, Any] | None = None,
     folder: str | Path | None = None,
     prune: bool = True,
@@ -203,13 +205,14 @@ def tune(
     Args:
         source, target: As in `sl.fit`.
         trials: How many fits, the first one with the default options.
-        workers: Processes that fit side by side. With more than one, the order of the trials depends on the clock.
+        workers: Processes that fit side by side; None means one, or those of `engine`. With more than one, the order of the trials depends on the clock.
         space: By option of `sl.fit`, what to try: (low, high) for numbers, drawn evenly, or with even logarithms where
             high is ten times low or more; a list of values. None tries `DEFAULT_SPACE`.
         folder: Where to write; None makes `runs/NAME-tuned-TIME`. A folder that holds a tuning with the same arguments
             is continued.
         prune: Whether a fit is stopped that is worse than the median of the others at the same epoch.
-        options: Of `sl.fit`, for all fits.
+        options: Of `sl.fit`, for all fits; with `engine`, a Ray cluster makes the trials, `workers` at a time, in a folder
+            that all machines find at the same place, and this process the last fit.
 
     Returns:
         The trials, the best one, what mattered, and the run with the best options.
@@ -227,6 +230,9 @@ def tune(
         (3, 'out-of-fold loss', True)
     """
     optuna = _optuna()
+    engine = RunOptions(engine=options.pop("engine", None)).engine
+    if workers is None:
+        workers = engine.most_workers if isinstance(engine, Ray) else 1
     for name, number in (("trials", trials), ("workers", workers)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise OptionError(f"{name} is {number!r}.", "Give a whole number from 1.")
@@ -239,7 +245,9 @@ def tune(
     refuse_secrets(asked)
     source = as_source(source, asked.read.query)
     with _place(source, folder) as place:
-        kept = _Kept(source, asked, ranges, workers, prune, place)
+        # Several processes on several machines have a journal, not SQLite.
+        several = max(workers, 2) if engine is not None else workers
+        kept = _Kept(source, asked, ranges, several, prune, place)
         kept.check()
         with _only_one(place):
             kept = kept.spooled()
@@ -248,8 +256,11 @@ def tune(
             _forget_unfinished(study, optuna)
             if not study.trials:
                 study.enqueue_trial({}, user_attrs={DEFAULT: True})
-            if workers > 1:
+            if isinstance(engine, Ray):
+                _on_ray(kept, study, trials, engine, workers)
+            elif workers > 1:
                 _side_by_side(kept, study, trials)
+            if isinstance(engine, Ray) or workers > 1:
                 _forget_unfinished(study, optuna)  # of processes that were killed
             _work(kept, trials, table)  # with several workers, what is left
             return _result(kept, study, optuna)
@@ -546,6 +557,39 @@ def _side_by_side(kept: _Kept, study: Any, trials: int) -> None:
             "one makes the trials that are left.",
             RuntimeWarning, stacklevel=4,
         )  # fmt: skip
+
+
+def _on_ray(kept: _Kept, study: Any, trials: int, engine: Ray, workers: int) -> None:
+    """Fit in the processes of a Ray cluster; one that is lost is started again."""
+    study.set_user_attr("refused", None)
+    with started(engine) as ray:
+        sent = ray.put(ray.cloudpickle.dumps(kept))
+        threads = max(int(engine.cpus), 1)
+        process = ray.remote(_process_on_ray).options(
+            num_cpus=engine.cpus, num_gpus=engine.gpus, max_retries=int(engine.failures)
+        )
+        running = [
+            process.remote([sent], trials, n, threads, os.getcwd()) for n in range(1, workers + 1)
+        ]
+        for one in running:
+            try:
+                ray.get(one)
+            except ray.exceptions.RayError as error:
+                warnings.warn(
+                    f"A process of Ray that tunes has ended early ({str(error).strip().splitlines()[0]}); this one makes "
+                    "the trials that are left.",
+                    RuntimeWarning, stacklevel=3,
+                )  # fmt: skip
+    if refused := study.user_attrs.get("refused"):
+        raise OptionError(*refused)
+
+
+def _process_on_ray(sent: list[Any], trials: int, number: int, threads: int, here: str) -> None:
+    """Fit in a process of a Ray cluster, in the working folder from which paths are meant."""
+    ray = importlib.import_module("ray")
+    if os.path.isdir(here):
+        os.chdir(here)
+    _process(ray.cloudpickle.loads(ray.get(sent[0])), trials, number, threads)
 
 
 def _process(kept: _Kept, trials: int, number: int, threads: int) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Any, Self
 
 import numpy as np
@@ -114,6 +116,16 @@ class Model(Predictor, TableModel):
                 return self.outputs(*self.inputs(encoded)).cpu().numpy()
 
         return values
+
+    def _own_modules(self) -> list[ModuleType]:
+        """Return the modules of classes of a network of one's own, which other processes may not find."""
+        names = {type(module).__module__ for part in self.modules for module in part.modules()}
+        found = [sys.modules[name] for name in sorted(names - {"__main__"}) if name in sys.modules]
+        installed = ("sightline.", "torch.")
+        return [
+            module for module in found
+            if not module.__name__.startswith(installed) and "site-packages" not in (module.__file__ or "")
+        ]  # fmt: skip
 
     # ------------------------------------------------------------- explain
 

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from sightline.contracts import BadRow, Schema
+from sightline.contracts import BadRow, Ray, Schema
 from sightline.errors import DataError, DataWarning, OptionError
 from sightline.load.databases import Query
 from sightline.load.object_stores import Stored
+from sightline.load.pieces import Part, parts_of
+from sightline.load.sources import as_source
 from sightline.load.table import Table, pieces_like
 from sightline.load.target import target_values
 from sightline.metrics.measure import measure
@@ -223,6 +227,7 @@ class TableModel(Decisions, ABC):
         *,
         keep: tuple[str, ...] = (),
         encoding: str | None = None,
+        engine: Ray | None = None,
     ) -> Iterator[Predictions]:
         """Predict a query, or CSV or Parquet files, of any size piece by piece, in the order of the rows.
 
@@ -231,12 +236,15 @@ class TableModel(Decisions, ABC):
         Args:
             source: A query, a CSV or Parquet file, or a folder or glob of such files.
             keep, encoding: As in `predictions`.
+            engine: A Ray cluster whose processes predict side by side: row groups of Parquet files, else whole files,
+                which must be at the same place on all machines. None predicts in this process.
 
         Yields:
             The predictions of each piece; the rows in `bad` are counted from its start.
 
         Raises:
             DataError: As `predict`.
+            OptionError: The extra `ray` is not installed, or Ray would have to read a query, whose rows come once.
 
         Example:
             >>> import sightline as sl
@@ -244,9 +252,44 @@ class TableModel(Decisions, ABC):
             >>> sum(len(piece.labels) for piece in run.model.in_pieces("examples/penguins.csv"))
             344
         """
-        like = self.provenance.get("read", {})
-        tables = pieces_like(source, self.encoder.schema, keep=keep, encoding=encoding, like=like)
+        source = as_source(source)
+        if engine is None:
+            return self._part(keep, encoding, Part(source))
+        if isinstance(source, Query):
+            raise OptionError(
+                "The rows of a query come once, and Ray would have several processes read them.",
+                "Leave engine='ray' (--engine ray) out, or write the rows into Parquet files first.",
+            )
+        return self._on_ray(engine, parts_of(source), keep, encoding)
+
+    def _part(
+        self, keep: tuple[str, ...], encoding: str | None, part: Part
+    ) -> Iterator[Predictions]:
+        """Predict a part of a table piece by piece."""
+        tables = pieces_like(
+            part.source, self.encoder.schema, keep=keep, encoding=encoding,
+            like=self.provenance.get("read", {}), groups=part.groups,
+        )  # fmt: skip
         return map(self.predictions_of, tables)
+
+    def _on_ray(
+        self, engine: Ray, parts: Sequence[Part], keep: tuple[str, ...], encoding: str | None
+    ) -> Iterator[Predictions]:
+        """Predict parts of a table in the processes of a cluster."""
+        from sightline.load.on_ray import spread, started
+
+        with started(engine):
+            parts = [
+                part if isinstance(part.source, Stored) else replace(part, source=str(Path(str(part.source)).absolute()))
+                for part in parts
+            ]  # fmt: skip
+            yield from spread(
+                engine, partial(self._part, keep, encoding), parts, self._own_modules()
+            )
+
+    def _own_modules(self) -> list[ModuleType]:
+        """Return the modules of the model's classes that other processes cannot import: none, but of a network of one's own."""
+        return []
 
     def predictions_of(self, table: Table) -> Predictions:
         """Predict the rows of a table that `read` has read; see `predictions`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -24,7 +24,9 @@ from sightline.contracts import (
 )
 from sightline.errors import OptionError, did_you_mean, listed
 from sightline.load.batches import TensorSource
-from sightline.load.parallel import each_column, each_piece
+from sightline.load.facts import ColumnFacts
+from sightline.load.parallel import each_column
+from sightline.load.places import Places
 from sightline.load.roles import row_weights
 from sightline.load.shuffled import ShuffledRows, ShuffledSource
 from sightline.load.split import LargeRows, Splits
@@ -292,6 +294,7 @@ def prepare(
     stored = None if splits.large is None else _store(splits, splits.large, encoder, transform)
     if splits.large is not None and splits.large.facts is not None:
         notes.append(_sketched(len(splits.train), transform.scaling))
+        notes += _forgotten(encoder, splits.large.facts)
     return Prepared(
         spec,
         encoder,
@@ -333,22 +336,26 @@ def _store(
 ) -> ShuffledRows:
     """Prepare all training rows piece by piece, and write them to the disk in random segments."""
     stored = ShuffledRows(
-        large.table.folder, rows=large.train_rows, numeric=transform.features,
-        categorical=len(encoder.codes), classes=len(splits.target.classes), weighted=large.weights is not None,
-        folds=large.fold is not None, seed=splits.options["seed"], buffer_bytes=large.table.budget.buffer_bytes,
+        large.table.temporary("prepared.rows"), large.table.folder, rows=large.train_rows, numeric=transform.features,
+        categorical=len(encoder.codes), classes=len(splits.target.classes), weighted=large.places.weights is not None,
+        folds=large.places.fold is not None, seed=splits.options["seed"], buffer_bytes=large.table.budget.buffer_bytes,
     )  # fmt: skip
 
-    def tensors(piece: tuple[int, Table]) -> tuple[Batch, torch.Tensor | None]:
-        start, table = piece
-        rows = large.training(start, table.rows)
-        numeric, codes = _tensors(encoder.open(table), transform, rows, Counter(), Counter())
-        values, row = target_values(table, splits.target)[rows], rows + start
-        weight = None if large.weights is None else torch.from_numpy(large.weights[row])
-        folds = None if large.fold is None else torch.from_numpy(large.fold[row].astype(np.int64))
-        return Batch(numeric, codes, torch.from_numpy(values), weight, torch.from_numpy(row)), folds
+    target = splits.target
 
-    names = list(dict.fromkeys([*encoder.columns, splits.target.name]))
-    for _, rows in each_piece(tensors, large.table.numbered_pieces(names)):
+    def tensors(places: Places, piece: Table) -> tuple[Batch, torch.Tensor | None]:
+        rows = places.train
+        numeric, codes = _tensors(encoder.open(piece), transform, rows, Counter(), Counter())
+        values = target_values(piece, target)[rows]
+        weight = None if places.weights is None else torch.from_numpy(places.weights[rows])
+        folds = (
+            None if places.fold is None else torch.from_numpy(places.fold[rows].astype(np.int64))
+        )
+        row = torch.from_numpy(rows + places.start)
+        return Batch(numeric, codes, torch.from_numpy(values), weight, row), folds
+
+    names = list(dict.fromkeys([*encoder.columns, target.name]))
+    for rows in large.table.each(tensors, names, large.places):
         stored.add(*rows)
     stored.flush()
     return stored
@@ -365,6 +372,16 @@ def _sketched(rows: int, scaling: Scaling) -> str:
         f"{which} and n-grams come from a random sample of {drawn:,} training rows: the rank of a value is off by at most "
         f"{error:.2g} % (with a probability of 99.9 %); ranges, means, missing values and categories come from all rows"
     )
+
+
+def _forgotten(encoder: Encoder, facts: Mapping[str, ColumnFacts]) -> Iterator[str]:
+    """Name the columns with more different values than the memory limit allows."""
+    for name in encoder.codes:
+        if name in facts and facts[name].forgotten:
+            yield (
+                f"{name} has more different values than the memory limit allows: the {facts[name].distinct:,} most frequent "
+                "ones are told apart, all others count as unseen"
+            )
 
 
 def _spec(encoder: Encoder, numbers: list[NumericFeature], train: Batch, target: Target) -> Spec:
