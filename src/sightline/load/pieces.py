@@ -94,7 +94,7 @@ def parts_of(source: str | Path | Stored, rows: int = PIECE_ROWS) -> list[Part]:
     Example:
         >>> from sightline.load.pieces import parts_of
         >>> parts_of("examples/penguins.csv")
-        [Part(source='examples/penguins.csv', groups=None, rows=0)]
+        [Part(source='examples/penguins.csv', groups=None, rows=0, first=0)]
     """
     if isinstance(source, Stored):
         return [Part(one) for one in source.each()]
