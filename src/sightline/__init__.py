@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from sightline.load.split import Splits, split
     from sightline.load.table import Table, read
     from sightline.pipeline.demo import demo
-    from sightline.pipeline.fit import fit, replay, resume
+    from sightline.pipeline.fit import fit, replay
     from sightline.pipeline.folder import Run
     from sightline.pipeline.refit import refit
+    from sightline.pipeline.runs import resume
     from sightline.pipeline.tuning import tune
     from sightline.predict.model import Model
     from sightline.predict.onnx_model import OnnxModel
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from sightline.train.training import Training
 
 _PLACES = {
-    "fit": "pipeline.fit", "demo": "pipeline.demo", "refit": "pipeline.refit", "tune": "pipeline.tuning", "resume": "pipeline.fit", "replay": "pipeline.fit",
+    "fit": "pipeline.fit", "demo": "pipeline.demo", "refit": "pipeline.refit", "tune": "pipeline.tuning", "resume": "pipeline.runs", "replay": "pipeline.fit",
     "Run": "pipeline.folder", "compare": "trace.compare",
     "read": "load.table", "Query": "load.databases", "Table": "load.table", "split": "load.split", "Splits": "load.split",
     "prepare": "prepare.prepared", "Prepared": "prepare.prepared",

@@ -543,7 +543,7 @@ def test_live_goes_to_the_api(sightline, here, monkeypatch):
         return make
 
     # demo first: its module takes fit from the other one when it is imported, and would keep the one made here.
-    for name, module in (("demo", "demo"), ("fit", "fit"), ("resume", "fit")):
+    for name, module in (("demo", "demo"), ("fit", "fit"), ("resume", "runs")):
         monkeypatch.setattr(f"sightline.pipeline.{module}.{name}", note(name))
     for options in ([], ["--live"]):
         sightline("fit", "penguins.csv", "--target", "species", *options)

@@ -235,7 +235,7 @@ def tune(
 @together
 def resume(run: str, quiet: bool, as_json: bool, **options: Any) -> None:
     """Continue RUN, a fit that was interrupted, with the result of an uninterrupted fit."""
-    from sightline.pipeline.fit import resume as run_resume
+    from sightline.pipeline.runs import resume as run_resume
     from sightline.train.processes import current
 
     if (

@@ -1,4 +1,4 @@
-"""fit(), resume() and replay(): the five stages with their beginnings and observers."""
+"""fit() and replay(): the five stages with their beginnings and observers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ from sightline.pipeline.on_ray import fit_on_ray
 from sightline.pipeline.recorder import Recorder
 from sightline.pipeline.runner import Runner
 from sightline.pipeline.runs import (
-    continue_run,
     make_run,
     opened,
     recording,
@@ -179,48 +178,6 @@ def fit_with(
     """
     make = make_run if options.run.engine is None else fit_on_ray
     return make(source, options, view, start)
-
-
-def resume(
-    run: str | Path,
-    *,
-    source: Any = None,
-    network: nn.Module | NetworkMaker | str | None = None,
-    optimizer: OptimizerMaker | None = None,
-    schedule: Any = None,
-    watch: str | None = None,
-    checkpoint_seconds: float | Literal["as before"] | None = "as before",
-    checkpoint_epochs: int | Literal["as before"] | None = "as before",
-    live: bool = False,
-    quiet: bool = False,
-    view: FitView | None = None,
-) -> Run:
-    """Continue an interrupted fit; the result is bit for bit that of an uninterrupted one.
-
-    Args:
-        run: Its run folder. A complete run is returned unchanged.
-        source: The table, if it was in memory.
-        network: A network of your own whose source the run does not keep.
-        optimizer, schedule: Your own, if the fit had any.
-        watch: "file.py:Class" to reload whenever it is saved from now on.
-        checkpoint_seconds, checkpoint_epochs: As in `fit`; "as before" takes what the fit was given.
-        live, quiet, view: As in `fit`.
-
-    Raises:
-        RunError: The folder is not a run, the run was interrupted before training, or another process is
-            training it.
-        DataError: The table does not exist any more, or has changed.
-
-    Example:
-        >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
-        >>> sl.resume(run.folder, quiet=True).metrics == run.metrics  # it was complete
-        True
-    """
-    return continue_run(
-        run, source=source, network=network, optimizer=optimizer, schedule=schedule, watch=watch,
-        checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, live=live, quiet=quiet, view=view,
-    )  # fmt: skip
 
 
 def replay(

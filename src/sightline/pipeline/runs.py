@@ -1,4 +1,4 @@
-"""Make a run and continue one: the five stages with their beginnings and observers, in this process."""
+"""Make a run, and resume() one: the five stages with their beginnings and observers, in this process."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def make_run(
         asked = replace(asked, live=False, quiet=True)
     check_together(source, options, processes)
     if processes.decide(lambda: goes_on(source, options, processes)):
-        return continue_run(
+        return resume(
             processes.run,
             live=asked.live,
             quiet=asked.quiet,
@@ -91,7 +91,7 @@ def make_run(
     return opened(folder, outcome)
 
 
-def continue_run(
+def resume(
     run: str | Path,
     *,
     source: Any = None,
@@ -105,7 +105,28 @@ def continue_run(
     quiet: bool = False,
     view: FitView | None = None,
 ) -> Run:
-    """Continue a run as `sightline.resume` does, which describes the arguments and what it raises."""
+    """Continue an interrupted fit; the result is bit for bit that of an uninterrupted one.
+
+    Args:
+        run: Its run folder. A complete run is returned unchanged.
+        source: The table, if it was in memory.
+        network: A network of your own whose source the run does not keep.
+        optimizer, schedule: Your own, if the fit had any.
+        watch: "file.py:Class" to reload whenever it is saved from now on.
+        checkpoint_seconds, checkpoint_epochs: As in `fit`; "as before" takes what the fit was given.
+        live, quiet, view: As in `fit`.
+
+    Raises:
+        RunError: The folder is not a run, the run was interrupted before training, or another process is
+            training it.
+        DataError: The table does not exist any more, or has changed.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+        >>> sl.resume(run.folder, quiet=True).metrics == run.metrics  # it was complete
+        True
+    """
     folder = Path(run)
     given = {"checkpoint_seconds": checkpoint_seconds, "checkpoint_epochs": checkpoint_epochs}
     given = {name: value for name, value in given.items() if value != "as before"}
