@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import pickle
+import shlex
 import shutil
 import signal
 import sys
@@ -220,7 +221,7 @@ def _train(ray: Any, sent: _Sent) -> None:
             trainer.fit()
     except train.TrainingFailedError as error:
         if not refused.exists():
-            run = sent.options.run.run
+            run = shlex.quote(str(sent.options.run.run))
             raise RunError(
                 f"Training on Ray ended after {engine.failures:g} new starts: {_first_cause(error)}.",
                 f"Repeat the command with --run {run}, or go on in one process: sightline resume {run}",
