@@ -1,6 +1,7 @@
 """A table larger than memory: memory, rows a second, and growth; gradient boosting beside it.
 
-    python -m benchmarks.scale FOLDER [--rows 3000000 30000000] [--limit 1GB] [--peers python] [--parts rates growth words peers]
+    python -m benchmarks.scale FOLDER [--rows 3000000 30000000] [--limit 1GB] [--peers python] [--cgroup FOLDER]
+                               [--parts rates growth words peers]
 
 FOLDER keeps the synthetic tables of `benchmarks/scale_data.py`, which are made where they are missing: 28 float columns and
 4 categorical ones, Parquet files of a million rows.
@@ -11,6 +12,8 @@ FOLDER keeps the synthetic tables of `benchmarks/scale_data.py`, which are made 
   its peak memory, read from outside 20 times a second (anonymous memory, and all resident memory).
 - words: a column of 5 million different texts, each in two rows: one epoch under the memory limit, the model's file, and the
   predictions of a million rows.
+- With `--cgroup`, the processes of growth run in a control group whose limit of memory you have set, for example
+  /sys/fs/cgroup/memory/NAME; the kernel ends a process that needs more.
 - peers: XGBoost with external memory and LightGBM on the smallest table, 100 rounds each; `--peers` is a Python that has both.
 
 Targets: peak resident memory of 1.5 GB under a limit of 1 GB with 30 million rows; 80 % of the rows a second in memory; a
@@ -52,6 +55,7 @@ def main() -> None:
     parser.add_argument("--limit", default="1GB")
     parser.add_argument("--peers", default=sys.executable)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--cgroup", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--name", default="scale")
     options = parser.parse_args()
@@ -66,7 +70,8 @@ def main() -> None:
         )
     if "growth" in options.parts:
         found["growth"] = {
-            str(rows): growth(folder, options.limit) for rows, folder in folders.items()
+            str(rows): growth(folder, options.limit, options.cgroup)
+            for rows, folder in folders.items()
         }
     if "words" in options.parts:
         folder = scale_data.write_words(options.folder / "words", WORDS)
@@ -93,8 +98,16 @@ class Watched:
         resident, anonymous: Peak memory in MB, all of it and without pages of files.
     """
 
-    def __init__(self, command: list[str], folder: Path) -> None:
+    def __init__(self, command: list[str], folder: Path, cgroup: Path | None = None) -> None:
         began = time.perf_counter()
+        if cgroup is not None:
+            command = [
+                "sh",
+                "-c",
+                'echo $$ > "$0" && exec "$@"',
+                f"{cgroup}/cgroup.procs",
+                *command,
+            ]
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
         self.resident = self.anonymous = 0.0
         while process.poll() is None:
@@ -128,12 +141,14 @@ def memory(pid: int) -> Iterator[tuple[str, float]]:
             yield name, int(value.split()[0]) / 1e3
 
 
-def in_process(program: str, *arguments: Any, python: str = sys.executable) -> Watched:
+def in_process(
+    program: str, *arguments: Any, python: str = sys.executable, cgroup: Path | None = None
+) -> Watched:
     """Run a program in a process of its own, whose last line of output is its result."""
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "net.py").write_text(NETWORK)
         (Path(place) / "program.py").write_text(program)
-        return Watched([python, "program.py", *map(str, arguments)], Path(place))
+        return Watched([python, "program.py", *map(str, arguments)], Path(place), cgroup)
 
 
 # ------------------------------------------------------------- parts
@@ -207,10 +222,15 @@ print(json.dumps({{
 """
 
 
-def growth(folder: Path, limit: str) -> dict[str, Any]:
+def growth(folder: Path, limit: str, cgroup: Path | None) -> dict[str, Any]:
     """Fit one epoch of a table under the limit."""
-    watched = in_process(GROWTH, folder, limit)
-    return {**json.loads(watched.output), **watched.to_json()}
+    watched = in_process(GROWTH, folder, limit, cgroup=cgroup)
+    found = {**json.loads(watched.output), **watched.to_json()}
+    if cgroup is not None:
+        names = ("memory.limit_in_bytes", "memory.max")  # version 1, version 2
+        [kept] = [cgroup / name for name in names if (cgroup / name).exists()]
+        found["cgroup_limit_mb"] = round(int(kept.read_text()) / 1e6)
+    return found
 
 
 FIT_WORDS = f"""
