@@ -207,7 +207,8 @@ timed(large.LargeTable, "open", "sample of the rows")
 timed(split_large, "_read_all", "facts of all rows")
 timed(recipe, "split_large", "split, with the facts")
 timed(prepared, "_store", "prepare and shuffle")
-timed(ShuffledRows, "flush", "shuffle alone")
+for name in ("add", "flush"):
+    timed(ShuffledRows, name, "shuffle alone")
 began = time.perf_counter()
 run = sl.fit(sys.argv[1], "y", memory_limit=sys.argv[2], network="net.py:Net", epochs=1, batch_size={BATCH},
              precision="float32", baselines=False, report=False, quiet=True, run="run")
