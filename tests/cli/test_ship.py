@@ -127,3 +127,70 @@ def test_inspect_says_what_the_file_holds(made, sightline, tmp_path):
     body = json.loads(sightline("inspect", str(tmp_path / "m.onnx"), "--json").out)
     assert [value["name"] for value in body["outputs"]][:2] == ["label", "probabilities"]
     assert body["inputs"][0] == {"name": "island", "type": "tensor(string)", "shape": ["rows", 1]}
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory):
+    """A model of two classes, and the same fit with a threshold."""
+    folder = tmp_path_factory.mktemp("threshold")
+    fit = {"quality": "fast", "quiet": True, "report": False, "baselines": False}
+    for name, threshold in (("plain", None), ("given", 0.37)):
+        sl.fit("examples/penguins.csv", "sex", run=folder / name, threshold=threshold, **fit)
+    return folder
+
+
+def test_a_threshold_by_hand_is_that_of_a_fit_with_it(binary, sightline, tmp_path):
+    path = tmp_path / "new.sightline"
+    said = sightline("threshold", str(binary / "plain"), "0.37", "-o", str(path))
+    assert said.code == 0
+    assert "at least 0.37, as requested." in said.out
+    assert "It was 0.5 in" in said.out
+    given, plain, new = (sl.Model.load(p) for p in (binary / "given", binary / "plain", path))
+    rows = "examples/penguins.csv"
+    assert (new.predict(rows) == given.predict(rows)).all()
+    assert (new.predict(rows) != plain.predict(rows)).any()
+    assert (new.predict_proba(rows) == plain.predict_proba(rows)).all()
+    assert new.threshold == given.threshold
+    assert new.provenance["options"]["model"] == given.provenance["options"]["model"]
+    assert new.card.count("Changed after the fit") == 1
+    said = sightline(
+        "threshold", str(path), "0.4", "-o", str(tmp_path / "newer.sightline"), "--json"
+    )
+    assert json.loads(said.out)["before"] == 0.37
+    newer = sl.Model.load(tmp_path / "newer.sightline")
+    assert newer.card.count("Changed after the fit") == 1
+    assert "is now 0.4." in newer.card
+    assert json.loads(sightline("evaluate", str(path), "--json").out)["accuracy"] == pytest.approx(
+        json.loads(sightline("evaluate", str(binary / "given"), "--json").out)["accuracy"]
+    )
+
+
+def test_a_model_with_onnx_inside_keeps_it(binary, sightline, tmp_path):
+    own, new = tmp_path / "own.sightline", tmp_path / "new.sightline"
+    sl.Model.load(binary / "plain").save(own, onnx=True, alpha=0.2)
+    assert sightline("threshold", str(own), "0.37", "-o", str(new), "--quiet").out == ""
+    onnx = sl.OnnxModel.load(new)
+    assert onnx.metadata["alpha"] == 0.2
+    assert onnx.threshold.value == 0.37
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("f1", "f1 is a metric"), ("often", "'often' is not a number"), ("0", "between 0 and 1"), ("1.5", "between 0 and 1")],
+)  # fmt: skip
+def test_thresholds_that_are_refused(binary, sightline, tmp_path, value, words):
+    said = sightline("threshold", str(binary / "plain"), value, "-o", str(tmp_path / "t.sightline"))
+    assert said.code == 2
+    assert words in said.err
+    assert not (tmp_path / "t.sightline").exists()
+
+
+def test_a_threshold_needs_two_classes_and_another_file(made, binary, sightline, tmp_path):
+    folder, _ = made
+    said = sightline("threshold", str(folder / "run"), "0.3", "-o", str(tmp_path / "t.sightline"))
+    assert "has 3 classes: a threshold is for two classes" in said.err
+    own = binary / "plain" / "model.sightline"
+    before = own.read_bytes()
+    said = sightline("threshold", str(binary / "plain"), "0.3", "-o", str(own))
+    assert "is the model itself, which is kept" in said.err
+    assert own.read_bytes() == before

@@ -40,11 +40,45 @@ def test_a_run_records_what_its_evaluation_says(run):
     prepared = sl.prepare(sl.split(sl.read("examples/penguins.csv"), **options))
     evaluation = Evaluation(run.model, prepared, held_out, seed=5)
     bodies = dict(evaluation.records())
-    assert list(bodies) == list(RECORDS)
+    assert list(bodies) == [name for name in RECORDS if name != "thresholds"]  # it has no values
     for type_ in ("metrics", "calibration", "sets", "threshold", "rows", "importance"):
         assert without_seconds(bodies[type_]) == without_seconds(written[type_]), type_
     verdict = bodies["baselines"].pop("verdict"), written["baselines"]["verdict"]
     assert verdict[0].split(":")[0] == verdict[1].split(":")[0]  # it says how many seconds one took
+
+
+def test_thresholds_count_the_calibration_rows_and_the_test_rows(run):
+    body = run.find("predict", "thresholds")[-1].body
+    calibration = run.find("predict", "calibration")[-1].body
+    metrics = run.find("predict", "metrics")[-1].body
+    at = body["thresholds"].index(body["chosen"])
+    assert body["chosen"] == run.model.threshold.value
+    assert 0.5 in body["thresholds"]
+    assert (body["calibration"]["source"], body["calibration"]["rows"]) == (
+        calibration["source"],
+        calibration["fitted_rows"],
+    )
+    assert body["test"]["rows"] == metrics["rows"]
+    names = ("true_negatives", "false_positives", "false_negatives", "true_positives")
+    index = [row["class"] for row in metrics["classes"]].index(body["positive"])
+    counts = metrics["confusion"] if index else [row[::-1] for row in metrics["confusion"][::-1]]
+    assert [body["test"][name][at] for name in names] == [*counts[0], *counts[1]]
+    for side in ("calibration", "test"):
+        for i in range(len(body["thresholds"])):
+            assert sum(body[side][name][i] for name in names) == body[side]["rows"]
+
+
+def test_without_test_rows_thresholds_have_no_check(penguins, tmp_path):
+    run = sl.fit(
+        penguins, "sex", quality="fast", test=0, run=tmp_path / "run", quiet=True, report=False
+    )
+    assert "test" not in run.find("predict", "thresholds")[-1].body
+
+
+@pytest.mark.parametrize("target", ["species", "body_mass_g"])
+def test_only_two_classes_have_thresholds(penguins, tmp_path, target):
+    run = sl.fit(penguins, target, quality="fast", run=tmp_path / "run", quiet=True, report=False)
+    assert not run.find("predict", "thresholds")
 
 
 def test_what_is_not_wanted_is_left_out(model, species):

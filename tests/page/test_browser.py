@@ -44,9 +44,16 @@ def url(run, way=None, name="report.html"):
     return f"file://{run.folder / name}" + (f"#way={way}" if way else "")
 
 
-def test_the_first_thing_seen_is_the_story(watched, run):
-    page = watched(url(run)).page
-    assert page.locator("h1").inner_text() == run.find("lesson", "opening")[0].body["title"]
+def test_the_first_thing_seen_is_the_result_then_the_story(watched, run):
+    page = watched(url(run), height=800).page
+    headline = run.find("lesson", "result")[0].body["headline"]
+    assert page.locator("h1").inner_text().replace("\u00a0", " ") == headline
+    strip = page.locator("section.result").bounding_box()
+    assert strip["y"] + strip["height"] <= 800
+    assert page.locator("section.result .card").count() == 3
+    assert (
+        page.locator(".opening h2").inner_text() == run.find("lesson", "opening")[0].body["title"]
+    )
     assert page.title().startswith("How a network learns")
     assert page.locator("ol.strip > li.done").count() == 5
     assert page.locator("nav a[aria-current]").inner_text().endswith("Story")
@@ -55,8 +62,8 @@ def test_the_first_thing_seen_is_the_story(watched, run):
 @pytest.mark.parametrize("way", WAYS)
 def test_each_way_shows_its_part_of_the_records(watched, run, way):
     page = watched(url(run)).page
-    page.keyboard.press(str(WAYS.index(way) + 1))
-    until(page, f"location.hash.includes('way={way}')")
+    press(page, str(WAYS.index(way) + 1))
+    assert f"way={way}" in page.url
     for selector in MUST_SHOW[way]:
         assert page.locator(selector).count() > 0, selector
     assert "undefined" not in page.inner_text("main")
@@ -253,7 +260,17 @@ def test_five_hundred_classes_are_drawn(watched, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "address", ["way=constructor", "way=__proto__", "way=story&slide=1.5", "way=quiz&row=toString"]
+    "address",
+    [
+        "way=constructor",
+        "way=__proto__",
+        "way=story&slide=1.5",
+        "way=quiz&row=toString",
+        "threshold=<b>",
+        "class=__proto__",
+        "costs=1:x",
+        "open=constructor+fold-trees+__proto__",
+    ],
 )
 def test_strange_addresses_open_the_page_all_the_same(watched, run, address):
     page = watched(f"{url(run)}#{address}").page

@@ -175,7 +175,7 @@ def test_a_run_is_watched_and_changed_from_the_page(watched, training):
     assert page.locator(".why").first.inner_text() != ""
     page.keyboard.press("1")
     until(page, "document.querySelectorAll('ol.strip > li.done').length === 5")
-    assert page.locator(".results .card").count() == 3
+    assert page.locator(".result .card").count() == 3
     assert all(one.startswith(url) for one in seen.requests)
 
 
@@ -248,3 +248,22 @@ def test_the_server_may_go_and_come_back(watched, run):
         "ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET"
     )
     seen.complaints[:] = [said for said in seen.complaints if not gone.search(said)]
+
+
+def test_the_link_of_a_live_page_has_no_secret(browser, run):
+    with served(run) as url:
+        _, port, secret = re.fullmatch(r"(http://[^/]+:(\d+))/([^/]+)/", url).groups()
+        origin = f"http://127.0.0.1:{port}"
+        context = browser.new_context()
+        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=origin)
+        page = context.new_page()
+        page.goto(f"{url}#way=maths")
+        page.locator("#copy-link").click()
+        until(page, "document.querySelector('.said.show') !== null")
+        assert (
+            "secret part of this page's address is left out" in page.locator(".said").inner_text()
+        )
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied == f"{origin}/#way=maths"
+        assert secret not in copied
+        context.close()

@@ -1,4 +1,4 @@
-"""Commands that take a model to production: export, card, serve."""
+"""Commands that take a model to production: threshold, export, card, serve."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sightline.archive import atomic_file
+from sightline.archive import atomic_file, member
 from sightline.cli.options import (
     Command,
     json_option,
@@ -18,6 +18,7 @@ from sightline.cli.options import (
     quiet_option,
 )
 from sightline.cli.output import load_model, print_json, safe
+from sightline.contracts.exported import ONNX_MEMBER
 from sightline.errors import OptionError, counted, readable
 
 if TYPE_CHECKING:
@@ -25,6 +26,72 @@ if TYPE_CHECKING:
     from sightline.serve.settings import Log
 
 SERVE_NEEDS = ("starlette", "uvicorn", "prometheus_client")
+
+
+@click.command(cls=Command)
+@model_argument
+@click.argument("value")
+@click.option(
+    "-o", "--output", type=click.Path(), required=True, help="The file to write, e.g. model-0.37.sightline."
+)  # fmt: skip
+@network_option
+@quiet_option
+@json_option
+def threshold(
+    model: str, value: str, output: str, network: str | None, quiet: bool, as_json: bool
+) -> None:
+    """Write MODEL with the decision threshold VALUE, such as 0.37; nothing is fitted again."""
+    number = _as_threshold(value)
+    own = _file_of(model)
+    if _same_file(output, own):
+        raise OptionError(
+            f"{output} is the model itself, which is kept.", "Give another file to -o."
+        )
+    loaded = load_model(model, network)
+    changed = loaded.with_threshold(number)
+    onnx = member(own, "model", ONNX_MEMBER)
+    alpha = None
+    if onnx is not None:
+        from sightline.predict.onnx_model import OnnxModel
+
+        alpha = OnnxModel.load(own).metadata["alpha"]
+    changed.save(output, onnx=onnx is not None, alpha=alpha)
+    before = 0.5 if loaded.threshold is None else loaded.threshold.value
+    if as_json:
+        print_json(
+            {"output": output, "threshold": number, "before": before, "onnx": onnx is not None}
+        )
+    elif not quiet:
+        assert changed.threshold is not None
+        words = changed.threshold.words(changed.spec.target)
+        click.echo(safe(f"{output}: {words} It was {before:g} in {own}."))
+
+
+def _as_threshold(text: str) -> float:
+    from sightline.predict.threshold import THRESHOLDS
+
+    try:
+        return float(text)
+    except ValueError as error:
+        if text in THRESHOLDS:
+            raise OptionError(
+                f"{text} is a metric: the threshold that it is best with is chosen on held-out rows, during a fit.",
+                f"Give the threshold itself, such as 0.37, or fit with --threshold {text}.",
+            ) from error
+        raise OptionError(
+            f"{text!r} is not a number.", "Give a threshold between 0 and 1, such as 0.37."
+        ) from error
+
+
+def _file_of(model: str) -> Path:
+    """Return a model's file, also if its run folder is given."""
+    from sightline.predict.described import BUNDLE
+
+    return Path(model) / BUNDLE if Path(model).is_dir() else Path(model)
+
+
+def _same_file(output: str | None, own: Path) -> bool:
+    return output is not None and Path(output).exists() and own.exists() and own.samefile(output)
 
 
 @click.command(cls=Command)
@@ -49,13 +116,10 @@ def export(
     quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Write MODEL as one ONNX file, and prove that it predicts the same."""
-    from sightline.predict.described import BUNDLE
-
     if output is None and not into_bundle:
         raise OptionError("No file is given to write.", "Give -o model.onnx, or --into-bundle.")
-    own = Path(model) / BUNDLE if Path(model).is_dir() else Path(model)
-    over = output is not None and Path(output).exists() and own.exists() and own.samefile(output)
-    if over and not into_bundle:
+    own = _file_of(model)
+    if _same_file(output, own) and not into_bundle:
         raise OptionError(
             f"{output} is the model, which the export would overwrite.", "Give another file to -o."
         )

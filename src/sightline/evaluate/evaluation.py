@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sightline.errors import counted
 from sightline.evaluate.baselines import Moved, score_baselines
 from sightline.evaluate.curves import measure_curves
 from sightline.evaluate.dependence import partial_dependence
@@ -18,6 +19,7 @@ from sightline.evaluate.worst import worst_rows
 from sightline.load.table import subset
 from sightline.metrics.importance import importance as measure_importance
 from sightline.predict.conformal import ALPHA
+from sightline.predict.threshold import count_decisions, possible_thresholds
 from sightline.prepare.prepared import Prepared
 from sightline.train.evaluation import with_class_weights
 
@@ -30,7 +32,7 @@ REPEATS = 5
 MANY_COLUMNS = 1_000
 """... unless the table has more columns than this: then each is shuffled once."""
 RECORDS = (
-    "example", "metrics", "calibration", "sets", "threshold", "baselines", "curves", "worst", "rows",
+    "example", "metrics", "calibration", "sets", "threshold", "thresholds", "baselines", "curves", "worst", "rows",
     "importance", "dependence",
 )  # fmt: skip
 """The types of records of stage 5, in the order in which a run writes them."""
@@ -52,6 +54,7 @@ class Evaluation:
         prepared: The rows that it was trained on, and their splits.
         held_out: The rows that calibration was fitted on: `source` in words and the number of `rows`;
             None without calibration.
+        held_out_values: The model's probabilities or numbers of these rows, and their targets; None without calibration.
         out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of all training rows, or None.
         class_weights: Those that the model was trained with ("balanced", or a mapping), or None.
         with_baselines: Whether simple models are fitted on the same rows to compare with.
@@ -77,6 +80,7 @@ class Evaluation:
     model: Model
     prepared: Prepared
     held_out: Mapping[str, Any] | None = None
+    held_out_values: tuple[np.ndarray, np.ndarray] | None = None
     out_of_fold: np.ndarray | None = None
     class_weights: Any = None
     with_baselines: bool = True
@@ -178,6 +182,30 @@ class Evaluation:
         if self.held_out is None or self.model.blend is None or threshold is None:
             return None
         return {**threshold.to_json(), "said": threshold.words(self.model.spec.target)}
+
+    @cached_property
+    def thresholds(self) -> dict[str, Any] | None:
+        """What each threshold decides, on the rows that calibration was fitted on and on the test rows."""
+        target, held_out = self.model.spec.target, self.held_out
+        if held_out is None or self.held_out_values is None or target.positive is None:
+            return None
+        index, threshold = target.classes.index(target.positive), self.model.threshold
+        values, truth = self.held_out_values
+        chosen = 0.5 if threshold is None else threshold.value
+        tried = possible_thresholds(values[:, index], truth == index, {0.5, chosen})
+
+        def counted_on(source: str, values: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+            counts = count_decisions(values[:, index], truth == index, tried)
+            return {"source": source, "rows": len(truth), **counts}
+
+        body = {
+            "positive": target.positive, "negative": target.classes[1 - index], "chosen": chosen,
+            "thresholds": tried.tolist(), "calibration": counted_on(held_out["source"], values, truth),
+        }  # fmt: skip
+        if self.part == "test":
+            values, truth = self._compared
+            body["test"] = counted_on(counted(len(truth), "test row"), values, truth)
+        return body
 
     @cached_property
     def baselines(self) -> dict[str, Any] | None:

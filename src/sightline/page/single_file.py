@@ -72,7 +72,7 @@ def bundle() -> str:
         text = re.sub(
             r'^import (\{.*\}) from "\./(\w+)\.js";$', r"const \1 = modules.\2;", text, flags=re.M
         )
-        exported = re.findall(r"^export (?:const|function|class) (\w+)", text, re.M)
+        exported = re.findall(r"^export (?:const|(?:async )?function|class) (\w+)", text, re.M)
         text = re.sub(r"^export ", "", text, flags=re.M)
         modules[name] = (
             f"modules.{name} = (() => {{\n{text}\nreturn {{ {', '.join(exported)} }};\n}})();\n"

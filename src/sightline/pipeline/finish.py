@@ -23,7 +23,7 @@ from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
 from sightline.predict.model import Model
 from sightline.predict.parts import NetworkPart
-from sightline.predict.threshold import find_threshold
+from sightline.predict.threshold import Threshold, find_threshold
 from sightline.train.evaluation import with_class_weights
 from sightline.train.training import Training
 
@@ -36,6 +36,8 @@ class Finished:
         model: The model.
         part_records: The bodies of the records "train/<part>" by part, such as "trees".
         held_out: The rows that it was calibrated on: `source` in words, `rows`; or None.
+        held_out_values: The calibrated model's probabilities [M, K] or numbers [M, 1] of these rows and their targets [M];
+            None without them.
         held_out_loss: The loss on these rows, or `eval_metric` as a loss: of rows that no part was trained on, but that
             the parts' weights and the temperature were fitted on. None where the model was not calibrated.
         out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of the training rows; None
@@ -45,6 +47,7 @@ class Finished:
     model: Model
     part_records: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     held_out: dict[str, Any] | None = None
+    held_out_values: tuple[np.ndarray, np.ndarray] | None = None
     held_out_loss: float | None = None
     out_of_fold: np.ndarray | None = None
 
@@ -87,7 +90,7 @@ def finish(
     """
     model = training.model()
     if isinstance(recipe.threshold, int | float):
-        model.threshold = find_threshold(np.zeros(0), np.zeros(0, bool), recipe.threshold)
+        model.threshold = Threshold.given(recipe.threshold)
     if not recipe.calibrate or (training.prepared.splits.folds is None and apart is None):
         return Finished(model)
     network = model.fitted_parts[NetworkPart.name]
@@ -100,6 +103,7 @@ def finish(
         model,
         {result.part.name: result.record for result in fitted if result.record is not None},
         {"source": held_out.source, "rows": len(held_out.rows.row)},
+        (values, held_out.rows.target.numpy()),
         _loss(training, held_out.rows, values),
         values if held_out.every_row else None,
     )

@@ -201,7 +201,7 @@ def run_stages(beginning: Beginning, observers: Sequence[Observer] = ()) -> Outc
     # 5 predict: the model is measured on rows that it has not seen
     options = decisions.options
     evaluation = Evaluation(
-        finished.model, trained.prepared, finished.held_out, finished.out_of_fold,
+        finished.model, trained.prepared, finished.held_out, finished.held_out_values, finished.out_of_fold,
         training.settings.class_weights, with_baselines=options.model.baselines, with_report=options.run.report, seed=options.seed,
     )  # fmt: skip
     _notify(observers, "evaluated", evaluation)

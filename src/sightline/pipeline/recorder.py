@@ -27,6 +27,7 @@ from sightline.lesson import code, lesson
 from sightline.lesson.facts import facts, shapes
 from sightline.lesson.maths import maths
 from sightline.lesson.quiz import quiz
+from sightline.lesson.result import result
 from sightline.lesson.terms import terms
 from sightline.load.batches import count_batches
 from sightline.load.split import Splits
@@ -255,6 +256,8 @@ class Recorder(Observer):
             self._body("train", "plan"), self._body("load", "split"), self._epochs(), end,
             bodies["example"], self.target, self.options.seed,
         ))  # fmt: skip
+        source = self.table.paths[0] if len(self.table.paths) == 1 else None
+        self.trace.write("lesson", "result", result(self._bodies(), source))
 
     def ended(self) -> None:
         """Record where the files are, and commands to try next. The report is written after this record."""

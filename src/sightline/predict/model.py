@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Self
@@ -17,7 +17,7 @@ from sightline.archive import atomic_file
 from sightline.build.modes import threads_set
 from sightline.build.networks import NetworkMaker
 from sightline.contracts import Spec
-from sightline.errors import DataError
+from sightline.errors import DataError, OptionError
 from sightline.load.table import Table
 from sightline.metrics.importance import importance
 from sightline.predict import bundle, explain
@@ -34,6 +34,7 @@ from sightline.predict.threshold import Threshold
 from sightline.prepare.encode import Encoded, Encoder
 from sightline.prepare.transform import Transform
 from sightline.views import notebook
+from sightline.views.card import with_threshold
 
 
 class Model(Predictor, TableModel):
@@ -257,6 +258,47 @@ class Model(Predictor, TableModel):
             file.write(content)
         return result
 
+    def with_threshold(self, threshold: float) -> Self:
+        """Return the model with another decision threshold; nothing is fitted again.
+
+        It decides as the model of a fit with this `threshold` does. A fit of a network of your own would also calibrate it,
+        which this does not.
+
+        Args:
+            threshold: The probability from which a row is predicted as the positive class, between 0 and 1.
+
+        Raises:
+            OptionError: The target does not have two classes, or the threshold is not between 0 and 1.
+
+        Example:
+            >>> import sightline as sl
+            >>> table = {"x": [*range(100)], "y": ["no"] * 60 + ["yes"] * 40}
+            >>> model = sl.fit(table, target="y", quality="fast", quiet=True).model
+            >>> strict = model.with_threshold(0.9)
+            >>> probability = model.predict_proba({"x": [50, 70]})[:, model.classes.index("yes")]
+            >>> (strict.predict({"x": [50, 70]}) == "yes").tolist() == (probability >= 0.9).tolist()
+            True
+        """
+        target = self.spec.target
+        if target.positive is None:
+            what = f"has {len(target.classes)} classes" if target.classes else "is a number"
+            raise OptionError(
+                f"The target {target.name!r} {what}: a threshold is for two classes.",
+                "Give a model of a target with two classes.",
+            )
+        given = Threshold.given(threshold)
+        provenance = dict(self.provenance)
+        if "options" in provenance:  # so that a refit keeps it
+            options = provenance["options"]
+            provenance["options"] = {
+                **options,
+                "model": {**options["model"], "threshold": given.value},
+            }
+        card = None if self.card is None else with_threshold(self.card, given.value)
+        return self._of(
+            replace(self._contents(), threshold=given, provenance=provenance, card=card)
+        )
+
     def _contents(self) -> bundle.Contents:
         return bundle.Contents(
             spec=self.spec, encoder=self.encoder, transform=self.transform, task=self.task,
@@ -298,7 +340,10 @@ class Model(Predictor, TableModel):
             >>> bool((model.predict("examples/penguins.csv") == run.model.predict("examples/penguins.csv")).all())
             True
         """
-        contents = bundle.load(path, network)
+        return cls._of(bundle.load(path, network))
+
+    @classmethod
+    def _of(cls, contents: bundle.Contents) -> Self:
         loaded = {field.name: getattr(contents, field.name) for field in fields(contents)}
         first, *beside = loaded.pop("parts")
         return cls(network=first.module, beside=beside, **loaded)

@@ -1,9 +1,10 @@
-"""The decision threshold of a binary target, chosen to maximise a metric on held-out rows."""
+"""The decision threshold of a binary target: chosen by a metric on held-out rows, or by hand from the counts of each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Self, get_args
 
 import numpy as np
@@ -13,6 +14,8 @@ from sightline.contracts.options import ThresholdRule
 from sightline.errors import OptionError, counted, did_you_mean, readable, shorten
 
 THRESHOLDS: tuple[str, ...] = get_args(ThresholdRule)
+MOST_THRESHOLDS = 200
+"""So many thresholds are counted at most."""
 FEWEST_ROWS_OF_A_CLASS = 20
 """With fewer rows of either class, the choice of the threshold is mostly chance."""
 
@@ -36,6 +39,22 @@ class Threshold:
     score_at_half: float | None
     rows: int
     positives: int | None = None
+
+    @classmethod
+    def given(cls, value: float) -> Self:
+        """Make a threshold that somebody has chosen.
+
+        Raises:
+            OptionError: It is not between 0 and 1.
+
+        Example:
+            >>> from sightline.predict.threshold import Threshold
+            >>> Threshold.given(0.37).by
+            'given'
+        """
+        if not 0 < value < 1:
+            raise OptionError(f"threshold is {value!r}.", "Give a number between 0 and 1.")
+        return cls(float(value), "given", None, None, 0)
 
     def words(self, target: Target) -> str:
         """Return in words which class it is for, how it was chosen, and how reliable it is.
@@ -118,9 +137,7 @@ def find_threshold(
         (0.25, 1.0)
     """
     if isinstance(by, int | float) and not isinstance(by, bool):
-        if not 0 < by < 1:
-            raise OptionError(f"threshold is {by!r}.", "Give a number between 0 and 1.")
-        return Threshold(float(by), "given", None, None, len(probability))
+        return Threshold.given(by)
     if by not in THRESHOLDS:
         raise OptionError(
             f"threshold is {by!r}.",
@@ -159,3 +176,90 @@ def find_threshold(
         len(probability),
         int(positive.sum()),
     )
+
+
+def possible_thresholds(
+    probability: np.ndarray, positive: np.ndarray, also: Collection[float] = (), most: int = MOST_THRESHOLDS
+) -> np.ndarray:  # fmt: skip
+    """Return thresholds that decide differently about some rows, from all rows positive to none.
+
+    Between two neighbouring probabilities all thresholds decide alike; the shortest decimal number there is taken.
+    Where there are too many, half of them follow the quantiles of all rows, and half those of the positive ones, which may
+    be rare.
+
+    Args:
+        probability: Of the positive class, [N].
+        positive: Which rows are of the positive class, bool [N].
+        also: Thresholds that are among them in any case.
+        most: The largest number of thresholds.
+
+    Returns:
+        Increasing thresholds between 0 and 1, [T].
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.predict.threshold import possible_thresholds
+        >>> possible_thresholds(np.array([0.1, 0.12, 0.8]), np.array([0, 0, 1]) > 0).tolist()
+        [0.05, 0.11, 0.5, 0.9]
+    """
+    values = np.unique(probability.astype(np.float64))
+    room = most - len(also)
+    if len(values) + 1 > room:
+        shares = np.linspace(0, 1, (room - 1) // 2)
+        drawn = [
+            np.quantile(p, shares, method="nearest")
+            for p in (probability, probability[positive])
+            if len(p)
+        ]
+        values = np.unique(np.concatenate(drawn).astype(np.float64))
+    edges = np.concatenate([[0.0], values, [1.0]])
+    between = {_shortest(low, high) for low, high in pairwise(edges.tolist())}
+    return np.array(sorted({value for value in between if 0 < value < 1} | set(also)))
+
+
+def count_decisions(
+    probability: np.ndarray, positive: np.ndarray, thresholds: np.ndarray
+) -> dict[str, list[Any]]:
+    """Count the right and wrong decisions with each threshold, and measure them.
+
+    Args:
+        probability: Of the positive class, [N].
+        positive: Which rows are of the positive class, bool [N].
+        thresholds: [T].
+
+    Returns:
+        Lists of T values: the counts `true_positives`, `false_positives`, `false_negatives` and `true_negatives`;
+        `precision`, `recall` and `f1`, None where they are not defined; `flagged`, the share of rows that are predicted
+        as positive.
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.predict.threshold import count_decisions
+        >>> counts = count_decisions(np.array([0.1, 0.6, 0.8]), np.array([0, 0, 1]) > 0, np.array([0.5, 0.9]))
+        >>> counts["true_positives"], counts["false_positives"], counts["precision"], counts["recall"]
+        ([1, 0], [1, 0], [0.5, None], [1.0, 0.0])
+    """
+    of_positive, of_negative = np.sort(probability[positive]), np.sort(probability[~positive])
+    found = len(of_positive) - np.searchsorted(of_positive, thresholds)
+    wrong = len(of_negative) - np.searchsorted(of_negative, thresholds)
+    missed, left = len(of_positive) - found, len(of_negative) - wrong
+
+    def shares(part: np.ndarray, whole: np.ndarray) -> list[float | None]:
+        pairs = zip(part.tolist(), whole.tolist(), strict=True)
+        return [a / b if b else None for a, b in pairs]
+
+    return {
+        "true_positives": found.tolist(), "false_positives": wrong.tolist(), "false_negatives": missed.tolist(),
+        "true_negatives": left.tolist(), "precision": shares(found, found + wrong), "recall": shares(found, found + missed),
+        "f1": shares(2 * found, 2 * found + wrong + missed), "flagged": shares(found + wrong, found + wrong + missed + left),
+    }  # fmt: skip
+
+
+def _shortest(low: float, high: float) -> float:
+    """Return the decimal number with the fewest digits that is between two numbers."""
+    middle = (low + high) / 2
+    for digits in range(1, 17):
+        number = round(middle, digits)
+        if low < number < high:
+            return number
+    return high  # neighbouring float64 numbers

@@ -19,6 +19,7 @@ NAMES = {
     "rmse": "root mean squared error", "mae": "mean absolute error", "r2": "R2",
 }  # fmt: skip
 MOST_COLUMNS = 100
+CHANGED = "## Changed after the fit"
 
 
 def model_card(records: Sequence[Record]) -> str:
@@ -68,6 +69,25 @@ def model_card(records: Sequence[Record]) -> str:
         "groups of people, or at what a wrong prediction costs: add it here before you use the model for that.", "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def with_threshold(card: str, threshold: float) -> str:
+    """Say in a model's card that its decision threshold was changed after the fit.
+
+    Args:
+        card: The card.
+        threshold: The new threshold.
+
+    Example:
+        >>> from sightline.views.card import with_threshold
+        >>> print(with_threshold("# A model", 0.37).splitlines()[-1])
+        The decision threshold is now 0.37. Metrics above that depend on it, such as accuracy, are those of the fit: `sightline evaluate` measures the new ones.
+    """
+    fitted = card.partition(f"\n\n{CHANGED}\n")[0].rstrip()
+    return (
+        f"{fitted}\n\n{CHANGED}\n\nThe decision threshold is now {threshold:g}. Metrics above that depend on it, such as accuracy, "
+        "are those of the fit: `sightline evaluate` measures the new ones.\n"
+    )
 
 
 def _front(start: Mapping[str, Any], name: str, metrics: Mapping[str, Any] | None) -> list[str]:

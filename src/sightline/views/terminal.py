@@ -206,6 +206,15 @@ class TerminalView(TablePrinter):
         for number, question in enumerate(body["questions"], start=1):
             self.question(number, question)
 
+    def _lesson_result(self, body: Body) -> None:
+        self.console.print()
+        self.heading("Result")
+        self.say(body["headline"])
+        if body["verdict"] is not None:
+            self.say(body["verdict"])
+        for caution in body["cautions"]:
+            self.say(f"Note: {caution}")
+
     def _run_end(self, body: Body) -> None:
         self.console.print()
         self.say(f"Run: {body['run']}   model: {body['bundle']}   {float(body['seconds']):.1f} s")

@@ -41,6 +41,7 @@ BODIES: Mapping[tuple[str, str], type[Any]] = {
     ("predict", "calibration"): predict.PredictCalibration,
     ("predict", "sets"): predict.PredictSets,
     ("predict", "threshold"): predict.PredictThreshold,
+    ("predict", "thresholds"): predict.PredictThresholds,
     ("predict", "baselines"): predict.PredictBaselines,
     ("predict", "curves"): predict.PredictCurves,
     ("predict", "worst"): predict.PredictWorst,
@@ -51,6 +52,7 @@ BODIES: Mapping[tuple[str, str], type[Any]] = {
     ("lesson", "stage"): lesson.LessonStage,
     ("lesson", "insight"): lesson.LessonInsight,
     ("lesson", "quiz"): lesson.LessonQuiz,
+    ("lesson", "result"): lesson.LessonResult,
     ("run", "end"): run.RunEnd,
 }
 TYPES: Mapping[type[Any], tuple[str, str]] = {body: key for key, body in BODIES.items()}

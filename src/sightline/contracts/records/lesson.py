@@ -78,6 +78,23 @@ class Question(TypedDict):
     why: Annotated[str, "why it is correct"]
 
 
+class NextStep(TypedDict):
+    """Something to do with a finished model."""
+
+    text: Annotated[str, "what to do"]
+    command: Annotated[str | None, "the command, in the run folder; null without one"]
+    block: Annotated[str | None, "the block of the page that shows it; null without one"]
+
+
+class LessonResult(TypedDict):
+    """The result of the run: what the page and the report begin with, and the terminal ends with."""
+
+    headline: Annotated[str, "how good the model is, beside a prediction that ignores the features"]
+    verdict: Annotated[str | None, "how it compares with simple models; null without a comparison"]
+    cautions: Annotated[list[str], "what to be careful about"]
+    next: Annotated[list[NextStep], "what to do next"]
+
+
 class LessonQuiz(TypedDict):
     """Questions about this run; which are asked and their order depend on the seed alone."""
 

@@ -230,6 +230,32 @@ class PredictThreshold(TypedDict):
     said: Annotated[str, "the same in words"]
 
 
+class Decided(TypedDict):
+    """What each threshold decides about some rows; each list has a value for each threshold."""
+
+    source: Annotated[str, "the rows, in words"]
+    rows: Annotated[int, "how many these are"]
+    true_positives: Annotated[list[int], "positive rows predicted as positive"]
+    false_positives: Annotated[list[int], "negative rows predicted as positive"]
+    false_negatives: Annotated[list[int], "positive rows predicted as negative"]
+    true_negatives: Annotated[list[int], "negative rows predicted as negative"]
+    precision: Annotated[list[float | None], "null where no row is predicted as positive"]
+    recall: Annotated[list[float | None], "null where no row is positive"]
+    f1: Annotated[list[float | None], "null where neither is"]
+    flagged: Annotated[list[float | None], "share of rows predicted as positive"]
+
+
+class PredictThresholds(TypedDict):
+    """What each decision threshold of a binary target means, so that one can be chosen by hand."""
+
+    positive: Annotated[Label, "the positive class"]
+    negative: Annotated[Label, "the other class"]
+    chosen: Annotated[float, "the model's threshold; 0.5 if it has none"]
+    thresholds: Annotated[list[float], "up to 200, increasing"]
+    calibration: Annotated[Decided, "on the rows that calibration was fitted on: choose by these"]
+    test: NotRequired[Annotated[Decided, "on the test rows: what to expect; absent without test rows"]]  # fmt: skip
+
+
 class SecondMetric(TypedDict):
     """A second metric."""
 

@@ -2,41 +2,45 @@
 
 import { compare } from "./compare.js";
 import { dependence } from "./dependence.js";
-import { cut, el, num } from "./dom.js";
+import { copy, cut, el, num } from "./dom.js";
 import { controls, settings } from "./experiment.js";
 import * as flow from "./flow.js";
 import { insight, quiz, terms } from "./learn.js";
 import { Live } from "./live.js";
 import { prediction } from "./prediction.js";
+import { result } from "./result.js";
 import { results } from "./results.js";
 import { Store } from "./store.js";
+import { thresholds } from "./thresholds.js";
 import * as training from "./training.js";
 import { trust, worth } from "./trust.js";
 
 const { opening, strip, load, prepare, build, train, predict, code, shapes, maths } = flow;
 const { learning, trees, layers, glass, epochs, events } = training;
 
-// Each view: its title, what it shows, and its blocks in order. [block, depth]
+// Each view: its title, what it shows, and its blocks in order: [block, depth]. "fold": when the run has ended, it shows its title until it is opened.
 const VIEWS = {
-  story: ["Story", "what happened, in order", [[opening], [strip], [load], [prepare], [build], [train], [learning, "full"], [trees], [layers], [glass], [epochs, "brief"], [events], [predict], [prediction, "full"], [results, "full"], [worth], [trust], [dependence], [insight], [terms], [quiz]]],
+  story: ["Story", "what happened, in order", [[result], [opening], [strip], [load], [prepare], [build], [train], [learning, "full"], [trees, "fold"], [layers, "fold"], [glass, "fold"], [epochs, "fold"], [events, "fold"], [predict], [prediction, "fold"], [results, "figures"], [thresholds], [worth, "fold"], [trust, "fold"], [dependence, "fold"], [insight], [terms, "fold"], [quiz]]],
   pipeline: ["Pipeline", "the input and output of each stage", [[strip], [load, "open"], [prepare, "open"], [build, "open"], [train, "open"], [predict], [results, "brief"], [worth, "brief"]]],
   code: ["Code", "the Python code of each stage", [[strip], [code], [settings]]],
   shapes: ["Shapes", "the shape of each tensor", [[strip], [shapes], [build, "open"]]],
   maths: ["Maths", "the formulas, with this run's numbers", [[maths], [glass], [terms]]],
   training: ["Training", "how the network learned", [[train], [learning, "full"], [trees], [layers], [glass], [epochs, "full"], [events]]],
-  prediction: ["Prediction", "how a prediction is made, and how reliable it is", [[prediction, "full"], [predict, "brief"], [results, "full"], [worth], [trust], [dependence]]],
+  prediction: ["Prediction", "how a prediction is made, and how reliable it is", [[prediction, "full"], [predict, "brief"], [results, "full"], [thresholds], [worth], [trust], [dependence]]],
   experiment: ["Experiment", "the settings, and what was changed during training", [[controls], [learning, "full"], [events], [settings], [layers]]],
   quiz: ["Quiz", "three questions about this run", [[quiz], [terms], [insight]]],
 };
 // The presentation: one stage for each screen.
 const SLIDES = [[[opening], [strip]], [[load]], [[prepare]], [[build]], [[train], [learning, "brief"]], [[predict], [prediction, "brief"]], [[results, "brief"], [worth, "brief"]], [[insight]], [[quiz]]];
 
+const DRAWERS = new Set(["columns", "ways", "layers", "plan", "classes", "worst", "importance", "encoded", ...Object.values(VIEWS).flatMap(([, , parts]) => parts.map(([part]) => `fold-${part.id}`))]);
+
 class Page {
   constructor() {
     this.run = new Store();
     this.live = null;
     this.notes = [];
-    this.state = { view: "story", present: false, slide: 0, row: null, open: {}, answers: {}, typed: new Map() };
+    this.state = { view: "story", present: false, slide: 0, row: null, label: null, threshold: null, costs: null, open: {}, answers: {}, typed: new Map(), remember: () => this.remember() };
     this.blocks = [];
     this.dirty = new Set();
     this.main = document.getElementById("page");
@@ -116,11 +120,38 @@ class Page {
   }
 
   make(part, depth) {
-    return part.render(this, depth) ?? el("div", { hidden: true });
+    const node = part.render(this, depth === "fold" ? "full" : depth) ?? el("div", { hidden: true });
+    return depth === "fold" && this.folds && !node.hidden ? this.fold(part, node) : node;
+  }
+
+  /** A block behind its title. */
+  fold(part, node) {
+    const key = `fold-${part.id}`, folded = el("details", { class: "drawer fold", open: Boolean(this.state.open[key]) }, el("summary", {}, el("h2", {}, part.title)), node);
+    folded.firstChild.addEventListener("click", () => {
+      this.state.open[key] = !folded.open;
+      this.remember();
+    });
+    folded.addEventListener("toggle", () => folded.grow());
+    folded.grow = () => { if (folded.open) node.grow?.(); };
+    folded.close = () => node.close?.();
+    return folded;
+  }
+
+  /** Scroll to a block, opened; one that this view does not have is in the story. */
+  reveal(id, drawer = null) {
+    const find = () => this.blocks.find(({ part }) => part.id === id);
+    if (!find()) this.state.view = "story";
+    this.state.present = false;
+    this.state.open[`fold-${id}`] = true;
+    if (drawer) this.state.open[drawer] = true;
+    this.remember();
+    this.draw();
+    find()?.node.scrollIntoView();
   }
 
   draw() {
     this.blocks.forEach(({ node }) => node.close?.());
+    this.folds = Boolean(this.run.last("lesson/result")); // a run is watched unfolded while it trains
     this.drawHead();
     document.body.classList.toggle("present", this.state.present);
     const [title, about, parts] = VIEWS[this.state.view];
@@ -141,7 +172,7 @@ class Page {
       this.chip = el("span", { class: "chip" });
       this.present = el("button", { type: "button", class: "quiet", onclick: () => this.go({ present: !this.state.present, slide: 0 }) });
       this.links = views.map((view, i) => el("a", { href: this.address({ view }), title: `${VIEWS[view][1]} (key ${i + 1})` }, el("kbd", { "aria-hidden": "true" }, String(i + 1)), " ", VIEWS[view][0]));
-      this.head.append(el("div", { class: "topbar" }, this.brand(), this.chip, el("span", { class: "grow" }), this.present, themeButton(() => this.draw())),
+      this.head.append(el("div", { class: "topbar" }, this.brand(), this.chip, el("span", { class: "grow" }), el("button", { type: "button", class: "quiet", id: "copy-link", onclick: () => this.link() }, "Copy link"), this.present, themeButton(() => this.draw())),
         el("nav", { class: "ways", "aria-label": "Nine views" }, this.links));
     }
     const opening = this.run.last("lesson/opening");
@@ -177,10 +208,19 @@ class Page {
     this.said.replaceChildren(el("span", {}, sentence), el("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => { this.said.className = "said"; } }, "×"));
   }
 
-  // --------------------------------------------------------- the address: #way=story&row=12
+  // --------------------------------------------------------- the address: #way=story&row=12&threshold=0.37&open=worst
 
+  /** Read the state from the address. What it names is compared with the records where it is used, and ignored if unknown. */
   read() {
     const hash = new URLSearchParams(location.hash.slice(1));
+    this.state.label = hash.get("class");
+    this.state.threshold = hash.get("threshold");
+    const costs = (hash.get("costs") ?? "").split(":").map(Number);
+    this.state.costs = hash.has("costs") && costs.length === 2 && costs.every((cost) => Number.isFinite(cost) && cost >= 0) ? costs : null;
+    this.state.open = {};
+    for (const [name, open] of [["open", true], ["shut", false]]) {
+      for (const key of (hash.get(name) ?? "").split(" ")) if (DRAWERS.has(key)) this.state.open[key] = open;
+    }
     this.state.view = Object.hasOwn(VIEWS, hash.get("way") ?? "") ? hash.get("way") : "story";
     this.state.row = hash.get("row");
     this.state.present = hash.has("slide");
@@ -191,12 +231,26 @@ class Page {
     const next = { ...this.state, ...change };
     const hash = new URLSearchParams({ way: next.view });
     if (next.row !== null) hash.set("row", next.row);
+    if (next.label !== null) hash.set("class", next.label);
+    if (next.threshold !== null) hash.set("threshold", next.threshold);
+    if (next.costs !== null) hash.set("costs", next.costs.join(":"));
+    for (const [name, open] of [["open", true], ["shut", false]]) {
+      const keys = Object.keys(next.open).filter((key) => next.open[key] === open && DRAWERS.has(key));
+      if (keys.length) hash.set(name, keys.join(" "));
+    }
     if (next.present) hash.set("slide", String(next.slide + 1));
     return `#${hash}`;
   }
 
   go(change) {
     location.hash = this.address(change);
+  }
+
+  /** Copy the page's address; that of a live page holds a secret, which stays here. */
+  async link() {
+    const address = this.live ? `${location.origin}/${location.hash}` : location.href;
+    const copied = await copy(address), secret = this.live ? " The secret part of this page's address is left out: who has the page or its report adds what follows the # to its address." : "";
+    this.tell(copied ? `The link is copied.${secret}` : `The browser does not allow copying. The link: ${address}${secret}`);
   }
 
   remember() {

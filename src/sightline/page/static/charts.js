@@ -159,14 +159,23 @@ export function heatStrip(values, units, scale, name) {
   }));
 }
 
+const WIDEST_NAMES = 110; // characters
+
+/** A long text without its middle: names often begin alike. */
+function middle(value, most) {
+  const text = cut(value, 2000), half = (most - 1) >> 1;
+  return text.length <= most ? text : `${text.slice(0, half)}…${text.slice(-half)}`;
+}
+
 /** The confusion matrix: true classes down, predicted classes across. */
 export function confusion(classes, counts, most = 26) {
   const shown = classes.slice(0, most), top = counts.flat().reduce((a, b) => Math.max(a, b), 1);
+  const numbered = shown.reduce((sum, name) => sum + Math.max(4, cut(name, 14).length), 0) > WIDEST_NAMES; // then columns have numbers in place of names
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
     el("table", { class: "confusion" },
       el("caption", {}, "Rows: true class. Columns: predicted class."),
-      el("thead", {}, el("tr", {}, el("td", {}), shown.map((name) => el("th", { scope: "col" }, data(name, 14))))),
-      el("tbody", {}, shown.map((name, i) => el("tr", {}, el("th", { scope: "row" }, data(name, 20)),
+      el("thead", {}, el("tr", {}, el("td", {}), shown.map((name, i) => el("th", { scope: "col" }, numbered ? el("span", { title: cut(name, 200) }, String(i + 1)) : data(name, 14))))),
+      el("tbody", {}, shown.map((name, i) => el("tr", {}, el("th", { scope: "row" }, numbered && `${i + 1}. `, data(middle(name, 26), 26)),
         shown.map((_, j) => {
           const cell = el("td", { class: i === j ? "right" : counts[i][j] ? "wrong" : "" }, counts[i][j] ? num(counts[i][j]) : "·");
           cell.style.setProperty("--share", counts[i][j] / top);

@@ -11,15 +11,16 @@ export const dependence = {
     const body = run.last("predict/dependence");
     if (!body?.columns.length) return null;
     const outputs = body.outputs, charts = el("div", { class: "small-charts" });
+    const chosen = () => Math.max(outputs.map(String).indexOf(state.label), state.label === null ? body.shown : -1, 0);
     const show = () => {
-      const output = Math.min(state.output ?? body.shown, outputs.length - 1);
+      const output = chosen();
       const scale = extent(body.columns.flatMap((column) => ["mean", "low", "high"].flatMap((key) => column[key].map((values) => values[output]))), 0.06);
       const shares = body.classes ? [Math.max(0, scale[0]), Math.min(1, scale[1])] : scale;
       charts.replaceChildren(...body.columns.map((column) => chart(column, output, shares, body)));
     };
-    const pick = outputs.length > 2 && el("select", { id: "output", onchange: () => { state.output = Number(pick.value); show(); } },
+    const pick = outputs.length > 2 && el("select", { id: "output", onchange: () => { state.label = String(outputs[Number(pick.value)]); state.remember(); show(); } },
       outputs.map((name, i) => el("option", { value: String(i) }, cut(name, 40))));
-    if (pick) pick.value = String(Math.min(state.output ?? body.shown, outputs.length - 1));
+    if (pick) pick.value = String(chosen());
     show();
     return el("section", { class: "dependence" }, el("h2", {}, "Partial dependence"),
       el("p", {}, `Each column is set to one value after another in ${plural(body.rows, `${body.part} row`)}, while all other columns stay as they are. The line is the mean prediction, and the band contains the predictions of 80 % of the rows. The strip below is darker where more rows have such values.`),

@@ -1,5 +1,6 @@
 // Elements and formatted numbers. Text from the data only becomes text nodes: no HTML is ever parsed.
 
+const COPY_MS = 1000;
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Make an element: el("p", {class: "note", onclick: f}, "text", child, [more]). */
@@ -80,6 +81,24 @@ function isNumber(cell) {
   return typeof cell === "string" && /^[−+\d.,\s%∞–±]+(e[+−-]\d+)?$/.test(cell);
 }
 
+/** A command of the terminal, with a button that copies it. */
+export function command(text) {
+  const button = el("button", { type: "button", class: "quiet", onclick: async () => {
+    const copied = await copy(text);
+    button.textContent = copied ? "Copied" : "Select and copy it";
+  } }, "Copy");
+  return el("p", { class: "command" }, el("code", {}, data(text, 1000)), button);
+}
+
+/** Copy a text; false where the browser does not allow it, or leaves the question open. */
+export async function copy(text) {
+  try {
+    return await Promise.race([navigator.clipboard.writeText(text).then(() => true), new Promise((resolve) => { setTimeout(resolve, COPY_MS, false); })]);
+  } catch {
+    return false;
+  }
+}
+
 /** A drawer that remembers whether it is open. */
 export function drawer(state, key, title, make, open = false) {
   const node = el("details", { class: "drawer" }, el("summary", {}, title));
@@ -88,7 +107,10 @@ export function drawer(state, key, title, make, open = false) {
     if (node.open && node.children.length === 1) node.append(...[make()].flat());
   };
   show();
-  node.firstChild.addEventListener("click", () => { state.open[key] = !node.open; });
+  node.firstChild.addEventListener("click", () => {
+    state.open[key] = !node.open;
+    state.remember();
+  });
   node.addEventListener("toggle", show);
   return node;
 }

@@ -11,13 +11,13 @@ const TITLES = {
 const LESSON = ["lesson/begin", "lesson/stage"];
 
 export const opening = {
-  id: "opening", uses: ["lesson/opening", "run/end"],
+  id: "opening", uses: ["lesson/opening", "lesson/result", "run/end"],
   render({ run }) {
     const body = run.last("lesson/opening");
     if (!body) return null;
     const end = run.last("run/end");
     return el("section", { class: "opening" },
-      el("h1", {}, data(body.title, 200)),
+      el(run.last("lesson/result") ? "h2" : "h1", {}, data(body.title, 200)),
       el("p", { class: "lead" }, data(body.paragraph, 2000)),
       el("p", { class: "note" }, `${plural(body.minutes, "minute")} to read`, end && ` · the run took ${num(end.seconds, 3)} s`));
   },

@@ -107,7 +107,7 @@ function held({ set, interval, truth }, about) {
 /** The members' predictions, the weights of the parts, and the effect of calibration. */
 function together(explained, state, redraw) {
   const { parts = [], members, classes, probabilities: calibrated, temperature, uncalibrated } = explained;
-  const classed = calibrated.length > 0, output = classed ? Math.max(0, state.followed ?? classes.indexOf(explained.prediction)) : 0;
+  const classed = calibrated.length > 0, labels = classes.map(String), followed = labels.indexOf(state.label), output = classed ? Math.max(0, followed < 0 ? classes.indexOf(explained.prediction) : followed) : 0;
   const show = classed ? percent : num;
   const of = () => (classed ? [" of ", data(classes[output], 40)] : "");
   const steps = [];
@@ -134,9 +134,9 @@ function together(explained, state, redraw) {
       table(`Probability of ${cut(classes[output], 40)}`, ["", "Probability", ""], [["before", percent(uncalibrated[output]), bar(uncalibrated[output])], ["after", percent(calibrated[output]), bar(calibrated[output])]])));
   }
   if (steps.length && classes.length > 2) {
-    const pick = el("select", { id: "of-class", onchange: () => { state.followed = pick.value ? Number(pick.value) : null; redraw(); document.getElementById("of-class")?.focus(); } },
+    const pick = el("select", { id: "of-class", onchange: () => { state.label = pick.value ? labels[Number(pick.value)] : null; state.remember(); redraw(); document.getElementById("of-class")?.focus(); } },
       el("option", { value: "" }, "the predicted class"), classes.map((name, i) => el("option", { value: String(i) }, cut(name, 40))));
-    pick.value = String(state.followed ?? "");
+    pick.value = followed < 0 ? "" : String(followed);
     steps[0].prepend(el("div", { class: "picker" }, el("label", { for: "of-class" }, "Show the class"), pick));
   }
   return steps;

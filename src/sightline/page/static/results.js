@@ -5,6 +5,8 @@ import { cell, data, drawer, el, num, percent, plural, table } from "./dom.js";
 
 const NAMES = { accuracy: "Accuracy", log_loss: "Log loss", roc_auc: "Area under ROC", rmse: "RMSE", mae: "Mean absolute error", r2: "R²" };
 
+const MOST_BARS = 12;
+
 export const results = {
   id: "results", title: "Results", uses: ["predict/metrics", "predict/curves", "predict/importance", "predict/worst", "predict/calibration"],
   render({ run, state }, depth) {
@@ -12,20 +14,19 @@ export const results = {
     if (!metrics) return null;
     const curves = run.last("predict/curves"), importance = run.last("predict/importance"), worst = run.last("predict/worst");
     const calibrated = run.last("predict/calibration")?.after; // then the trust block shows the diagram
-    const names = Object.keys(NAMES).filter((name) => name in metrics);
     return el("section", { class: "results" }, el("h2", {}, `Results on ${plural(metrics.rows, `${metrics.part} row`)}`),
-      el("div", { class: "cards" }, names.map((name) => el("div", { class: "card" }, el("small", {}, NAMES[name]), el("b", {}, show(name, metrics[name])), el("span", {}, `baseline ${show(name, metrics.baseline[name])}`)))),
+      depth !== "figures" && cards(metrics),
       el("p", { class: "note" }, "The baseline is ", data(metrics.baseline.what, 300), ".", metrics.positive !== null && metrics.positive !== undefined && [" The positive class is ", data(metrics.positive), "."]),
-      metrics.notes?.map((note) => el("p", { class: "note" }, data(note, 600))),
+      depth !== "figures" && metrics.notes?.map((note) => el("p", { class: "note" }, data(note, 600))),
       depth !== "brief" && [
         el("div", { class: "figures" },
-          metrics.confusion && panel("Confusion matrix", confusion(metrics.classes.map((row) => row.class), metrics.confusion), metrics.classes.length > 6),
+          metrics.confusion && panel("Confusion matrix", confusion(metrics.classes.map((row) => row.class), metrics.confusion), metrics.classes.length > 3),
           curves?.reliability && !calibrated && panel("Reliability diagram", [reliability(curves.reliability.bins), el("p", { class: "note" }, curves.reliability.sentence)]),
           curves?.roc?.length ? panel("ROC curves", unitLines("ROC curves: true against false positive rate", curves.roc.map((curve) => ({ ...curve, text: `${curve.class}: area ${num(curve.area, 3)}` })), { xLabel: "false positive rate", yLabel: "true positive rate", diagonal: true })) : null,
           curves?.pr?.length ? panel("Precision-recall curves", unitLines("Precision against recall", curves.pr.map((curve) => ({ ...curve, text: `${curve.class}: average ${num(curve.area, 3)}` })), { xLabel: "recall", yLabel: "precision" })) : null,
           curves?.scatter && panel("Predicted and true values", [scatter(curves.scatter.truth, curves.scatter.predicted, "Predicted against true values, one dot for each row"), el("p", { class: "note" }, curves.scatter.sentence)]),
           curves?.residuals && panel("Errors: predicted minus true", [histogram(curves.residuals, "errors"), el("p", { class: "note" }, curves.residuals.sentence)]),
-          importance && panel("Permutation importance", columns(importance))),
+          importance && panel("Permutation importance", columns(importance, state), true)),
         curves?.curves_note && el("p", { class: "note" }, curves.curves_note),
         metrics.classes && drawer(state, "classes", `Each of the ${metrics.classes.length} classes`, () => table("Classes", ["Class", "Precision", "Recall", "F1", "Rows"],
           metrics.classes.slice(0, 400).map((row) => [data(row.class, 40), num(row.precision, 3), num(row.recall, 3), num(row.f1, 3), num(row.rows)]))),
@@ -33,6 +34,12 @@ export const results = {
       ]);
   },
 };
+
+/** The metrics, each beside the baseline's. */
+export function cards(metrics) {
+  return el("div", { class: "cards" }, Object.keys(NAMES).filter((name) => name in metrics).map((name) => el("div", { class: "card" }, el("small", {}, NAMES[name]), el("b", {}, show(name, metrics[name])),
+    Object.hasOwn(metrics.baseline, name) && el("span", {}, `baseline ${show(name, metrics.baseline[name])}`))));
+}
 
 function show(name, value) {
   return name === "accuracy" ? percent(value) : num(value, name === "roc_auc" || name === "log_loss" || name === "r2" ? 3 : 4);
@@ -42,11 +49,14 @@ function panel(title, content, wide = false) {
   return el("article", { class: wide ? "panel wide" : "panel" }, el("h3", {}, title), content);
 }
 
-function columns(importance) {
+function columns(importance, state) {
   const most = Math.max(...importance.columns.map((column) => column.mean), 1e-12);
+  const title = `Rise of the ${importance.metric === "rmse" ? "RMSE" : "log loss"} when a column is shuffled`;
+  const rows = (some) => some.map((column) => [data(column.column, 40), `${num(column.mean, 3)} ± ${num(column.deviation, 2)}`, bar(Math.max(0, column.mean) / most)]);
+  const more = importance.columns.slice(MOST_BARS, 400);
   return [
-    table(`Rise of the ${importance.metric === "rmse" ? "RMSE" : "log loss"} when a column is shuffled`, ["Column", "Rise", ""], importance.columns.slice(0, 20).map((column) =>
-      [data(column.column, 40), `${num(column.mean, 3)} ± ${num(column.deviation, 2)}`, bar(Math.max(0, column.mean) / most)])),
+    table(title, ["Column", "Rise", ""], rows(importance.columns.slice(0, MOST_BARS))),
+    more.length > 0 && drawer(state, "importance", plural(more.length, "more column"), () => table(title, ["Column", "Rise", ""], rows(more))),
     el("p", { class: "note" }, importance.sentence),
   ];
 }
