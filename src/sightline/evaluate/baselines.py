@@ -311,15 +311,43 @@ class _Metric:
     why: str = ""
 
 
+def fair_metric(target: Target, truth: np.ndarray, moved: Moved | None) -> str:
+    """Return the name of the metric that is fair to a model whose decisions may have been moved on purpose.
+
+    Args:
+        target: What is predicted.
+        truth: The true values, [N].
+        moved: What moved the decisions, as in `score_baselines`.
+
+    Returns:
+        "rmse", "log_loss", "roc_auc" (two classes) or "balanced_accuracy".
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.contracts import Target
+        >>> from sightline.evaluate.baselines import fair_metric
+        >>> target, truth = Target("y", "classification", ("no", "yes"), "yes"), np.array([0, 1])
+        >>> fair_metric(target, truth, None), fair_metric(target, truth, "threshold")
+        ('log_loss', 'roc_auc')
+    """
+    if target.task == "regression":
+        return "rmse"
+    if moved is None or len(np.unique(truth)) < 2:
+        return "log_loss"
+    return "balanced_accuracy" if target.positive is None else "roc_auc"
+
+
 def _metric(target: Target, truth: np.ndarray, moved: Moved | None) -> _Metric:
     """Choose the metric that is fair to a model whose decisions were moved on purpose."""
-    if target.task == "regression":
+    name = fair_metric(target, truth, moved)
+    if name == "rmse":
         return _Metric("rmse", "RMSE", _rmse)
-    if moved is None or len(np.unique(truth)) < 2:
+    if name == "log_loss":
         return _Metric("log_loss", "log loss", _log_loss)
     if target.positive is None:
         why = "The models are compared by balanced accuracy, because class weights change the probabilities on purpose."
         return _Metric("balanced_accuracy", "balanced accuracy", _balanced_accuracy, True, why)
+    assert moved is not None
     positive = target.classes.index(target.positive)
 
     def area(values: np.ndarray, truth: np.ndarray, _: np.ndarray | None) -> Scorer:

@@ -14,6 +14,7 @@ from sightline.evaluate.baselines import Moved, score_baselines
 from sightline.evaluate.curves import measure_curves
 from sightline.evaluate.dependence import partial_dependence
 from sightline.evaluate.rows import example_row, explained_rows, measured_rows
+from sightline.evaluate.slices import report_slices
 from sightline.evaluate.trust import calibration_sentence, measure_calibration
 from sightline.evaluate.worst import worst_rows
 from sightline.load.table import subset
@@ -33,7 +34,7 @@ MANY_COLUMNS = 1_000
 """... unless the table has more columns than this: then each is shuffled once."""
 RECORDS = (
     "example", "metrics", "calibration", "sets", "threshold", "thresholds", "baselines", "curves", "worst", "rows",
-    "importance", "dependence",
+    "importance", "dependence", "slices",
 )  # fmt: skip
 """The types of records of stage 5, in the order in which a run writes them."""
 
@@ -59,7 +60,7 @@ class Evaluation:
         class_weights: Those that the model was trained with ("balanced", or a mapping), or None.
         with_baselines: Whether simple models are fitted on the same rows to compare with.
         with_report: Whether to compute what only the report shows: curves, worst and explained rows,
-            importance, dependence.
+            importance, dependence, slices.
         seed: Seed of the samples, the shuffles and the bootstrap.
 
     Example:
@@ -132,6 +133,13 @@ class Evaluation:
     def _chosen(self, values: np.ndarray) -> np.ndarray | None:
         """The class that the model decides for in each row; None for regression."""
         return self.model.choose(values) if self.model.task.classification else None
+
+    @property
+    def _moved(self) -> Moved | None:
+        """What moved the model's decisions on purpose."""
+        if self.class_weights is not None:
+            return "class weights"
+        return None if self.model.threshold is None else "threshold"
 
     def _about(self, held_out: Mapping[str, Any]) -> dict[str, Any]:
         """Return which rows calibration was fitted on, and which it is measured on."""
@@ -218,11 +226,9 @@ class Evaluation:
         if len(batch.row) != len(truth):
             return None  # half of the validation rows were set apart for calibration
         train = with_class_weights(prepared.train, self.class_weights, self.model.task)
-        moved: Moved | None = "threshold" if self.model.threshold is not None else None
         body = score_baselines(
             target, train, batch, self.model.spec.cardinalities, values, truth,
-            guessed=self._chosen(values), seed=self.seed, plain=prepared.standardised,
-            moved=moved if self.class_weights is None else "class weights",
+            guessed=self._chosen(values), seed=self.seed, plain=prepared.standardised, moved=self._moved,
         )  # fmt: skip
         remark = prepared.splits.table.remark
         return {"part": self.part, **body, **({"remark": remark} if remark else {})}
@@ -275,3 +281,15 @@ class Evaluation:
         columns = [column["column"] for column in self.importance["columns"]]
         body = partial_dependence(self.model, self.predictions.table, columns, seed=self.seed)
         return {"part": self.part, **body}
+
+    @cached_property
+    def slices(self) -> dict[str, Any] | None:
+        """The metrics by the value of the most important columns that have few values."""
+        if self.importance is None:
+            return None
+        _, usable = self._truth
+        values, truth = self._compared
+        table = subset(self.predictions.table, np.flatnonzero(usable))
+        columns = [column["column"] for column in self.importance["columns"]]
+        body = report_slices(self.model, table, values, truth, columns, self._moved)
+        return None if body is None else {"part": self.part, **body}

@@ -137,6 +137,9 @@ SAMPLINGS: tuple[Callable[[list[Line]], tuple[list[Line], str]], ...] = (
     lambda lines: fewer(
         lines, "predict", "dependence", "columns", 2, "columns of the dependence plots"
     ),
+    lambda lines: fewer(
+        lines, "predict", "slices", "columns", 2, "columns of the metrics by group"
+    ),
     lambda lines: fewer(lines, "predict", "rows", "rows", 0, "explained rows"),
 )
 """In the order in which they are applied: the least important information is left out first."""

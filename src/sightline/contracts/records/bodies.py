@@ -48,6 +48,7 @@ BODIES: Mapping[tuple[str, str], type[Any]] = {
     ("predict", "rows"): predict.PredictRows,
     ("predict", "importance"): predict.PredictImportance,
     ("predict", "dependence"): predict.PredictDependence,
+    ("predict", "slices"): predict.PredictSlices,
     ("predict", "asked"): predict.PredictAsked,
     ("lesson", "stage"): lesson.LessonStage,
     ("lesson", "insight"): lesson.LessonInsight,

@@ -325,6 +325,57 @@ class PredictDependence(TypedDict):
     columns: Annotated[list[DependenceColumn], "the columns"]
 
 
+class Slice(TypedDict):
+    """The rows with one value of a column."""
+
+    group: Annotated[
+        str, 'the value, a range of values, "missing", "never seen in training" or "all others"'
+    ]
+    rows: Annotated[int, "how many"]
+    few: Annotated[bool, "whether there are fewer than 30"]
+    score: Annotated[
+        float | None, "the metric that groups are compared by; null where it is not defined"
+    ]
+    low: Annotated[float | None, "lower bound of its 95 % interval"]
+    high: Annotated[float | None, "upper bound of its 95 % interval"]
+    difference: Annotated[
+        float | None,
+        "this group's score minus that of all other rows; null where one has fewer than 10 rows",
+    ]
+    difference_low: Annotated[float | None, "lower bound of its 95 % interval"]
+    difference_high: Annotated[float | None, "upper bound of its 95 % interval"]
+    worse: Annotated[bool, "whether it is worse than all other rows beyond chance"]
+    values: Annotated[
+        dict[str, float | None],
+        "metrics by name, `coverage` of the sets or intervals among them; null where not defined",
+    ]
+
+
+class SliceColumn(TypedDict):
+    """The measured rows by the value of one column."""
+
+    column: Annotated[str, "name of the column"]
+    kind: Annotated[Kind, "its kind"]
+    how: Annotated[str, "how its values were cut into groups, in words"]
+    metric: Annotated[str, "what groups are compared by, as in predict/baselines"]
+    greater_is_better: Annotated[bool, "whether a higher score is better"]
+    groups: Annotated[
+        list[Slice], "the groups, the worst first; those with fewer than 10 rows last"
+    ]
+    sentence: Annotated[str, "which groups are worse than all other rows, in words"]
+    caution: Annotated[str | None, "how many groups have few rows; null if none has"]
+
+
+class PredictSlices(TypedDict):
+    """Metrics by the value of columns that have few values."""
+
+    part: Annotated[str, "the rows"]
+    rows: Annotated[int, "how many"]
+    comparisons: Annotated[int, "how many groups were compared with all other rows"]
+    columns: Annotated[list[SliceColumn], "up to 12 columns, the most important first"]
+    sentence: Annotated[str, "the result in words"]
+
+
 class ImportanceColumn(TypedDict):
     """Importance of one column."""
 
