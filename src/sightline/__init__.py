@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sightline.pipeline.demo import demo
     from sightline.pipeline.fit import fit, replay
     from sightline.pipeline.folder import Run
+    from sightline.pipeline.origin import slices
     from sightline.pipeline.refit import refit
     from sightline.pipeline.runs import resume
     from sightline.pipeline.tuning import tune
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from sightline.train.training import Training
 
 _PLACES = {
-    "fit": "pipeline.fit", "demo": "pipeline.demo", "refit": "pipeline.refit", "tune": "pipeline.tuning", "resume": "pipeline.runs", "replay": "pipeline.fit",
+    "fit": "pipeline.fit", "demo": "pipeline.demo", "refit": "pipeline.refit", "tune": "pipeline.tuning", "resume": "pipeline.runs", "replay": "pipeline.fit", "slices": "pipeline.origin",
     "Run": "pipeline.folder", "compare": "trace.compare",
     "read": "load.table", "Query": "load.databases", "Table": "load.table", "split": "load.split", "Splits": "load.split",
     "prepare": "prepare.prepared", "Prepared": "prepare.prepared",
@@ -68,7 +69,7 @@ _PLACES = {
 }  # fmt: skip
 
 __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
-    "fit", "resume", "refit", "replay", "tune", "Ray", "compare", "demo", "Run", "read", "Query", "Table", "split", "Splits", "prepare",
+    "fit", "resume", "refit", "replay", "tune", "slices", "Ray", "compare", "demo", "Run", "read", "Query", "Table", "split", "Splits", "prepare",
     "Prepared", "Ensemble", "MLP", "Flat", "Training", "Checkpoints", "Widen", "Deepen", "Replace", "Freeze",
     "Unfreeze", "Stop", "Model", "OnnxModel", "Batch", "Column", "EpochRecord", "Event", "Record", "Schema", "Spec",
     "Step", "SightlineClassifier", "SightlineRegressor",

@@ -202,6 +202,10 @@ def _shown(pieces: Iterator[Predictions], quiet: bool) -> Iterator[Predictions]:
     "--require", multiple=True, metavar="METRIC>=NUMBER",
     help="What a metric must be, e.g. 'accuracy>=0.84' or 'rmse<=3'. May be repeated.",
 )  # fmt: skip
+@click.option(
+    "--by", multiple=True, metavar="COLUMN",
+    help="Also measure each group of rows with the same value of this column, e.g. island. May be repeated.",
+)  # fmt: skip
 @engine_option
 @encoding_option
 @query_option
@@ -212,6 +216,7 @@ def evaluate(
     model: str,
     source: str | None,
     require: tuple[str, ...],
+    by: tuple[str, ...],
     engine: Engine,
     encoding: str | None,
     query: str | None,
@@ -221,28 +226,29 @@ def evaluate(
 ) -> None:
     """Print the metrics of MODEL on its own test rows, or on the rows of SOURCE.
 
-    The exit code is 1 if a metric is not as --require asks.
+    --by tells which groups of rows MODEL is worse for than chance explains. The exit code is 1 if a metric is not as --require asks.
     """
     from sightline.load.sources import as_source
     from sightline.metrics.required import Requirement
     from sightline.pipeline.origin import evaluate as run_evaluate
-    from sightline.pipeline.origin import overlap
+    from sightline.pipeline.origin import evaluate_rows, overlap
     from sightline.predict.model import Model
     from sightline.trace.records import finite
 
     requirements = [Requirement.parse(text) for text in require]
     loaded = load_for_rows(model, network, engine)
+    columns = tuple(dict.fromkeys(by))
     warning = None
     if source is None:
         if not isinstance(loaded, Model):
             raise OptionError(
                 f"{model} does not know its test rows.", "Give a file whose rows have the target."
             )
-        metrics = run_evaluate(loaded)
+        metrics = run_evaluate(loaded, by=columns)
     else:
         rows = as_source(source, query)
-        predictions = loaded.predictions(rows, encoding=encoding)
-        metrics = {**loaded.measure(predictions), "part": str(rows)}
+        metrics, predictions = evaluate_rows(loaded, rows, by=columns, encoding=encoding)
+        metrics["part"] = str(rows)
         seen = overlap(loaded, predictions.table)[0] if isinstance(loaded, Model) else 0
         if seen:
             warning = (
@@ -255,7 +261,10 @@ def evaluate(
     elif not quiet:
         from sightline.views.terminal import TerminalView
 
-        TerminalView().metrics(finite(metrics))
+        view, shown = TerminalView(), finite(metrics)
+        view.metrics(shown)
+        if columns:
+            view.slices(shown["slices"])
     if warning and not quiet:
         click.echo(f"Warning: {warning}", err=True)
     failed = [said for one in requirements if (said := one.failure(metrics)) is not None]

@@ -3,7 +3,8 @@
 Groups are compared by the metric that the simple models are compared by. Each group has a 95 % interval of it, and one
 of its difference to all other rows. The standard errors are those of means (log loss, mean squared error), of shares
 (balanced accuracy) and of DeLong et al. 1988 (area under the ROC curve); the intervals are Student's. Losses are skewed:
-their intervals and tests are those of their logarithm. The tests of all groups of all columns together keep a level of 5 % (Holm 1979).
+their intervals and tests are those of their logarithm; those of shares are of their logit. The tests of all groups of all
+columns together keep a level of 5 % (Holm 1979).
 
 Letters: N rows, K classes.
 """
@@ -132,7 +133,7 @@ def slices_of(
     target = model.spec.target
     grouped = []
     for name in names:
-        whole = found if name in found.columns or table is None else table
+        whole = found if name in found.schema or table is None else table
         part = subset(whole, rows)
         grouped.append(group_by(part, name, target=target, known=_known(model, name)))
     values = predictions.values[rows]
@@ -225,9 +226,10 @@ class _Estimate:
 
     Attributes:
         value: NaN if it is not defined for these rows.
-        at: The value on the scale of its standard error: of a loss its logarithm, because losses are skewed.
+        at: The value on the scale of its standard error: of a loss its logarithm, because losses are skewed; of a share
+            its logit, so that intervals stay between 0 and 1.
         parts: Independent parts of the variance on that scale: each the variance, and its degrees of freedom.
-        loss: Whether the scale is that of logarithms.
+        loss: Whether it is a loss, and no share.
     """
 
     value: float
@@ -249,7 +251,10 @@ class _Estimate:
         reach = float(t.isf(0.025, freedom)) * error
         if self.loss:
             return self.value * math.exp(-reach), self.value * math.exp(min(reach, 700.0))
-        return max(self.at - reach, 0.0), min(self.at + reach, 1.0)
+        low, high = (
+            1 / (1 + math.exp(-max(end, -700.0))) for end in (self.at - reach, self.at + reach)
+        )
+        return min(low, self.value), max(high, self.value)  # a share of 1 was moved towards 0.5
 
     def difference(self, other: _Estimate) -> tuple[float, float, float]:
         """Return the difference to the value of other rows, and its 95 % interval from both (Zou and Donner 2008)."""
@@ -334,7 +339,12 @@ def _mean_loss(losses: np.ndarray, root: bool) -> _Estimate:
     if rows < 2 or not 0 < mean < math.inf:
         return _Estimate(value)
     variance = float(losses.var(ddof=1)) / rows / mean**2  # of the logarithm of the mean
-    return _Estimate(value, math.log(value), ((variance / 4 if root else variance, rows - 1),), loss=True)  # fmt: skip
+    freedom = float(rows - 1)
+    if variance:  # heavy tails make the variance itself uncertain (Satterthwaite 1946)
+        kurtosis = float((((losses - mean) / losses.std()) ** 4).mean())
+        freedom = min(freedom, max(2 * rows / max(kurtosis - 1, 1e-9), 1.0))
+    variance = variance / 4 if root else variance
+    return _Estimate(value, math.log(value), ((variance, freedom),), loss=True)
 
 
 def _balanced(right: np.ndarray, truth: np.ndarray) -> _Estimate:
@@ -347,7 +357,22 @@ def _balanced(right: np.ndarray, truth: np.ndarray) -> _Estimate:
     value = float((found / counts).mean())
     share = (found + 1) / (counts + 2)  # no share of a few rows is certainly 0 or 1
     variances = share * (1 - share) / counts / present.sum() ** 2
-    return _Estimate(value, value, tuple(zip(variances.tolist(), counts.tolist(), strict=True)))
+    return _share(
+        value, float(share.mean()), list(zip(variances.tolist(), counts.tolist(), strict=True))
+    )
+
+
+def _share(value: float, moved: float, parts: Sequence[tuple[float, float]]) -> _Estimate:
+    """Estimate a value from 0 to 1 on the scale of logits.
+
+    Args:
+        value: The value.
+        moved: The same, moved towards 0.5 so that it is neither 0 nor 1.
+        parts: Of the variance of the value.
+    """
+    slope = moved * (1 - moved)
+    scaled = tuple((variance / slope**2, freedom) for variance, freedom in parts)
+    return _Estimate(value, math.log(moved / (1 - moved)), scaled)
 
 
 def _area(score: np.ndarray, positive: np.ndarray) -> _Estimate:
@@ -365,11 +390,16 @@ def _area(score: np.ndarray, positive: np.ndarray) -> _Estimate:
     value = float(above.mean())
     if min(up, down) < 2:
         return _Estimate(value)
-    variances = float(above.var(ddof=1)) / up, float(below.var(ddof=1)) / down
-    if not any(variances):  # all in order: as uncertain as a share of the rows of the rarer class
-        share = (value * min(up, down) + 1) / (min(up, down) + 2)
-        return _Estimate(value, value, ((share * (1 - share) / min(up, down), min(up, down)),))
-    return _Estimate(value, value, ((variances[0], up - 1), (variances[1], down - 1)))
+    fewer = min(up, down)
+    moved = (value * fewer + 0.5) / (fewer + 1)
+    if value in (
+        0,
+        1,
+    ):  # DeLong's variance is 0: as uncertain as a share of the rows of the rarer class
+        return _share(value, moved, [(moved * (1 - moved) / fewer, fewer)])
+    return _share(value, moved, [
+        (float(above.var(ddof=1)) / up, up - 1), (float(below.var(ddof=1)) / down, down - 1),
+    ])  # fmt: skip
 
 
 # ------------------------------------------------------------- comparisons

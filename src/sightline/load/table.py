@@ -439,9 +439,7 @@ def _like(raw: Raw, schema: Schema, keep: Sequence[str], target_counts: bool) ->
         )
     for name in keep:
         if name not in names:
-            raise OptionError(
-                f"{raw.name} has no column {name!r} to keep.", did_you_mean(name, names)
-            )
+            raise OptionError(f"{raw.name} has no column {name!r}.", did_you_mean(name, names))
     errors = {row: [error] for row, error in raw.bad}
     columns: dict[str, pa.ChunkedArray] = {}
     for name, column in known.items():

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from sightline.contracts import ReadOptions
-from sightline.errors import DataError, counted
+from sightline.errors import DataError, DataWarning, OptionError, counted, did_you_mean
+from sightline.evaluate.baselines import Moved
 from sightline.evaluate.drift import reference_of
+from sightline.evaluate.slices import slices_of
 from sightline.load.known import TRAINING, Earlier
 from sightline.load.large import LargeTable, Spread
 from sightline.load.limits import Budget
@@ -23,6 +28,7 @@ from sightline.metrics.importance import importance as measure_importance
 from sightline.pipeline.warm_start import MOST_KNOWN, as_tensors, earlier_of, known_rows
 from sightline.predict.model import Model
 from sightline.predict.reference import Reference
+from sightline.predict.tables import Predictions, TableModel
 from sightline.prepare.encode import Encoder
 
 MOST_HASHES = 100_000
@@ -31,11 +37,19 @@ MOST_COUNTED = 200_000
 """At most this many training rows are counted for comparisons with new rows."""
 
 
-def evaluate(model: Model) -> dict[str, Any]:
+def evaluate(model: Model, *, by: Sequence[str] = ()) -> dict[str, Any]:
     """Measure a model on its own test rows, which are read again from its table.
+
+    Args:
+        model: The model.
+        by: Columns whose values divide the rows into groups that are measured too; see `slices`.
+
+    Returns:
+        As `Model.evaluate`, `part` (which rows), and with `by` `slices`.
 
     Raises:
         DataError: The table was in memory, does not exist any more or has changed, or no rows are held out.
+        OptionError, DataError: As `slices`.
 
     Example:
         >>> import sightline as sl
@@ -45,7 +59,154 @@ def evaluate(model: Model) -> dict[str, Any]:
         True
     """
     splits, part, rows = _held_out(model)
-    return {**measure_rows(model, splits, rows), "part": part}
+    own = subset(_with_dropped(model, splits, by), rows) if by else None
+    predictions = model.predictions(subset(splits.table, rows))
+    found = {**model.measure(predictions), "part": part}
+    if own is not None:
+        found["slices"] = {"part": part, **_by(model, predictions, by, own)}
+    return found
+
+
+def evaluate_rows(
+    model: TableModel, data: Any, *, by: Sequence[str] = (), encoding: str | None = None
+) -> tuple[dict[str, Any], Predictions]:
+    """Measure a model on rows whose target is known, and on groups of them.
+
+    Args:
+        model: Any model.
+        data: As in `Model.evaluate`.
+        by: As in `evaluate`.
+        encoding: Of a text file that is not UTF-8.
+
+    Returns:
+        As `Model.evaluate`, and with `by` `slices`; and the predictions.
+
+    Raises:
+        DataError, OptionError: As `Model.evaluate`, and as `slices`.
+    """
+    known = {c.name for c in model.encoder.schema.columns if c.role in ("feature", "target")}
+    more = tuple(name for name in by if name not in known)
+    predictions = model.predictions(data, keep=more, encoding=encoding)
+    found = model.measure(predictions)
+    if by:
+        name = predictions.table.name
+        own = _typed(model, predictions.table, more) if more else predictions.table
+        found["slices"] = {"part": name, **_by(model, predictions, by, own)}
+    return found, predictions
+
+
+def slices(
+    model: TableModel, data: Any = None, *, by: str | Sequence[str], encoding: str | None = None
+) -> dict[str, Any]:
+    """Measure a model by the values of columns, and tell which groups of rows it is worse for than chance explains.
+
+    Texts, truth values and whole numbers with few values have a group for each value (of many texts the 19 most frequent
+    ones, and one for all others), other numbers 5 ranges, dates years or ranges; missing values, and texts that the
+    training rows lack, are groups too. Each group is compared with all other rows.
+
+    Args:
+        model: A `Model`, or an `OnnxModel`.
+        data: Rows whose target is known, anything `sl.read` takes; None reads the model's own test rows again.
+        by: A column of the rows, or several; it need not be an input of the model.
+        encoding: Of a text file that is not UTF-8.
+
+    Returns:
+        `part` (which rows), `rows`, `comparisons`, `sentence` and `columns`: each `column`, `how` its values were cut, the
+        `metric` (log loss or RMSE; AUC or balanced accuracy of a model with class weights or a threshold), `groups`, the
+        worst first, a `sentence` and a `caution`. Each group has `group`, `rows`, `score`, `low`, `high` (95 % interval),
+        `difference` to all other rows, `difference_low`, `difference_high`, `worse` (at 5 % for all comparisons together,
+        Holm 1979) and `values`: further metrics by name. See docs/trace.md, predict/slices.
+
+    Raises:
+        OptionError: There is no such column, or it is a target of numbers.
+        DataError: The column has one value, or nearly every row has its own; or as `Model.evaluate`. With `data=None`: the
+            table was in memory, does not exist any more or has changed, or no rows are held out.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+        >>> found = sl.slices(run.model, "examples/penguins.csv", by="sex")
+        >>> sorted((group["group"], group["rows"]) for group in found["columns"][0]["groups"])
+        [('female', 165), ('male', 168), ('missing', 11)]
+    """
+    names = [by] if isinstance(by, str) else list(dict.fromkeys(by))
+    if not names:
+        raise OptionError("by names no column.", "Name a column, such as by='island'.")
+    if data is not None:
+        body: dict[str, Any] = evaluate_rows(model, data, by=names, encoding=encoding)[0]["slices"]
+        return body
+    if not isinstance(model, Model):
+        raise OptionError(
+            "An ONNX model does not know its test rows.", "Give rows whose target is known."
+        )
+    body = evaluate(model, by=names)["slices"]
+    return body
+
+
+def _by(
+    model: TableModel, predictions: Predictions, names: Sequence[str], table: Table
+) -> dict[str, Any]:
+    """Measure predictions by the values of columns, some of which only `table` has."""
+    moved: Moved | None = None if model.threshold is None else "threshold"
+    training = model.provenance.get("options", {}).get("training", {})
+    if training.get("class_weights") is not None:
+        moved = "class weights"
+    return slices_of(model, predictions, names, table=table, moved=moved)
+
+
+def _typed(model: TableModel, table: Table, names: Sequence[str]) -> Table:
+    """Return columns that the model does not use, and that were kept as they are, with kinds of their own."""
+    read = model.provenance.get("read", {})
+    options = {name: read.get(name) for name in ("missing", "decimal", "thousands", "dates")}
+    kinds = {name: kind for name, kind in read.get("kinds", {}).items() if name in names}
+    raw = pa.table({name: table.columns[name] for name in names})
+    with (
+        warnings.catch_warnings()
+    ):  # that numbers are read as texts matters to a model, not to groups
+        warnings.simplefilter("ignore", DataWarning)
+        typed = read_by_rules(raw, ReadOptions(kinds=kinds, **options), model.encoder.schema.rules)
+    return replace(typed, name=table.name)
+
+
+def _with_dropped(model: Model, splits: Splits, names: Sequence[str]) -> Table:
+    """Return the table of a split with some columns that were dropped when it was read.
+
+    Raises:
+        OptionError: There is no such column.
+        DataError: The dropped columns cannot be read for the same rows.
+    """
+    table, origin = splits.table, model.provenance
+    dropped = [name for name in names if name in origin["read"].get("drop", ())]
+    for name in names:
+        if name not in table.columns and name not in dropped:
+            known = [*table.columns, *origin["read"].get("drop", ())]
+            raise OptionError(f"{table.name} has no column {name!r}.", did_you_mean(name, known))
+    if not dropped:
+        return table
+    given = any(isinstance(origin["split"][part], str) for part in ("valid", "test"))  # other files
+    again = None
+    if splits.large is None and not given:
+        kept = [name for name in origin["read"]["drop"] if name not in dropped]
+        options = ReadOptions(**{**origin["read"], "drop": kept})
+        again = read_by_rules(_place(origin), options, origin.get("rules", 1))
+        rows = np.flatnonzero(again.columns[splits.target.name].is_valid().to_numpy())
+        again = subset(again, rows)
+        same = [c.name for c in table.schema.columns if c.role in ("feature", "target")]
+        if again.rows != table.rows or not np.array_equal(
+            again.row_hashes(same), table.row_hashes(same)
+        ):
+            again = None
+    if again is None:
+        raise DataError(
+            f"{dropped[0]!r} was dropped when {table.name} was read, and cannot be read again for the same rows.",
+            "Give the rows to measure as a file.",
+        )
+    schema = table.schema
+    columns = tuple(again.schema[name] for name in dropped)
+    return replace(
+        table, schema=replace(schema, columns=(*schema.columns, *columns)),
+        columns={**table.columns, **{name: again.columns[name] for name in dropped}},
+    )  # fmt: skip
 
 
 def importance(model: Model, *, repeats: int = 5, seed: int = 0) -> dict[str, Any]:
@@ -228,6 +389,19 @@ def read_again(
     if source is not None:
         table = source if isinstance(source, Table) else read_by_rules(source, options, rules)
         return table, _same(table, origin, earlier)
+    place = _place(origin)
+    if "memory_limit" in origin:
+        return _large_again(place, options, origin, folder, rules, spread)
+    table = read_by_rules(place, options, rules)
+    return table, _same(table, origin, earlier)
+
+
+def _place(origin: Mapping[str, Any]) -> Any:
+    """Return where a table can be read again.
+
+    Raises:
+        DataError: It was in memory, or does not exist any more.
+    """
     if not origin.get("source"):
         raise DataError(
             "The model was trained on a table in memory, which cannot be read again.",
@@ -242,10 +416,7 @@ def read_again(
             f"{missing}, the table that the model was trained on, does not exist any more.",
             "Put it back, or give a file with rows.",
         )
-    if "memory_limit" in origin:
-        return _large_again(place, options, origin, folder, rules, spread)
-    table = read_by_rules(place, options, rules)
-    return table, _same(table, origin, earlier)
+    return place
 
 
 def _large_again(

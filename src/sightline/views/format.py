@@ -10,7 +10,8 @@ from sightline.errors import shorten
 
 METRIC_NAMES = {
     "accuracy": "Accuracy", "log_loss": "Log loss", "roc_auc": "AUC", "rmse": "RMSE", "mae": "MAE",
-    "r2": "R2", "balanced_accuracy": "Balanced accuracy",
+    "r2": "R2", "balanced_accuracy": "Balanced accuracy", "recall": "Recall", "precision": "Precision",
+    "mean_error": "Mean error", "coverage": "Coverage",
 }  # fmt: skip
 
 

@@ -63,6 +63,8 @@ def of_run(records: Sequence[Record], steps: tuple[int, int] | None = None) -> s
     for type_ in ("calibration", "sets", "threshold"):
         if body := _last(records, "predict", type_):
             lines.append(sentence(body["said"]))
+    if slices := _last(records, "predict", "slices"):
+        lines.append(sentence(slices["sentence"]))
     if run_end := _last(records, "run", "end"):
         lines.append(_files(run_end))
     return card(opening["title"] if opening else "A run", *lines)

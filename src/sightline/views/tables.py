@@ -203,6 +203,32 @@ class TablePrinter(Printer):
         if body.get("remark"):
             self.say(body["remark"])
 
+    def slices(self, body: Body) -> None:
+        """Print the metrics by the value of each column: a table of its groups, the worst first."""
+        for column in body["columns"]:
+            further = [name for name in column["groups"][0]["values"] if name != column["metric"]]
+            table = self.new_table(
+                "Group", "Rows", metric_name(column["metric"]), "95 % interval", "Minus all others",
+                *map(metric_name, further), title=f"{body['part']}: by {plain(column['column'], 40)} ({column['how']})",
+            )  # fmt: skip
+            for group in column["groups"]:
+                name = f"{plain(group['group'], 40)}{' (worse)' if group['worse'] else ''}"
+                apart = "-"
+                if group["difference"] is not None:
+                    ends = (
+                        f"{signed(group['difference_low'])} to {signed(group['difference_high'])}"
+                    )
+                    apart = f"{signed(group['difference'])} ({ends})"
+                table.add_row(
+                    Text(name), f"{group['rows']:,}", brief(group["score"]), interval(group["low"], group["high"]),
+                    apart, *(brief(group["values"][name]) for name in further),
+                )  # fmt: skip
+            self.show(table)
+            self.say(column["sentence"])
+            if column["caution"]:
+                self.say(f"Caution: {column['caution']}")
+        self.say(body["sentence"])
+
     def compared(self, comparison: Body) -> None:
         """Print the result of `compare`: settings that differ and metrics, a column for each run."""
         names = [Text(plain(run, 40)) for run in comparison["runs"]]

@@ -175,6 +175,10 @@ class TerminalView(TablePrinter):
 
     _predict_sets = _predict_threshold = _predict_calibration
 
+    def _predict_slices(self, body: Body) -> None:
+        names = ", ".join(plain(column["column"], 40) for column in body["columns"])
+        self.say(f"By {names}: {body['sentence']}")
+
     def _predict_baselines(self, body: Body) -> None:
         self.baselines(body)
 

@@ -10,6 +10,7 @@ import { Live } from "./live.js";
 import { prediction } from "./prediction.js";
 import { result } from "./result.js";
 import { results } from "./results.js";
+import { slices } from "./slices.js";
 import { Store } from "./store.js";
 import { thresholds } from "./thresholds.js";
 import * as training from "./training.js";
@@ -20,13 +21,13 @@ const { learning, trees, layers, glass, epochs, events } = training;
 
 // Each view: its title, what it shows, and its blocks in order: [block, depth]. "fold": when the run has ended, it shows its title until it is opened.
 const VIEWS = {
-  story: ["Story", "what happened, in order", [[result], [opening], [strip], [load], [prepare], [build], [train], [learning, "full"], [trees, "fold"], [layers, "fold"], [glass, "fold"], [epochs, "fold"], [events, "fold"], [predict], [prediction, "fold"], [results, "figures"], [thresholds], [worth, "fold"], [trust, "fold"], [dependence, "fold"], [insight], [terms, "fold"], [quiz]]],
+  story: ["Story", "what happened, in order", [[result], [opening], [strip], [load], [prepare], [build], [train], [learning, "full"], [trees, "fold"], [layers, "fold"], [glass, "fold"], [epochs, "fold"], [events, "fold"], [predict], [prediction, "fold"], [results, "figures"], [thresholds], [worth, "fold"], [trust, "fold"], [slices, "fold"], [dependence, "fold"], [insight], [terms, "fold"], [quiz]]],
   pipeline: ["Pipeline", "the input and output of each stage", [[strip], [load, "open"], [prepare, "open"], [build, "open"], [train, "open"], [predict], [results, "brief"], [worth, "brief"]]],
   code: ["Code", "the Python code of each stage", [[strip], [code], [settings]]],
   shapes: ["Shapes", "the shape of each tensor", [[strip], [shapes], [build, "open"]]],
   maths: ["Maths", "the formulas, with this run's numbers", [[maths], [glass], [terms]]],
   training: ["Training", "how the network learned", [[train], [learning, "full"], [trees], [layers], [glass], [epochs, "full"], [events]]],
-  prediction: ["Prediction", "how a prediction is made, and how reliable it is", [[prediction, "full"], [predict, "brief"], [results, "full"], [thresholds], [worth], [trust], [dependence]]],
+  prediction: ["Prediction", "how a prediction is made, and how reliable it is", [[prediction, "full"], [predict, "brief"], [results, "full"], [thresholds], [worth], [trust], [slices], [dependence]]],
   experiment: ["Experiment", "the settings, and what was changed during training", [[controls], [learning, "full"], [events], [settings], [layers]]],
   quiz: ["Quiz", "three questions about this run", [[quiz], [terms], [insight]]],
 };
