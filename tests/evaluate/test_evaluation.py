@@ -9,7 +9,7 @@ from sightline.evaluate.evaluation import RECORDS, Evaluation
 from sightline.predict.model import Model
 from sightline.predict.threshold import find_threshold
 
-REPORT = ("curves", "worst", "rows", "importance", "dependence")
+REPORT = ("curves", "worst", "rows", "importance", "dependence", "slices")
 
 
 @pytest.fixture(scope="module")

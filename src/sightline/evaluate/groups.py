@@ -235,8 +235,9 @@ def _edges(known: np.ndarray) -> np.ndarray:
     """Return the upper ends of all ranges but the last one, which has none; each is a value of a row."""
     shares = np.arange(1, RANGES) / RANGES
     edges = np.unique(np.quantile(known, shares, method="inverted_cdf"))
-    below: np.ndarray = edges[edges < known.max()]
-    return below if len(below) else edges[:1]
+    highest = known.max()
+    below: np.ndarray = edges[edges < highest]
+    return below if len(below) else known[known < highest].max(keepdims=True)
 
 
 def _ranges(
