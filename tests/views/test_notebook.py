@@ -1,6 +1,7 @@
 """What a notebook shows: static, escaped HTML; and a fit while it happens, in a real kernel."""
 
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -65,6 +66,12 @@ def test_a_run(run):
                  "Baseline", "Epoch 12: loss", "Metrics on 34 test rows", "model.sightline"):  # fmt: skip
         assert said in page.text, said
     assert page.tags.count("polyline") == 2
+
+
+def test_what_groups_of_rows_say_is_in_the_card_of_a_run(run):
+    said = {"sentence": "Each group is compared: site = <b>west</b> is worse."}
+    record = replace(run.records[-1], stage="predict", type="slices", body=said)
+    assert said["sentence"] in Page(of_run([*run.records, record])).text
 
 
 def test_a_run_that_was_cut_off(run):

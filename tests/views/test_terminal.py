@@ -109,6 +109,57 @@ def test_many_columns_are_counted():
     assert "c40" not in text
 
 
+def sliced(name, **more):
+    """Return the body of a record of groups of rows."""
+    group = {
+        "group": name, "rows": 40, "few": False, "score": 0.5, "low": 0.25, "high": 1.0, "difference": 0.125,
+        "difference_low": -0.25, "difference_high": 0.75, "worse": True, "values": {"log_loss": 0.5, "recall": None},
+    }  # fmt: skip
+    last = dict.fromkeys(
+        ("score", "low", "high", "difference", "difference_low", "difference_high")
+    )
+    column = {
+        "column": name, "kind": "categorical", "how": "2 values", "metric": "log_loss", "greater_is_better": False,
+        "groups": [group, {**group, **last, "group": "last", "rows": 3, "worse": False}], "sentence": name,
+        "caution": name,
+    }  # fmt: skip
+    return {
+        "part": name,
+        "rows": 43,
+        "comparisons": 1,
+        "columns": [column],
+        "sentence": name,
+        **more,
+    }
+
+
+def test_groups_of_rows_are_a_table():
+    out = io.StringIO()
+    TerminalView(out).slices(sliced("Oslo"))
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in out.getvalue().splitlines()
+    ]
+    assert [
+        "Oslo (worse)",
+        "40",
+        "0.500",
+        "0.250 to 1.000",
+        "+0.125 (-0.250 to +0.750)",
+        "-",
+    ] in lines
+    assert ["last", "3", "-", "-", "-", "-"] in lines
+    assert "Caution: Oslo" in out.getvalue()
+    out = io.StringIO()
+    TerminalView(out).slices(sliced(EVIL))
+    assert not set("\x1b\x07\r\u202e") & set(out.getvalue())
+
+
+def test_a_fit_says_what_groups_of_rows_say():
+    text = shown([("predict", "slices", sliced("island", sentence="No group is worse."))])
+    assert text == "By island: No group is worse.\n"
+
+
 def test_a_fit_shows_the_ten_columns_that_matter_most_and_the_command_more():
     columns = [{"column": f"c{i}", "mean": -i / 7, "deviation": 0.01} for i in range(43)]
     body = {"metric": "rmse", "part": "test", "columns": columns, "sentence": "On 5 rows."}

@@ -245,10 +245,10 @@ class _Estimate:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the value."""
-        from scipy.stats import t
+        from scipy.special import stdtrit  # Student's t; scipy.stats takes long to import
 
         error, freedom = _error(self.parts)
-        reach = float(t.isf(0.025, freedom)) * error
+        reach = float(stdtrit(freedom, 0.975)) * error
         if self.loss:
             return self.value * math.exp(-reach), self.value * math.exp(min(reach, 700.0))
         low, high = (
@@ -265,17 +265,20 @@ class _Estimate:
 
     def chance(self, other: _Estimate) -> float:
         """Return the probability that chance alone takes two groups as far apart, to either side (Welch 1947)."""
-        from scipy.stats import t
+        from scipy.special import stdtr
 
         error, freedom = _error(self.parts + other.parts)
-        return float(2 * t.sf(abs(self.at - other.at) / error, freedom)) if error else 1.0
+        return float(2 * stdtr(freedom, -abs(self.at - other.at) / error)) if error else 1.0
 
 
 def _error(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the standard error and its degrees of freedom."""
     total = sum(variance for variance, _ in parts)
-    below = sum(variance**2 / freedom for variance, freedom in parts)
-    return math.sqrt(total), total**2 / below if below else math.inf
+    if not total:
+        return 0.0, 1.0
+    return math.sqrt(total), 1 / sum(
+        (variance / total) ** 2 / freedom for variance, freedom in parts
+    )
 
 
 class _Rows:
@@ -377,16 +380,12 @@ def _share(value: float, moved: float, parts: Sequence[tuple[float, float]]) -> 
 
 def _area(score: np.ndarray, positive: np.ndarray) -> _Estimate:
     """Estimate the area under the ROC curve (DeLong, DeLong and Clarke-Pearson 1988)."""
-    from scipy.stats import rankdata
-
     up, down = int(positive.sum()), int((~positive).sum())
     if not up or not down:
         return _Estimate(math.nan)
-    ranks = rankdata(score)
-    above = (
-        ranks[positive] - rankdata(score[positive])
-    ) / down  # negative rows below each positive one
-    below = 1 - (ranks[~positive] - rankdata(score[~positive])) / up
+    ranks = _ranks(score)
+    above = (ranks[positive] - _ranks(score[positive])) / down  # the negative rows below each
+    below = 1 - (ranks[~positive] - _ranks(score[~positive])) / up
     value = float(above.mean())
     if min(up, down) < 2:
         return _Estimate(value)
@@ -400,6 +399,13 @@ def _area(score: np.ndarray, positive: np.ndarray) -> _Estimate:
     return _share(value, moved, [
         (float(above.var(ddof=1)) / up, up - 1), (float(below.var(ddof=1)) / down, down - 1),
     ])  # fmt: skip
+
+
+def _ranks(score: np.ndarray) -> np.ndarray:
+    """Return the rank of each score from 1 up; equal scores share the mean of theirs."""
+    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return ranks
 
 
 # ------------------------------------------------------------- comparisons
