@@ -1,10 +1,8 @@
 """Metrics of groups of rows, and which groups a model is worse for than chance explains.
 
 Groups are compared by the metric that the simple models are compared by. Each group has a 95 % interval of it, and one
-of its difference to all other rows. The standard errors are those of means (log loss, mean squared error), of shares
-(balanced accuracy) and of DeLong et al. 1988 (area under the ROC curve); the intervals are Student's. Losses are skewed:
-their intervals and tests are those of their logarithm; those of shares are of their logit. The tests of all groups of all
-columns together keep a level of 5 % (Holm 1979).
+of its difference to all other rows (`estimates`). The tests of all groups of all columns together keep a level of 5 %
+(Holm 1979).
 
 Letters: N rows, K classes.
 """
@@ -21,6 +19,7 @@ import numpy as np
 from sightline.contracts import Target
 from sightline.errors import DataError, listed, readable
 from sightline.evaluate.baselines import Moved, fair_metric
+from sightline.evaluate.estimates import Estimate, area, balanced_accuracy, mean_loss
 from sightline.evaluate.groups import FEW_VALUES, Groups, group_by
 from sightline.load.table import Table, subset
 from sightline.metrics.scores import SCORES
@@ -60,34 +59,34 @@ def measure_slices(
     """Measure a model on groups of rows, and compare each group with all other rows.
 
     Args:
-        target: What was predicted.
-        values: Probabilities [N, K], or numbers [N, 1] in the target's unit; N > 0.
-        truth: int64 class numbers [N], or numbers [N].
-        columns: The rows by the value of each column, from `group_by`.
-        guessed: The predicted class, int64 [N]; None takes the most probable one.
-        covered: Whether each row's conformal set or interval contains the truth, bool [N]; None without them.
-        moved: What moved the model's decisions on purpose, as in `score_baselines`; it decides the metric.
+            target: What was predicted.
+            values: Probabilities [N, K], or numbers [N, 1] in the target's unit; N > 0.
+            truth: int64 class numbers [N], or numbers [N].
+            columns: The rows by the value of each column, from `group_by`.
+            guessed: The predicted class, int64 [N]; None takes the most probable one.
+            covered: Whether each row's conformal set or interval contains the truth, bool [N]; None without them.
+            moved: What moved the model's decisions on purpose, as in `score_baselines`; it decides the metric.
 
     Returns:
-        The body of `predict/slices` without `part` (docs/trace.md): `rows`, `comparisons`, a `sentence`, and `columns`:
-        each `column`, `kind`, `how`, `metric`, `greater_is_better`, `groups`, `sentence` and `caution`.
-        Each group has `group` (its name), `rows`, `few`, `score` with `low` and `high`, `difference` with
-        `difference_low` and `difference_high` (this group minus all other rows), `worse` and `values` (metrics by
-        name). The worst group is first; groups with fewer than 10 rows are last. Numbers have 5 significant digits.
+            The body of `predict/slices` without `part` (docs/trace.md): `rows`, `comparisons`, a `sentence`, and `columns`:
+            each `column`, `kind`, `how`, `metric`, `greater_is_better`, `groups`, `sentence` and `caution`.
+            Each group has `group` (its name), `rows`, `few`, `score` with `low` and `high`, `difference` with
+            `difference_low` and `difference_high` (this group minus all other rows), `worse` and `values` (metrics by
+            name). The worst group is first; groups with fewer than 10 rows are last. Numbers have 5 significant digits.
 
     Example:
-        >>> import numpy as np
-        >>> import sightline as sl
-        >>> from sightline.contracts import Target
-        >>> from sightline.evaluate.groups import group_by
-        >>> from sightline.evaluate.slices import measure_slices
-        >>> groups = group_by(sl.read({"site": ["A"] * 40 + ["B"] * 40, "x": range(80)}), "site")
-        >>> error = np.tile([1.0, -2.0], 40) * np.repeat([1, 5], 40)
-        >>> body = measure_slices(Target("y", "regression"), error[:, None], np.zeros(80), [groups])
-        >>> [(group["group"], group["rows"], group["score"]) for group in body["columns"][0]["groups"]]
-        [('B', 40, 7.9057), ('A', 40, 1.5811)]
-        >>> print(body["columns"][0]["sentence"])
-        Worse than all other rows: B (RMSE 7.906, 6.325 higher).
+            >>> import numpy as np
+            >>> import sightline as sl
+            >>> from sightline.contracts import Target
+            >>> from sightline.evaluate.groups import group_by
+            >>> from sightline.evaluate.slices import measure_slices
+            >>> groups = group_by(sl.read({"site": ["A"] * 40 + ["B"] * 40, "x": range(80)}), "site")
+            >>> error = np.tile([1.0, -2.0], 40) * np.repeat([1, 5], 40)
+            >>> body = measure_slices(Target("y", "regression"), error[:, None], np.zeros(80), [groups])
+            >>> [(group["group"], group["rows"], group["score"]) for group in body["columns"][0]["groups"]]
+            [('B', 40, 7.9057), ('A', 40, 1.5811)]
+            >>> print(body["columns"][0]["sentence"])
+            Worse than all other rows: B (RMSE 7.906, 6.325 higher).
     """
     fair = fair_metric(target, truth, moved)
     rows = _Rows(target, values, truth, guessed, covered)
@@ -217,68 +216,7 @@ def _few_groups(model: TableModel, table: Table, name: str) -> Groups | None:
     return groups if groups.cut == "values" and enough.any() else None
 
 
-# ------------------------------------------------------------- estimates
-
-
-@dataclass(frozen=True)
-class _Estimate:
-    """A metric of some rows, and how uncertain it is.
-
-    Attributes:
-        value: NaN if it is not defined for these rows.
-        at: The value on the scale of its standard error: of a loss its logarithm, because losses are skewed; of a share
-            its logit, so that intervals stay between 0 and 1.
-        parts: Independent parts of the variance on that scale: each the variance, and its degrees of freedom.
-        loss: Whether it is a loss, and no share.
-    """
-
-    value: float
-    at: float = math.nan
-    parts: tuple[tuple[float, float], ...] = ()
-    loss: bool = False
-
-    @property
-    def known(self) -> bool:
-        """Whether the metric and its standard error are defined."""
-        return math.isfinite(self.at) and bool(self.parts)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the value."""
-        from scipy.special import stdtrit  # Student's t; scipy.stats takes long to import
-
-        error, freedom = _error(self.parts)
-        reach = float(stdtrit(freedom, 0.975)) * error
-        if self.loss:
-            return self.value * math.exp(-reach), self.value * math.exp(min(reach, 700.0))
-        low, high = (
-            1 / (1 + math.exp(-max(end, -700.0))) for end in (self.at - reach, self.at + reach)
-        )
-        return min(low, self.value), max(high, self.value)  # a share of 1 was moved towards 0.5
-
-    def difference(self, other: _Estimate) -> tuple[float, float, float]:
-        """Return the difference to the value of other rows, and its 95 % interval from both (Zou and Donner 2008)."""
-        value, (low, high), (other_low, other_high) = self.value - other.value, self.interval, other.interval  # fmt: skip
-        below = math.hypot(self.value - low, other_high - other.value)
-        above = math.hypot(high - self.value, other.value - other_low)
-        return value, value - below, value + above
-
-    def chance(self, other: _Estimate) -> float:
-        """Return the probability that chance alone takes two groups as far apart, to either side (Welch 1947)."""
-        from scipy.special import stdtr
-
-        error, freedom = _error(self.parts + other.parts)
-        return float(2 * stdtr(freedom, -abs(self.at - other.at) / error)) if error else 1.0
-
-
-def _error(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the standard error and its degrees of freedom."""
-    total = sum(variance for variance, _ in parts)
-    if not total:
-        return 0.0, 1.0
-    return math.sqrt(total), 1 / sum(
-        (variance / total) ** 2 / freedom for variance, freedom in parts
-    )
+# ------------------------------------------------------------- metrics
 
 
 class _Rows:
@@ -299,14 +237,14 @@ class _Rows:
             self.errors = self.values[:, 0] - truth
             self.losses = np.square(self.errors)
 
-    def estimate(self, name: str, rows: np.ndarray) -> _Estimate:
+    def estimate(self, name: str, rows: np.ndarray) -> Estimate:
         """Estimate a metric from some rows, bool [N]."""
         if name == "roc_auc":
             positive = self.truth[rows] == self.positive
-            return _area(self.values[rows, self.positive], positive)
+            return area(self.values[rows, self.positive], positive)
         if name == "balanced_accuracy":
-            return _balanced(self.guessed[rows] == self.truth[rows], self.truth[rows])
-        return _mean_loss(self.losses[rows], root=name == "rmse")
+            return balanced_accuracy(self.guessed[rows] == self.truth[rows], self.truth[rows])
+        return mean_loss(self.losses[rows], root=name == "rmse")
 
     def metrics(self, rows: np.ndarray) -> dict[str, float | None]:
         """Measure some rows, bool [N]; None where a metric is not defined."""
@@ -321,91 +259,17 @@ class _Rows:
             found["accuracy"] = float(right.mean())
             found["log_loss"] = float(self.losses[rows].mean())
             if self.positive is None:
-                found["balanced_accuracy"] = _balanced(right, self.truth[rows]).value
+                found["balanced_accuracy"] = balanced_accuracy(right, self.truth[rows]).value
             else:
                 positive, predicted = (self.truth[rows] == self.positive), self.guessed[rows] == self.positive  # fmt: skip
                 both = float((positive & predicted).sum())
                 found["recall"] = both / positive.sum() if positive.any() else None
                 found["precision"] = both / predicted.sum() if predicted.any() else None
-                area = _area(self.values[rows, self.positive], positive).value
-                found["roc_auc"] = None if math.isnan(area) else area
+                roc = area(self.values[rows, self.positive], positive).value
+                found["roc_auc"] = None if math.isnan(roc) else roc
         if self.covered is not None:
             found["coverage"] = float(self.covered[rows].mean())
         return {name: None if value is None else float(value) for name, value in found.items()}
-
-
-def _mean_loss(losses: np.ndarray, root: bool) -> _Estimate:
-    """Estimate a mean of losses, or its square root, on the scale of logarithms."""
-    rows = len(losses)
-    mean = float(losses.mean()) if rows else math.nan
-    value = math.sqrt(mean) if root else mean
-    if rows < 2 or not 0 < mean < math.inf:
-        return _Estimate(value)
-    variance = float(losses.var(ddof=1)) / rows / mean**2  # of the logarithm of the mean
-    freedom = float(rows - 1)
-    if variance:  # heavy tails make the variance itself uncertain (Satterthwaite 1946)
-        kurtosis = float((((losses - mean) / losses.std()) ** 4).mean())
-        freedom = min(freedom, max(2 * rows / max(kurtosis - 1, 1e-9), 1.0))
-    variance = variance / 4 if root else variance
-    return _Estimate(value, math.log(value), ((variance, freedom),), loss=True)
-
-
-def _balanced(right: np.ndarray, truth: np.ndarray) -> _Estimate:
-    """Estimate the mean share of rows that are predicted right over the classes that have rows."""
-    rows = np.bincount(truth)
-    present = rows > 0
-    if not present.any():
-        return _Estimate(math.nan)
-    counts, found = rows[present], np.bincount(truth, right)[present]
-    value = float((found / counts).mean())
-    share = (found + 1) / (counts + 2)  # no share of a few rows is certainly 0 or 1
-    variances = share * (1 - share) / counts / present.sum() ** 2
-    return _share(
-        value, float(share.mean()), list(zip(variances.tolist(), counts.tolist(), strict=True))
-    )
-
-
-def _share(value: float, moved: float, parts: Sequence[tuple[float, float]]) -> _Estimate:
-    """Estimate a value from 0 to 1 on the scale of logits.
-
-    Args:
-        value: The value.
-        moved: The same, moved towards 0.5 so that it is neither 0 nor 1.
-        parts: Of the variance of the value.
-    """
-    slope = moved * (1 - moved)
-    scaled = tuple((variance / slope**2, freedom) for variance, freedom in parts)
-    return _Estimate(value, math.log(moved / (1 - moved)), scaled)
-
-
-def _area(score: np.ndarray, positive: np.ndarray) -> _Estimate:
-    """Estimate the area under the ROC curve (DeLong, DeLong and Clarke-Pearson 1988)."""
-    up, down = int(positive.sum()), int((~positive).sum())
-    if not up or not down:
-        return _Estimate(math.nan)
-    ranks = _ranks(score)
-    above = (ranks[positive] - _ranks(score[positive])) / down  # the negative rows below each
-    below = 1 - (ranks[~positive] - _ranks(score[~positive])) / up
-    value = float(above.mean())
-    if min(up, down) < 2:
-        return _Estimate(value)
-    fewer = min(up, down)
-    moved = (value * fewer + 0.5) / (fewer + 1)
-    if value in (
-        0,
-        1,
-    ):  # DeLong's variance is 0: as uncertain as a share of the rows of the rarer class
-        return _share(value, moved, [(moved * (1 - moved) / fewer, fewer)])
-    return _share(value, moved, [
-        (float(above.var(ddof=1)) / up, up - 1), (float(below.var(ddof=1)) / down, down - 1),
-    ])  # fmt: skip
-
-
-def _ranks(score: np.ndarray) -> np.ndarray:
-    """Return the rank of each score from 1 up; equal scores share the mean of theirs."""
-    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ranks: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    return ranks
 
 
 # ------------------------------------------------------------- comparisons
@@ -426,8 +290,8 @@ class _Slice:
 
     name: str
     rows: int
-    score: _Estimate
-    others: _Estimate | None
+    score: Estimate
+    others: Estimate | None
     metrics: Mapping[str, float | None]
     worse: bool = False
 
@@ -487,7 +351,7 @@ class _Measured:
         return cls(groups, metric, slices)
 
     @property
-    def compared(self) -> list[tuple[_Slice, _Estimate]]:
+    def compared(self) -> list[tuple[_Slice, Estimate]]:
         """The groups that are compared, each with the estimate of all other rows."""
         return [(one, one.others) for one in self.slices if one.others is not None]
 
@@ -497,7 +361,7 @@ class _Measured:
         return min(len(self.compared), 1) if len(self.slices) == 2 else len(self.compared)
 
     @property
-    def worse(self) -> list[tuple[_Slice, _Estimate]]:
+    def worse(self) -> list[tuple[_Slice, Estimate]]:
         """The groups that are worse than all other rows."""
         return [(one, others) for one, others in self.compared if one.worse]
 
@@ -544,7 +408,7 @@ class _Measured:
 
 def _mark_worse(columns: Sequence[_Measured]) -> None:
     """Mark the groups that are worse than all other rows, at 5 % for all comparisons together (Holm 1979)."""
-    tests: list[tuple[float, _Measured, list[tuple[_Slice, _Estimate]]]] = []
+    tests: list[tuple[float, _Measured, list[tuple[_Slice, Estimate]]]] = []
     for column in columns:
         pairs = column.compared
         together = [pairs] if len(column.slices) == 2 and pairs else [[pair] for pair in pairs]
