@@ -59,34 +59,34 @@ def measure_slices(
     """Measure a model on groups of rows, and compare each group with all other rows.
 
     Args:
-            target: What was predicted.
-            values: Probabilities [N, K], or numbers [N, 1] in the target's unit; N > 0.
-            truth: int64 class numbers [N], or numbers [N].
-            columns: The rows by the value of each column, from `group_by`.
-            guessed: The predicted class, int64 [N]; None takes the most probable one.
-            covered: Whether each row's conformal set or interval contains the truth, bool [N]; None without them.
-            moved: What moved the model's decisions on purpose, as in `score_baselines`; it decides the metric.
+        target: What was predicted.
+        values: Probabilities [N, K], or numbers [N, 1] in the target's unit; N > 0.
+        truth: int64 class numbers [N], or numbers [N].
+        columns: The rows by the value of each column, from `group_by`.
+        guessed: The predicted class, int64 [N]; None takes the most probable one.
+        covered: Whether each row's conformal set or interval contains the truth, bool [N]; None without them.
+        moved: What moved the model's decisions on purpose, as in `score_baselines`; it decides the metric.
 
     Returns:
-            The body of `predict/slices` without `part` (docs/trace.md): `rows`, `comparisons`, a `sentence`, and `columns`:
-            each `column`, `kind`, `how`, `metric`, `greater_is_better`, `groups`, `sentence` and `caution`.
-            Each group has `group` (its name), `rows`, `few`, `score` with `low` and `high`, `difference` with
-            `difference_low` and `difference_high` (this group minus all other rows), `worse` and `values` (metrics by
-            name). The worst group is first; groups with fewer than 10 rows are last. Numbers have 5 significant digits.
+        The body of `predict/slices` without `part` (docs/trace.md): `rows`, `comparisons`, a `sentence`, and `columns`:
+        each `column`, `kind`, `how`, `metric`, `greater_is_better`, `groups`, `sentence` and `caution`.
+        Each group has `group` (its name), `rows`, `few`, `score` with `low` and `high`, `difference` with
+        `difference_low` and `difference_high` (this group minus all other rows), `worse` and `values` (metrics by
+        name). The worst group is first; groups with fewer than 10 rows are last. Numbers have 5 significant digits.
 
     Example:
-            >>> import numpy as np
-            >>> import sightline as sl
-            >>> from sightline.contracts import Target
-            >>> from sightline.evaluate.groups import group_by
-            >>> from sightline.evaluate.slices import measure_slices
-            >>> groups = group_by(sl.read({"site": ["A"] * 40 + ["B"] * 40, "x": range(80)}), "site")
-            >>> error = np.tile([1.0, -2.0], 40) * np.repeat([1, 5], 40)
-            >>> body = measure_slices(Target("y", "regression"), error[:, None], np.zeros(80), [groups])
-            >>> [(group["group"], group["rows"], group["score"]) for group in body["columns"][0]["groups"]]
-            [('B', 40, 7.9057), ('A', 40, 1.5811)]
-            >>> print(body["columns"][0]["sentence"])
-            Worse than all other rows: B (RMSE 7.906, 6.325 higher).
+        >>> import numpy as np
+        >>> import sightline as sl
+        >>> from sightline.contracts import Target
+        >>> from sightline.evaluate.groups import group_by
+        >>> from sightline.evaluate.slices import measure_slices
+        >>> groups = group_by(sl.read({"site": ["A"] * 40 + ["B"] * 40, "x": range(80)}), "site")
+        >>> error = np.tile([1.0, -2.0], 40) * np.repeat([1, 5], 40)
+        >>> body = measure_slices(Target("y", "regression"), error[:, None], np.zeros(80), [groups])
+        >>> [(group["group"], group["rows"], group["score"]) for group in body["columns"][0]["groups"]]
+        [('B', 40, 7.9057), ('A', 40, 1.5811)]
+        >>> print(body["columns"][0]["sentence"])
+        Worse than all other rows: B (RMSE 7.906, 6.325 higher).
     """
     fair = fair_metric(target, truth, moved)
     rows = _Rows(target, values, truth, guessed, covered)
