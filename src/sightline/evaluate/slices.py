@@ -34,7 +34,7 @@ FEW_ROWS = 30
 LEAST_ROWS = 10
 """A group with fewer rows is listed after the others and not compared; nor is one with fewer rows outside it."""
 LEVEL = 0.05
-"""The probability that chance alone makes any group be called worse, at most."""
+"""The level of all tests together: how often chance alone may make any group be called worse."""
 REPORT_COLUMNS = 12
 """Columns in the report, at most: the most important ones."""
 WORDS = {
