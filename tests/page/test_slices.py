@@ -42,7 +42,7 @@ def rows_of(page):
 
 @pytest.mark.parametrize("way", ["story", "prediction"])
 def test_the_groups_of_the_first_column_are_shown(watched, sliced, way):
-    page, first = opened(watched, sliced, way), body(sliced)["columns"][0]
+    page, first = opened(watched, sliced, f"{way}&open=fold-slices"), body(sliced)["columns"][0]
     assert page.locator("#by option").count() == len(body(sliced)["columns"]) == 2
     assert body(sliced)["sentence"] in page.inner_text(".slices")
     assert first["sentence"] in page.inner_text(".slices")
@@ -68,6 +68,17 @@ def test_a_column_is_chosen(watched, sliced):
         assert page.locator(".slices .whisker").count() == 2 * len(column["groups"])
     assert "undefined" not in page.inner_text(".slices")
     assert "NaN" not in page.inner_text(".slices")
+
+
+def test_the_column_is_kept_in_the_address(watched, sliced):
+    page = opened(watched, sliced)
+    page.select_option("#by", "1")
+    name = page.locator("#by").evaluate("node => node.selectedOptions[0].text").split(" (")[0]
+    again = watched(page.url).page
+    assert again.locator("#by").evaluate("node => node.value") == "1"
+    assert name in again.inner_text(".slices caption")
+    other = watched(page.url.replace(f"by={name}", "by=__proto__")).page
+    assert other.locator("#by").evaluate("node => node.value") == "0"
 
 
 def test_the_bad_group_is_first_and_marked(watched, sliced):

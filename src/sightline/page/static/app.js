@@ -41,7 +41,7 @@ class Page {
     this.run = new Store();
     this.live = null;
     this.notes = [];
-    this.state = { view: "story", present: false, slide: 0, row: null, label: null, threshold: null, costs: null, open: {}, answers: {}, typed: new Map(), remember: () => this.remember() };
+    this.state = { view: "story", present: false, slide: 0, row: null, label: null, threshold: null, costs: null, by: null, open: {}, answers: {}, typed: new Map(), remember: () => this.remember() };
     this.blocks = [];
     this.dirty = new Set();
     this.main = document.getElementById("page");
@@ -216,6 +216,7 @@ class Page {
     const hash = new URLSearchParams(location.hash.slice(1));
     this.state.label = hash.get("class");
     this.state.threshold = hash.get("threshold");
+    this.state.by = hash.get("by");
     const costs = (hash.get("costs") ?? "").split(":").map(Number);
     this.state.costs = hash.has("costs") && costs.length === 2 && costs.every((cost) => Number.isFinite(cost) && cost >= 0) ? costs : null;
     this.state.open = {};
@@ -234,6 +235,7 @@ class Page {
     if (next.row !== null) hash.set("row", next.row);
     if (next.label !== null) hash.set("class", next.label);
     if (next.threshold !== null) hash.set("threshold", next.threshold);
+    if (next.by !== null) hash.set("by", next.by);
     if (next.costs !== null) hash.set("costs", next.costs.join(":"));
     for (const [name, open] of [["open", true], ["shut", false]]) {
       const keys = Object.keys(next.open).filter((key) => next.open[key] === open && DRAWERS.has(key));

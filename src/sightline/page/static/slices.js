@@ -14,7 +14,7 @@ export const slices = {
     const shown = el("div", {});
     const named = () => body.columns.find(({ column }) => column === state.by) ?? body.columns[0];
     const show = () => shown.replaceChildren(...column(named(), body));
-    const pick = el("select", { id: "by", onchange: () => { state.by = body.columns[Number(pick.value)].column; show(); } },
+    const pick = el("select", { id: "by", onchange: () => { state.by = body.columns[Number(pick.value)].column; state.remember(); show(); } },
       body.columns.map(({ column: name, groups }, i) => el("option", { value: String(i) }, `${cut(name, 40)}${groups.some((group) => group.worse) ? " (a group is worse)" : ""}`)));
     pick.value = String(body.columns.indexOf(named()));
     show();
