@@ -136,6 +136,15 @@ def test_labels_come_back_as_they_were(labels):
     assert (fitted.predict(X) == y).mean() > 0.6
 
 
+@pytest.mark.parametrize(
+    "labels", [["yes", "maybe"], ["nein", "ja"], ["no", "yes"], [" b", "a "], [False, True], [0, 1]]
+)
+def test_the_positive_class_is_the_second_as_in_scikit_learn(labels):
+    X, y = mixed()
+    fitted = SightlineClassifier(**FAST).fit(X, np.array(labels)[(y == "yes").astype(int)])
+    assert fitted.model_.spec.target.positive == fitted.classes_[1]
+
+
 def test_infinity_in_a_frame_is_named():
     X, y = mixed()
     X.loc[0, "size"] = np.inf

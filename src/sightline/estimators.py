@@ -25,7 +25,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from sightline.contracts import FitOptions, Kind
+from sightline.contracts import FitOptions, Kind, Label
 from sightline.contracts.options import Quality, ThresholdRule
 from sightline.errors import OptionError, did_you_mean
 from sightline.load.pandas_columns import column_name, refuse_doubled
@@ -78,7 +78,9 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         tags.non_deterministic = False
         return tags
 
-    def _fit(self, X: Any, y: np.ndarray, sample_weight: Any, task: str) -> Self:
+    def _fit(
+        self, X: Any, y: np.ndarray, sample_weight: Any, task: str, positive: Label | None = None
+    ) -> Self:
         columns, names, kinds = _columns(self, X, fitting=True)
         self._names = names
         for name, kind in (self.kinds or {}).items():
@@ -119,7 +121,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             if value is not None
         }  # fmt: skip
         options = FitOptions.of(
-            target, kinds=kinds, task=task, weight=weight if weight in data else None, test=0,
+            target, kinds=kinds, task=task, positive=positive, weight=weight if weight in data else None, test=0,
             quality=self.quality, network=self.network, trees=self.trees, valid=self.valid,
             threshold=getattr(self, "threshold", None), seed=seed, **settings,
         )  # fmt: skip
@@ -243,7 +245,9 @@ class SightlineClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         plain = kind in "iubU" and "" not in classes.tolist()
         labels = classes.tolist() if plain else list(range(len(classes)))
         target = np.array(labels, object if plain and kind == "U" else None)[numbers]
-        return self._fit(X, target, sample_weight, "classification")
+        # scikit-learn's convention, whatever the classes are called: the second of two is the positive one.
+        positive = labels[1] if len(labels) == 2 else None
+        return self._fit(X, target, sample_weight, "classification", positive)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict each row's class."""

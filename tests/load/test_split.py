@@ -107,6 +107,26 @@ def test_numbers_as_classes_when_asked() -> None:
     assert splits.target.positive == 1.0
 
 
+@pytest.mark.parametrize(
+    ("classes", "positive"),
+    [
+        (("yes", "no"), "yes"), (("Ja", "Nein"), "Ja"), (("J", "N"), "J"), (("n", "y"), "y"), ((" TAK", "nie "), " TAK"),
+        (("oui", "non"), "oui"), (("sí", "no"), "sí"), (("si\u0301", "no"), "si\u0301"), (("да", "нет"), "да"),
+        (("pos", "neg"), "pos"), ((True, False), True), ((1, 0), 1), ((1.0, 0.0), 1),
+        # No known pair: the last in sorted order, as in scikit-learn.
+        (("ja", "no"), "no"), (("female", "male"), "male"), ((1, 2), 2), (("yes", "maybe"), "yes"), (("ja", "vielleicht"), "vielleicht"),
+    ],
+)  # fmt: skip
+def test_the_positive_class_is_the_one_that_says_yes(classes, positive):
+    assert sl.split(table_of([*classes] * 20), "y").target.positive == positive
+    other = classes[0] if classes[0] != positive else classes[1]
+    assert sl.split(table_of([*classes] * 20), "y", positive=other).target.positive == other
+
+
+def test_three_classes_have_no_positive_one():
+    assert sl.split(table_of(["yes", "no", "unknown"] * 20), "y").target.positive is None
+
+
 def test_files_given(tmp_path) -> None:
     (tmp_path / "valid.csv").write_text("y,x\na,0.5\nb,1.25\n,2\nc,3\n")
     table = table_of(["a", "b"] * 20)

@@ -7,6 +7,7 @@ import pytest
 
 import sightline as sl
 from sightline.errors import DataError, OptionError
+from sightline.pipeline import origin
 
 
 def table(random, rows, cities=("Oslo", "Rome", "Bern")):
@@ -89,6 +90,30 @@ def test_a_model_without_its_options_is_refused(first, tmp_path):
         pass
     with pytest.raises(OptionError, match="does not hold the options"):
         sl.refit(table(np.random.default_rng(1), 300), training.model())
+
+
+def test_what_was_made_by_the_rule_before_keeps_its_positive_class(tmp_path):
+    data = table(np.random.default_rng(0), 200)
+    data["y"] = ["ja" if y == "yes" else "nein" for y in data["y"]]
+    path = tmp_path / "table.json"
+    path.write_text(
+        json.dumps([dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)])
+    )
+    small = {"network": "MLP", "epochs": 1, "report": False, "baselines": False, "quiet": True}
+    run = sl.fit(path, "y", run=tmp_path / "a", positive="nein", **small)
+    model = run.model
+    # A version before took the last class without being asked: its options hold none, its split the class.
+    model.provenance["options"]["split"]["positive"] = None
+    assert model.provenance["split"]["positive"] == "nein"
+    model.save(tmp_path / "old.sightline")
+    old = sl.Model.load(tmp_path / "old.sightline")
+    assert origin.evaluate(old)["positive"] == "nein"
+    assert origin.training_data(old)[1].target.positive == "nein"
+    again, _ = sl.refit(path, old, run=tmp_path / "b", report=False, quiet=True)
+    assert again.model.spec.target.positive == "nein"
+    fresh = sl.fit(path, "y", run=tmp_path / "c", **small)
+    assert fresh.model.spec.target.positive == "ja"
+    assert sl.replay(fresh.folder, quiet=True).model.spec.target.positive == "ja"
 
 
 def test_an_object_must_be_given_again(tmp_path):

@@ -209,7 +209,7 @@ class SplitOptions:
         Option(
             "For two classes, the class that precision, recall and the threshold are about, e.g. yes.",
             metavar="CLASS",
-            default_help="the last in sorted order",
+            default_help="the one that says yes of a known pair (yes and no); else the last in sorted order",
         ),
     ] = None
     valid: Annotated[

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Self, get_args
+from unicodedata import normalize
 
 from sightline.contracts.kinds import KINDS, Kind
 
@@ -19,6 +20,12 @@ SCALINGS: tuple[str, ...] = get_args(Scaling)
 READING_RULES = 2
 """Version of the rules by which a table is read. A table that was read by earlier rules, and a model made of it,
 keep them: version 1 knows no number formats and takes the first line as the header."""
+AFFIRMATIVE: Mapping[str, tuple[str, ...]] = {
+    "yes": ("no",), "y": ("n",), "true": ("false",), "t": ("f",), "1": ("0",), "positive": ("negative",), "pos": ("neg",),
+    "ja": ("nein", "nee", "nej", "nei"), "j": ("n",), "wahr": ("falsch",), "oui": ("non",), "vrai": ("faux",),
+    "si": ("no",), "sí": ("no",), "sì": ("no",), "sim": ("não", "nao"), "tak": ("nie",), "да": ("нет",),
+}  # fmt: skip
+"""By the affirmative word of a known pair, in small letters, the words that deny it."""
 MISSING_NUMBERS = ("NA", "N/A", "NaN", "null", "?")
 
 
@@ -238,7 +245,8 @@ class Target:
         name: The target's column.
         task: "classification" or "regression".
         classes: The class labels in sorted order; empty for regression.
-        positive: The class that binary metrics are about; None unless there are two classes.
+        positive: The class that binary metrics are about; None unless there are two classes. `usual_positive` is the
+            one of a target for which none was given.
         names: How the training file writes the classes, in their order; empty if they are written as usual.
 
     Example:
@@ -258,7 +266,12 @@ class Target:
     @property
     def shown(self) -> tuple[Label, ...]:
         """The classes as records, reports and pages hold them: `names`, else the labels (1 for 1.0)."""
-        return self.names or tuple(
+        return self.names or self._whole
+
+    @property
+    def _whole(self) -> tuple[Label, ...]:
+        """The classes, with 1 for 1.0."""
+        return tuple(
             int(label) if isinstance(label, float) and label.is_integer() and abs(label) < 2**53
             else label
             for label in self.classes
@@ -273,6 +286,39 @@ class Target:
     def texts(self) -> tuple[str, ...]:
         """The classes as texts: as the training file writes them, else 1, 0.5, true, red."""
         return tuple(map(written, self.shown))
+
+    @property
+    def affirmative(self) -> int | None:
+        """The number of the class that says yes, if the two classes are a known pair such as yes and no; else None.
+
+        Example:
+            >>> from sightline.contracts import Target
+            >>> Target("paid", "classification", ("Ja", "Nein")).affirmative
+            0
+        """
+        words = [
+            " ".join(normalize("NFC", written(label)).split()).casefold() for label in self._whole
+        ]
+        if len(words) != 2:
+            return None
+        return next((n for n in (0, 1) if words[1 - n] in AFFIRMATIVE.get(words[n], ())), None)
+
+    @property
+    def usual_positive(self) -> Label | None:
+        """The positive class where none was given: the one that says yes, else the last of two; None for other targets.
+
+        Models and runs keep the class that they recorded: earlier versions took the last of two always.
+
+        Example:
+            >>> from sightline.contracts import Target
+            >>> Target("paid", "classification", ("Ja", "Nein")).usual_positive
+            'Ja'
+            >>> Target("sex", "classification", ("female", "male")).usual_positive
+            'male'
+        """
+        if len(self.classes) != 2:
+            return None
+        return self.classes[-1 if self.affirmative is None else self.affirmative]
 
     def find(self, wanted: Any) -> int | None:
         """Return the number of a class that a person names: by its label or as any file may write it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sightline.contracts import Target
 from sightline.lesson.plain import plain_step
 from sightline.lesson.source import call, changed, comment, is_own, literal, named, network_lines
 
@@ -92,8 +93,9 @@ def load(start: Body, source: str | None, task: str | None, earlier: str | None 
         lines += call("table = LargeTable.open", [first, "options", f"Budget({large})"])
     options = {**SPLIT_DEFAULTS, **origin["split"]}
     given: dict[str, Any] = {} if task is None else {"task": task}
-    if target["positive"] is not None and target["positive"] != target["classes"][-1]:
-        given["positive"] = target["positive"]
+    if target["positive"] is not None:
+        usual = Target(target["name"], "classification", tuple(target["classes"])).usual_positive
+        given |= {} if target["positive"] == usual else {"positive": target["positive"]}
     given |= changed(options, SPLIT_DEFAULTS)
     arguments = {"target": target["name"], **given, "seed": start["seed"]}
     kept = [] if earlier is None else ["earlier=start.earlier"]

@@ -31,7 +31,8 @@ def find_task(
         table: The table, its rows without a target left out.
         name: The target's column.
         task: "classification" or "regression"; None infers it.
-        positive: The class that binary metrics are about; None takes the last of two.
+        positive: The class that binary metrics are about; None takes the one that says
+            yes of a known pair (yes and no, ja and nein), else the last of two.
 
     Returns:
         The target, and why it is classification or regression.
@@ -235,7 +236,7 @@ def _infer_task(column: Column, labels: Sequence[Label], rows: int) -> tuple[Tas
 def _positive(target: Target, positive: Label | None) -> Label | None:
     labels = target.classes
     if positive is None:
-        return labels[-1] if len(labels) == 2 else None
+        return target.usual_positive
     if len(labels) != 2:
         raise OptionError(
             f"The target {target.name!r} has {len(labels)} classes; only a target with two classes has a positive class.",

@@ -168,8 +168,13 @@ def options_of(model: Model) -> dict[str, Any]:
         )
     options = FitOptions.from_json(kept)
     groups: dict[str, Any] = {}
+    target = model.spec.target
     for group, kind in ((options.read, ReadOptions), (options.split, SplitOptions), (options.model, ModelOptions)):  # fmt: skip
         groups |= {field.name: getattr(group, field.name) for field in fields(kind)}
+    if (
+        target.positive != target.usual_positive
+    ):  # given, or recorded by a version with another rule
+        groups["positive"] = target.positive
     return {"target": options.target, "seed": options.seed, **groups, **options.training}
 
 
