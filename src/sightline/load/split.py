@@ -10,13 +10,21 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import Label, Target, TaskName
-from sightline.errors import DataError, DataWarning, OptionError, counted, did_you_mean
+from sightline.errors import (
+    DataError,
+    DataWarning,
+    OptionError,
+    counted,
+    did_you_mean,
+)
+from sightline.load.classes import absent_classes
 from sightline.load.divide import divide, group_rows
 from sightline.load.facts import ColumnFacts
 from sightline.load.folds import assign_folds, possible_folds
@@ -24,6 +32,7 @@ from sightline.load.known import CALIBRATION, NEW, TEST, TRAINING, VALIDATION, E
 from sightline.load.large import LargeTable
 from sightline.load.limits import in_units
 from sightline.load.places import Places
+from sightline.load.remarks import Remarks, remarks
 from sightline.load.roles import row_weights, with_roles
 from sightline.load.table import Table, join, read_like, subset, take
 from sightline.load.target import find_task, target_values
@@ -124,6 +133,11 @@ class Splits:
         """Return the numbers of some rows of `table` in the whole table, int64 [N]."""
         return rows if self.large is None else self.large.numbers[rows]
 
+    @cached_property
+    def remarks(self) -> Remarks:
+        """Outliers and sentinels among the numbers of `table`."""
+        return remarks(self.table, self.target)
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of all values of the whole table; see `Table.fingerprint`."""
         return self.table.fingerprint() if self.large is None else self.large.fingerprint
@@ -198,8 +212,8 @@ def split(
         table: From `sightline.read`.
         target: The column to predict.
         task: "classification" or "regression"; None infers it from the target's values.
-        positive: For two classes, the one that metrics are about; None takes the last in sorted
-            order, as scikit-learn does.
+        positive: For two classes, the one that metrics are about; None takes the one that says
+            yes of a known pair (yes and no, ja and nein, true and false, 1 and 0), else the last in sorted order.
         valid: A share of the rows (below 1), a number of rows, or a table (path or DataFrame)
             that holds the validation rows. A share gives at most 10,000 rows. 0 gives no validation
             rows, so no early stopping.
@@ -282,7 +296,12 @@ def split(
     }  # fmt: skip
     return Splits(
         table, described, reason, parts["train"], parts["valid"], parts["test"], how, dropped,
-        options, fold_of_row, tuple(_notes(len(parts["train"]), sum(sizes.values()))), earlier, places,
+        options, fold_of_row,
+        (
+            *_notes(len(parts["train"]), sum(sizes.values())),
+            *absent_classes(described, target_values(table, described), parts, fold_of_row),
+        ),
+        earlier, places,
     )  # fmt: skip
 
 

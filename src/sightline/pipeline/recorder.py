@@ -14,11 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from sightline.contracts import Column, EventType, Step, TrainingSettings, traits_of
 from sightline.contracts.records.load import LoadBatch, LoadSplit
 from sightline.contracts.records.run import RunEnd
 from sightline.contracts.records.train import TrainCheckpoint, TrainEnd, TrainReplay
-from sightline.contracts.schema import written
 from sightline.errors import counted
 from sightline.evaluate.evaluation import Evaluation
 from sightline.evaluate.rows import measured_rows
@@ -30,6 +31,7 @@ from sightline.lesson.quiz import quiz
 from sightline.lesson.result import result
 from sightline.lesson.terms import terms
 from sightline.load.batches import count_batches
+from sightline.load.classes import class_notes
 from sightline.load.split import Splits
 from sightline.load.table import Table
 from sightline.page.report import REPORT_FILE
@@ -96,7 +98,7 @@ class Recorder(Observer):
         ]
         body = {
             "name": table.name, "rows": table.rows if large is None else large.table.rows, "skipped": table.skipped,
-            "dropped": splits.dropped, "columns": columns, "notes": _load_notes(table, splits),
+            "dropped": splits.dropped, "columns": columns, "notes": _load_notes(table, splits, self.options.split.positive is not None),
             "bytes": sum(data.nbytes for data in table.columns.values()), "seconds": seconds,
             **({} if large is None else {"memory_limit": large.table.budget.limit, "sampled": splits.table.rows}),
         }  # fmt: skip
@@ -320,11 +322,12 @@ def _fingerprints(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {name: body.get("fingerprint") for name, body in parts.items()}
 
 
-def _load_notes(table: Table, splits: Splits) -> list[str]:
-    target = splits.target
-    notes = [f"The target {target.name}: {splits.target_reason}."]
-    if target.positive is not None:
-        notes.append(f"The positive class is {written(target.shown_positive)}.")
+def _load_notes(table: Table, splits: Splits, asked: bool) -> list[str]:
+    target, sampled = splits.target, splits.large is not None and splits.large.facts is not None
+    notes = [
+        f"The target {target.name}: {splits.target_reason}.",
+        *class_notes(target, splits.labels(), asked, sampled),
+    ]
     if table.skipped:
         notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
     said = table.said if splits.large is None else (*table.said, splits.large.said)
@@ -337,7 +340,8 @@ def _load_notes(table: Table, splits: Splits) -> list[str]:
             f"{copies:,} held-out row{'s are' if copies != 1 else ' is'} equal to a {which} in every "
             "feature and the target: they make the metrics too good."
         )
-    return [*notes, f"Split: {splits.describe()}."]
+    found = splits.remarks.sentences(splits.row_numbers(np.arange(splits.table.rows)), target.name)
+    return [*notes, *found, f"Split: {splits.describe()}."]
 
 
 def _samples(size: int, features: tuple[Column, ...]) -> str:
