@@ -65,6 +65,64 @@ def test_time_is_ordered(days: list[int], seed: int) -> None:
     assert when[splits.valid].max() < when[splits.test].min()
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 40)), min_size=60, max_size=90),
+    st.integers(0, 3),
+)
+def test_groups_by_time_are_whole_and_the_latest(rows: list[tuple[int, int]], seed: int) -> None:
+    rows = [*((k, k) for k in range(13)), *rows]
+    groups, times = [f"g{group}" for group, _ in rows], np.array([float(time) for _, time in rows])
+    y = ["p", "q"] * (len(rows) // 2) + ["p"] * (len(rows) % 2)
+    table = table_of(y, g=groups, t=times)
+    splits = sl.split(table, "y", group="g", time="t", seed=seed, valid=0.2, test=0.2)
+    check_parts(splits)
+    parts = [{groups[row] for row in part} for part in (splits.train, splits.valid, splits.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    last = {
+        group: max(t for g, t in zip(groups, times, strict=True) if g == group)
+        for group in set(groups)
+    }
+    newest = [[last[group] for group in part] for part in parts]
+    assert max(newest[0]) <= min(newest[1])
+    assert max(newest[1]) <= min(newest[2])
+    roles = splits.table.schema["g"].role, splits.table.schema["t"].role
+    assert roles == ("group", "time")
+    older = int((times[splits.test] < times[splits.train].max()).sum())
+    assert (f"{older} of {len(splits.test)} test row" in splits.how) == bool(older)
+
+
+def test_groups_that_follow_each_other_do_not_overlap_in_time() -> None:
+    groups = [f"g{i // 10}" for i in range(100)]
+    table = table_of(["p", "q"] * 50, g=groups, t=[float(i) for i in range(100)])
+    splits = sl.split(table, "y", group="g", time="t", valid=0.1, test=0.2)
+    assert [len(splits.train), len(splits.valid), len(splits.test)] == [70, 10, 20]
+    assert splits.test.tolist() == list(range(80, 100))
+    assert "older" not in splits.how
+    again = sl.split(splits.table, **{**splits.options, "target": "y"})
+    assert again.test.tolist() == splits.test.tolist()
+
+
+def test_a_group_too_large_for_its_part_is_taken_whole() -> None:
+    table = table_of(
+        ["p", "q"] * 50, g=["old"] * 40 + ["new"] * 60, t=[float(i) for i in range(100)]
+    )
+    splits = sl.split(table, "y", group="g", time="t", valid=0, test=0.1)
+    assert (len(splits.train), len(splits.test)) == (40, 60)
+    refused(table, "leaves no training rows", group="g", time="t", valid=0.1, test=0.1)
+
+
+def test_the_time_may_be_a_feature_too() -> None:
+    table = table_of(["p", "q"] * 50, t=[float(i) * 2 for i in range(100)])
+    plain = sl.split(table, "y", time="t")
+    splits = sl.split(table, "y", time="t", time_feature=True)
+    assert [c.name for c in plain.table.schema.features] == ["x"]
+    assert [c.name for c in splits.table.schema.features] == ["x", "t"]
+    assert splits.test.tolist() == plain.test.tolist()
+    again = sl.split(table, **splits.options)
+    assert [c.name for c in again.table.schema.features] == ["x", "t"]
+
+
 def test_shares_are_said_and_bounded() -> None:
     splits = sl.split(table_of(["a", "b"] * 50), "y")
     assert splits.describe().startswith("80 training rows (80 %), 10 validation rows (10 %)")
@@ -158,7 +216,8 @@ GOOD = {"y": ["a", "b"] * 20, "z": ["c", "d"] * 20, "g": ["k"] * 39 + ["l"]}
         ({"target": "Y"}, "no column 'Y'. Did you mean 'y'"),
         ({"group": "h"}, "no column 'h'"),
         ({"time": "h"}, "no column 'h'"),
-        ({"group": "g", "time": "x"}, "group and time cannot both"),
+        ({"time_feature": True}, "time_feature is given without a time column"),
+        ({"time": "z", "time_feature": True}, "time column 'z' is categorical"),
         ({"group": "y"}, "One column has two roles: target 'y', group 'y'"),
         (
             {"weight": "y"},

@@ -106,6 +106,13 @@ CASES = {
     "a number": {"target": "z", "valid": 100, "test": 0},
     "groups": {"target": "y", "group": "g", "folds": 3, "valid": 0},
     "time": {"target": "y", "time": "t", "valid": 0.2},
+    "groups by time": {
+        "target": "y",
+        "group": "g",
+        "time": "t",
+        "valid": 0.2,
+        "time_feature": True,
+    },
     "weights": {"target": "z", "weight": "w", "folds": 4, "valid": 0, "seed": 3},
     "one row": {"target": "y", "test": 1},
 }

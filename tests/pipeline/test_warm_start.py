@@ -446,6 +446,14 @@ def test_options_that_the_weights_were_made_with(first, tmp_path, name, value):
         warm(run.model, data, tmp_path, **{name: value})
 
 
+def test_a_warm_start_cannot_keep_groups_whole_by_time(first):
+    run, data = first
+    start = WarmStart.of(run.model)
+    table = sl.read({**data, "t": np.arange(len(data["x"])) + 0.5})
+    with pytest.raises(OptionError, match="cannot divide rows by group and by time"):
+        sl.split(table, "y", group="city", time="t", earlier=start.earlier)
+
+
 def test_a_model_that_does_not_hold_its_rows(first, tmp_path):
     run, data = first
     model = sl.Run(run.folder).model

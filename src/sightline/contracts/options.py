@@ -239,10 +239,11 @@ class SplitOptions:
     time: Annotated[
         str | None,
         Option(
-            "A date or number column: the newest rows become the test rows, e.g. date.",
+            "A date or number column: the newest rows become the test rows, e.g. date. With --group, whole groups do.",
             metavar="COLUMN",
         ),
     ] = None
+    time_feature: Annotated[bool, Option("Use the time column as a feature, too.")] = False
     weight: Annotated[
         str | None,
         Option(

@@ -27,6 +27,7 @@ SPLIT_DEFAULTS = {
     "test": 0.1,
     "group": None,
     "time": None,
+    "time_feature": False,
     "weight": None,
     "folds": 0,
 }

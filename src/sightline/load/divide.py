@@ -62,7 +62,8 @@ def divide(
         sizes: How many rows "valid" and "test" get; the others are for training.
         seed: Of the random order.
         group: A column whose equal values stay in one part.
-        time: A column whose newest rows are for test, those before them for validation.
+        time: A column whose newest rows are for test, those before them for validation. With `group`, whole groups are
+            held out, those whose last row is the newest first.
 
     Returns:
         The sorted row numbers of "train" and of each part in `sizes`, and how they were divided,
@@ -79,7 +80,14 @@ def divide(
             "Give more rows, or smaller parts (valid=, test=).",
         )
     wanted = [("test", sizes.get("test", 0)), ("valid", sizes.get("valid", 0))]
-    if time:
+    if time and group:
+        values = _sortable(table, time, rows)
+        parts = _cut_groups_by_time(group_rows(table, group, rows), rows, values[rows], wanted)
+        how = (
+            f"by time, in whole groups of {group}: those whose last {time} is the newest are held out"
+            f"{_overlap(parts, values)}"
+        )
+    elif time:
         values = _sortable(table, time, rows)
         newest_first = rows[np.argsort(values[rows], kind="stable")[::-1]]
         parts = _cut_by_value(newest_first, values, wanted)
@@ -223,6 +231,57 @@ def _cut_by_value(
         start = end
     parts["train"] = order[start:]
     return parts
+
+
+def _cut_groups_by_time(
+    groups: Groups, rows: np.ndarray, times: np.ndarray, wanted: Sequence[tuple[str, int]]
+) -> dict[str, np.ndarray]:
+    """Take whole groups, the one with the newest last row first, until a part has about the rows it should have.
+
+    So every training row is at most as new as the last row of each held-out group: nothing is learned of the time after.
+    """
+    count = len(groups.sizes)
+    by_group = np.argsort(groups.of_row, kind="stable")
+    starts = np.cumsum(groups.sizes) - groups.sizes
+    last = np.maximum.reduceat(times[by_group], starts)
+    first = np.minimum.reduceat(times[by_group], starts)
+    order = np.lexsort((np.arange(count), first, last))[
+        ::-1
+    ]  # among equals, the one that begins last
+    filled = np.cumsum(groups.sizes[order])
+    parts: dict[str, np.ndarray] = {}
+    taken = np.zeros(count, bool)
+    start = rows_before = 0
+    for number, (part, size) in enumerate(wanted):
+        end = start
+        if size:
+            # As many groups as come nearest to the size: at least one, and one is left for each part to come.
+            most = count - start - 1 - sum(later > 0 for _, later in wanted[number + 1 :])
+            gaps = np.abs(filled[start : start + max(most, 1)] - rows_before - size)
+            end = start + (int(gaps.argmin()) + 1 if len(gaps) else 0)
+        chosen = order[start:end]
+        parts[part] = rows[np.isin(groups.of_row, chosen)]
+        taken[chosen] = True
+        start, rows_before = end, int(filled[end - 1]) if end else 0
+    parts["train"] = rows[~taken[groups.of_row]]
+    return parts
+
+
+def _overlap(parts: Mapping[str, np.ndarray], values: np.ndarray) -> str:
+    """Say how many held-out rows are older than the newest training row, for the end of a sentence."""
+    if not len(parts["train"]):
+        return ""
+    newest = values[parts["train"]].max()
+    held_out = {"validation": parts["valid"], "test": parts["test"]}
+    older = {
+        name: int((values[rows] < newest).sum()) for name, rows in held_out.items() if len(rows)
+    }
+    each = [
+        f"{older[name]:,} of {counted(len(held_out[name]), f'{name} row')}"
+        for name in older
+        if older[name]
+    ]
+    return f"; older than the newest training row: {' and '.join(each)}" if each else ""
 
 
 def _cut_groups(

@@ -12,9 +12,14 @@ from sightline.load.table import Table
 
 
 def with_roles(
-    table: Table, target: str, group: str | None, time: str | None, weight: str | None
+    table: Table,
+    target: str,
+    group: str | None,
+    time: str | None,
+    weight: str | None,
+    time_feature: bool = False,
 ) -> Table:
-    """Set the roles of columns that are not features.
+    """Set the roles of columns that are not features; with `time_feature` the time column is one all the same.
 
     Raises:
         DataError: A time column without dates or numbers, a weight column without numbers, or no
@@ -36,7 +41,12 @@ def with_roles(
                 f"The time column {time!r} is {schema[time].kind}: {schema[time].reason}.",
                 "Give a column of dates or numbers.",
             )
-        changed.append((time, "time", "orders the rows: the newest are held out"))
+        orders = "orders the rows: the newest are held out"
+        if time_feature:
+            reason = f"{orders}; a feature too, as requested (time_feature)"
+            changed.append((time, "feature", reason))
+        else:
+            changed.append((time, "time", orders))
     if weight:
         if traits_of(schema[weight].kind).storage not in ("numbers", "flags"):
             raise DataError(

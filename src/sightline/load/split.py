@@ -201,6 +201,7 @@ def split(
     seed: int = 0,
     group: str | None = None,
     time: str | None = None,
+    time_feature: bool = False,
     weight: str | None = None,
     folds: int = 0,
     min_rows_per_fold: int | None = None,
@@ -221,7 +222,9 @@ def split(
         seed: Seed of the random division.
         group: A column whose equal values stay in one part (patients, customers).
         time: A date or number column: the newest rows become the test rows, those before them
-            validation.
+            validation. With `group` whole groups do, those whose last row is the newest first; the split says how many
+            of their rows are older than the newest training row.
+        time_feature: Whether the time column is a feature, too.
         weight: A number column: how much each row counts in the loss. Rows of weight 0 are left out
             of training.
         folds: The number of cross-validation folds of the training rows, 2 or more; 0 for none. The
@@ -245,12 +248,21 @@ def split(
         >>> len(splits.train), len(splits.valid), len(splits.test)
         (90, 10, 0)
     """
-    if group and time:
-        raise OptionError("group and time cannot both decide the split.", "Give one of them.")
+    if group and time and earlier is not None:
+        raise OptionError(
+            "A warm start cannot divide rows by group and by time: rows that the model has learned from stay in training, "
+            "and their groups would be torn apart.",
+            "Fit without warm_start (--warm-start), or give group or time alone.",
+        )
+    if time_feature and not time:
+        raise OptionError(
+            "time_feature is given without a time column.",
+            "Give time= (--time) as well, or leave it out.",
+        )
     _check_roles(table, {"target": target, "group": group, "time": time, "weight": weight})
     shares, given = _shares_and_given(valid, test, group)
     _check_numbers(seed, folds, min_rows_per_fold, time)
-    table = with_roles(table, target, group, time, weight)
+    table = with_roles(table, target, group, time, weight, time_feature)
     given_tables = {
         name: source if isinstance(source, Table) else read_given(source, table)
         for name, source in given.items()
@@ -293,6 +305,7 @@ def split(
     options = {
         "target": target, "task": described.task, "positive": described.positive, "seed": seed,
         "group": group, "time": time, "weight": weight, "folds": folds, **shares,
+        **({"time_feature": True} if time_feature else {}),
     }  # fmt: skip
     return Splits(
         table, described, reason, parts["train"], parts["valid"], parts["test"], how, dropped,

@@ -69,13 +69,15 @@ def split_large(
             f"{large.sample.name} does not fit within the memory limit, and a warm start needs all rows in memory.",
             "Give a larger memory_limit (--memory-limit), or fit without warm_start (--warm-start).",
         )
-    roles = [target, *(options.get(name) for name in ("group", "time", "weight"))]
+    group, time, weight = (options.get(name) for name in ("group", "time", "weight"))
+    roles = (target, group, time, weight)
     # A name that is no column is left to `split`, which says so.
     names = [str(name) for name in dict.fromkeys(roles) if name in large.schema]
     parts = {"valid": valid, "test": test}
     given = {}
     if len(names) == len(set(roles) - {None}):
-        like = with_roles(large.sample, target, *roles[1:])
+        kept = options.get("time_feature", False)
+        like = with_roles(large.sample, target, group, time, weight, kept)
         given = {
             name: read_given(rows, like)
             for name, rows in parts.items()

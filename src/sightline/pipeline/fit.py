@@ -65,6 +65,7 @@ def fit(
     test: Any = 0.1,
     group: str | None = None,
     time: str | None = None,
+    time_feature: bool = False,
     weight: str | None = None,
     numeric: Scaling | None = None,
     quality: Quality | None = None,
@@ -95,7 +96,7 @@ def fit(
         source: Anything `sl.read` takes, or a table that it has read.
         target: The column to predict.
         kinds, drop, missing, encoding, decimal, thousands, dates, header, sheet, query, on_bad_rows: As in `sl.read`.
-        task, positive, test, group, time, weight: As in `sl.split`.
+        task, positive, test, group, time, time_feature, weight: As in `sl.split`.
         valid: As in `sl.split`. None makes cross-validation folds of the training rows in place of
             validation rows; with a network of your own or `time` it means 0.1.
         numeric: How numbers are scaled, as in `sl.prepare`.
@@ -157,7 +158,7 @@ def fit(
     options = FitOptions.of(
         target, seed=seed, kinds=dict(kinds or {}), drop=drop, missing=missing, encoding=encoding,
         decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, query=query, on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
-        time=time, weight=weight, numeric=numeric, quality=quality, network=network, hidden=hidden, dropout=dropout, trees=trees,
+        time=time, time_feature=time_feature, weight=weight, numeric=numeric, quality=quality, network=network, hidden=hidden, dropout=dropout, trees=trees,
         calibrate=calibrate, threshold=threshold, baselines=baselines, watch=watch,
         checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, memory_limit=memory_limit, engine=engine, keep_data=keep_data, live=live,
         report=report, quiet=quiet, **settings,

@@ -20,7 +20,7 @@ from sightline.pipeline.folder import Run
 from sightline.pipeline.warm_start import WarmStart
 from sightline.predict.model import Model
 
-FIXED = ("target", "task", "positive", "kinds", "valid", "group", "time", "numeric", "network",
+FIXED = ("target", "task", "positive", "kinds", "valid", "group", "time", "time_feature", "numeric", "network",
          "hidden", "dropout")  # fmt: skip
 """Options that a warm start cannot change: its weights, folds and parts were made with them."""
 NAMED = 8

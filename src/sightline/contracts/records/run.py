@@ -49,6 +49,9 @@ class SplitOptionsBody(TypedDict):
     seed: Annotated[int, "seed of the split"]
     group: Annotated[str | None, "column whose equal values stay together"]
     time: Annotated[str | None, "column by which the newest rows are held out"]
+    time_feature: NotRequired[
+        Annotated[bool, "whether that column is a feature, too; absent in old runs: it is not"]
+    ]
     weight: Annotated[str | None, "column of row weights"]
     folds: Annotated[int, "number of folds of the training rows; 0 without folds"]
     valid: NotRequired[
