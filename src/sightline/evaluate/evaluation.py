@@ -13,6 +13,8 @@ from sightline.errors import counted
 from sightline.evaluate.baselines import Moved, score_baselines
 from sightline.evaluate.curves import measure_curves
 from sightline.evaluate.dependence import partial_dependence
+from sightline.evaluate.outliers import outlier_effect
+from sightline.evaluate.over_time import coverage_warning, time_warnings, times_of
 from sightline.evaluate.rows import example_row, explained_rows, measured_rows
 from sightline.evaluate.slices import report_slices
 from sightline.evaluate.trust import calibration_sentence, measure_calibration
@@ -130,6 +132,29 @@ class Evaluation:
         truth, usable = self._truth
         return self.predictions.values[usable], truth[usable]
 
+    @property
+    def _times(self) -> np.ndarray | None:
+        """The times of the rows of `_compared`, if the newest rows are held out; else None."""
+        _, usable = self._truth
+        held_out = self.part in ("test", "validation")
+        return times_of(self.prepared.splits, self.rows_measured[usable]) if held_out else None
+
+    def _time_warnings(self) -> list[str]:
+        if (times := self._times) is None:
+            return []
+        target, name = self.model.spec.target, self.prepared.splits.options["time"]
+        return time_warnings(target, *self._compared, times, name, self.part)
+
+    def _outlier_notes(self) -> list[str]:
+        """Say what rows with an outlier do to the RMSE."""
+        if self.model.task.classification:
+            return []
+        splits, (_, usable), (values, truth) = self.prepared.splits, self._truth, self._compared
+        numbers = splits.row_numbers(self.rows_measured[usable])
+        return outlier_effect(
+            splits.remarks, self.rows_measured[usable], numbers, truth - values[:, 0]
+        )
+
     def _chosen(self, values: np.ndarray) -> np.ndarray | None:
         """The class that the model decides for in each row; None for regression."""
         return self.model.choose(values) if self.model.task.classification else None
@@ -156,7 +181,9 @@ class Evaluation:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Loss, accuracy and the like."""
-        return {**self.model.measure(self.predictions), "part": self.part}
+        measured = self.model.measure(self.predictions)
+        notes = [*self._outlier_notes(), *measured["notes"], *self._time_warnings()]
+        return {**measured, "notes": notes, "part": self.part}
 
     @cached_property
     def calibration(self) -> dict[str, Any] | None:
@@ -181,7 +208,12 @@ class Evaluation:
             return None
         if conformal is None or not conformal.allows(ALPHA, self.model.classification):
             return None
-        return {**self._about(held_out), **conformal.coverage(*self._compared, ALPHA)}
+        body = {**self._about(held_out), **conformal.coverage(*self._compared, ALPHA)}
+        if (times := self._times) is not None:
+            inside = conformal.inside(*self._compared, ALPHA)
+            warning = coverage_warning(inside, ALPHA, times, conformal.rows)
+            body |= {} if warning is None else {"said": f"{body['said']} {warning}"}
+        return body
 
     @cached_property
     def threshold(self) -> dict[str, Any] | None:

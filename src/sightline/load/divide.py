@@ -180,17 +180,28 @@ def few_bits(classes: np.ndarray) -> np.ndarray:
     return classes
 
 
+def time_values(table: Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return a time column's values [rows], microseconds or numbers, and which rows have none.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.load.divide import time_values
+        >>> time_values(sl.read({"t": [1.5, None, 2.5], "x": [1, 2, 3]}), "t")[1].tolist()
+        [False, True, False]
+    """
+    if traits_of(table.schema[name].kind).storage == "moments":
+        moments = table.moments(name)
+        return moments, moments == MISSING_DATE
+    values = table.numbers(name)
+    return values, np.isnan(values)
+
+
 # ------------------------------------------------------------- helpers
 
 
 def _sortable(table: Table, name: str, rows: np.ndarray) -> np.ndarray:
     """Return a time column's values for the whole table; none of `rows` may lack one."""
-    if traits_of(table.schema[name].kind).storage == "moments":
-        values = table.moments(name)
-        missing = values == MISSING_DATE
-    else:
-        values = table.numbers(name)
-        missing = np.isnan(values)
+    values, missing = time_values(table, name)
     if missing[rows].any():
         raise DataError(
             f"The time column {name!r} is missing in {counted(int(missing[rows].sum()), 'row')}.",

@@ -164,9 +164,9 @@ class Conformal:
         """
         about = {"alpha": alpha, "rows": len(truth)}
         level = f"{100 * (1 - alpha):g} %"
+        inside = float(self.inside(values, truth, alpha).mean())
         if values.shape[1] == 1:
             low, high = self.interval(values[:, 0], alpha).T
-            inside = float(((low <= truth) & (truth <= high)).mean())
             width = high - low
             return {
                 **about, "coverage": inside, "mean_width": float(width.mean()),
@@ -175,7 +175,6 @@ class Conformal:
                 f"rows; they are {readable(float(width.mean()), 3)} wide.",
             }  # fmt: skip
         chosen = self.sets(values, alpha)
-        inside = float(chosen[np.arange(len(truth)), truth].mean())
         sizes = np.bincount(chosen.sum(axis=1), minlength=values.shape[1] + 1)
         mean = float(chosen.sum(axis=1).mean())
         return {
@@ -184,6 +183,15 @@ class Conformal:
             "said": f"{level} sets contain the true class in {100 * inside:.1f} % of {counted(len(truth), 'row')}; "
             f"they have {mean:.2f} classes on average, {100 * sizes[0] / len(truth):.1f} % have none.",
         }  # fmt: skip
+
+    def inside(self, values: np.ndarray, truth: np.ndarray, alpha: float) -> np.ndarray:
+        """Return which rows' sets or intervals contain the truth, bool [N]; the arguments are those of `coverage`."""
+        if values.shape[1] == 1:
+            low, high = self.interval(values[:, 0], alpha).T
+            inside: np.ndarray = (low <= truth) & (truth <= high)
+            return inside
+        contained: np.ndarray = self.sets(values, alpha)[np.arange(len(truth)), truth]
+        return contained
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the arrays, as plain JSON values."""
