@@ -167,6 +167,17 @@ def shorten(text: str, width: int = 60) -> str:
     return text if len(text) <= width else f"{text[:width]}... ({len(text):,} characters)"
 
 
+def cut(text: str, width: int) -> str:
+    """Cut a text for a list or a table's head, where its full length would be one number too many.
+
+    Example:
+        >>> from sightline.errors import cut
+        >>> cut("Neutered Male", 10), cut("Cat", 10)
+        ('Neutere...', 'Cat')
+    """
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """Write a count with its noun in the singular or plural; a comma separates thousands.
 

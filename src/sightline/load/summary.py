@@ -9,10 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import Column, Target, traits_of
-from sightline.errors import shorten
+from sightline.errors import cut
 from sightline.load.histograms import histogram, most_frequent, span, word_counts
 from sightline.load.values import date_text, to_flags
 from sightline.trace.records import rounded
+
+LINE = 60
+"""Views cut what is said of a column's values here; so it is not longer."""
 
 
 def summarise(
@@ -57,13 +60,14 @@ def _values_text(column: Column, data: pa.ChunkedArray, names: Sequence[str] = (
     match storage:
         case "numbers":
             low, high = span(data)
-            return f"{names[0]} to {names[-1]}" if names else f"{low:,.6g} to {high:,.6g}"
+            ends = [cut(name, 25) for name in names]
+            return f"{ends[0]} to {ends[-1]}" if ends else f"{low:,.6g} to {high:,.6g}"
         case "moments":
             low, high = span(data)
             return f"{date_text(low)} to {date_text(high)}"
         case "flags":
             true = int((to_flags(data) == 1).sum())
-            no, yes = names or ("false", "true")
+            no, yes = (cut(name, 15) for name in names or ("false", "true"))
             return f"{yes} {true:,}, {no} {len(data) - data.null_count - true:,}"
         case "words":
             return _frequent_words(data.chunk(0))
@@ -72,10 +76,16 @@ def _values_text(column: Column, data: pa.ChunkedArray, names: Sequence[str] = (
 
 
 def _frequent_words(words: pa.DictionaryArray) -> str:
+    """Name the most frequent texts with their rows: up to three, as many as a line has room for."""
     counts = word_counts(words)
     top = [
-        f"{shorten(words.dictionary[int(code)].as_py(), 20)} {counts[code]:,}"
+        f"{cut(words.dictionary[int(code)].as_py(), 20)} {counts[code]:,}"
         for code in most_frequent(counts, 3)
     ]
     distinct = int(np.count_nonzero(counts))
-    return f"{', '.join(top)}{', ...' if distinct > 3 else ''} ({distinct:,} different)"
+    for named in range(len(top), 0, -1):
+        others = distinct - named
+        text = f"{', '.join(top[:named])}{f' and {others:,} more' if others else f' ({distinct:,} different)'}"
+        if len(text) <= LINE:
+            break
+    return text

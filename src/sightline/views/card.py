@@ -190,7 +190,7 @@ def _values(metrics: Mapping[str, Any] | None) -> list[tuple[str, float]]:
 
 def _plain(value: Any) -> str:
     """Return a text of the data as Markdown that shows it and nothing else."""
-    text = " ".join(shorten(str(value), 300).split())
+    text = " ".join(shorten(str(value), 600).split())
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>#|" else letter for letter in text)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.text import Text
 
-from sightline.errors import counted
+from sightline.contracts.schema import written
+from sightline.errors import counted, cut
 from sightline.lesson.facts import duration
 from sightline.views.explained import contribution_title, explained_output, member_sentences
 from sightline.views.format import METRIC_NAMES, brief, interval, metric_name, plain, signed
@@ -155,7 +156,11 @@ class TablePrinter(Printer):
 
     def _per_class(self, body: Body) -> None:
         confusion = len(body["classes"]) <= MOST_CONFUSED_CLASSES
-        predicted = [f"as {plain(c['class'], 12)}" for c in body["classes"]] if confusion else []
+        predicted = (
+            [f"as {plain(cut(written(c['class']), 12), 12)}" for c in body["classes"]]
+            if confusion
+            else []
+        )
         table = self.new_table("Class", "Precision", "Recall", "F1", "Rows", *predicted)
         for i, row in enumerate(body["classes"][:MOST_COLUMNS]):
             counts = [f"{n:,}" for n in body["confusion"][i]] if confusion else []
