@@ -113,6 +113,10 @@ def test_what_was_made_by_the_rule_before_keeps_its_positive_class(tmp_path):
     assert again.model.spec.target.positive == "nein"
     fresh = sl.fit(path, "y", run=tmp_path / "c", **small)
     assert fresh.model.spec.target.positive == "ja"
+    notes = fresh.find("load", "table")[-1].body["notes"]
+    assert any(
+        "the positive class is ja, the affirmative one of a known pair." in note for note in notes
+    )
     assert sl.replay(fresh.folder, quiet=True).model.spec.target.positive == "ja"
 
 

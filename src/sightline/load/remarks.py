@@ -23,6 +23,7 @@ SAMPLE = 20_000
 """Quartiles are those of about this many evenly spaced values."""
 SENTINELS = tuple(sign * (10**digits - 1) for digits in range(2, 8) for sign in (-1, 1))
 """Numbers of nines, such as -999, that are written where a value is missing."""
+_SENTINELS = frozenset(SENTINELS)
 OFTEN, COMMON = 3, 0.001
 """A sentinel stands in at least this many rows, and in this share of them."""
 FEW_CODES = 20
@@ -129,10 +130,10 @@ def remarks(table: Table, target: Target | None = None) -> Remarks:
         given = values[rows]
         if len(given) < FEWEST_VALUES:
             continue
-        means_missing = np.zeros(len(given), bool)
-        if {given.min(), given.max()} & set(SENTINELS):
+        means_missing = None
+        if given.min() in _SENTINELS or given.max() in _SENTINELS:
             sentinels += (found := _sentinels(column.name, given))
-            means_missing = np.isin(given, [one.value for one in found])
+            means_missing = np.isin(given, [one.value for one in found]) if found else None
         if (far := _outliers(column.name, rows, given, means_missing)) is not None:
             outliers.append(far)
     return Remarks(tuple(outliers), tuple(sentinels))
@@ -164,20 +165,20 @@ def _sentinels(column: str, given: np.ndarray) -> list[Sentinel]:
 
 
 def _outliers(
-    column: str, rows: np.ndarray, given: np.ndarray, means_missing: np.ndarray
+    column: str, rows: np.ndarray, given: np.ndarray, means_missing: np.ndarray | None
 ) -> Outliers | None:
     """Find the outliers among the values of a column, beside its sentinels."""
-    if means_missing.any():
+    if means_missing is not None:
         rows, given = rows[~means_missing], given[~means_missing]
     if len(given) < FEWEST_VALUES:
         return None
-    sample = given[:: -(-len(given) // SAMPLE)]
-    first, median, third = np.percentile(sample, [25, 50, 75])
+    sample = np.sort(given[:: -(-len(given) // SAMPLE)])
+    first, median, third = _quartiles(sample)
     if first == third:  # most values are the same: those that differ say how far values lie apart
         differing = sample[sample != median]
         if len(differing) < FEWEST_VALUES:
             return None
-        first, third = np.percentile(differing, [25, 75])
+        first, _, third = _quartiles(differing)
     spread = third - first
     if spread <= 0 or max(given.max() - median, median - given.min()) <= FAR * spread:
         return None
@@ -199,6 +200,12 @@ def _outliers(
         column, rows[far], given[far], float(median), distance[far],
         (float(given[kept].min()), float(given[kept].max())),
     )  # fmt: skip
+
+
+def _quartiles(values: np.ndarray) -> tuple[float, float, float]:
+    """Return the quartiles of sorted values; without interpolation, a tenth of the time of `np.percentile`."""
+    last = len(values) - 1
+    return float(values[last // 4]), float(values[last // 2]), float(values[last * 3 // 4])
 
 
 def _of_sentinel(one: Sentinel) -> str:
