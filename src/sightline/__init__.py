@@ -81,7 +81,9 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         import difflib
 
-        close = difflib.get_close_matches(name, _PLACES, n=1)
+        from sightline.contracts.other_names import COMMANDS, ours
+
+        close = ours(name, _PLACES, COMMANDS) or difflib.get_close_matches(name, _PLACES, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise AttributeError(f"module 'sightline' has no attribute {name!r}.{hint}")
     value = getattr(importlib.import_module(f"sightline.{_PLACES[name]}"), name)

@@ -135,8 +135,16 @@ class InternalError(SightlineError):
     """A bug in Sightline: please report it with its traceback."""
 
 
-def did_you_mean(name: str, known: Iterable[str], what: str = "columns") -> str:
+def did_you_mean(
+    name: str, known: Iterable[str], what: str = "columns", meant: Sequence[str] = ()
+) -> str:
     """Suggest the most similar known name, and list the known names.
+
+    Args:
+        name: As it was written.
+        known: The names that exist.
+        what: What they are.
+        meant: Those of them that are meant, if that is known: then the others are not listed.
 
     Example:
         >>> from sightline.errors import did_you_mean
@@ -144,6 +152,8 @@ def did_you_mean(name: str, known: Iterable[str], what: str = "columns") -> str:
         "Did you mean 'species'? The columns are: 'island', 'species'."
     """
     names = list(known)
+    if meant:
+        return f"Did you mean {' or '.join(map(repr, meant))}?"
     if not names:
         return f"There are no {what}."
     import difflib  # only for a mistake: `sightline --help` need not wait for it

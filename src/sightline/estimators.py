@@ -26,6 +26,7 @@ from sklearn.utils.validation import (
 )
 
 from sightline.contracts import FitOptions, Kind, Label
+from sightline.contracts.arguments import names_checked
 from sightline.contracts.options import Quality, ThresholdRule
 from sightline.errors import OptionError, did_you_mean
 from sightline.load.pandas_columns import column_name, refuse_doubled
@@ -41,6 +42,7 @@ TARGET, WEIGHT = "target", "weight"
 class _Estimator(BaseEstimator):  # type: ignore[misc]
     """What the classifier and the regressor share."""
 
+    @names_checked
     def __init__(
         self,
         *,
@@ -185,6 +187,7 @@ class SightlineClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         True
     """
 
+    @names_checked
     def __init__(
         self,
         *,

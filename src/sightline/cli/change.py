@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from sightline.cli.options import run_argument
+from sightline.cli.options import Command, run_argument
 from sightline.cli.output import safe
 from sightline.errors import OptionError
 
 
-@click.command()
+@click.command(cls=Command)
 @run_argument
 @click.option(
     "--widen",

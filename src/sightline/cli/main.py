@@ -26,9 +26,17 @@ class Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find a command; if it is unknown, suggest the most similar one."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            names = self.list_commands(ctx)
+            from sightline.contracts.other_names import COMMANDS, ours
+
+            if args[0] in ("help", "version"):
+                raise click.UsageError(
+                    f"No such command {args[0]!r}. Type sightline --{args[0]}.", ctx
+                )
+            names, typed = self.list_commands(ctx), args[0].lower().replace("_", "-")
+            meant = [typed] if typed in names else ours(typed, names, COMMANDS)
             raise click.UsageError(
-                f"No such command {args[0]!r}. {did_you_mean(args[0], names, 'commands')}", ctx
+                f"No such command {args[0]!r}. {did_you_mean(args[0], names, 'commands', meant)}",
+                ctx,
             )
         return super().resolve_command(ctx, args)
 

@@ -112,7 +112,62 @@ OPTION_FORMS: Mapping[str, tuple[Callable[..., Any], bool]] = {
 
 
 class Command(click.Command):
-    """A command that makes its declared options when they are first needed."""
+    """A command that makes its declared options when they are first needed, and says which one was meant."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; of an option that does not exist, say what it is called here."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise click.UsageError(self._meant(ctx, error.option_name), ctx) from None
+
+    def _meant(self, ctx: click.Context, typed: str) -> str:
+        """Say which option or argument was meant by a name, as far as that can be known."""
+        from sightline.contracts.other_names import ARGUMENTS, ELSEWHERE, VALUES, ours, plain_name
+
+        plain = plain_name(typed)
+        options = {
+            one.name: one.opts[0] if len(one.opts) == 1 else max(one.opts, key=len)
+            for one in self.params
+            if isinstance(one, click.Option) and not one.hidden and one.name is not None
+        }
+        problem = f"No such option: {typed}."
+        if meant := ours(plain, options):
+            value = VALUES.get(plain) if len(meant) == 1 and not self._is_flag(meant[0]) else None
+            named = " or ".join(
+                f"{options[name]} {value}" if value else options[name] for name in meant
+            )
+            return f"{problem} Did you mean {named}?"
+        arguments = {
+            one.name: one.make_metavar(ctx)
+            for one in self.params if isinstance(one, click.Argument) and one.name is not None
+        }  # fmt: skip
+        if given := [
+            name for name in arguments if plain == name or plain in ARGUMENTS.get(name, ())
+        ]:
+            usage = " ".join(arguments.values())
+            return f"{problem} {arguments[given[0]]} is written without an option: {ctx.command_path} {usage}"
+        if plain in ELSEWHERE:
+            return f"{problem} {ELSEWHERE[plain]}"
+        group = ctx.parent.command if ctx.parent is not None else None
+        others = [
+            name for name, command in group.commands.items()
+            if any(typed in one.opts for one in command.get_params(ctx))
+        ] if isinstance(group, click.Group) else []  # fmt: skip
+        if others:
+            return f"{problem} It is an option of {', '.join(others)}."
+        import difflib  # only for a mistake
+
+        spelled = {plain_name(flag): flag for one in self.params for flag in one.opts + one.secondary_opts
+                   if isinstance(one, click.Option) and not one.hidden}  # fmt: skip
+        close = difflib.get_close_matches(plain, spelled, n=1, cutoff=0.6)
+        return f"{problem} Did you mean {spelled[close[0]]}?" if close else problem
+
+    def _is_flag(self, name: str) -> bool:
+        return any(
+            one.name == name and isinstance(one, click.Option) and one.is_flag
+            for one in self.params
+        )
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the parameters, each declared option in its place."""

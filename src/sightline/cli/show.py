@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
-from sightline.cli.options import json_option, run_argument
+from sightline.cli.options import Command, json_option, run_argument
 from sightline.cli.output import print_json, records_of, safe
 from sightline.errors import OptionError, RunError
 
 
-@click.command()
+@click.command(cls=Command)
 @run_argument
 @click.option(
     "--host",
@@ -66,7 +66,7 @@ def _detach_output() -> None:
     os.close(null)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
 @click.option("--page", is_flag=True, help="Write a page that shows the runs side by side.")
 @click.option(
@@ -98,7 +98,7 @@ def compare(runs: Sequence[str], page: bool, output: str, as_json: bool) -> None
     TerminalView().compared(comparison)
 
 
-@click.command()
+@click.command(cls=Command)
 @run_argument
 @click.option(
     "-o",
@@ -133,7 +133,7 @@ def report(run: str, output: str | None, png: str | None, svg: str | None, as_js
         click.echo(safe(str(path)))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run", type=click.Path())
 @json_option
 def quiz(run: str, as_json: bool) -> None:

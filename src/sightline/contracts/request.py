@@ -23,8 +23,9 @@ from sightline.contracts.options import (
     training_from_json,
     training_to_json,
 )
+from sightline.contracts.other_names import no_option
 from sightline.contracts.rules import plain_number
-from sightline.errors import OptionError, RunError, did_you_mean
+from sightline.errors import OptionError, RunError
 
 OPTIONS_VERSION = 1
 """Version of the JSON form of `FitOptions`."""
@@ -81,9 +82,7 @@ class FitOptions:
         known = [*declared(), "seed"]
         for name in arguments:
             if name not in known:
-                raise OptionError(
-                    f"There is no option {name!r}.", did_you_mean(name, known, "options")
-                )
+                raise no_option(name, ["target", *known])
         groups = {
             name: {key: arguments.pop(key) for key in _names(kind) if key in arguments}
             for name, kind in GROUPS.items()

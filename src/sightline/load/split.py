@@ -17,13 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import Label, Target, TaskName
-from sightline.errors import (
-    DataError,
-    DataWarning,
-    OptionError,
-    counted,
-    did_you_mean,
-)
+from sightline.contracts.arguments import names_checked
+from sightline.errors import DataError, DataWarning, OptionError, counted, did_you_mean
 from sightline.load.classes import absent_classes
 from sightline.load.divide import divide, group_rows
 from sightline.load.facts import ColumnFacts
@@ -190,6 +185,7 @@ class Splits:
         return f"{', '.join(parts)}, {self.how}"
 
 
+@names_checked
 def split(
     table: Table,
     target: str,

@@ -25,6 +25,7 @@ from sightline.contracts import (
     Target,
     traits_of,
 )
+from sightline.contracts.arguments import names_checked
 from sightline.errors import (
     DataError,
     DataWarning,
@@ -169,6 +170,7 @@ class Table:
         return digest.hexdigest()
 
 
+@names_checked
 def read(
     source: Any,
     *,

@@ -197,7 +197,7 @@ def _warn_of_twins(name: str, texts: Sequence[str]) -> None:
                     f"The classes {first[key]!r} and {text!r} of {name!r} differ only by blanks or case; they are "
                     "taken for two classes."
                 ),
-                stacklevel=5,
+                stacklevel=6,
             )
         first.setdefault(key, text)
 

@@ -18,6 +18,7 @@ from sightline.contracts import (
     TaskName,
     TrainingOverrides,
 )
+from sightline.contracts.arguments import names_checked
 from sightline.contracts.options import (
     CHECKPOINT_SECONDS,
     BadRows,
@@ -44,6 +45,7 @@ from sightline.trace.records import read_records
 from sightline.train.optimizers import OptimizerMaker
 
 
+@names_checked
 def fit(
     source: Any,
     target: str,
@@ -181,6 +183,7 @@ def fit_with(
     return make(source, options, view, start)
 
 
+@names_checked
 def replay(
     run: str | Path,
     *,

@@ -17,6 +17,7 @@ from sightline.contracts import (
     Record,
     RunOptions,
 )
+from sightline.contracts.arguments import names_checked
 from sightline.load.databases import Query
 from sightline.load.object_stores import Stored
 from sightline.load.sources import as_source
@@ -91,6 +92,7 @@ def make_run(
     return opened(folder, outcome)
 
 
+@names_checked
 def resume(
     run: str | Path,
     *,

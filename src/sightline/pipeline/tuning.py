@@ -24,6 +24,7 @@ import torch
 
 from sightline.archive import atomic_file
 from sightline.contracts import FitOptions, Ray, RunOptions, Step
+from sightline.contracts.arguments import names_checked
 from sightline.contracts.options import ReadOptions, SplitOptions
 from sightline.contracts.request import declared
 from sightline.errors import (
@@ -187,6 +188,7 @@ def _shown(value: Any) -> str:
     return readable(value, 3) if isinstance(value, float) else str(value)
 
 
+@names_checked
 def tune(
     source: Any,
     target: str,

@@ -33,6 +33,7 @@ from sightline.contracts import (
     Step,
     Stop,
 )
+from sightline.contracts.arguments import names_checked
 from sightline.contracts.options import (
     ClassWeights,
     OptimizerName,
@@ -126,6 +127,7 @@ class Training(TrainingFacade):
         ('Adelie', 'Chinstrap', 'Gentoo')
     """
 
+    @names_checked
     def __init__(
         self,
         network: nn.Module,
