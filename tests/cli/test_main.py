@@ -550,3 +550,113 @@ def test_live_goes_to_the_api(sightline, here, monkeypatch):
         sightline("demo", *options)
         sightline("resume", "runs/a", *options)
     assert asked == [(name, live) for live in (False, True) for name in ("fit", "demo", "resume")]
+
+
+# ------------------------------------------------------------- the target
+
+
+@pytest.mark.parametrize("command", ["fit", "tune"])
+def test_a_missing_target_lists_the_columns(sightline, here, command):
+    refused(
+        sightline(command, "penguins.csv", "--drop", "species"),
+        "Missing option '--target'. The columns of penguins.csv are: 'island', 'bill_length_mm', ",
+        "'year'. Give the one to predict, such as --target year",
+    )
+    refused(sightline(command, "penguins.csv", "--target", ""), "The columns of penguins.csv are: ")
+
+
+def test_a_missing_target_of_many_columns_with_strange_names(sightline, tmp_path):
+    names = [f"c{number}\x1b[31m" for number in range(40)]
+    (tmp_path / "wide.csv").write_text(",".join(names) + "\n" + ",".join("1" * 40) + "\n")
+    said = sightline("fit", tmp_path / "wide.csv")
+    refused(said, "and 10 more", "--target 'c39")
+    assert "\x1b" not in said.err
+
+
+@pytest.mark.parametrize("source", ["nothing.csv", "runs", "-", "oracle://host/db"])
+def test_a_missing_target_of_a_table_that_cannot_be_read(sightline, here, source):
+    said = sightline("fit", source, stdin="a,b\n1,2\n")
+    refused(said, "Error: Missing option '--target'.\n")
+
+
+def test_inspect_shows_what_a_fit_would_make_of_a_target(sightline, here):
+    said = sightline("inspect", "penguins.csv", "--target", "species")
+    assert said.code == 0
+    assert "Classification, because the values are categorical." in said.out
+    assert "| Chinstrap | 68 " in said.out
+    assert "310 training rows (90 %) in 5 folds, 34 test rows (10 %)" in " ".join(said.out.split())
+    found = json.loads(sightline("inspect", "penguins.csv", "--target", "sex", "--json").out)
+    target = found["target"]
+    assert (target["task"], target["positive"], target["dropped"]) == ("classification", "male", 11)
+    assert target["classes"] == [{"class": "female", "rows": 165}, {"class": "male", "rows": 168}]
+    roles = {column["name"]: column["role"] for column in found["columns"]}
+    assert (roles["sex"], roles["year"]) == ("target", "feature")
+    options = ["--target", "sex", "--positive", "female", "--time", "year", "--json"]
+    found = json.loads(sightline("inspect", "penguins.csv", *options).out)
+    assert found["target"]["positive"] == "female"
+    said = sightline("inspect", "penguins.csv", "--target", "body_mass_g")
+    assert "Values from 2,700 to 6,300, 4,202 on average." in said.out
+    assert "Left out: 2 rows without a target." in said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["penguins.csv", "--target", "specie"], ["Did you mean 'species'?"]),
+        (["penguins.csv", "--target", "island", "--task", "regression"], ["which regression cannot predict"]),
+        (["penguins.csv", "--positive", "male"], ["--positive is given without --target"]),
+        (["runs/a", "--target", "species"], ["is a model, whose target is known"]),
+    ],
+)  # fmt: skip
+def test_a_target_that_inspect_refuses(sightline, here, arguments, parts):
+    refused(sightline("inspect", *arguments), *parts)
+
+
+# ------------------------------------------------------------- JSON
+
+
+def test_every_command_has_json():
+    from sightline.cli.main import cli
+
+    for name, command in cli.commands.items():
+        assert "--json" in [option for one in command.params for option in one.opts], name
+
+
+def test_edit_as_json(sightline, here, monkeypatch):
+    from sightline.pipeline import control
+
+    monkeypatch.setattr(control, "send_and_wait", lambda *_: (["refused: no"], True))
+    said = sightline("edit", "runs/a", "--stop", "--json")
+    assert said.code == 2
+    assert json.loads(said.out) == {"run": "runs/a", "answers": ["refused: no"], "refused": True}
+
+
+def test_a_server_that_is_ready_says_its_address_as_json(sightline, here, monkeypatch):
+    monkeypatch.setattr(
+        "sightline.page.server.serve", lambda run, ready, **_: ready("http://127.0.0.1:5/?token=x")
+    )
+    said = sightline("live", "runs/a", "--json")
+    assert said.out.count("\n") == 1
+    assert json.loads(said.out) == {"run": "runs/a", "address": "http://127.0.0.1:5/?token=x"}
+
+    class Supervisor:
+        def __init__(self, settings, models, watch, ready):
+            self.run = lambda: ready("http://127.0.0.1:8000", list(models))
+
+    monkeypatch.setattr("sightline.serve.supervisor.Supervisor", Supervisor)
+    said = sightline("serve", "runs/a", "--json")
+    assert said.out.count("\n") == 1
+    assert json.loads(said.out) == {"address": "http://127.0.0.1:8000", "models": ["runs/a"]}
+
+
+def test_card_and_compare_as_json(sightline, here, tmp_path):
+    found = json.loads(sightline("card", "runs/a", "--json").out)
+    assert found["output"] is None
+    assert found["card"].startswith("---")
+    written = tmp_path / "card.md"
+    found = json.loads(sightline("card", "runs/a", "-o", written, "--json").out)
+    assert (found["output"], written.read_text()) == (str(written), found["card"])
+    page = tmp_path / "page.html"
+    found = json.loads(sightline("compare", "runs/a", "--page", "-o", page, "--json").out)
+    assert found["page"] == str(page)
+    assert "page" not in json.loads(sightline("compare", "runs/a", "--json").out)

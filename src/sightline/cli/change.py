@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from sightline.cli.options import Command, run_argument
-from sightline.cli.output import safe
+from sightline.cli.options import Command, json_option, run_argument
+from sightline.cli.output import print_json, safe
 from sightline.errors import OptionError
 
 
@@ -73,7 +73,8 @@ from sightline.errors import OptionError
     show_default=True,
     help="How many seconds to wait for the run to answer.",
 )
-def edit(run: str, wait: float, **options: Any) -> None:
+@json_option
+def edit(run: str, wait: float, as_json: bool, **options: Any) -> None:
     """Change RUN while it trains in another process. The edits are applied at its next step."""
     from sightline.pipeline.control import control_and_wait, send_and_wait
 
@@ -88,8 +89,11 @@ def edit(run: str, wait: float, **options: Any) -> None:
         answers, refused = control_and_wait(Path(run), controls[0], wait)
     else:
         answers, refused = send_and_wait(Path(run), _edits(options), wait)
-    for sentence in answers:
-        click.echo(safe(sentence))
+    if as_json:
+        print_json({"run": run, "answers": answers, "refused": refused})
+    else:
+        for sentence in answers:
+            click.echo(safe(sentence))
     if refused:
         sys.exit(2)
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from sightline.cli.output import safe
 from sightline.errors import OptionError
 
 if TYPE_CHECKING:
@@ -304,9 +306,55 @@ def ray_engine(engine: str | None, workers: str | None) -> Ray | None:
     return None
 
 
+target_option = click.option(
+    "--target", metavar="COLUMN", help="The column to predict, e.g. species."
+)
+
+
+def target_of(source: str, target: str | None, options: Mapping[str, Any]) -> str:
+    """Return the target; without one, say which columns the table has.
+
+    Args:
+        source: The table, which is read only where the target is missing; a pipe is not.
+        target: What was given to --target.
+        options: All options of the command.
+
+    Raises:
+        click.MissingParameter: There is no target.
+    """
+    if target:
+        return target
+    import shlex
+
+    from sightline.contracts.options import ReadOptions
+    from sightline.contracts.request import declared
+    from sightline.errors import UserError, listed, shorten
+    from sightline.load.table import column_names
+    from sightline.load.text_files import is_stream
+
+    read = {name: options[name] for name, one in declared().items() if one.group == "read"}
+    try:
+        names = [] if is_stream(Path(source)) else column_names(source, ReadOptions(**read))
+    except (
+        UserError,
+        OSError,
+    ):  # the columns are a help; what is wrong with the table is said when it is fitted
+        names = []
+    columns = ""
+    if names:
+        shown = listed([safe(shorten(repr(name), 40)) for name in names], 30)
+        columns = f"The columns of {safe(source)} are: {shown}. Give the one to predict, such as --target {shlex.quote(safe(names[-1]))}"
+    raise click.MissingParameter(
+        columns, param_hint="'--target'", param_type="option", ctx=click.get_current_context()
+    )
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
 )
+ready_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="When it is ready, print one line with a JSON object: its address."
+)  # fmt: skip
 keep_option = click.option(
     "--keep", multiple=True, metavar="COLUMNS", callback=_names,
     help="Columns of the input to copy into the output, e.g. id,name. May be repeated.",

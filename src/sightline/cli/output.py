@@ -68,6 +68,13 @@ def print_json(values: Mapping[str, Any]) -> None:
     )
 
 
+def print_json_line(values: Mapping[str, Any]) -> None:
+    """Print one JSON object in one line, at once: what starts a server waits for this line."""
+    import json
+
+    click.echo(json.dumps(values))
+
+
 def safe(text: str) -> str:
     """Escape control characters, so that no text of a table can control the terminal."""
     from sightline.views.format import plain

@@ -18,6 +18,7 @@ from sightline.cli.options import (
     json_option,
     keep_option,
     model_argument,
+    named_options,
     network_option,
     predict_engine_option,
     query_option,
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from sightline.contracts import Ray
     from sightline.predict.loading import Engine
     from sightline.predict.tables import Predictions, TableModel
+
+
+TARGET_OPTIONS = ("task", "positive", "group", "time", "weight")
+"""What a fit is told about the target and the roles of columns."""
 
 
 @click.command(cls=Command)
@@ -385,15 +390,26 @@ def explain(
 
 @click.command(cls=Command)
 @click.argument("source")
+@click.option(
+    "--target", metavar="COLUMN", help="Show what a fit would make of this target, e.g. species."
+)
 @fit_options("read")
+@named_options(*TARGET_OPTIONS)
 @json_option
-def inspect(source: str, as_json: bool, **options: Any) -> None:
+def inspect(source: str, target: str | None, as_json: bool, **options: Any) -> None:
     """Show how the columns of SOURCE would be read, or what a .sightline or .onnx file contains."""
     from sightline.views.terminal import TerminalView
 
     if (Path(source) / "model.sightline").is_file():
         source = str(Path(source) / "model.sightline")
+    split = {name: options.pop(name) for name in TARGET_OPTIONS}
+    if target is None and (given := [name for name, value in split.items() if value is not None]):
+        raise OptionError(
+            f"--{given[0]} is given without --target.", "Give the column to predict as well."
+        )
     if source.endswith((".sightline", ".onnx")):
+        if target is not None:
+            raise OptionError(f"{source} is a model, whose target is known.", "Leave --target out.")
         description = _described(source)
         if as_json:
             print_json(description)
@@ -412,10 +428,22 @@ def inspect(source: str, as_json: bool, **options: Any) -> None:
     if table.skipped:
         notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
     notes += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in table.said]
+    columns, facts = table.summary(), None
+    if target is not None:
+        from sightline.contracts import FitOptions
+        from sightline.pipeline.recipe import Recipe, divide
+
+        asked = FitOptions.of(target, **split)
+        splits = divide(table, target, Recipe.choose(asked), seed=asked.seed, **vars(asked.split))
+        columns, facts = splits.table.summary(splits.target), splits.target_facts()
     if as_json:
-        print_json({"rows": table.rows, "skipped": table.skipped, "columns": table.summary()})
+        found = {"rows": table.rows, "skipped": table.skipped, "columns": columns}
+        print_json(found if facts is None else {**found, "target": facts})
         return
-    TerminalView().columns(table.summary(), notes)
+    view = TerminalView()
+    view.columns(columns, notes)
+    if facts is not None:
+        view.target(facts)
 
 
 def _described(model: str) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from sightline.cli.options import (
     model_argument,
     network_option,
     quiet_option,
+    ready_json_option,
 )
-from sightline.cli.output import load_model, print_json, safe
+from sightline.cli.output import load_model, print_json, print_json_line, safe
 from sightline.contracts.exported import ONNX_MEMBER
 from sightline.errors import OptionError, counted, readable
 
@@ -153,17 +154,20 @@ def export(
     help="The file to write, e.g. README.md.  [default: standard output]",
 )
 @network_option
-def card(model: str, output: str | None, network: str | None) -> None:
+@json_option
+def card(model: str, output: str | None, network: str | None, as_json: bool) -> None:
     """Print the model card of MODEL: what it is, what it was made of and how good it is, as Markdown."""
     text = load_model(model, network).card
     if text is None:
         raise OptionError(f"{model} holds no model card: sl.fit did not make it, or an older Sightline did.", "Fit it again.")  # fmt: skip
-    if output is None:
+    if output is not None:
+        with atomic_file(Path(output)) as file:
+            file.write(text.encode("utf-8", "replace"))
+    if as_json:
+        print_json({"model": model, "output": output, "card": text})
+    elif output is None:
         for line in text.splitlines():
             click.echo(safe(line))
-        return
-    with atomic_file(Path(output)) as file:
-        file.write(text.encode("utf-8", "replace"))
 
 
 @click.command(cls=Command)
@@ -211,10 +215,11 @@ def card(model: str, output: str | None, network: str | None) -> None:
 )
 @network_option
 @quiet_option
+@ready_json_option
 def serve(
     models: tuple[str, ...], watch: str | None, host: str, port: int, workers: int, engine: Engine, queue: int,
     batch_rows: int, timeout: float, max_body: int, max_rows: int, drain: float, api_keys: str | None, log: Log,
-    log_rows: bool, network: str | None, quiet: bool,
+    log_rows: bool, network: str | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Serve each MODEL over HTTP: a .sightline or .onnx file or a run folder, or NAME=PATH.
 
@@ -246,7 +251,9 @@ def serve(
     )  # fmt: skip
 
     def ready(url: str, names: list[str]) -> None:
-        if not quiet:
+        if as_json:
+            print_json_line({"address": url, "models": names})
+        elif not quiet:
             click.echo(safe(f"Serving {', '.join(names)} at {url} (interface: {url}/docs). Stop with Ctrl-C."))  # fmt: skip
 
     Supervisor(settings, models, None if watch is None else Path(watch), ready).run()

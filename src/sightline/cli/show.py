@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from sightline.cli.options import Command, json_option, run_argument
-from sightline.cli.output import print_json, records_of, safe
+from sightline.cli.options import Command, json_option, ready_json_option, run_argument
+from sightline.cli.output import print_json, print_json_line, records_of, safe
 from sightline.errors import OptionError, RunError
 
 
@@ -32,7 +32,10 @@ from sightline.errors import OptionError, RunError
     "--browser/--no-browser", default=False, help="Open the page in the browser.  [default: no]"
 )
 @click.option("--of-fit", type=int, hidden=True)
-def live(run: str, host: str, port: int, browser: bool, of_fit: int | None) -> None:
+@ready_json_option
+def live(
+    run: str, host: str, port: int, browser: bool, of_fit: int | None, as_json: bool
+) -> None:  # fmt: skip
     """Show RUN in a browser until Ctrl-C, during training or afterwards."""
     from importlib.util import find_spec
 
@@ -41,16 +44,17 @@ def live(run: str, host: str, port: int, browser: bool, of_fit: int | None) -> N
             "The live page needs Starlette and uvicorn, which are not installed.",
             'Install them: pip install "sightline[live]"',
         )
-    import json
-
     from sightline.page.server import serve
 
     def ready(address: str) -> None:
         if of_fit is not None:  # one line for the fit; then its output must not stay open
-            click.echo(json.dumps({"address": address}))
+            print_json_line({"address": address})
             _detach_output()
             return
-        click.echo(f"{safe(run)} is shown at {address} until Ctrl-C.")
+        if as_json:
+            print_json_line({"run": run, "address": address})
+        else:
+            click.echo(f"{safe(run)} is shown at {address} until Ctrl-C.")
         if browser:
             click.launch(address)
 
@@ -82,6 +86,7 @@ def compare(runs: Sequence[str], page: bool, output: str, as_json: bool) -> None
     """Show which options of RUNS differ, and compare their metrics."""
     from sightline.trace.compare import compare as run_compare
 
+    written = None
     if page:
         from sightline.page.report import write_comparison
 
@@ -91,7 +96,7 @@ def compare(runs: Sequence[str], page: bool, output: str, as_json: bool) -> None
             return
     comparison = run_compare(*runs)
     if as_json:
-        print_json(comparison)
+        print_json({**comparison, **({} if written is None else {"page": str(written)})})
         return
     from sightline.views.terminal import TerminalView
 

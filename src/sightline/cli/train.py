@@ -21,6 +21,8 @@ from sightline.cli.options import (
     quiet_option,
     ray_engine,
     run_argument,
+    target_of,
+    target_option,
     workers_option,
 )
 from sightline.cli.output import print_json, records_of, safe, summary
@@ -88,7 +90,7 @@ def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> 
 
 @click.command(cls=Command)
 @click.argument("source")
-@click.option("--target", metavar="COLUMN", help="The column to predict, e.g. species.")
+@target_option
 @click.option(
     "--from", "model", type=click.Path(), metavar="MODEL",
     help="Fit with the columns and options of this model; options that are given replace its own.",
@@ -120,10 +122,7 @@ def fit(
         return
     if warm_start:
         raise OptionError("--warm-start is given without a model.", "Give its file: --from MODEL.")
-    if target is None:
-        raise click.MissingParameter(
-            param_hint="'--target'", param_type="option", ctx=click.get_current_context()
-        )
+    target = target_of(source, target, options)
     from sightline.pipeline.fit import fit as run_fit
 
     run = run_fit(source, target, **given(options))
@@ -155,9 +154,7 @@ def _refit(
 
 @click.command(cls=Command)
 @click.argument("source")
-@click.option(
-    "--target", metavar="COLUMN", required=True, help="The column to predict, e.g. species."
-)
+@target_option
 @click.option(
     "--trials",
     default=50,
@@ -188,7 +185,7 @@ def _refit(
 @json_option
 @alone
 def tune(
-    source: str, target: str, trials: int, workers: int | None, vary: tuple[str, ...], folder: str | None, prune: bool,
+    source: str, target: str | None, trials: int, workers: int | None, vary: tuple[str, ...], folder: str | None, prune: bool,
     as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Fit SOURCE many times with other options, and once more with the best ones."""
@@ -197,6 +194,7 @@ def tune(
 
     if options.pop("run") is not None:
         raise OptionError("--run is for one fit.", "Give --folder for a tuning.")
+    target = target_of(source, target, options)
     options["quiet"] = options["quiet"] or as_json
     quiet = options["quiet"]
     tuned = run_tune(

@@ -163,6 +163,30 @@ class Splits:
         hashes = self.table.row_hashes(names)
         return int(np.isin(hashes[held], hashes[self.train]).sum())
 
+    def target_facts(self) -> dict[str, Any]:
+        """Return what a fit would predict: the task and why, classes with their rows or the range, rows left out.
+
+        Example:
+            >>> import sightline as sl
+            >>> facts = sl.split(sl.read("examples/penguins.csv"), target="species").target_facts()
+            >>> facts["task"], facts["classes"][0], facts["dropped"]
+            ('classification', {'class': 'Adelie', 'rows': 152}, 0)
+        """
+        values = self.labels()
+        facts: dict[str, Any] = {
+            "name": self.target.name, "task": self.target.task, "reason": self.target_reason,
+            "rows": self.table_rows, "dropped": self.dropped, "split": self.describe(), "notes": list(self.notes),
+        }  # fmt: skip
+        if self.target.task == "regression":
+            ends = {"low": values.min(), "mean": values.mean(), "high": values.max()}
+            return {**facts, **{name: float(value) for name, value in ends.items()}}
+        counts = np.bincount(values, minlength=len(self.target.classes)).tolist()
+        classes = zip(self.target.shown, counts, strict=True)
+        return {
+            **facts, "positive": self.target.shown_positive,
+            "classes": [{"class": label, "rows": rows} for label, rows in classes],
+        }  # fmt: skip
+
     def describe(self) -> str:
         """Describe the sizes of the parts in one sentence.
 

@@ -41,7 +41,7 @@ from sightline.load.kinds import check_kinds, type_column
 from sightline.load.layout import footer
 from sightline.load.object_stores import Stored
 from sightline.load.parallel import each_column
-from sightline.load.pieces import PIECE_BYTES, PIECE_ROWS, pieces
+from sightline.load.pieces import PIECE_BYTES, PIECE_ROWS, can_be_pieces, pieces
 from sightline.load.raw import Locate, Raw, RawRequest
 from sightline.load.sources import as_source, open_source
 from sightline.load.summary import summarise
@@ -255,6 +255,27 @@ def read_by_rules(source: Any, options: ReadOptions, rules: int) -> Table:
     """
     request = request_for(options, rules)
     return typed_table(open_source(as_source(source, options.query), request), options, rules)
+
+
+def column_names(source: Any, options: ReadOptions) -> list[str]:
+    """Return the names of a table's columns, those of `drop` left out; of large files one piece is read.
+
+    Args:
+        source: As in `read`.
+        options: The arguments of `read`.
+
+    Raises:
+        DataError, OptionError: As `read`.
+
+    Example:
+        >>> from sightline.contracts import ReadOptions
+        >>> from sightline.load.table import column_names
+        >>> column_names("examples/penguins.csv", ReadOptions(drop=["year"]))[-2:]
+        ['body_mass_g', 'sex']
+    """
+    request, source = request_for(options, READING_RULES), as_source(source, options.query)
+    raw = next(pieces(source, request)) if can_be_pieces(source) else open_source(source, request)
+    return [name for name in raw.table.column_names if name not in options.drop]
 
 
 def request_for(options: ReadOptions, rules: int) -> RawRequest:

@@ -52,6 +52,32 @@ class TablePrinter(Printer):
         for note in notes:
             self.say(note)
 
+    def target(self, facts: Body) -> None:
+        """Print what a fit would predict; see `Splits.target_facts`."""
+        self.heading(f"Target: {facts['name']}", "bold")
+        self.say(f"{facts['reason'][0].upper()}{facts['reason'][1:]}.")
+        if "classes" in facts:
+            table = self.new_table("Class", "Rows", "Share")
+            for one in facts["classes"][:MOST_COLUMNS]:
+                share = f"{100 * one['rows'] / facts['rows']:.1f} %"
+                table.add_row(Text(plain(one["class"], 40)), f"{one['rows']:,}", share)
+            self.show(table)
+            if len(facts["classes"]) > MOST_COLUMNS:
+                self.say(
+                    f"And {counted(len(facts['classes']) - MOST_COLUMNS, 'more class', 'more classes')}."
+                )
+            if facts["positive"] is not None:
+                self.say(f"The positive class is {facts['positive']}; another one: --positive.")
+        else:
+            self.say(
+                f"Values from {brief(facts['low'])} to {brief(facts['high'])}, {brief(facts['mean'])} on average."
+            )
+        self.say(f"Split: {facts['split']}.")
+        if facts["dropped"]:
+            self.say(f"Left out: {counted(facts['dropped'], 'row')} without a target.")
+        for note in facts["notes"]:
+            self.say(f"{note}.")
+
     # ------------------------------------------------------------- one row
 
     def explanation(self, explained: Body, title: str) -> None:
