@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import sightline as sl
 from sightline.errors import Interrupted
 
 COMMANDS = ["demo", "fit", "resume", "replay", "edit", "compare", "predict", "evaluate", "explain",
@@ -409,6 +410,14 @@ def test_predict_as_json(sightline, here, tmp_path):
     assert json.loads(said.out)["output"] == str(output)
     assert "predictions" not in json.loads(said.out)
     assert output.is_file()
+
+
+def test_predict_to_a_compressed_file(sightline, here, tmp_path):
+    output = tmp_path / "p.csv.gz"
+    said = sightline("predict", "runs/a", "penguins.csv", "-o", output)
+    assert (said.code, said.out) == (0, "")
+    assert f"344 predictions written to {output}." in said.err
+    assert sl.read(output).rows == 344
 
 
 def test_a_bad_row_keeps_its_place(sightline, here, tmp_path):

@@ -1,4 +1,6 @@
+import gzip
 import io
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -76,3 +78,32 @@ def test_it_can_be_copied_instead(tmp_path):
 def test_a_path_that_cannot_be_written_is_refused_first(tmp_path, name, said):
     with pytest.raises(UserError, match=said):
         PredictionFile(tmp_path / name)
+
+
+@pytest.mark.parametrize(("ending", "codec"), [(".csv.gz", "gzip"), (".CSV.GZ", "gzip"), (".csv.zst", "zstd")])  # fmt: skip
+def test_a_compressed_file_holds_what_a_plain_one_does(tmp_path, ending, codec):
+    write_pieces(tmp_path / "plain.csv", tables())
+    write_pieces(tmp_path / f"packed{ending}", tables())
+    with pa.input_stream(str(tmp_path / f"packed{ending}"), compression=codec) as stream:
+        assert stream.read() == (tmp_path / "plain.csv").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 2
+    before = (tmp_path / f"packed{ending}").read_bytes()
+    write_pieces(tmp_path / f"again{ending}", tables())
+    assert (tmp_path / f"again{ending}").read_bytes() == before
+    if codec == "gzip":
+        assert before[3:8] == bytes(5)  # no flags, thus no name, and no time
+        assert gzip.decompress(before) == (tmp_path / "plain.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("p.csv.bz2", "ends in neither .csv nor .parquet; .csv may be compressed: .csv.gz, .csv.zst."),
+        ("p.zip", "ends in neither"), ("p.gz", "ends in neither"), ("p", "ends in neither"), ("p.txt.gz", "ends in neither"),
+        ("p.parquet.gz", "a Parquet file is compressed inside. Give "),
+    ],
+)  # fmt: skip
+def test_other_endings_are_refused(tmp_path, name, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        PredictionFile(tmp_path / name)
+    assert not list(tmp_path.iterdir())

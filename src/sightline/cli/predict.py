@@ -46,7 +46,7 @@ TARGET_OPTIONS = ("task", "positive", "group", "time", "weight")
     "-o",
     "--output",
     type=click.Path(),
-    help="The file to write, .csv or .parquet.  [default: CSV on standard output]",
+    help="The file to write: .csv, .csv.gz, .csv.zst or .parquet.  [default: CSV on standard output]",
 )
 @click.option(
     "--to", metavar="ADDRESS/TABLE",

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from sightline.archive import put_in_place
 from sightline.errors import DataError, OptionError
 from sightline.load.database_tables import Destination, write_rows
+from sightline.load.formats import CODECS
 from sightline.predict.reading import plain_column
 from sightline.predict.tables import Predictions, TableModel
 
@@ -87,7 +88,7 @@ def prediction_table(
 
 
 class PredictionFile:
-    """A CSV or Parquet file that is written piece by piece, and as if it had been written at once.
+    """A CSV file, compressed too, or a Parquet file that is written piece by piece, and as if it had been written at once.
 
     A column that only a later piece has (such as "error"), or whose numbers become fractions there, is given to the
     rows before it as well: what was written is then written again.
@@ -99,7 +100,7 @@ class PredictionFile:
 
     Raises:
         DataError: The folder does not exist.
-        OptionError: The ending is neither .csv nor .parquet.
+        OptionError: The ending is none of .csv, .csv.gz, .csv.zst and .parquet.
 
     Example:
         >>> import pyarrow as pa
@@ -117,15 +118,11 @@ class PredictionFile:
             raise DataError(
                 f"The folder {path.parent} does not exist.", "Create it, or give another path (-o)."
             )
-        if path is not None and path.suffix.lower() not in (".csv", ".parquet"):
-            raise OptionError(
-                f"{path} ends in neither .csv nor .parquet.",
-                "Give a path with one of these endings (-o).",
-            )
         self.path = path
-        self._parquet = parquet if path is None else path.suffix.lower() == ".parquet"
+        self._parquet, self._codec = (parquet, None) if path is None else _form(path)
         self._schema: pa.Schema | None = None
         self._writer: Any = None
+        self._compressed: Any = None
         self._stack = ExitStack()
         self._file: Any = None
 
@@ -140,7 +137,7 @@ class PredictionFile:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._stack:
             if self._writer is not None:
-                self._writer.close()
+                self._close()
             if kind is None and self.path is not None and self._writer is not None:
                 put_in_place(self._part(), self.path)
 
@@ -163,7 +160,7 @@ class PredictionFile:
 
     def copy_to(self, stream: IO[bytes]) -> None:
         """Copy what was written, while the `with` block lasts."""
-        self._writer.close()
+        self._close()
         with self._part().open("rb") as source:
             shutil.copyfileobj(source, stream, 1 << 22)
 
@@ -173,14 +170,23 @@ class PredictionFile:
         Raises:
             OptionError, DataError: As `sightline.load.database_tables.write_rows`.
         """
-        self._writer.close()
+        self._close()
         batches = _batches(self._part(), None, parquet=True)
         write_rows(to, pa.RecordBatchReader.from_batches(self._schema, batches), replace)
 
     def _open(self, schema: pa.Schema) -> None:
         self._schema = schema
-        make = pq.ParquetWriter if self._parquet else pc.CSVWriter
-        self._writer = make(str(self._part()), schema)
+        to: Any = str(self._part())
+        if (
+            self._codec is not None
+        ):  # neither a name nor a time gets into the file: the same rows, the same bytes
+            to = self._compressed = pa.CompressedOutputStream(to, self._codec)
+        self._writer = (pq.ParquetWriter if self._parquet else pc.CSVWriter)(to, schema)
+
+    def _close(self) -> None:
+        self._writer.close()
+        if self._compressed is not None:
+            self._compressed.close()
 
     def _fit(self, table: pa.Table) -> pa.Table:
         assert self._schema is not None
@@ -193,16 +199,39 @@ class PredictionFile:
 
     def _widen(self, schema: pa.Schema) -> None:
         """Write the rows before again, with other columns or types."""
-        self._writer.close()
+        self._close()
         old, old_schema = self._part(), self._schema
         self._number += 1
         self._open(schema)
-        for batch in _batches(old, old_schema, self._parquet):
+        for batch in _batches(old, old_schema, self._parquet, self._codec):
             self._writer.write(self._fit(pa.Table.from_batches([batch])))
         old.unlink()
 
 
-def _batches(path: Path, schema: pa.Schema | None, parquet: bool) -> Iterator[pa.RecordBatch]:
+def _form(path: Path) -> tuple[bool, str | None]:
+    """Return whether a file is Parquet by its ending, and how it is compressed.
+
+    Raises:
+        OptionError: Predictions are not written in such a file.
+    """
+    *others, ending = ["", *(suffix.lower() for suffix in path.suffixes)]
+    if ending in (".csv", ".parquet"):
+        return ending == ".parquet", None
+    if ending in CODECS and others[-1:] == [".csv"]:
+        return False, CODECS[ending]
+    if ending in CODECS and others[-1:] == [".parquet"]:
+        raise OptionError(
+            f"{path}: a Parquet file is compressed inside.", f"Give {path.with_suffix('')} (-o)."
+        )
+    raise OptionError(
+        f"{path} ends in neither .csv nor .parquet; .csv may be compressed: {', '.join(f'.csv{codec}' for codec in CODECS)}.",
+        "Give a path with one of these endings (-o).",
+    )
+
+
+def _batches(
+    path: Path, schema: pa.Schema | None, parquet: bool, codec: str | None = None
+) -> Iterator[pa.RecordBatch]:
     if parquet:
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches()
@@ -211,10 +240,11 @@ def _batches(path: Path, schema: pa.Schema | None, parquet: bool) -> Iterator[pa
     exact = pc.ConvertOptions(
         column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
     )  # fmt: skip
-    yield from pc.open_csv(path, parse_options=pc.ParseOptions(newlines_in_values=True), convert_options=exact)  # fmt: skip
+    with pa.input_stream(str(path), compression=codec) as stream:
+        yield from pc.open_csv(stream, parse_options=pc.ParseOptions(newlines_in_values=True), convert_options=exact)  # fmt: skip
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table as CSV or Parquet, by the ending of the path, atomically; see `PredictionFile`."""
+    """Write a table as CSV (.gz and .zst too) or Parquet, by the ending of the path, atomically; see `PredictionFile`."""
     with PredictionFile(path) as file:
         file.add(table)
