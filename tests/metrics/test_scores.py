@@ -7,7 +7,7 @@ from sklearn import metrics as m
 
 from sightline.contracts import Batch, Target
 from sightline.errors import OptionError
-from sightline.metrics.scores import SCORES, check_eval_metric
+from sightline.metrics.scores import MEASURES, SCORES, check_eval_metric
 
 TWO = Target("y", "classification", ("no", "yes"), "yes")
 THREE = Target("y", "classification", ("a", "b", "c"))
@@ -40,6 +40,9 @@ def test_they_are_scikit_learns(seed, target):
     if target is TWO:
         expected = {
             "roc_auc": m.roc_auc_score(truth, values[:, 1], sample_weight=weight),
+            "average_precision": m.average_precision_score(
+                truth, values[:, 1], sample_weight=weight
+            ),
             "f1": m.f1_score(truth, guessed, sample_weight=weight),
             "brier": m.brier_score_loss(truth, values[:, 1], sample_weight=weight),
         }
@@ -48,6 +51,12 @@ def test_they_are_scikit_learns(seed, target):
         off = np.square(values - np.eye(3)[truth]).sum(axis=1)
         expected = {
             "roc_auc": np.mean(areas),
+            "average_precision": np.mean(
+                [
+                    m.average_precision_score(truth == k, values[:, k], sample_weight=weight)
+                    for k in range(3)
+                ]
+            ),
             "f1": m.f1_score(truth, guessed, average="macro", sample_weight=weight),
             "brier": np.average(off, weights=weight),
         }
@@ -69,10 +78,23 @@ def test_numbers_are_scikit_learns(seed):
         assert SCORES[name].measure(values, truth, weight, NUMBER) == pytest.approx(theirs), name
 
 
-@pytest.mark.parametrize("name", ["roc_auc"])
-def test_one_class_alone_has_no_area(name):
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision"])
+@pytest.mark.parametrize("only", [0, 1])
+def test_one_class_alone_has_no_area(name, only):
     values = np.full((5, 2), 0.5)
-    assert np.isnan(SCORES[name].measure(values, np.zeros(5, int), np.ones(5), TWO))
+    assert np.isnan(SCORES[name].measure(values, np.full(5, only), np.ones(5), TWO))
+
+
+def test_average_precision_where_the_best_row_does_not_count():
+    values = np.array([[0.1, 0.9], [0.5, 0.5], [0.8, 0.2]])
+    found = SCORES["average_precision"].measure(
+        values, np.array([1, 0, 1]), np.array([0.0, 1.0, 1.0]), TWO
+    )
+    assert found == pytest.approx(0.5)
+
+
+def test_every_metric_is_measured():
+    assert list(SCORES) == list(MEASURES)
 
 
 def test_a_constant_target_has_no_r2():

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, Self, TypedDict, get_args
 
 from sightline.contracts.engines import Ray
 from sightline.contracts.kinds import KINDS, Kind
+from sightline.contracts.metrics import check_metric
 from sightline.contracts.rules import (
     check_bool,
     check_bytes,
@@ -488,7 +489,7 @@ class TrainingSettings:
     eval_metric: Annotated[
         str | None,
         Option(
-            "The metric that decides which epoch is best, e.g. roc_auc, f1 or mae.",
+            "The metric that decides which epoch is best, e.g. roc_auc, average_precision or mae.",
             metavar="NAME",
             default_help="the validation loss",
         ),
@@ -544,6 +545,8 @@ class TrainingSettings:
                 f"class_weights is {self.class_weights!r}.",
                 'Give "balanced", or a weight per class.',
             )
+        if self.eval_metric is not None:
+            check_metric(self.eval_metric)
         check_bool("doctor", self.doctor)
         check_seed(self.seed)
         if not isinstance(self.device, str):  # a Plan is JSON

@@ -172,6 +172,20 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """From the name of a command or public function to the names that other tools give it."""
 
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "log_loss": ("logloss", "cross_entropy", "nll", "ce", "neg_log_loss", "binary_crossentropy"),
+    "roc_auc": ("auc", "auroc", "roc", "roc_auc_score"),
+    "average_precision": ("ap", "auprc", "aucpr", "pr_auc", "prauc", "average_precision_score", "map"),
+    "accuracy": ("acc", "accuracy_score"),
+    "balanced_accuracy": ("bacc", "balanced_acc", "balanced_accuracy_score"),
+    "f1": ("f1_score", "f_1", "fscore", "f1_macro"),
+    "brier": ("brier_score", "brier_score_loss"),
+    "rmse": ("mse", "root_mean_squared_error", "mean_squared_error", "l2"),
+    "mae": ("mean_absolute_error", "l1"),
+    "r2": ("r2_score", "r_squared", "r^2"),
+}  # fmt: skip
+"""From the name of a metric to the names that other tools give it, or to one that chooses the same."""
+
 
 def plain_name(name: str) -> str:
     """Return a name as the tables have it: without leading dashes, in lower case, with underscores.

@@ -11,6 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from sightline.contracts.engines import Ray
+from sightline.contracts.metrics import check_metric
 from sightline.contracts.options import (
     CUSTOM,
     ModelOptions,
@@ -69,6 +70,8 @@ class FitOptions:
             )
         object.__setattr__(self, "training", training)
         object.__setattr__(self, "seed", plain_number(self.seed))
+        if training.get("eval_metric") is not None:
+            check_metric(training["eval_metric"], self.split.task)
         known = {name: value for name, value in training.items() if value != CUSTOM}
         TrainingSettings.of({**known, "seed": self.seed})
 

@@ -165,7 +165,7 @@ def _train(bodies: Bodies) -> Pairs:
 
 def _predict(bodies: Bodies) -> Pairs:
     metrics, example = bodies["predict/metrics"], bodies["predict/example"]
-    names = ("accuracy", "log_loss", "roc_auc", "rmse", "mae", "r2")
+    names = ("accuracy", "log_loss", "roc_auc", "average_precision", "rmse", "mae", "r2")
     measured = [
         [name.replace("_", " "), f"{float(metrics[name]):.5g}"]
         for name in names if metrics.get(name) is not None

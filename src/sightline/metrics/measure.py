@@ -37,7 +37,8 @@ def measure(
 
     Returns:
         For classification `rows`, `accuracy`, `log_loss`, `roc_auc` (None when all rows are of one
-        class; the mean of one class against the rest for three or more), `positive`, `baseline`,
+        class; the mean of one class against the rest for three or more), for two classes `average_precision` (of
+        the positive class; None when all rows are of one class), `positive`, `baseline`,
         `classes` (precision, recall, F1 and rows of each), `confusion` (a row for each true class, a column for each predicted one) and `notes` in
         words; for regression `rows`, `rmse`, `mae`, `r2` (None for fewer than 2 different values),
         `baseline` and `notes`.
@@ -91,7 +92,11 @@ def _classification(
     predicted: np.ndarray,
     threshold: bool,
 ) -> dict[str, Any]:
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+    from sklearn.metrics import (
+        average_precision_score,
+        confusion_matrix,
+        precision_recall_fscore_support,
+    )
 
     numbers = list(range(len(target.classes)))
     precision, recall, f1, rows = precision_recall_fscore_support(
@@ -100,11 +105,22 @@ def _classification(
     shares = np.tile(baseline, (len(truth), 1))
     majority = int(baseline.argmax())
     area = _auc(target, values, truth)
+    of_positive: dict[str, Any] = {}
+    share: dict[str, Any] = {}
+    if target.positive is not None:
+        index = target.classes.index(target.positive)
+        positive = truth == index
+        both = positive.any() and not positive.all()
+        of_positive["average_precision"] = (
+            float(average_precision_score(positive, values[:, index])) if both else None
+        )
+        share["average_precision"] = float(positive.mean()) if both else None
     return {
         "rows": len(truth),
         "accuracy": float((predicted == truth).mean()),
         "log_loss": log_loss(values, truth),
         "roc_auc": area,
+        **of_positive,
         "positive": target.shown_positive,
         "baseline": {
             "what": f"the training rows' majority class, {target.texts[majority]}, for every row; its "
@@ -112,6 +128,7 @@ def _classification(
             "accuracy": float((truth == majority).mean()),
             "log_loss": log_loss(shares, truth),
             "roc_auc": None if area is None else 0.5,
+            **share,
         },
         "classes": [
             {

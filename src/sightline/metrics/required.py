@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from sightline.contracts.other_names import METRICS as OTHER_NAMES
+from sightline.contracts.other_names import ours, plain_name
 from sightline.errors import OptionError, did_you_mean
 
 
@@ -69,9 +71,11 @@ class Requirement:
         }  # fmt: skip
         value = numbers.get(self.metric)
         if self.metric not in numbers or not isinstance(value, int | float | None):
+            known = [name for name in numbers if name != self.metric]
+            meant = ours(plain_name(self.metric), known, OTHER_NAMES)
             raise OptionError(
                 f"There is no metric {self.metric!r}.",
-                did_you_mean(self.metric, [n for n in numbers if n != self.metric], "metrics"),
+                did_you_mean(self.metric, known, "metrics", meant),
             )
         words = f"{self.metric} must be at {'least' if self.at_least else 'most'} {self.bound:g}"
         if value is None or not math.isfinite(value):

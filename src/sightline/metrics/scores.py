@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from sightline.contracts import Batch, Target
-from sightline.errors import OptionError, did_you_mean
+from sightline.contracts.metrics import METRICS, check_metric
 
 SMALLEST_FLOAT32 = float(np.finfo(np.float32).tiny)
 Measure = Callable[[np.ndarray, np.ndarray, np.ndarray, Target], float]
@@ -76,14 +76,8 @@ def check_eval_metric(name: object, target: Target) -> Score:
         >>> check_eval_metric("mae", Target("price", "regression")).greater_is_better
         False
     """
-    score = SCORES.get(name) if isinstance(name, str) else None
-    if score is None or score.task != target.task:
-        problem = f"eval_metric is {name!r}"
-        if score is not None:
-            problem += f", a metric of {score.task}; the target {target.name!r} is {target.task}"
-        suitable = [other.name for other in SCORES.values() if other.task == target.task]
-        raise OptionError(f"{problem}.", did_you_mean(str(name), suitable, "metrics"))
-    return score
+    check_metric(name, target.task, target.name)
+    return SCORES[str(name)]
 
 
 def _mean(values: np.ndarray, weight: np.ndarray) -> float:
@@ -164,17 +158,57 @@ def _f1(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Targe
 
 def _auc(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Target) -> float:
     """Return the area under the ROC curve; for more classes the mean of one against the rest."""
+    return _against_the_rest(_area, values, truth, weight, target)
+
+
+def _average_precision(
+    values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Target
+) -> float:
+    """Return the average precision; for more classes the mean of one against the rest."""
+    return _against_the_rest(average_precision, values, truth, weight, target)
+
+
+def _against_the_rest(
+    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], float],
+    values: np.ndarray, truth: np.ndarray, weight: np.ndarray, target: Target,
+) -> float:  # fmt: skip
     columns = range(values.shape[1])
     if target.positive is not None:
         columns = range(index := target.classes.index(target.positive), index + 1)
-    areas = [_area(values[:, column], truth == column, weight) for column in columns]
-    known = [area for area in areas if not np.isnan(area)]
+    found = [measure(values[:, column], truth == column, weight) for column in columns]
+    known = [value for value in found if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
 
 
 def _area(score: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> float:
     """Return the probability that a positive row scores above a negative one; ties count half."""
     return area_of_ranks(np.unique(score, return_inverse=True)[1], positive, weight)
+
+
+def average_precision(score: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> float:
+    """Return the average precision: the mean of the precision at each score, weighted by the recall that it adds.
+
+    Args:
+        score: [N], higher for rows that are more likely positive.
+        positive: Which rows are of the positive class, bool [N].
+        weight: How much each row counts, [N].
+
+    Returns:
+        The average, as scikit-learn's `average_precision_score`; NaN if all rows that count are of one class.
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.metrics.scores import average_precision
+        >>> average_precision(np.array([0.1, 0.9, 0.5]), np.array([False, False, True]), np.ones(3))
+        0.5
+    """
+    rank = np.unique(-score, return_inverse=True)[1]  # 0 is the highest score
+    positives, all_rows = np.bincount(rank, weight * positive), np.bincount(rank, weight)
+    found, chosen = np.cumsum(positives), np.cumsum(all_rows)
+    if not 0 < found[-1] < chosen[-1]:
+        return float("nan")
+    counted = chosen > 0  # rows of weight 0 may stand alone
+    return float((positives[counted] * found[counted] / chosen[counted]).sum() / found[-1])
 
 
 def area_of_ranks(rank: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> float:
@@ -215,18 +249,12 @@ def _r2(values: np.ndarray, truth: np.ndarray, weight: np.ndarray, _: Target) ->
     return 1 - _mean(np.square(values[:, 0] - truth), weight) / spread if spread else float("nan")
 
 
+MEASURES: dict[str, Measure] = {
+    "log_loss": _log_loss, "roc_auc": _auc, "average_precision": _average_precision, "accuracy": _accuracy,
+    "balanced_accuracy": _balanced, "f1": _f1, "brier": _brier, "rmse": _rmse, "mae": _mae, "r2": _r2,
+}  # fmt: skip
 SCORES: dict[str, Score] = {
-    score.name: score
-    for score in (
-        Score("log_loss", "classification", False, _log_loss),
-        Score("roc_auc", "classification", True, _auc),
-        Score("accuracy", "classification", True, _accuracy),
-        Score("balanced_accuracy", "classification", True, _balanced),
-        Score("f1", "classification", True, _f1),
-        Score("brier", "classification", False, _brier),
-        Score("rmse", "regression", False, _rmse),
-        Score("mae", "regression", False, _mae),
-        Score("r2", "regression", True, _r2),
-    )
+    name: Score(name, metric.task, metric.greater_is_better, MEASURES[name])
+    for name, metric in METRICS.items()
 }
 """What `eval_metric` may be, by name."""

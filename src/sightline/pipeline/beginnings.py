@@ -13,6 +13,7 @@ from torch import nn
 
 from sightline.build.networks import BUILT_IN, NetworkMaker, load_class
 from sightline.contracts import Edit, FitOptions, Record, TrainingSettings
+from sightline.contracts.metrics import check_metric
 from sightline.errors import OptionError, RunError
 from sightline.load.large import LargeTable, Spread, read_within
 from sightline.load.limits import settle_limit
@@ -121,6 +122,8 @@ class Fresh:
         splits = divide(
             table, options.target, self._recipe, seed=options.seed, earlier=earlier, **vars(options.split)
         )  # fmt: skip
+        if (metric := options.settings().eval_metric) is not None:
+            check_metric(metric, splits.target.task, splits.target.name)
         if isinstance(table, LargeTable):
             table = table.sample
         size = size_of(splits)

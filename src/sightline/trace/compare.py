@@ -9,7 +9,7 @@ from typing import Any
 from sightline.contracts import Record
 from sightline.trace.records import find, read_records
 
-METRICS = ("accuracy", "log_loss", "roc_auc", "rmse", "mae", "r2")
+METRICS = ("accuracy", "log_loss", "roc_auc", "average_precision", "rmse", "mae", "r2")
 PLANNED = ("device", "precision", "threads", "epochs", "batch_size", "micro_batch")
 
 

@@ -15,8 +15,8 @@ from sightline.errors import counted, listed, readable, shorten
 from sightline.trace.records import find
 
 NAMES = {
-    "accuracy": "accuracy", "log_loss": "log loss", "roc_auc": "AUC", "balanced_accuracy": "balanced accuracy",
-    "rmse": "root mean squared error", "mae": "mean absolute error", "r2": "R2",
+    "accuracy": "accuracy", "log_loss": "log loss", "roc_auc": "AUC",
+    "average_precision": "average precision", "balanced_accuracy": "balanced accuracy", "rmse": "root mean squared error", "mae": "mean absolute error", "r2": "R2",
 }  # fmt: skip
 MOST_COLUMNS = 100
 CHANGED = "## Changed after the fit"

@@ -9,8 +9,8 @@ from sightline.contracts.schema import written
 from sightline.errors import shorten
 
 METRIC_NAMES = {
-    "accuracy": "Accuracy", "log_loss": "Log loss", "roc_auc": "AUC", "rmse": "RMSE", "mae": "MAE",
-    "r2": "R2", "balanced_accuracy": "Balanced accuracy", "recall": "Recall", "precision": "Precision",
+    "accuracy": "Accuracy", "log_loss": "Log loss", "roc_auc": "AUC", "average_precision": "Average precision", "rmse": "RMSE",
+    "mae": "MAE", "r2": "R2", "balanced_accuracy": "Balanced accuracy", "recall": "Recall", "precision": "Precision",
     "mean_error": "Mean error", "coverage": "Coverage",
 }  # fmt: skip
 

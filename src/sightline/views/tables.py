@@ -171,7 +171,8 @@ class TablePrinter(Printer):
         self.show(table)
         self.say(f"Baseline: {base['what']}.")
         if body.get("positive") is not None:
-            self.say(f"AUC is for the positive class, {body['positive']}.")
+            both = "AUC and average precision are" if "average_precision" in body else "AUC is"
+            self.say(f"{both} for the positive class, {body['positive']}.")
         if "classes" in body:
             self._per_class(body)
         for note in body.get("notes", ()):

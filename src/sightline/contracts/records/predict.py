@@ -112,6 +112,11 @@ class Scores(TypedDict):
     accuracy: NotRequired[Annotated[float, "classification only"]]
     log_loss: NotRequired[Annotated[float, "classification only"]]
     roc_auc: NotRequired[Annotated[float | None, "classification only; null with one class"]]
+    average_precision: NotRequired[
+        Annotated[
+            float | None, "two classes only; null with one class; the share of the positive class"
+        ]
+    ]
     rmse: NotRequired[Annotated[float, "regression only"]]
     mae: NotRequired[Annotated[float, "regression only"]]
     r2: NotRequired[Annotated[float | None, "regression only; null with one value"]]
@@ -139,6 +144,13 @@ class PredictMetrics(TypedDict):
     roc_auc: NotRequired[
         Annotated[
             float | None, "area under the ROC curve; classification only; null with one class"
+        ]
+    ]
+    average_precision: NotRequired[
+        Annotated[
+            float | None,
+            "average precision of the positive class, the area under its precision-recall curve; two classes only; "
+            "null with rows of one class",
         ]
     ]
     positive: NotRequired[Annotated[Label | None, "the positive class; classification only"]]
