@@ -48,8 +48,8 @@ BAD = [
     ("seed", -1, "Give a whole number from 0 up."),
     ("seed", 2**32, "Give one below 4,294,967,296."),
     ("seed", None, "Give a whole number from 0 up."),
-    ("device", None, "Use 'auto', 'cpu', 'cuda' or 'mps'."),
-    ("device", torch.device("cpu"), "Use 'auto', 'cpu', 'cuda' or 'mps'."),
+    ("device", None, "Give its name, such as 'auto' or 'cpu'."),
+    ("device", torch.device("cpu"), "Give its name, such as 'auto' or 'cpu'."),
 ]
 
 
@@ -85,9 +85,8 @@ def test_a_device_that_is_not_there_is_refused_before_training(species, penguins
         lambda: sl.Training(sl.MLP(species.spec), species, device=device),
         lambda: sl.fit(penguins, "species", device=device, quiet=True),
     ):
-        with pytest.raises(OptionError, match=f"The device '{device}' cannot be used") as caught:
+        with pytest.raises(OptionError, match=f"The device '{device}' cannot be used"):
             refused()
-        assert caught.value.fix == "Use 'auto', 'cpu', 'cuda' or 'mps'."
 
 
 def test_settings_by_name():

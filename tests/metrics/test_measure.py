@@ -35,6 +35,17 @@ def test_auc_is_that_of_the_positive_class():
     assert measure(BINARY, turned, truth, np.array([0.5, 0.5]))["roc_auc"] == 0.0
 
 
+def test_average_precision_of_two_classes():
+    values = np.array([[0.1, 0.9], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
+    found = measure(BINARY, values, np.array([0, 1, 0, 1]), np.array([0.5, 0.5]))
+    assert found["average_precision"] == pytest.approx((1 / 2 + 2 / 4) / 2)
+    assert found["baseline"]["average_precision"] == 0.5
+    alone = measure(BINARY, values, np.ones(4, np.int64), np.array([0.5, 0.5]))
+    assert alone["average_precision"] is alone["baseline"]["average_precision"] is None
+    three = measure(THREE, np.full((3, 3), 1 / 3), np.array([0, 1, 2]), np.full(3, 1 / 3))
+    assert "average_precision" not in three
+
+
 def test_auc_of_three_classes_is_the_mean_over_those_that_are_there():
     values = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.5, 0.4, 0.1]])
     found = measure(THREE, values, np.array([0, 1, 1]), np.full(3, 1 / 3))

@@ -43,6 +43,11 @@ def test_other_texts_are_refused(text):
         Requirement.parse(text)
 
 
+def test_the_name_of_another_tool_leads_to_a_metric():
+    with pytest.raises(OptionError, match=r"There is no metric 'acc'\. Did you mean 'accuracy'\?"):
+        Requirement.parse("acc>=0.8").failure(METRICS)
+
+
 @pytest.mark.parametrize("name", ["acuracy", "classes", "part", "baseline"])
 def test_unknown_metrics_are_refused(name):
     with pytest.raises(OptionError, match=f"There is no metric '{name}'") as caught:

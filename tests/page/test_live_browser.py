@@ -116,6 +116,13 @@ def test_a_run_is_watched_and_changed_from_the_page(watched, training):
     time.sleep(0.5)
     assert len(read_records(run)[0]) == count
 
+    # A learning rate that is no number is refused as it was typed.
+    for typed in ("0,01", "abc", ""):
+        page.fill("#learning-rate", typed)
+        page.get_by_role("button", name="Set").click()
+        refusal = f"SetLearningRate has {typed!r}. Give a number from 0 up, such as 0.001."
+        until(page, f"document.querySelector('#said').innerText.includes({json.dumps(refusal)})")
+
     # The learning rate, sent while it is paused, changes when it goes on by one epoch.
     page.fill("#learning-rate", "0.0003")
     page.get_by_role("button", name="Set").click()

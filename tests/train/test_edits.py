@@ -414,6 +414,8 @@ def test_replace_by_something_larger_pads_it(species):
         (sl.Freeze("outptu"), "no parameter 'outptu'. Did you mean 'output'"),
         (sl.Unfreeze("embeding"), "no parameter 'embeding'. Did you mean 'embeddings"),
         (SetLearningRate(-1), "SetLearningRate has -1. Give a number from 0 up"),
+        (SetLearningRate("0,01"), "SetLearningRate has '0,01'. Give a number from 0 up, such as 0.001."),
+        (SetLearningRate("x" * 200), r"x\.\.\. \(202 characters\)\. Give a number from 0 up"),
         (SetLearningRate(math.nan), "SetLearningRate has nan"),
         (SetLearningRate(math.inf), "SetLearningRate has inf"),
         (SetLearningRate(10**400), "SetLearningRate has 1000"),

@@ -86,9 +86,32 @@ def test_a_device_that_cannot_compute_is_refused(device):
     with pytest.raises(OptionError, match="cannot be used") as caught:
         choose_device(device)
     assert repr(device) in caught.value.problem
-    assert caught.value.fix == "Use 'auto', 'cpu', 'cuda' or 'mps'."
     with pytest.raises(OptionError, match="cannot be used"):
         check_device(device)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "fix"),
+    [(False, False, "Use 'auto' or 'cpu'."), (True, False, "Use 'auto', 'cuda' or 'cpu'."),
+     (False, True, "Use 'auto', 'mps' or 'cpu'.")],
+)  # fmt: skip
+def test_a_refusal_offers_what_the_machine_has(monkeypatch, cuda, mps, fix):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    with pytest.raises(OptionError) as caught:
+        choose_device("gpu")
+    assert (
+        caught.value.problem
+        == "The device 'gpu' cannot be used: PyTorch knows no device of this name."
+    )
+    assert caught.value.fix == fix
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_a_refused_cuda_is_not_offered():
+    with pytest.raises(OptionError) as caught:
+        choose_device("cuda")
+    assert "'cuda'" not in caught.value.fix
 
 
 @pytest.mark.parametrize("device", [None, 0, 1.5, torch.device("cpu")])

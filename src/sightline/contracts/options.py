@@ -550,7 +550,9 @@ class TrainingSettings:
         check_bool("doctor", self.doctor)
         check_seed(self.seed)
         if not isinstance(self.device, str):  # a Plan is JSON
-            raise OptionError(f"device is {self.device!r}.", "Use 'auto', 'cpu', 'cuda' or 'mps'.")
+            raise OptionError(
+                f"device is {self.device!r}.", "Give its name, such as 'auto' or 'cpu'."
+            )
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:

@@ -102,7 +102,10 @@ def check_edit(edit: Edit, network: nn.Module, spec: Spec, sources: Path | None)
             or not isinstance(value, int | float)
             or not 0 <= value <= MAX_RATE
         ):
-            raise OptionError(f"{type(edit).__name__} has {value!r}.", "Give a number from 0 up.")
+            shown = shorten(repr(value), 80)
+            raise OptionError(
+                f"{type(edit).__name__} has {shown}.", "Give a number from 0 up, such as 0.001."
+            )
     elif isinstance(edit, SetBatchSize | SetEpochs | SetMicroBatch):
         check_whole(type(edit).__name__, edit.value)
     elif type(edit).__name__ not in EDITS:

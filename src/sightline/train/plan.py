@@ -18,7 +18,6 @@ from sightline.load.batches import count_batches, map_tensors
 from sightline.predict.task import Task
 
 LARGEST_INTEGER = 2**63 - 1
-USABLE_DEVICES = "Use 'auto', 'cpu', 'cuda' or 'mps'."
 THREAD_WORK = 1e7
 """Floating-point operations of a step that each thread needs to be worth waiting for."""
 BFLOAT16_WORK = 2e8
@@ -52,7 +51,7 @@ def choose_device(device: str = "auto") -> tuple[str, str]:
         ('cpu', 'as requested')
     """
     if not isinstance(device, str):  # a Plan is JSON
-        raise OptionError(f"device is {device!r}.", USABLE_DEVICES)
+        raise OptionError(f"device is {device!r}.", _usable_devices())
     if device == "auto":
         if torch.cuda.is_available():
             return "cuda", f"a CUDA device is available: {torch.cuda.get_device_name()}"
@@ -63,10 +62,25 @@ def choose_device(device: str = "auto") -> tuple[str, str]:
         torch.empty(1, device=device).cpu()  # it exists, and its tensors can be read
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         why = str(error).splitlines()[0].rstrip(".")
+        if why.startswith(("Expected one of", "Invalid device string")):
+            why = "PyTorch knows no device of this name"  # and lists all that it can be built for
+        elif (
+            isinstance(error, NotImplementedError) and "Could not run" in why
+        ):  # and lists its own parts
+            why = "this PyTorch was built without it, or the machine has none"
         raise OptionError(
-            f"The device {device!r} cannot be used: {why}.", USABLE_DEVICES
+            f"The device {device!r} cannot be used: {why}.", _usable_devices()
         ) from error
     return device, "as requested"
+
+
+def _usable_devices() -> str:
+    """Say which devices can be used on this machine."""
+    found = [
+        *(["'cuda'"] if torch.cuda.is_available() else []),
+        *(["'mps'"] if torch.backends.mps.is_available() else []),
+    ]
+    return f"Use {', '.join([repr('auto'), *found])} or 'cpu'."
 
 
 def choose_batch_size(rows: int) -> int:

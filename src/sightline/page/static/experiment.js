@@ -36,7 +36,7 @@ export const controls = {
         el("button", { type: "button", id: "one-epoch", onclick: () => send({ one_epoch: true }, "one epoch") }, "Train one epoch"),
         el("button", { type: "button", id: "stop", class: "danger", onclick: () => edit({ edit: "Stop", why: "stopped from the page" }, "stop and keep the best weights") }, "Stop and keep the best weights")),
       el("div", { class: "knobs" },
-        knob("Learning rate", "Set", lr, () => edit({ edit: "SetLearningRate", value: Number(lr.value) }, `learning rate ${lr.value}`)),
+        knob("Learning rate", "Set", lr, () => edit({ edit: "SetLearningRate", value: numberOrText(lr.value) }, `learning rate ${lr.value}`)),
         names.length ? [
           knob("Widen", "Widen", [layer, units], () => edit({ edit: "Widen", name: layer.value, width: Number(units.value) }, `widen ${layer.value} to ${units.value} units`)),
           knob("Deepen after", "Deepen", after, () => edit({ edit: "Deepen", after: after.value }, `a new layer after ${after.value}`)),
@@ -44,6 +44,12 @@ export const controls = {
         ] : el("p", { class: "note" }, "Widen, deepen and freeze need the names of the layers. They are recorded at the first step of an epoch, unless the run was started with doctor off.")));
   },
 };
+
+/** What was typed as a number; what is none stays as it was typed, so that the refusal quotes it. */
+function numberOrText(typed) {
+  const value = Number(typed);
+  return typed.trim() !== "" && Number.isFinite(value) ? value : typed;
+}
 
 function layerNames(run) {
   return (run.last("train/layers")?.layers ?? []).map((layer) => layer.name);
