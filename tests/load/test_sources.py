@@ -169,7 +169,10 @@ def test_what_is_no_table(tmp_path: Path) -> None:
             (tmp_path / f"j{end}").write_bytes(content)
             refused(tmp_path / f"j{end}", f"j{end} cannot be read as", "Check that the file is")
     refused(tmp_path, "different formats: delimited, ipc, parquet", "one format")
-    for source in (3, None, [1, 2], b"a,b\n1,2\n", object()):
+    refused(
+        [1, 2], "Row 0 of the list is an int, which names no columns", "Give each row as a dict"
+    )
+    for source in (3, None, b"a,b\n1,2\n", object()):
         refused(source, "A table cannot be read from", "Give a path")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.contracts import READING_RULES
-from sightline.errors import DataError, shorten
+from sightline.errors import DataError, listed, shorten
 from sightline.load.pandas_columns import (
     column_name,
     frame_columns,
@@ -28,7 +28,7 @@ def table_in_memory(source: Any, rules: int = READING_RULES) -> pa.Table:
 
     Args:
         source: Anything with `__arrow_c_stream__` (pandas, polars, pyarrow, a DuckDB relation), a dict
-            of columns, or a numpy array [rows, columns].
+            of columns, a list of rows (see `columns_of_rows`), or a numpy array [rows, columns].
         rules: The version of the reading rules; by version 1 periods are numbers, for example.
 
     Raises:
@@ -39,6 +39,8 @@ def table_in_memory(source: Any, rules: int = READING_RULES) -> pa.Table:
     if isinstance(source, pa.RecordBatch):
         return pa.Table.from_batches([source])
     try:
+        if isinstance(source, list | tuple):
+            source = columns_of_rows(source)
         if isinstance(source, Mapping):
             return _from_mapping(source, rules)
         if _is_series(source):
@@ -65,10 +67,64 @@ def table_in_memory(source: Any, rules: int = READING_RULES) -> pa.Table:
     if hasattr(source, "__array__"):
         return _from_array(np.asarray(source))
     raise DataError(
-        f"A table cannot be read from a {type(source).__name__}.",
-        "Give a path, a DataFrame (pandas, polars, pyarrow, DuckDB), a numpy array or a dict of "
-        "columns.",
+        f"A table cannot be read from {_article(source)}.",
+        "Give a path, a DataFrame (pandas, polars, pyarrow, DuckDB), a numpy array, a dict of columns or a list of "
+        "dicts, one a row.",
     )
+
+
+def columns_of_rows(rows: Sequence[Any], names: Sequence[str] = ()) -> dict[Any, list[Any]]:
+    """Turn rows with column names into columns; what a row does not have is missing.
+
+    Args:
+        rows: Dicts, Series of pandas or named tuples, one a row.
+        names: The columns that are needed, for the message; without rows they are the columns.
+
+    Raises:
+        DataError: There are no rows and no names, or a row is something else, such as a list of values.
+
+    Example:
+        >>> from sightline.load.memory import columns_of_rows
+        >>> columns_of_rows([{"age": 31, "city": "Oslo"}, {"age": 54}])
+        {'age': [31, 54], 'city': ['Oslo', None]}
+    """
+    if not rows and not names:
+        raise DataError("The list of rows is empty.", "Give one row or more, each a dict.")
+    named = [_named_values(row, number, names) for number, row in enumerate(rows)]
+    columns = dict.fromkeys(name for row in named for name in row) or dict.fromkeys(names)
+    return {name: [row.get(name) for row in named] for name in columns}
+
+
+def _named_values(row: Any, number: int, names: Sequence[str]) -> Mapping[Any, Any]:
+    if isinstance(row, Mapping):
+        return row
+    if _is_series(row) and hasattr(row, "index"):  # of pandas; a Series of polars has no names
+        return {column_name(name): value for name, value in row.to_dict().items()}
+    if hasattr(row, "_asdict"):
+        return row._asdict()  # type: ignore[no-any-return]
+    needed = (
+        f" The columns are: {listed([shorten(repr(name), 40) for name in names], 12)}."
+        if names
+        else ""
+    )
+    raise DataError(
+        f"Row {number:,} of the list is {_article(row)}, which names no columns.{needed}",
+        "Give each row as a dict with a value for each column, or a DataFrame.",
+    )
+
+
+def _article(value: Any) -> str:
+    """Name a value's type with its article.
+
+    Example:
+        >>> from sightline.load.memory import _article
+        >>> _article(3), _article(None), _article([1])
+        ('an int', 'None', 'a list')
+    """
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _mixed_as_text(frame: Any) -> Any:

@@ -92,6 +92,8 @@ def open_source(source: Any, request: RawRequest = DEFAULT_REQUEST) -> Raw:
     name = f"a {type(source).__module__.split('.')[0]} {type(source).__name__}"
     if isinstance(source, dict):
         name = "a dict of columns"
+    elif isinstance(source, list | tuple):
+        name = "a list of rows"
     return raw_table(table, name, ())
 
 

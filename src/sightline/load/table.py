@@ -193,7 +193,7 @@ def read(
             a glob of such files, also in an object store (s3://bucket/folder, gs://, abfs://); a workbook (.xlsx, .xls, .ods; extra "excel"), also data.xlsx#Sheet2; "-"
             or a pipe; the address of a database (postgresql://, sqlite://, duckdb://; extra "sql"), or
             a `Query`; anything with `__arrow_c_stream__` (pandas, polars, pyarrow, a
-            DuckDB relation); a numpy array [rows, columns]; or a dict of columns.
+            DuckDB relation); a numpy array [rows, columns]; a dict of columns; or a list of dicts, one a row.
         kinds: By column name, the kind to use instead of the inferred one: "numeric",
             "categorical", "boolean", "datetime" or "text".
         drop: Columns to leave out.

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from sightline.contracts import BadRow, Schema, traits_of
+from sightline.load.memory import columns_of_rows
 from sightline.load.pandas_columns import column_name
 from sightline.load.table import Table, read_like
 
@@ -25,7 +26,8 @@ def read_rows(
     """Read rows with the column types of the training table.
 
     Args:
-        data: Anything `sl.read` takes, or a dict with one value per column for one row.
+        data: Anything `sl.read` takes, such as a list of dicts; for one row also a dict with a value per column, or a
+            Series of pandas.
         schema: Of the training table.
         keep: Further columns to carry along.
         encoding: Of a text file that is not UTF-8.
@@ -43,6 +45,8 @@ def read_rows(
         row = {column_name(name): value for name, value in cells.items()}
         if schema.rules > 1 and {column.name for column in schema.features} <= row.keys():
             data = row  # one row of a DataFrame
+    if isinstance(data, list | tuple):
+        data = columns_of_rows(data, [column.name for column in schema.features])
     if isinstance(data, Mapping) and is_one_row(data):
         data = {name: [value] for name, value in data.items()}
     table = read_like(data, schema, keep=keep, encoding=encoding, like=like)

@@ -123,7 +123,8 @@ class TableModel(Decisions, ABC):
         """Predict a label (or number) for each row.
 
         Args:
-            data: Anything `sl.read` takes, or a dict with one value per column for one row.
+            data: Anything `sl.read` takes, such as a DataFrame or a list of dicts, one a row; for one row also a dict
+                with a value per column, or a Series of pandas.
 
         Returns:
             [rows], in the type that the target had; None where a row cannot be read.
