@@ -49,12 +49,13 @@ if TYPE_CHECKING:
     from sightline.predict.onnx_model import OnnxModel
     from sightline.prepare.prepared import Prepared, prepare
     from sightline.trace.compare import compare
+    from sightline.trace.listing import runs
     from sightline.train.checkpoints import Checkpoints
     from sightline.train.training import Training
 
 _PLACES = {
     "fit": "pipeline.fit", "demo": "pipeline.demo", "refit": "pipeline.refit", "tune": "pipeline.tuning", "resume": "pipeline.runs", "replay": "pipeline.fit", "slices": "pipeline.origin",
-    "Run": "pipeline.folder", "compare": "trace.compare",
+    "Run": "pipeline.folder", "compare": "trace.compare", "runs": "trace.listing",
     "read": "load.table", "Query": "load.databases", "Table": "load.table", "split": "load.split", "Splits": "load.split",
     "prepare": "prepare.prepared", "Prepared": "prepare.prepared",
     "MLP": "build.mlp", "Flat": "build.flat", "Ensemble": "build.ensemble",
@@ -69,7 +70,7 @@ _PLACES = {
 }  # fmt: skip
 
 __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
-    "fit", "resume", "refit", "replay", "tune", "slices", "Ray", "compare", "demo", "Run", "read", "Query", "Table", "split", "Splits", "prepare",
+    "fit", "resume", "refit", "replay", "tune", "slices", "Ray", "compare", "runs", "demo", "Run", "read", "Query", "Table", "split", "Splits", "prepare",
     "Prepared", "Ensemble", "MLP", "Flat", "Training", "Checkpoints", "Widen", "Deepen", "Replace", "Freeze",
     "Unfreeze", "Stop", "Model", "OnnxModel", "Batch", "Column", "EpochRecord", "Event", "Record", "Schema", "Spec",
     "Step", "SightlineClassifier", "SightlineRegressor",

@@ -54,6 +54,82 @@ def test_the_same_settings_give_the_same_numbers(runs):
     assert all(one == two for one, two in same.values())
 
 
+def made(folder, name, start, metrics):
+    trace = Trace()
+    trace.save_to(folder / name)
+    trace.write("run", "start", start)
+    trace.write("predict", "metrics", metrics)
+    trace.close()
+    return folder / name
+
+
+START = {
+    "target": {"name": "y"},
+    "origin": {"fingerprint": "f"},
+    "split": {"seed": 0, "folds": 5, "test": 0.1},
+}
+
+
+def test_the_better_value_of_each_metric(tmp_path):
+    first = {
+        "part": "test",
+        "accuracy": 0.8,
+        "log_loss": 0.4,
+        "rmse": 2.0,
+        "r2": None,
+        "roc_auc": 0.9,
+    }
+    other = {
+        "part": "test",
+        "accuracy": 0.9,
+        "log_loss": 0.5,
+        "rmse": 1.0,
+        "r2": 0.5,
+        "roc_auc": 0.9,
+    }
+    one, two = made(tmp_path, "one", START, first), made(tmp_path, "two", START, other)
+    three = made(tmp_path, "three", START, first | {"rmse": "NaN"})
+    found = compare(one, two, three)
+    assert found["better"] == {"accuracy": [1], "log_loss": [0, 2], "rmse": [1]}
+    assert found["warnings"] == []
+    TerminalView(file := io.StringIO()).compared(found)
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in file.getvalue().splitlines()
+    ]
+    assert ["accuracy", "0.800", "0.900 *", "0.800"] in lines
+    assert ["log_loss", "0.400 *", "0.500", "0.400 *"] in lines
+    assert "* the best value of a metric." in file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("other", "part", "warning"),
+    [
+        (START | {"target": {"name": "z"}}, "test", "The runs predict different targets"),
+        (START | {"origin": {"fingerprint": "g"}}, "test", "The tables of the runs differ"),
+        (START | {"split": {"seed": 1, "test": 0.1}}, "test", "The runs were split differently (seed)"),
+        (START | {"split": {"seed": 1, "test": 0.2}}, "test", "The runs were split differently (seed, test)"),
+        (START, "validation", "The metrics are of different parts"),
+    ],
+)  # fmt: skip
+def test_metrics_of_other_rows_are_not_compared(tmp_path, other, part, warning):
+    one = made(tmp_path, "one", START, {"part": "test", "accuracy": 0.8})
+    two = made(tmp_path, "two", other, {"part": part, "accuracy": 0.9})
+    found = compare(one, two)
+    assert found["better"] == {}
+    (sentence,) = found["warnings"]
+    assert sentence.startswith(warning)
+    TerminalView(file := io.StringIO()).compared(found)
+    assert f"Warning: {warning}" in " ".join(file.getvalue().split())
+
+
+def test_runs_with_other_folds_have_the_same_test_rows(tmp_path):
+    one = made(tmp_path, "one", START, {"part": "test", "accuracy": 0.8})
+    two = made(tmp_path, "two", START | {"split": {"seed": 0, "folds": 0, "valid": 0.1, "test": 0.1}},
+               {"part": "test", "accuracy": 0.9})  # fmt: skip
+    assert compare(one, two)["better"] == {"accuracy": [1]}
+
+
 def test_a_run_alone_and_three(runs):
     assert compare(runs / "a")["settings"] == {}
     three = compare(runs / "a", runs / "b", runs / "same")

@@ -1,4 +1,4 @@
-"""Commands that show runs: live, compare, report, quiz."""
+"""Commands that show runs: runs, live, compare, report, quiz."""
 
 from __future__ import annotations
 
@@ -68,6 +68,25 @@ def _detach_output() -> None:
     for number in (1, 2):
         os.dup2(null, number)
     os.close(null)
+
+
+@click.command(cls=Command)
+@click.argument("folder", type=click.Path(), default="runs")
+@json_option
+def runs(folder: str, as_json: bool) -> None:
+    """List the runs in FOLDER (runs/ by default), the newest first."""
+    from sightline.trace.listing import runs as list_runs
+
+    found = list_runs(folder)
+    if as_json:
+        print_json({"folder": folder, "runs": found})
+        return
+    if not found:
+        click.echo(f"No run is in {safe(folder)}.")
+        return
+    from sightline.views.terminal import TerminalView
+
+    TerminalView().runs(found)
 
 
 @click.command(cls=Command)

@@ -155,6 +155,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "tune": ("search", "optimize", "optimise", "hpo", "sweep", "hyperopt", "grid-search"),
     "resume": ("continue", "restart", "restore"),
     "replay": ("reproduce", "repeat", "rerun"),
+    "runs": ("ls", "list", "history", "experiments", "leaderboard"),
     "report": ("plot", "plots", "html", "visualize", "show"),
     "live": ("watch", "dashboard", "ui", "view", "open", "tensorboard"),
     "importance": ("features", "feature-importance", "importances"),

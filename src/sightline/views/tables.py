@@ -264,6 +264,7 @@ class TablePrinter(Printer):
     def compared(self, comparison: Body) -> None:
         """Print the result of `compare`: settings that differ and metrics, a column for each run."""
         names = [Text(plain(run, 40)) for run in comparison["runs"]]
+        better = comparison.get("better", {})
         for title, rows in (
             ("Settings that differ", comparison["settings"]),
             ("Metrics", comparison["metrics"]),
@@ -273,13 +274,38 @@ class TablePrinter(Printer):
                 continue
             table = self.new_table(title, *(name.plain for name in names))
             for name, values in rows.items():
+                best = better.get(name, ()) if rows is comparison["metrics"] else ()
                 shown = [
-                    brief(v) if isinstance(v, float) else "-" if v is None else _listed(v)
-                    for v in values
+                    (brief(v) if isinstance(v, float) else "-" if v is None else _listed(v))
+                    + " *" * (index in best)
+                    for index, v in enumerate(values)
                 ]
                 table.add_row(Text(plain(name, 40)), *(Text(plain(v, 200)) for v in shown))
             self.show(table)
+        if better:
+            self.say("* the best value of a metric.")
         self.say(f"{comparison['same']} settings are the same.")
+        for sentence in comparison.get("warnings", ()):
+            self.say(f"Warning: {sentence}")
+
+    def runs(self, runs: Sequence[Body]) -> None:
+        """Print the runs of a folder, one in a row; see `sightline.runs`."""
+        table = self.new_table(
+            "Run", "Date", "Table", "Target", "State", "Metric", "Rows", "Seconds"
+        )
+        for run in runs:
+            value = (
+                "-"
+                if run["value"] is None
+                else f"{metric_name(run['metric'])} {brief(run['value'])} ({run['part']})"
+            )
+            table.add_row(
+                Text(plain(run["run"], 60)), (run["date"] or "-")[:16].replace("T", " "), Text(plain(run["table"] or "-", 40)),
+                Text(plain(run["target"] or "-", 30)), run["state"], value,
+                "-" if run["rows"] is None else f"{run['rows']:,}",
+                "-" if run["seconds"] is None else f"{float(run['seconds']):,.0f}",
+            )  # fmt: skip
+        self.show(table)
 
 
 def _listed(value: Any) -> str:
