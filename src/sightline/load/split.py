@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from sightline.contracts import Label, Target, TaskName
 from sightline.contracts.arguments import names_checked
-from sightline.errors import DataError, DataWarning, OptionError, counted, did_you_mean
+from sightline.errors import DataError, DataWarning, OptionError, counted, did_you_mean, listed
 from sightline.load.classes import absent_classes
 from sightline.load.divide import divide, group_rows
 from sightline.load.facts import ColumnFacts
@@ -31,6 +31,7 @@ from sightline.load.remarks import Remarks, remarks
 from sightline.load.roles import row_weights, with_roles
 from sightline.load.table import Table, join, read_like, subset, take
 from sightline.load.target import find_task, target_values
+from sightline.views.format import plain
 
 MOST_HELD_OUT = 10_000
 """A share of the rows gives no more validation or test rows than this."""
@@ -113,6 +114,26 @@ class Splits:
     earlier: Earlier | None = None
     places: np.ndarray | None = None
     large: LargeRows | None = None
+
+    def __repr__(self) -> str:
+        """Name the table, the target and the sizes of the parts in a few lines."""
+        classes = (
+            f": {listed([plain(text, 30) for text in self.target.texts], 8)}"
+            if self.target.classes
+            else ""
+        )
+        lines = [
+            f"Splits of {plain(self.table.name, 80)}",
+            f"  target {plain(self.target.name, 40)}, {self.target.task}{classes}",
+            f"  {self.describe()}",
+            *(
+                [f"  {counted(self.dropped, 'row')} without a target left out"]
+                if self.dropped
+                else []
+            ),
+            *(f"  {note}" for note in self.notes[:4]),
+        ]
+        return "\n".join(lines)
 
     @property
     def train_rows(self) -> int:

@@ -56,6 +56,7 @@ from sightline.load.values import (
     to_microseconds,
 )
 from sightline.load.writing import find_writings
+from sightline.views.format import plain
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,17 @@ class Table:
 
     def __len__(self) -> int:
         return self.rows
+
+    def __repr__(self) -> str:
+        """Name the rows, the columns and their kinds in a few lines."""
+        kinds = [
+            f"{plain(column.name, 30)} ({column.kind}{_role(column)})"
+            for column in self.schema.columns
+        ]
+        return (
+            f"Table {plain(self.name, 80)}: {counted(self.rows, 'row')} x {counted(len(self.columns), 'column')}\n"
+            f"  {listed(kinds, 10)}"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what finds cells in the source again: other processes have it not open."""
@@ -553,6 +565,10 @@ def absolute_paths(paths: Sequence[str]) -> list[str]:
 
 
 # ------------------------------------------------------------- helpers
+
+
+def _role(column: Column) -> str:
+    return "" if column.role == "feature" else f", {column.role}"
 
 
 def valid_value(column: Column) -> str:

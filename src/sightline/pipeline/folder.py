@@ -11,13 +11,15 @@ from torch import nn
 
 from sightline.build.networks import NetworkMaker
 from sightline.contracts import EpochRecord, Record
-from sightline.errors import RunError
+from sightline.contracts.metrics import METRICS
+from sightline.errors import RunError, counted, readable
 from sightline.load.table import Table
 from sightline.pipeline.origin import training_data
 from sightline.predict.described import BUNDLE
 from sightline.predict.model import Model
 from sightline.trace.records import find, number, read_records
 from sightline.views import notebook
+from sightline.views.format import plain
 from sightline.views.pictures import Form, pictures
 
 
@@ -113,6 +115,32 @@ class Run:
             'loss.svg'
         """
         return pictures(self.records, folder, form)
+
+    def __repr__(self) -> str:
+        """Name the table, the target, the metrics and the files in a few lines."""
+        start, end, metrics = (
+            found[-1].body if (found := self.find(*kind)) else {}
+            for kind in (("run", "start"), ("run", "end"), ("predict", "metrics"))
+        )
+        lines = [f"Run {plain(self.folder, 200)}, {'complete' if end else 'not complete'}"]
+        if start:
+            target = start["target"]
+            lines.append(
+                f"  {plain(start['source'], 80)}, target {plain(target['name'], 40)}, {target['task']}"
+            )
+        if metrics:
+            values = [
+                f"{name} {readable(number(metrics[name]))}"
+                for name in METRICS
+                if metrics.get(name) is not None
+            ]
+            lines.append(
+                f"  {metrics['part']}, {counted(metrics['rows'], 'row')}: {', '.join(values)}"
+            )
+        if end:
+            lines.append(f"  model {end['bundle']}")
+            lines += [f"  report {end['report']}"] if end.get("report") else []
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         return notebook.of_run(self.records)

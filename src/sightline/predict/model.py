@@ -17,7 +17,7 @@ from sightline.archive import atomic_file
 from sightline.build.modes import threads_set
 from sightline.build.networks import NetworkMaker
 from sightline.contracts import Spec
-from sightline.errors import DataError, OptionError
+from sightline.errors import DataError, OptionError, counted, listed
 from sightline.load.table import Table
 from sightline.metrics.importance import importance
 from sightline.predict import bundle, explain
@@ -35,6 +35,7 @@ from sightline.prepare.encode import Encoded, Encoder
 from sightline.prepare.transform import Transform
 from sightline.views import notebook
 from sightline.views.card import with_threshold
+from sightline.views.format import plain
 
 
 class Model(Predictor, TableModel):
@@ -347,6 +348,19 @@ class Model(Predictor, TableModel):
         loaded = {field.name: getattr(contents, field.name) for field in fields(contents)}
         first, *beside = loaded.pop("parts")
         return cls(network=first.module, beside=beside, **loaded)
+
+    def __repr__(self) -> str:
+        """Name the target, the columns that are needed and the size in a few lines."""
+        target = self.spec.target
+        classes = (
+            f": {listed([plain(text, 30) for text in target.texts], 8)}" if target.classes else ""
+        )
+        columns = [plain(column.name, 30) for column in self.encoder.schema.features]
+        return (
+            f"Model of {plain(target.name, 40)}, {target.task}{classes}\n"
+            f"  from {counted(len(columns), 'column')}: {listed(columns, 10)}\n"
+            f"  {type(self.network).__name__}, {counted(_parameters(self.network), 'parameter')}"
+        )
 
     def _repr_html_(self) -> str:
         columns = [{"name": c.name, "kind": c.kind} for c in self.encoder.schema.features]

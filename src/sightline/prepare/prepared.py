@@ -22,7 +22,7 @@ from sightline.contracts import (
     Spec,
     Target,
 )
-from sightline.errors import OptionError, did_you_mean, listed
+from sightline.errors import OptionError, counted, did_you_mean, listed
 from sightline.load.batches import TensorSource
 from sightline.load.facts import ColumnFacts
 from sightline.load.parallel import each_column
@@ -38,6 +38,7 @@ from sightline.prepare.fit import distinct, fit
 from sightline.prepare.kept import Kept
 from sightline.prepare.transform import QUANTILE_ROWS, Transform
 from sightline.views import notebook
+from sightline.views.format import plain
 
 CHUNK_ROWS = 32_768
 NO_VALUES = np.empty((0, 0))
@@ -140,6 +141,26 @@ class Prepared:
             encoding = encodings.get(column.name)
             described.append(self._describe(column, encoding, index, names, index in flags))
         return described
+
+    def __repr__(self) -> str:
+        """Name the target, the inputs of the network and the sizes of the parts in a few lines."""
+        parts = [
+            f"{len(batch.row):,} {name}"
+            for name, batch in (
+                ("training", self.train),
+                ("validation", self.valid),
+                ("test", self.test),
+            )
+        ]
+        inputs = [
+            counted(self.train.numeric.shape[1], "number"),
+            counted(self.train.categorical.shape[1], "code"),
+        ]
+        return (
+            f"Prepared {plain(self.splits.table.name, 80)}, target {plain(self.spec.target.name, 40)}\n"
+            f"  {' and '.join(inputs)} a row; {counted(self.spec.outputs, 'output')}\n"
+            f"  rows: {', '.join(parts)}"
+        )
 
     def _repr_html_(self) -> str:
         shapes = [
