@@ -13,7 +13,7 @@ import torch
 
 import sightline as sl
 from tests.arithmetic import Bfloat16, in_force
-from tests.tools import summary
+from tests.tools import reason_of, summary
 
 # One thread: the networks are small, and the other cores run other tests.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -41,10 +41,10 @@ def pytest_report_header(config):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter):
-    """Say last which tests did not run, and what would bring them."""
+    """Say last which tests did not run, why, and what would bring them."""
     result = yield
     skipped = terminalreporter.stats.get("skipped", [])
-    for sentence in summary(str(report.longrepr) for report in skipped):
+    for sentence in summary(reason_of(report.longrepr) for report in skipped):
         terminalreporter.write_line(sentence)
     return result
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import COMMANDS, missing, summary
+from tests.tools import COMMANDS, missing, reason_of, summary
 
 ROOT = Path(__file__).parent.parent
 PAGE = "tests/page/test_browser.py::test_strange_addresses_open_the_page_all_the_same"
@@ -48,11 +48,45 @@ def test_each_tool_is_named_with_its_command(tool: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="is not installed"):
         missing(tool)
-    reasons = [str(skipped.value), "fcntl: Windows cannot tell"]
-    (sentence,) = summary(reasons)
+    (sentence,) = summary([str(skipped.value)])
     where = {"postgresql": "databases", "moto": "object stores", "iproute2": "several hosts"}.get(
         tool, "the page"
     )
     assert sentence.startswith(f"1 test of {where} did not run, because {tool} is not installed;")
     assert sentence.endswith(f": {COMMANDS[tool]}")
-    assert summary(["fcntl: Windows cannot tell"]) == []
+
+
+def test_other_reasons_are_counted_too() -> None:
+    reasons = [
+        "needs a GPU",
+        "needs a\n GPU",
+        "moto is not installed: make x",
+        "Windows cannot tell",
+    ]
+    assert summary(reasons) == [
+        "2 tests did not run: needs a GPU",
+        "1 test did not run: Windows cannot tell",
+        "1 test of object stores did not run, because moto is not installed; to install it on Debian, type: "
+        "make .venv-moto/.installed",
+    ]
+    assert summary([]) == []
+
+
+@pytest.mark.parametrize("longrepr", [("a.py", 3, "Skipped: no GPU"), ["a.py", 3, "Skipped: no GPU"], "no GPU"])  # fmt: skip
+def test_the_reason_of_a_report(longrepr: object) -> None:
+    assert reason_of(longrepr) == "no GPU"
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one process", "two workers"])
+def test_a_reason_is_shown_at_the_end(options: list[str], tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text(
+        "import pytest\n\n\n@pytest.mark.skip(reason='this machine has no GPU')\n"
+        "@pytest.mark.parametrize('n', [1, 2])\ndef test_x(n):\n    pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "tests.conftest", f"--rootdir={tmp_path}",
+         *options, str(tmp_path / "test_x.py")],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 tests did not run: this machine has no GPU" in done.stdout.splitlines()[-2:][0]

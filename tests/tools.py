@@ -24,14 +24,32 @@ def missing(tool: str) -> None:
     pytest.skip(reason)
 
 
+def reason_of(longrepr: object) -> str:
+    """Return why a test was skipped, of the `longrepr` of its report: with pytest-xdist it is a list."""
+    reason = longrepr[-1] if isinstance(longrepr, tuple | list) else longrepr
+    return str(reason).removeprefix("Skipped: ")
+
+
 def summary(reasons: Iterable[str]) -> list[str]:
-    """Say in one sentence for each missing tool how many tests were skipped for want of it."""
-    counts = Counter(
-        tool for reason in reasons for tool in COMMANDS if f"{tool} is not installed" in reason
-    )
+    """Say in a sentence for each missing tool, and for each other reason, how many tests were skipped."""
     where = {"postgresql": "databases", "moto": "object stores", "iproute2": "several hosts"}
+    tools: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for reason in reasons:
+        tool = next((tool for tool in COMMANDS if f"{tool} is not installed" in reason), None)
+        if tool is None:
+            others[" ".join(reason.split())] += 1
+        else:
+            tools[tool] += 1
     return [
-        f"{count} test{'s' if count > 1 else ''} of {where.get(tool, 'the page')} did not run, because {tool} is not "
-        f"installed; to install it on Debian, type: {COMMANDS[tool]}"
-        for tool, count in counts.items()
+        *(f"{_tests(count)} did not run: {reason}" for reason, count in others.items()),
+        *(
+            f"{_tests(count)} of {where.get(tool, 'the page')} did not run, because {tool} is not "
+            f"installed; to install it on Debian, type: {COMMANDS[tool]}"
+            for tool, count in tools.items()
+        ),
     ]
+
+
+def _tests(count: int) -> str:
+    return f"{count} test{'s' if count > 1 else ''}"
