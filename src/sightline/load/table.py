@@ -283,7 +283,7 @@ def column_names(source: Any, options: ReadOptions) -> list[str]:
         >>> from sightline.contracts import ReadOptions
         >>> from sightline.load.table import column_names
         >>> column_names("examples/penguins.csv", ReadOptions(drop=["year"]))[-2:]
-        ['body_mass_g', 'sex']
+        ['sex', 'species']
     """
     request, source = request_for(options, READING_RULES), as_source(source, options.query)
     raw = next(pieces(source, request)) if can_be_pieces(source) else open_source(source, request)
