@@ -80,7 +80,7 @@ def raw_inputs(prepared, rows):
     return inputs, encoded
 
 
-@pytest.mark.parametrize("numeric", ["quantile", "standard", "minmax", "robust"])
+@pytest.mark.parametrize("numeric", ["quantile", "standard", "minmax", "robust", "none"])
 def test_features_and_codes_are_those_of_pytorch_to_the_last_bit(numeric):
     prepared = prepared_for(numeric)
     rows = prepared.splits.table
@@ -93,7 +93,7 @@ def test_features_and_codes_are_those_of_pytorch_to_the_last_bit(numeric):
     np.testing.assert_array_equal(x.view(np.int32), wanted.view(np.int32))
 
 
-@pytest.mark.parametrize("numeric", ["quantile", "standard", "minmax", "robust"])
+@pytest.mark.parametrize("numeric", ["quantile", "standard", "minmax", "robust", "none"])
 def test_next_to_every_knot_and_far_outside_too(numeric):
     import torch
 

@@ -35,6 +35,7 @@ def made(penguins, name):
         "standard": lambda: (penguins, "species", {"numeric": "standard"}),
         "robust": lambda: (penguins, "species", {"numeric": "robust"}),
         "quantile": lambda: (penguins, "species", {}),
+        "none": lambda: (penguins, "species", {"numeric": "none"}),
         "number": lambda: (penguins, "body_mass_g", {"seed": 1}),
         "binary": lambda: (penguins, "sex", {"positive": "female"}),
         "unwatched": lambda: (penguins, "species", {"valid": 0, "test": 0}),
@@ -57,7 +58,7 @@ def made(penguins, name):
 
 
 KINDS = [
-    "minmax", "standard", "robust", "quantile", "number", "binary", "unwatched", "words", "gaps",
+    "minmax", "standard", "robust", "quantile", "none", "number", "binary", "unwatched", "words", "gaps",
     "days", "many", "sgd", "muon", "adam", "one", "own", "members", "linear", "tanh", "sure",
 ]  # fmt: skip
 
@@ -101,7 +102,7 @@ def test_every_equation_comes_out_right(fits, name):
         assert found == pytest.approx(claimed, rel=2e-4, abs=near), one
 
 
-@pytest.mark.parametrize("name", ["minmax", "standard", "robust", "quantile"])
+@pytest.mark.parametrize("name", ["minmax", "standard", "robust", "quantile", "none"])
 def test_the_feature_is_the_networks(fits, penguins, name):
     run = fits(name)
     shown = run.find("prepare", "columns")[0].body["shown"]

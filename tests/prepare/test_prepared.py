@@ -189,11 +189,41 @@ def test_describe_tells_every_columns_way():
     ("scaling", "said"),
     [
         ("standard", "minus the mean"), ("robust", "minus the median"),
-        ("quantile", "by rank to a normal distribution"),
+        ("quantile", "by rank to a normal distribution"), ("none", "as it is"),
     ],
 )  # fmt: skip
 def test_describe_names_the_scaling(scaling, said):
     assert said in prepared_of(columns(), scaling).describe()[0]["way"]
+
+
+def unscaled(spread_x, spread_y, scaling="none"):
+    """Return the notes on two columns of numbers with these standard deviations, about."""
+    random = np.random.default_rng(0)
+    table = {"x": random.normal(size=300) * spread_x, "z": random.normal(size=300) * spread_y,
+             "word": random.choice(["a rare word", "another one", "a third"], 300).tolist(), "y": ["a", "b"] * 150}  # fmt: skip
+    kinds = {"word": "text"}
+    splits = sl.split(sl.read(table, kinds=kinds), target="y")
+    notes = sl.prepare(splits, numeric=scaling).notes
+    return [note for note in notes if note.startswith("numbers are not scaled")]
+
+
+def test_unscaled_numbers_of_unlike_sizes_are_noted():
+    (note,) = unscaled(0.1, 50_000)
+    assert "z has a standard deviation of 4." in note
+    assert ", x one of 0.1" in note
+    assert "--numeric" in note
+    assert len(unscaled(5_000, 5_000)) == 1  # all are too large
+    assert len(unscaled(1e-4, 1)) == 1
+
+
+@pytest.mark.parametrize("spreads", [(1, 1), (20, 0.1), (90, 90), (0, 1), (0, 0)])
+def test_numbers_that_need_no_scaling_are_not(spreads):
+    assert unscaled(*spreads) == []
+
+
+@pytest.mark.parametrize("scaling", ["quantile", "standard", "robust", "minmax"])
+def test_scaled_numbers_are_not_noted(scaling):
+    assert unscaled(0.1, 50_000, scaling) == []
 
 
 def test_text_without_a_repeated_word_is_left_out_and_said():

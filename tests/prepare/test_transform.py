@@ -108,13 +108,20 @@ def test_a_column_missing_in_all_training_rows_says_nothing_until_it_is_there(sc
     assert apply(transform, [5.0])[0, 1] == 0
 
 
-@pytest.mark.parametrize("scaling", SCALINGS)
+def test_without_scaling_numbers_are_as_they_are():
+    out = apply(fitted("none", np.array([1.0, 200.0, 30_000.0, np.nan])), [7.5, -4e5, np.nan, 1e9])
+    assert out[:, 0].tolist() == [7.5, -4e5, 200.0, 1e6]  # float32 layers get no larger ones
+
+
+@pytest.mark.parametrize("scaling", [one for one in SCALINGS if one != "none"])
 def test_a_constant_column_is_zero(scaling):
     transform = fitted(scaling, np.full(9, 0.1))
     assert apply(transform, [0.1, np.nan])[:, 0].tolist() == pytest.approx([0, 0], abs=1e-6)
 
 
-@pytest.mark.parametrize(("scaling", "fill"), [("standard", 4.0), ("minmax", 2.0), ("robust", 2.0)])
+@pytest.mark.parametrize(
+    ("scaling", "fill"), [("standard", 4.0), ("minmax", 2.0), ("robust", 2.0), ("none", 2.0)]
+)
 def test_what_is_missing_gets_the_mean_or_median(scaling, fill):
     transform = fitted(scaling, np.array([1.0, 2.0, 9.0, np.nan]))
     out = apply(transform, [np.nan, fill])[:, 0]

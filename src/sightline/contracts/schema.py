@@ -13,7 +13,7 @@ from sightline.contracts.kinds import KINDS, Kind
 Role = Literal["feature", "target", "weight", "group", "time", "ignored"]
 Values = Literal["integer", "float", "string", "boolean", "datetime", "unsupported"]
 TaskName = Literal["classification", "regression"]
-Scaling = Literal["standard", "minmax", "robust", "quantile"]
+Scaling = Literal["standard", "minmax", "robust", "quantile", "none"]
 Label = str | int | float | bool
 ROLES: tuple[str, ...] = get_args(Role)
 SCALINGS: tuple[str, ...] = get_args(Scaling)

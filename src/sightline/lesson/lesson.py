@@ -119,7 +119,7 @@ def prepare_stage(prepared: Body, split: Body, warm: bool = False) -> dict[str, 
     scaling = {
         "minmax": "normalised to 0..1", "standard": "standardised (mean 0, standard deviation 1)",
         "robust": "centred on the median and scaled by the interquartile range",
-        "quantile": "mapped by rank to a normal distribution",
+        "quantile": "mapped by rank to a normal distribution", "none": "not scaled",
     }[prepared["scaling"]]  # fmt: skip
     numbers, codes, flags = prepared["numbers"], prepared["codes"], prepared["flags"]
     done = []
@@ -146,7 +146,7 @@ def prepare_stage(prepared: Body, split: Body, warm: bool = False) -> dict[str, 
         came_out=f"{counted(split['train'], 'row')} x {width}, as tensors"
         + (" float32" if not codes else " float32 and int32"),
         caption=(f"{scaling[0].upper() + scaling[1:]}" if numbers else "Each category has a code of its own, assigned")
-        + " on the training rows."
+        + ("." if numbers and prepared["scaling"] == "none" else " on the training rows.")
         + (f" {notes}" if notes else ""),
     )  # fmt: skip
 

@@ -95,6 +95,12 @@ def _number(number: Body | None, scaling: str, where: str) -> list[dict[str, str
         sentence = f"{where.capitalize()} has no {name}, so {value:.5g} from the training rows replaces it."
     if scaling == "quantile":
         return [_by_rank(number, value, title, sentence)]
+    if scaling == "none":
+        same = settle(lambda x: x, [value], float(number["result"]))
+        return [
+            same
+            and equation(title, "z = x", same[0][0], same[1], f"{sentence} Numbers are not scaled.")
+        ]
     center, scale, result = (float(number[key]) for key in ("center", "scale", "result"))
     low, wide = {
         "minmax": ("min", "(max − min)"), "standard": ("mean", "standard deviation"),

@@ -62,11 +62,10 @@ def _prepare(bodies: Bodies) -> list[tuple[str, str]]:
         was = "no value" if number["missing"] else f"{float(number['value']):.5g}"
         how = {
             "minmax": "to 0..1", "standard": "to mean 0 and standard deviation 1",
-            "robust": "by median and interquartile range", "quantile": "by rank",
+            "robust": "by median and interquartile range", "quantile": "by rank", "none": "",
         }[prepared["scaling"]]  # fmt: skip
-        text += (
-            f"Here numbers are scaled {how}: {name} of {where} had {was} and became {result:.5g}."
-        )
+        scaled = f"scaled {how}" if how else "left as they are"
+        text += f"Here numbers are {scaled}: {name} of {where} had {was} and became {result:.5g}."
     return [("normalisation", text)]
 
 

@@ -43,6 +43,8 @@ from sightline.views.format import plain
 CHUNK_ROWS = 32_768
 NO_VALUES = np.empty((0, 0))
 DEFAULT_SCALING: Scaling = "quantile"
+LARGE_SPREAD, UNLIKE_SPREADS = 100.0, 1000.0
+"""Unscaled numbers get a note if a standard deviation is above the first, or this many times another one's."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,7 @@ class Prepared:
             "robust": f"minus the median {t.center[index]:.4g}, divided by the interquartile range "
             f"{t.scale[index]:.4g}, smoothly clipped to -3..3",
             "quantile": "by rank to a normal distribution",
+            "none": "as it is",
         }[t.scaling]
         if flagged:
             name = "mean" if t.scaling == "standard" else "median"
@@ -258,7 +261,7 @@ def prepare(
 
     Args:
         splits: From `sightline.split`.
-        numeric: How numbers are scaled: "standard", "minmax", "robust" or "quantile" (see
+        numeric: How numbers are scaled: "standard", "minmax", "robust", "quantile" or "none" (see
             `Transform`); None is "quantile", chosen by measurement (docs/decisions.md).
         kept: For a warm start, `WarmStart(model).kept`: this preparation is used, with the new categories of the
             training rows.
@@ -307,6 +310,8 @@ def prepare(
         "test": part(splits.test, outside, unseen),
     }
     notes = [*splits.notes, *_notes(outside, unseen)]
+    if transform.scaling == "none":
+        notes += _unscaled(encoder, parts["train"])
     if kept is not None and before is not None:
         notes += kept.notes(outside_kept, before.encoder)
         spec = kept.spec
@@ -385,7 +390,7 @@ def _store(
 def _sketched(rows: int, scaling: Scaling) -> str:
     """Say which statistics come from the sample, and how far its ranks may be off (Massart 1990)."""
     which = {
-        "quantile": "Quantiles, medians", "robust": "Quartiles, medians", "minmax": "Medians", "standard": "Bins",
+        "quantile": "Quantiles, medians", "robust": "Quartiles, medians", "minmax": "Medians", "standard": "Bins", "none": "Medians",
     }[scaling]  # fmt: skip
     drawn = min(rows, QUANTILE_ROWS) if scaling == "quantile" else rows
     error = 100 * math.sqrt(math.log(2 / 0.001) / (2 * drawn))
@@ -431,6 +436,30 @@ def _notes(outside: dict[str, int], unseen: dict[str, int]) -> Iterator[str]:
         yield f"{total:,} held-out categor{'ies were' if total != 1 else 'y was'} never seen in training ({_counts(unseen)})"
 
 
+def _unscaled(encoder: Encoder, train: Batch) -> Iterator[str]:
+    """Say which numbers differ too much in size for a network, of a table whose numbers are not scaled."""
+    words = {one.column for one in encoder.encodings if one.how == "words"}
+    spreads = {
+        name: spread
+        for (name, column), spread in zip(
+            encoder.numbers, train.numeric.double().std(dim=0, correction=0).tolist(), strict=False
+        )
+        if column not in words and spread > 0
+    }
+    if not spreads:
+        return
+    small, large = min(spreads, key=spreads.__getitem__), max(spreads, key=spreads.__getitem__)
+    if spreads[large] <= LARGE_SPREAD and spreads[large] <= UNLIKE_SPREADS * spreads[small]:
+        return
+    sizes = f"{large} has a standard deviation of {spreads[large]:.3g}"
+    if small != large:
+        sizes += f", {small} one of {spreads[small]:.3g}"
+    yield (
+        f"numbers are not scaled: {sizes}, where a scaled number has about 1; a network learns badly from such inputs, "
+        "unless it scales them itself: give another scaling (numeric=, --numeric)"
+    )
+
+
 def _counts(counts: dict[str, int]) -> str:
     top = sorted(counts.items(), key=lambda item: -item[1])
     return ", ".join(f"{name} {count:,}" for name, count in top[:5]) + (
@@ -441,7 +470,7 @@ def _counts(counts: dict[str, int]) -> str:
 def _scaled(scaling: Scaling) -> str:
     return {
         "standard": "standardised", "minmax": "scaled to 0..1", "robust": "scaled robustly",
-        "quantile": "mapped to a normal distribution",
+        "quantile": "mapped to a normal distribution", "none": "as it is",
     }[scaling]  # fmt: skip
 
 

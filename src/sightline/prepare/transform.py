@@ -63,6 +63,8 @@ class Statistics:
         if scaling == "standard":
             return cls.standard(float(given.mean()), float(given.std()))
         fill = float(np.median(given))
+        if scaling == "none":
+            return cls(0.0, 1.0, fill)
         if scaling == "minmax":
             center = float(given.min())
             scale = float(given.max()) - center
@@ -103,7 +105,7 @@ def _knots(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class Transform(nn.Module):
     """Fill missing values, scale, and append missing-value flags.
 
-    There are four scalings, each with statistics of the column's training values:
+    There are five scalings, each with statistics of the column's training values:
 
     - "standard": minus the mean, divided by the standard deviation.
     - "minmax": to 0..1 between the smallest and the largest.
@@ -113,9 +115,10 @@ class Transform(nn.Module):
       linear interpolation between knots: the training quantiles and their normal scores. Equal
       quantiles are one knot with their mean rank. Values outside the training range get the scores
       of its ends.
+    - "none": as they are, for a network that scales them itself; missing values become the median.
 
     Args:
-        scaling: "standard", "minmax", "robust" or "quantile".
+        scaling: "standard", "minmax", "robust", "quantile" or "none".
         numbers: A, the number of input columns.
         flags: The indices of the input columns that get a missing-value flag.
 
