@@ -15,6 +15,7 @@ import numpy as np
 
 from sightline.contracts import Batch, Target
 from sightline.errors import counted, readable
+from sightline.evaluate.labels import doubtful_labels
 from sightline.metrics.scores import area_of_ranks, balanced_accuracy
 
 TRAINING_ROWS = 50_000
@@ -79,7 +80,8 @@ def score_baselines(
     Returns:
         `rows`, `metric` ("log_loss", "rmse", "roc_auc" or "balanced_accuracy"), `greater_is_better`, `models` (each `name`, `score`, the ends `low` and
         `high` of its interval, a `second` metric, `seconds` of fitting, `note`), `differences` (this
-        model's score minus each other's: `name`, `mean`, `low`, `high`) and a `verdict` in words.
+        model's score minus each other's: `name`, `mean`, `low`, `high`) and a `verdict` in words, which also says if labels
+        look wrong (`evaluate/labels.py`).
 
     Example:
         >>> import sightline as sl
@@ -108,6 +110,7 @@ def score_baselines(
         {"name": THIS_MODEL, "second": second, "seconds": None, "note": None}
     ]
     scorers = {THIS_MODEL: metric.of(values, truth, guessed)}
+    predictions = {THIS_MODEL: values}
     for name, fit in _simple_models(classification):
         if too_much is not None and fit is not _constant:
             left_out = {"second": None, "seconds": None, "note": f"left out: {too_much}"}
@@ -117,6 +120,7 @@ def score_baselines(
         predicted, converged = _fitted(fit, data)
         notes = [None if fit is _constant else note, None if converged else "stopped before it converged"]  # fmt: skip
         scorers[name] = metric.of(predicted, truth, None)
+        predictions[name] = predicted
         models.append({
             "name": name, "second": _second_metric(predicted, truth, classification),
             "seconds": time.perf_counter() - began, "note": "; ".join(filter(None, notes)) or None,
@@ -126,10 +130,14 @@ def score_baselines(
     for model in models:
         model |= _interval(model["name"], scores, drawn)
     differences = [_difference(name, scores, drawn) for name in scores if name != THIS_MODEL]
+    verdict = _verdict(models, differences, len(truth), metric)
+    if metric.name == "log_loss":
+        best = min(scores, key=scores.__getitem__)
+        verdict = " ".join(filter(None, [verdict, doubtful_labels(best, predictions[best], truth)]))
     return {
         "rows": len(truth), "metric": metric.name, "greater_is_better": metric.greater_is_better,
         "models": models, "differences": differences,
-        "verdict": _verdict(models, differences, len(truth), metric),
+        "verdict": verdict,
     }  # fmt: skip
 
 
