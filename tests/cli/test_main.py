@@ -121,12 +121,44 @@ def test_help_lists_every_command(sightline):
          ["checkpoint_seconds is -1"]),
         (["demo", "--seed", "-1"], ["seed is -1"]),
         (["demo", "--run", "runs/a"], ["exists already"]),
+        (["demo", "--lesson", "leakage", "--run", "runs/a"], ["exists already"]),
+        (["demo", "--lesson", "leakige"], ["There is no lesson 'leakige'", "Did you mean 'leakage'?", "'label-noise'"]),
+        (["demo", "--lesson", "leakage", "--live"], ["--live shows one run", "Leave out --live"]),
+        (["demo", "--lesson", "leakage", "--seed", "-1"], ["seed is -1"]),
     ],
 )  # fmt: skip
 def test_mistakes_say_what_to_do(sightline, here, arguments, parts):
     before = sorted(here.rglob("*"))
     refused(sightline(*arguments), *parts)
     assert sorted(here.rglob("*")) == before
+
+
+def test_a_lesson_prints_itself_in_short_or_as_json(sightline, tmp_path):
+    said = sightline("demo", "--lesson", "leakage", "--run", tmp_path / "a", "--seed", "1")
+    assert (said.code, said.err) == (0, "")
+    for part in (
+        "A column that knows the answer.",
+        "refund alone predicts customer",
+        "changed: read.drop: [] -> ['refund']",
+        "3. How can",
+    ):
+        assert part in said.out
+    assert "Other lessons: sightline demo --lesson overfitting | " in said.out
+    assert (tmp_path / "a" / "lesson.html").is_file()
+    said = sightline("demo", "--lesson", "leakage", "--run", tmp_path / "b", "--json")
+    body = json.loads(said.out)
+    assert [one["name"] for one in body["sides"]] == ["fault", "cure"]
+    assert body["page"] == str(tmp_path / "b" / "lesson.html")
+    assert (body["lesson"], len(body["questions"])) == ("leakage", 3)
+    quiet = sightline("demo", "--lesson", "leakage", "--run", tmp_path / "c", "--quiet")
+    assert quiet == (0, "", "")
+
+
+def test_the_help_of_demo_names_every_lesson(sightline):
+    from sightline.lesson.faults import FAULTS
+
+    said = " ".join(sightline("demo", "--help").out.split())
+    assert [name for name in FAULTS if name not in said] == []
 
 
 def test_without_a_command_there_is_help(sightline):

@@ -65,9 +65,14 @@ def alone(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(cls=Command)
 @click.option(
+    "--lesson", metavar="NAME",
+    help="Show what goes wrong in training, and its cure, side by side: overfitting, learning-rate, leakage, imbalance, "
+    "vanishing, unscaled or label-noise.",
+)  # fmt: skip
+@click.option(
     "--run",
     metavar="DIR",
-    help="The run folder to make, e.g. runs/first.  [default: runs/demo-TIME]",
+    help="The run folder to make, e.g. runs/first.  [default: runs/demo-TIME, runs/lesson-NAME-TIME]",
 )
 @click.option(
     "--seed",
@@ -79,13 +84,30 @@ def alone(command: Callable[..., None]) -> Callable[..., None]:
 @quiet_option
 @json_option
 @alone
-def demo(run: str | None, seed: int, live: bool, quiet: bool, as_json: bool) -> None:
-    """Watch a small network learn three classes from ten numbers."""
+def demo(
+    lesson: str | None, run: str | None, seed: int, live: bool, quiet: bool, as_json: bool
+) -> None:
+    """Watch a small network learn three classes from ten numbers, or go wrong."""
+    if lesson is not None:
+        _lesson(lesson, run, seed, live, quiet, as_json)
+        return
     from sightline.pipeline.demo import demo as run_demo
 
     result = run_demo(run=run, seed=seed, live=live, quiet=quiet or as_json)
     if as_json:
         print_json(summary(result))
+
+
+def _lesson(
+    lesson: str, run: str | None, seed: int, live: bool, quiet: bool, as_json: bool
+) -> None:
+    from sightline.pipeline.lessons import teach
+
+    if live:
+        raise OptionError("--live shows one run, and a lesson makes several.", "Leave out --live.")
+    taught = teach(lesson, run=run, seed=seed, quiet=quiet or as_json)
+    if as_json:
+        print_json(taught.body)
 
 
 @click.command(cls=Command)

@@ -45,7 +45,8 @@ def table(title: str, caption: str, heads: Sequence[str], rows: Sequence[Sequenc
         for first, *rest in rows
     )
     return (
-        f'<section><h2>{escape(title)}</h2><div class="scroll"><table><caption>{escape(caption)}</caption>'
+        f'<section><h2>{escape(title)}</h2><div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}">'
+        f"<table><caption>{escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
     )
 

@@ -1,0 +1,520 @@
+"""What goes wrong, as lessons: seven faults, the observation that names each, its cure, and three questions.
+
+Everything that is said of a run is read from its records; `pipeline/lessons.py` makes the runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NotRequired, TypedDict
+
+from sightline.contracts import Record
+from sightline.errors import OptionError, did_you_mean
+from sightline.trace.records import find, number
+
+FaultName = Literal[
+    "overfitting", "learning-rate", "leakage", "imbalance", "vanishing", "unscaled", "label-noise"
+]
+
+
+class Observed(TypedDict):
+    """A sentence of a run's records that names the fault."""
+
+    record: str
+    epoch: NotRequired[int]
+    said: str
+
+
+class Side(TypedDict):
+    """One run of a lesson: what the page and the terminal show of it.
+
+    `epochs` has the number, the training loss and the validation loss (or None) of each epoch; `observed` is None where
+    no record names the fault; `last` is the observation of the last epoch.
+    """
+
+    name: str
+    title: str
+    run: str
+    observed: Observed | None
+    last: str
+    epochs: list[tuple[int, float, float | None]]
+    measured: dict[str, float]
+
+
+class Question(TypedDict):
+    """A question and its answer."""
+
+    question: str
+    answer: str
+
+
+class LessonBody(TypedDict):
+    """A lesson that was given: what `sightline demo --lesson NAME --json` prints.
+
+    `changed` has the settings that differ between the runs, each with its value in every run; `better` says of each
+    measure whether more of it is better.
+    """
+
+    lesson: FaultName
+    title: str
+    seed: int
+    fault: str
+    cure: str
+    sides: list[Side]
+    changed: dict[str, list[Any]]
+    better: dict[str, Literal["more", "less"]]
+    questions: list[Question]
+    others: list[str]
+    folder: str
+    page: str
+
+
+TRAINED, LAST_TRAINED = "training accuracy, last epoch", "training loss, last epoch"
+LAST_VALID, BEST_VALID = "validation loss, last epoch", "validation loss, best epoch"
+ACCURACY, MAJORITY = "test accuracy", "test accuracy of the most frequent class"
+BALANCED, RECALL, PRECISION = (
+    "balanced accuracy",
+    "recall of the rare class",
+    "precision of the rare class",
+)
+LATER = "accuracy on later rows"
+FIRST_GRADIENT = "gradient of the first layer / gradient of the last layer"
+BETTER: Mapping[str, Literal["more", "less"]] = {
+    TRAINED: "more", LAST_TRAINED: "less", LAST_VALID: "less", BEST_VALID: "less", ACCURACY: "more", BALANCED: "more", RECALL: "more",
+    PRECISION: "more", LATER: "more", FIRST_GRADIENT: "more",
+}  # fmt: skip
+"""Of each measure whether more or less of it is better; the others only say what to compare with."""
+
+Asked = Callable[[Sequence[Side]], list[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A lesson's words.
+
+    Attributes:
+        title: Of the lesson.
+        fault: What goes wrong, in two sentences.
+        cure: What cures it.
+        signs: Where the records name it: stage and type of a record, and what its sentence begins with.
+        measures: What is compared, the measure that decides first.
+        asked: Makes three questions, with answers, of the runs.
+    """
+
+    title: str
+    fault: str
+    cure: str
+    signs: Sequence[tuple[str, str, str]]
+    measures: Sequence[str]
+    asked: Asked
+
+
+# ------------------------------------------------------------- what a run's records say
+
+
+def side(name: str, title: str, run: str, records: Sequence[Record], fault: Fault, later: Mapping[str, Any] | None) -> Side:  # fmt: skip
+    """Read from a run's records what a lesson shows of it.
+
+    Args:
+        name: Of the run in its lesson, such as "cure".
+        title: What it is, in a few words.
+        run: Its folder.
+        records: Its records.
+        fault: The lesson.
+        later: The metrics of the model on rows that were tried afterwards, or None.
+
+    Example:
+        >>> import sightline as sl
+        >>> from sightline.lesson.faults import FAULTS, side
+        >>> run = sl.fit("examples/penguins.csv", "species", network="MLP", epochs=2, quiet=True)
+        >>> seen = side("cure", "penguins", str(run.folder), run.records, FAULTS["overfitting"], None)
+        >>> len(seen["epochs"]), seen["observed"]
+        (3, None)
+    """
+    bodies = [record.body for record in find(records, "train", "epoch")]
+    known = _measured(records, later)
+    return {
+        "name": name, "title": title, "run": run, "observed": observed(records, fault),
+        "last": str(bodies[-1]["observation"]),
+        "epochs": [
+            (
+                int(body["number"]), number(body["train_loss"]),
+                None if body["valid_loss"] is None else number(body["valid_loss"]),
+            )
+            for body in bodies
+        ],
+        "measured": {what: known[what] for what in fault.measures if what in known},
+    }  # fmt: skip
+
+
+def observed(records: Sequence[Record], fault: Fault) -> Observed | None:
+    """Return the first sentence of a run's records that names a fault, and where it is; None if there is none.
+
+    Example:
+        >>> from sightline.lesson.faults import FAULTS, observed
+        >>> from sightline.trace.records import Trace
+        >>> trace = Trace()
+        >>> said = "stable; gradients vanish: that of hidden.0 is 1.0e-05 times that of output"
+        >>> _ = trace.write("train", "epoch", {"number": 3, "observation": said})
+        >>> observed(trace.records, FAULTS["vanishing"])["said"]
+        'gradients vanish: that of hidden.0 is 1.0e-05 times that of output'
+    """
+    for stage, type_, start in fault.signs:
+        for record in find(records, stage, type_):
+            body = record.body
+            if type_ == "epoch":
+                said = next((one for one in body["observation"].split("; ") if start in one), None)
+                if said is not None:
+                    return {"record": f"{stage}/{type_}", "epoch": body["number"], "said": said}
+                continue
+            sentences = body["notes"] if "notes" in body else [body["verdict"]]
+            said = next((one[one.index(start) if type_ == "baselines" else 0 :] for one in sentences if start in one), None)  # fmt: skip
+            if said is not None:
+                return {"record": f"{stage}/{type_}", "said": said}
+    return None
+
+
+def _measured(records: Sequence[Record], later: Mapping[str, Any] | None) -> dict[str, float]:
+    """Return every measure that the records of a run have."""
+    epochs = [record.body for record in find(records, "train", "epoch")]
+    metrics, last = find(records, "predict", "metrics")[-1].body, epochs[-1]
+    best = epochs[find(records, "train", "end")[-1].body["best_epoch"]]
+    found = {
+        ACCURACY: metrics["accuracy"], MAJORITY: metrics["baseline"]["accuracy"], TRAINED: number(last["metrics"]["train_accuracy"]),
+        LAST_TRAINED: number(last["train_loss"]),
+    }  # fmt: skip
+    if last["valid_loss"] is not None:
+        found |= {LAST_VALID: number(last["valid_loss"]), BEST_VALID: number(best["valid_loss"])}
+    classes = metrics["classes"]
+    rare = min(classes, key=lambda one: one["rows"])
+    found |= {
+        BALANCED: sum(one["recall"] for one in classes) / len(classes), RECALL: rare["recall"], PRECISION: rare["precision"],
+    }  # fmt: skip
+    if later is not None:
+        found[LATER] = later["accuracy"]
+    if examined := find(records, "train", "layers"):
+        gradients = [one["gradient"] for one in examined[-1].body["layers"] if one["weight_norm"]]
+        if number(gradients[-1]):
+            found[FIRST_GRADIENT] = number(gradients[0]) / number(gradients[-1])
+    return {name: float(value) for name, value in found.items()}
+
+
+# ------------------------------------------------------------- the questions
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _loss(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "not a finite number"
+
+
+def _lowest(one: Side) -> tuple[int, float]:
+    """Return the epoch with the lowest validation loss, and that loss."""
+    losses = [(n, valid) for n, _, valid in one["epochs"] if valid is not None and math.isfinite(valid)]  # fmt: skip
+    return min(losses, key=lambda pair: pair[1])
+
+
+def _overfitting(sides: Sequence[Side]) -> list[tuple[str, str]]:
+    fault, cure, small = (one["measured"] for one in sides)
+    epoch, lowest = _lowest(sides[0])
+    return [
+        (
+            "From which epoch on does the first network get worse, and on which curve is it seen?",
+            f"From epoch {epoch + 1} on: the validation loss is lowest in epoch {epoch}, {_loss(lowest)}, and ends at "
+            f"{_loss(fault[LAST_VALID])}. The training loss shows nothing: it falls to {_loss(fault[LAST_TRAINED])}.",
+        ),
+        (
+            "Why does early stopping help, although it teaches the network nothing new?",
+            f"What is learned last here is what holds for the 150 training rows only. Training ends with a validation loss of "
+            f"{_loss(cure[LAST_VALID])} instead of {_loss(fault[LAST_VALID])}. Sightline keeps the weights of the best epoch in "
+            "any case; early stopping saves the other epochs.",
+        ),
+        (
+            "The third run has 8 hidden units, of which half are dropped in each step, and as many epochs as the first. Why does it "
+            "not learn the rows by heart?",
+            f"It has a few hundred weights instead of some 20,000, and no unit can rely on another one. After all epochs it is right "
+            f"for {_percent(small[TRAINED])} of its training rows, and its validation loss is {_loss(small[LAST_VALID])}. More rows would "
+            "help the large network in the same way.",
+        ),
+    ]  # fmt: skip
+
+
+def _learning_rate(sides: Sequence[Side]) -> list[tuple[str, str]]:
+    fault, cure, small = sides
+    first = fault["epochs"][0][1]
+    highest = max((loss for _, loss, _ in fault["epochs"] if math.isfinite(loss)), default=math.nan)
+    return [
+        (
+            f"The untrained network has a loss of {_loss(first)}. How can a network be worse than that after training?",
+            f"Each step goes downhill, but too far: it lands higher up on the other side of the valley. With a learning rate of 3 the "
+            f"training loss reached {_loss(highest)}.",
+        ),
+        (
+            "The loss of the third run never jumps. What is wrong with it all the same?",
+            f"Its steps are a thousand times as short: after {small['epochs'][-1][0]} epochs its validation loss is "
+            f"{_loss(small['measured'][LAST_VALID])}, where a learning rate of 0.003 reached {_loss(cure['measured'][LAST_VALID])}.",
+        ),
+        (
+            "Which learning rates should be tried first with a network of your own?",
+            "Steps of ten times, such as 0.1, 0.01, 0.001: the largest one with which the training loss falls evenly is usually good. "
+            "sightline tune tries them for you.",
+        ),
+    ]  # fmt: skip
+
+
+def _leakage(sides: Sequence[Side]) -> list[tuple[str, str]]:
+    fault, cure = (one["measured"] for one in sides)
+    return [
+        (
+            f"The first model is right for {_percent(fault[ACCURACY])} of the test rows. Why is that no reason to trust it?",
+            "The test rows come from the same table, and in it a refund is paid to nobody but customers who have left. When the "
+            "prediction is needed, nobody has left yet, and the refund is 0 for all.",
+        ),
+        (
+            f"What does the first model do with new customers, and why is it right for {_percent(fault[LATER])} of them?",
+            "It sees a refund of 0 and says that they stay, whatever else their row says. It is right for those who do stay: "
+            "that is what predicting the same class for all would give. Without the column, a model is right for "
+            f"{_percent(cure[LATER])}.",
+        ),
+        (
+            "How can such a column be found before the model is used?",
+            "Ask of each column when its value is known: before the target, or only with it. And be suspicious of a score that is "
+            "too good: Sightline tries each column alone, and names those that predict the target on their own.",
+        ),
+    ]  # fmt: skip
+
+
+def _imbalance(sides: Sequence[Side]) -> list[tuple[str, str]]:
+    fault, cure = (one["measured"] for one in sides)
+    return [
+        (
+            f"The first model is right for {_percent(fault[ACCURACY])} of the test rows. How good is it?",
+            f"It finds {_percent(fault[RECALL])} of the faulty parts. Calling every part good is right for {_percent(fault[MAJORITY])} "
+            "too, without any model: where one class is rare, accuracy says little.",
+        ),
+        (
+            f"With class weights the accuracy falls to {_percent(cure[ACCURACY])}. Why is that model better?",
+            f"It finds {_percent(cure[RECALL])} of the faulty parts, and its balanced accuracy, the mean of both classes' recall, is "
+            f"{_percent(cure[BALANCED])} instead of {_percent(fault[BALANCED])}.",
+        ),
+        (
+            f"Of the parts that the second model calls faulty, {_percent(cure[PRECISION])} are. When is that good enough?",
+            "That depends on the costs: a second look at a good part may be cheap, and a faulty part that is sold dear. The decision "
+            "threshold (threshold=) sets this without training again.",
+        ),
+    ]  # fmt: skip
+
+
+def _vanishing(sides: Sequence[Side]) -> list[tuple[str, str]]:
+    fault, cure = (one["measured"] for one in sides)
+    return [
+        (
+            "Why is the gradient of the first of eight sigmoid layers so small?",
+            "The backward pass multiplies by the slope of the activation in each layer, and the slope of a sigmoid is at most 1/4: "
+            f"eight of them make less than 1/65,000. Here the first layer's gradient is {fault[FIRST_GRADIENT]:.1e} times the last one's.",
+        ),
+        (
+            f"The first network is right for {_percent(fault[ACCURACY])} of the test rows. What has it learned?",
+            f"Hardly more than the share of the classes: the most frequent one makes {_percent(fault[MAJORITY])}. Its last layer learns, "
+            "but the first ones hand it the same for all rows.",
+        ),
+        (
+            "What do ReLU and residual connections change?",
+            "The slope of a ReLU is 1 wherever it is not 0, and a residual connection adds a layer's input to its output, so that "
+            f"the gradient also goes around the layer. The ratio is {cure[FIRST_GRADIENT]:.2g}, and {_percent(cure[ACCURACY])} of the "
+            "test rows are predicted correctly.",
+        ),
+    ]  # fmt: skip
+
+
+def _unscaled(sides: Sequence[Side]) -> list[tuple[str, str]]:
+    fault, cure = (one["measured"] for one in sides)
+    return [
+        (
+            "The target depends on all four columns. Why can the first network hardly use the column damp?",
+            "A weight is multiplied by its input: a price of 250,000 moves every unit, and a damp of 0.5 none. To use it, the network "
+            "would need a weight some 100,000 times as large, and the steps of the optimizer are of the same size for all weights.",
+        ),
+        (
+            f"The losses of the first run begin at {_loss(sides[0]['epochs'][0][1])}. What would guessing give?",
+            "For two classes that are equally frequent, ln 2 = 0.693. Large inputs make large logits: the untrained network is sure of "
+            "what it cannot know.",
+        ),
+        (
+            "Why must the statistics of the scaling come from the training rows alone?",
+            "Else the model would know something of the rows that it is tested on. With numbers scaled, "
+            f"{_percent(cure[ACCURACY])} of the test rows are right instead of {_percent(fault[ACCURACY])}.",
+        ),
+    ]  # fmt: skip
+
+
+def _label_noise(sides: Sequence[Side]) -> list[tuple[str, str]]:
+    fault, cure = (one["measured"] for one in sides)
+    return [
+        (
+            f"The first network is right for {_percent(fault[TRAINED])} of its training rows, of which 30 in 100 have a wrong label. "
+            "What has it learned?",
+            "The wrong labels too, row by row: no rule of the columns gives them. Of new rows, compared with their true labels, it is "
+            f"right for {_percent(fault[LATER])}; the second network for {_percent(cure[LATER])}.",
+        ),
+        (
+            "Why does early stopping help against wrong labels?",
+            "What most rows agree on is learned first, and single exceptions last. The second network is stopped before them: it is "
+            f"right for {_percent(cure[TRAINED])} of its training rows, about as many as have a right label.",
+        ),
+        (
+            f"On the test rows, whose labels are as bad, the second network reaches only {_percent(cure[ACCURACY])}. Is it that bad?",
+            "No: a row with a wrong label counts against a right prediction. No model can do better than about 70 % on such labels, "
+            "so look at the rows with the largest errors first: many of them have a wrong label.",
+        ),
+    ]  # fmt: skip
+
+
+# ------------------------------------------------------------- the lessons
+
+FAULTS: Mapping[FaultName, Fault] = {
+    "overfitting": Fault(
+        "Overfitting",
+        "A network with far more weights than rows learns its training rows by heart. The training loss goes on falling, "
+        "while the loss on rows that it has not learned from rises.",
+        "Stop when the validation loss no longer falls (patience=), use a smaller network or dropout, or get more rows.",
+        [("train", "epoch", "overfitting since epoch")],
+        (LAST_VALID, BEST_VALID, LAST_TRAINED, TRAINED, ACCURACY),
+        _overfitting,
+    ),
+    "learning-rate": Fault(
+        "A learning rate that is too high, or too low",
+        "The learning rate says how far a step goes against the gradient. Too far, and the loss jumps instead of falling; "
+        "not far enough, and it hardly moves.",
+        "Divide it by ten until the training loss falls evenly (learning_rate=).",
+        [("train", "epoch", "diverging"), ("train", "epoch", "learning rate too high")],
+        (LAST_VALID, LAST_TRAINED, ACCURACY, MAJORITY),
+        _learning_rate,
+    ),
+    "leakage": Fault(
+        "A column that knows the answer",
+        "One column is known only after the target is, here a refund that is paid to customers who have left. The test score "
+        "is wonderful, and the model useless when it is needed.",
+        "Leave the column out (drop=).",
+        [("prepare", "columns", "alone predicts")],
+        (LATER, ACCURACY, MAJORITY),
+        _leakage,
+    ),
+    "imbalance": Fault(
+        "A rare class",
+        "Only 2 in 100 parts are faulty. A model that calls all of them good is right for 98 % of the rows, and finds none "
+        "of those that it was made for.",
+        "Weigh the classes (class_weights='balanced') or move the decision threshold (threshold=), and measure the recall.",
+        [("predict", "metrics", "No row is predicted as")],
+        (BALANCED, RECALL, PRECISION, ACCURACY, MAJORITY),
+        _imbalance,
+    ),
+    "vanishing": Fault(
+        "Gradients that vanish",
+        "In a deep network of sigmoid layers the gradient shrinks from layer to layer on its way back. The first layers get "
+        "next to none, and do not learn.",
+        "Use ReLU or a relative of it, residual connections or normalisation, or fewer layers.",
+        [("train", "epoch", "gradients vanish")],
+        (ACCURACY, MAJORITY, FIRST_GRADIENT, LAST_TRAINED),
+        _vanishing,
+    ),
+    "unscaled": Fault(
+        "Numbers that are not scaled",
+        "A price is some 100,000 times as large as a share. Fed to a network as they are, the large numbers drown the small ones, "
+        "and the loss begins far above that of guessing.",
+        "Scale the numbers: Sightline does, unless it is told not to (numeric=).",
+        [("prepare", "columns", "numbers are not scaled")],
+        (ACCURACY, MAJORITY, LAST_TRAINED, LAST_VALID),
+        _unscaled,
+    ),
+    "label-noise": Fault(
+        "Wrong labels, learned by heart",
+        "30 in 100 labels were swapped when they were written down. A large network that is trained for long learns them too, "
+        "row by row, and then predicts them.",
+        "Watch rows held out and stop early (valid=, patience=), smooth the labels (label_smoothing=), and have the rows with the "
+        "largest errors looked at. The sentence about the labels stays: they are still wrong.",
+        [("predict", "baselines", "Labels may be wrong")],
+        (LATER, ACCURACY, TRAINED, LAST_TRAINED),
+        _label_noise,
+    ),
+}  # fmt: skip
+
+
+def find_fault(name: str) -> tuple[FaultName, Fault]:
+    """Return a lesson by its name.
+
+    Raises:
+        OptionError: There is no such lesson.
+
+    Example:
+        >>> from sightline.lesson.faults import find_fault
+        >>> find_fault("leakage")[1].title
+        'A column that knows the answer'
+    """
+    for known, fault in FAULTS.items():
+        if known == name:
+            return known, fault
+    raise OptionError(
+        f"There is no lesson {name!r} (lesson, --lesson).",
+        did_you_mean(str(name), FAULTS, "lessons"),
+    )
+
+
+def lines(body: LessonBody) -> list[str]:
+    """Return a lesson in short, for the terminal.
+
+    Example:
+        >>> from sightline.lesson.faults import lines
+        >>> body = {"title": "Overfitting", "fault": "It learns by heart.", "cure": "Stop early.", "sides": [],
+        ...         "changed": {}, "better": {}, "questions": [], "page": "runs/a/lesson.html", "others": ["leakage"]}
+        >>> lines(body)[0]
+        'Overfitting. It learns by heart.'
+    """
+    said = [f"{body['title']}. {body['fault']}", ""]
+    for one in body["sides"]:
+        said.append(f"{one['name']}: {one['title']}")
+        said += [f"  {what}: {shown(value)}" for what, value in one["measured"].items()]
+        said += (
+            [f"  {where_observed(one['observed'])}: {one['observed']['said']}"]
+            if one["observed"]
+            else []
+        )
+        said += [f"  last epoch: {one['last']}", ""]
+    said += [
+        f"changed: {name}: {' -> '.join(map(str, values))}"
+        for name, values in body["changed"].items()
+    ]
+    said += [f"Cure: {body['cure']}", ""]
+    said += [f"{i}. {one['question']}" for i, one in enumerate(body["questions"], 1)]
+    said += ["", f"Both runs side by side, and the answers: {body['page']}"]
+    return [*said, f"Other lessons: sightline demo --lesson {' | '.join(body['others'])}"]
+
+
+def shown(value: float) -> str:
+    """Write a measure: four digits, or in words where it is not a finite number.
+
+    Example:
+        >>> from sightline.lesson.faults import shown
+        >>> shown(0.12345), shown(float("nan"))
+        ('0.1235', 'not a finite number')
+    """
+    return f"{value:.4g}" if math.isfinite(value) else "not a finite number"
+
+
+def where_observed(one: Observed) -> str:
+    """Say which record has an observation.
+
+    Example:
+        >>> from sightline.lesson.faults import where_observed
+        >>> where_observed({"record": "train/epoch", "epoch": 7, "said": "stable"})
+        'observed in epoch 7 (train/epoch)'
+    """
+    return (
+        f"observed in epoch {one['epoch']} ({one['record']})"
+        if "epoch" in one
+        else f"observed ({one['record']})"
+    )
