@@ -59,11 +59,12 @@ def test_the_terminal_shows_both_runs():
     side = {"name": "fault", "title": "as it was", "run": "a/fault", "observed": {"record": "train/epoch", "epoch": 4, "said": "bad"},
             "last": "stable", "epochs": [(0, 1.0, None)], "measured": {"test accuracy": 0.5}}  # fmt: skip
     body = {"title": "T", "fault": "F.", "cure": "C.", "sides": [side, {**side, "name": "cure", "observed": None}],
-            "changed": {"patience": [None, 2]}, "questions": [{"question": "Why?", "answer": "So."}], "page": "a/lesson.html",
+            "changed": {"patience": [None, 2]}, "later": "Later rows: 9.", "questions": [{"question": "Why?", "answer": "So."}], "page": "a/lesson.html",
             "others": ["leakage"]}  # fmt: skip
     said = lines(body)
     assert "  observed in epoch 4 (train/epoch): bad" in said
     assert said.count("  test accuracy: 0.5") == 2
     assert "changed: patience: None -> 2" in said
+    assert "Later rows: 9." in said
     assert "1. Why?" in said
     assert "So." not in " ".join(said)  # answers are on the page

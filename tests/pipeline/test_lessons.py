@@ -142,6 +142,12 @@ def test_the_body_and_the_page_tell_the_same(given, name):
         other for other in body["others"] if f"sightline demo --lesson {other}<" not in page
     ] == []
     assert body["changed"]
+    assert ".." not in page.replace("...", "")
+    assert bool(body["later"]) == (LATER in body["sides"][0]["measured"])
+    if name in ("leakage", "label-noise"):  # the number of rows that it says
+        rows = len(next(iter(EXPERIMENTS[name](0).later.values())))
+        assert f" {rows:,} new " in body["later"]
+    assert ("logarithmic" in page) == (name in ("learning-rate", "unscaled"))
     assert not re.search(r"\b(nan|None|inf)\b", " ".join(q["question"] + q["answer"] for q in body["questions"]))  # fmt: skip
 
 

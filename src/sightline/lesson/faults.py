@@ -54,7 +54,7 @@ class LessonBody(TypedDict):
     """A lesson that was given: what `sightline demo --lesson NAME --json` prints.
 
     `changed` has the settings that differ between the runs, each with its value in every run; `better` says of each
-    measure whether more of it is better.
+    measure whether more of it is better; `later` says which rows were tried afterwards, if any were.
     """
 
     lesson: FaultName
@@ -65,6 +65,7 @@ class LessonBody(TypedDict):
     sides: list[Side]
     changed: dict[str, list[Any]]
     better: dict[str, Literal["more", "less"]]
+    later: str
     questions: list[Question]
     others: list[str]
     folder: str
@@ -101,6 +102,7 @@ class Fault:
         signs: Where the records name it: stage and type of a record, and what its sentence begins with.
         measures: What is compared, the measure that decides first.
         asked: Makes three questions, with answers, of the runs.
+        later: Which rows the models are tried on afterwards, as a sentence; "" if the test rows say enough.
     """
 
     title: str
@@ -109,6 +111,7 @@ class Fault:
     signs: Sequence[tuple[str, str, str]]
     measures: Sequence[str]
     asked: Asked
+    later: str = ""
 
 
 # ------------------------------------------------------------- what a run's records say
@@ -403,6 +406,7 @@ FAULTS: Mapping[FaultName, Fault] = {
         [("prepare", "columns", "alone predicts")],
         (LATER, ACCURACY, MAJORITY),
         _leakage,
+        "Later rows: 500 new customers, whose refund is 0, because none of them has left yet.",
     ),
     "imbalance": Fault(
         "A rare class",
@@ -440,6 +444,7 @@ FAULTS: Mapping[FaultName, Fault] = {
         [("predict", "baselines", "Labels may be wrong")],
         (LATER, ACCURACY, TRAINED, LAST_TRAINED),
         _label_noise,
+        "Later rows: 1,000 new rows with their true labels.",
     ),
 }  # fmt: skip
 
@@ -470,7 +475,7 @@ def lines(body: LessonBody) -> list[str]:
     Example:
         >>> from sightline.lesson.faults import lines
         >>> body = {"title": "Overfitting", "fault": "It learns by heart.", "cure": "Stop early.", "sides": [],
-        ...         "changed": {}, "better": {}, "questions": [], "page": "runs/a/lesson.html", "others": ["leakage"]}
+        ...         "changed": {}, "better": {}, "later": "", "questions": [], "page": "runs/a/lesson.html", "others": ["leakage"]}
         >>> lines(body)[0]
         'Overfitting. It learns by heart.'
     """
@@ -484,6 +489,7 @@ def lines(body: LessonBody) -> list[str]:
             else []
         )
         said += [f"  last epoch: {one['last']}", ""]
+    said += [body["later"], ""] if body["later"] else []
     said += [
         f"changed: {name}: {' -> '.join(map(str, values))}"
         for name, values in body["changed"].items()

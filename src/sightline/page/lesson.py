@@ -4,15 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 from sightline.lesson.faults import LessonBody, Side, shown, where_observed
 from sightline.page.document import document, table
 
-WIDE, HIGH, EDGE = 420, 240, 36
+WIDE, HIGH, EDGE = 420, 240, 52
 """Size of a picture, and what is left for its axes."""
-ABOVE_FIRST = 2.5
-"""Losses above this many times the lowest loss of an untrained network are drawn at the upper edge."""
+FAR_ABOVE = 10.0
+"""The scale is logarithmic if a loss is more than this many times the lowest loss of an untrained network."""
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The scale of the losses in all pictures of a page, from `low` to `high`."""
+
+    low: float
+    high: float
+    logarithmic: bool
+
+    @classmethod
+    def of(cls, sides: Sequence[Side]) -> _Scale:
+        """Return the scale on which every finite loss has its place."""
+        losses = [loss for one in sides for _, *pair in one["epochs"] for loss in pair if loss is not None and math.isfinite(loss)]  # fmt: skip
+        first = [one["epochs"][0][1] for one in sides if math.isfinite(one["epochs"][0][1])]
+        high = max(losses, default=1.0) or 1.0
+        above_zero = [loss for loss in losses if loss > 0]
+        if not first or not above_zero or high <= FAR_ABOVE * min(first):
+            return cls(0.0, high, logarithmic=False)
+        return cls(min(above_zero), high, logarithmic=True)
+
+    def place(self, loss: float) -> float:
+        """Return where a loss is, from 0 to 1."""
+        if not self.logarithmic:
+            return loss / self.high
+        return math.log(max(loss, self.low) / self.low) / math.log(self.high / self.low)
 
 
 def lesson_page(body: LessonBody) -> str:
@@ -24,7 +51,7 @@ def lesson_page(body: LessonBody) -> str:
     Example:
         >>> from sightline.page.lesson import lesson_page
         >>> body = {"lesson": "leakage", "title": "A column", "seed": 0, "fault": "It knows.", "cure": "Drop it.", "sides": [],
-        ...         "changed": {}, "better": {}, "questions": [], "others": ["overfitting"], "folder": "a", "page": "a/lesson.html"}
+        ...         "changed": {}, "better": {}, "later": "", "questions": [], "others": ["overfitting"], "folder": "a", "page": "a/lesson.html"}
         >>> "<h1>A column</h1>" in lesson_page(body)
         True
     """
@@ -44,7 +71,7 @@ def lesson_page(body: LessonBody) -> str:
         f"Sightline: {body['title']}", body["title"], [body["fault"]],
         [
             _side_by_side(sides),
-            table("Measured", "The same measures of all runs", heads, rows),
+            table("Measured", f"The same measures of all runs. {body['later']}".rstrip(), heads, rows),
             table("What was changed", "Settings that differ between the runs; all others are equal", ("Setting", *heads[1:]), changed),
             f"<section><h2>The cure</h2><p>{escape(body['cure'])}</p></section>",
             f"<section><h2>Three questions</h2>{''.join(_question(one['question'], one['answer']) for one in body['questions'])}</section>",
@@ -65,34 +92,29 @@ def _question(question: str, answer: str) -> str:
 
 
 def _side_by_side(sides: Sequence[Side]) -> str:
-    highest = _highest(sides)
+    scale = _Scale.of(sides)
+    how = f"logarithmic, from {shown(scale.low)}" if scale.logarithmic else "from 0"
     # .terms is the style sheet's grid of equal columns, which become one on a narrow screen.
-    drawn = "".join(_figure(one, highest) for one in sides)
+    drawn = "".join(_figure(one, scale) for one in sides)
     return (
-        f'<section><h2>Side by side</h2><div class="terms">{drawn}</div><p class="about">The loss of each epoch, the scale of all pictures from 0 to the same loss: '
-        "a solid line for the training rows, a dashed one for the validation rows. Losses above the upper end are drawn there; a "
-        "loss that is not a finite number leaves a gap.</p></section>"
+        f'<section><h2>Side by side</h2><div class="terms">{drawn}</div><p class="about">The loss of '
+        f"each epoch, on the same scale in all pictures ({how}): "
+        "a solid line for the training rows, a dashed one for the validation rows. A loss that is not a finite number leaves a gap."
+        "</p></section>"
     )
 
 
-def _figure(one: Side, highest: float) -> str:
+def _figure(one: Side, scale: _Scale) -> str:
     seen = one["observed"]
-    said = "" if seen is None else f"<p><b>{escape(where_observed(seen))}:</b> {escape(seen['said'])}.</p>"  # fmt: skip
+    said = "" if seen is None else f"<p><b>{escape(where_observed(seen))}:</b> {escape(seen['said'].removesuffix('.'))}.</p>"  # fmt: skip
     report = f"{one['name']}/report.html"
     return (
-        f"<figure><h3>{escape(one['name'])}: {escape(one['title'])}</h3>{_picture(one, highest)}{said}"
+        f"<figure><h3>{escape(one['name'])}: {escape(one['title'])}</h3>{_picture(one, scale)}{said}"
         f"<p><b>last epoch:</b> {escape(one['last'])}.</p><p><a href=\"{escape(report)}\">report of this run</a></p></figure>"
     )  # fmt: skip
 
 
-def _highest(sides: Sequence[Side]) -> float:
-    """Return the upper end of the pictures' common scale."""
-    losses = [loss for one in sides for _, *pair in one["epochs"] for loss in pair if loss is not None and math.isfinite(loss)]  # fmt: skip
-    first = min((one["epochs"][0][1] for one in sides if math.isfinite(one["epochs"][0][1])), default=1.0)  # fmt: skip
-    return min(max(losses, default=1.0), ABOVE_FIRST * first) or 1.0
-
-
-def _picture(one: Side, highest: float) -> str:
+def _picture(one: Side, scale: _Scale) -> str:
     epochs = one["epochs"]
     last = epochs[-1][0] or 1
     base, right = HIGH - EDGE, WIDE - 8
@@ -105,7 +127,7 @@ def _picture(one: Side, highest: float) -> str:
                 pen = "M"
                 continue
             x = EDGE + (right - EDGE) * epoch[0] / last
-            y = base - (base - 24) * min(loss / highest, 1.0)
+            y = base - (base - 24) * scale.place(loss)
             path, pen = f"{path}{pen}{x:.1f} {y:.1f}", "L"
         return path
 
@@ -120,8 +142,8 @@ def _picture(one: Side, highest: float) -> str:
         f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{escape(one["title"])}: {escape(ends)}">'
         f'<path d="M{EDGE} 24V{base}H{right}" fill="none" stroke="currentColor" opacity=".4"/>'
         f'<path d="{train}" fill="none" stroke="var(--line0)" stroke-width="2"/>{dashed}'
-        f'<text x="{EDGE}" y="16" font-size="12" fill="currentColor">loss {shown(highest)}</text>'
-        f'<text x="{EDGE - 6}" y="{base}" font-size="12" fill="currentColor" text-anchor="end">0</text>'
+        f'<text x="{EDGE}" y="16" font-size="12" fill="currentColor">loss {shown(scale.high)}</text>'
+        f'<text x="{EDGE - 6}" y="{base}" font-size="12" fill="currentColor" text-anchor="end">{shown(scale.low)}</text>'
         f'<text x="{EDGE}" y="{base + 18}" font-size="12" fill="currentColor">epoch 0</text>'
         f'<text x="{right}" y="{base + 18}" font-size="12" fill="currentColor" text-anchor="end">epoch {last}</text></svg>'
     )

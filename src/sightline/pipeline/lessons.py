@@ -123,6 +123,7 @@ def give(name: FaultName, folder: Path, seed: int, report: bool = True) -> Taugh
         lesson=name, title=fault.title, seed=seed, fault=fault.fault, cure=fault.cure, sides=sides,
         changed={what: values for what, values in settings.items() if not what.startswith(UNCHANGED)},
         better={what: BETTER[what] for what in fault.measures if what in BETTER},
+        later=fault.later,
         questions=[{"question": asked, "answer": answer} for asked, answer in fault.asked(sides)],
         others=[other for other in FAULTS if other != name], folder=str(folder), page=str(page),
     )  # fmt: skip
