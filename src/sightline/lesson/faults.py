@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict
 
 from sightline.contracts import Record
-from sightline.errors import OptionError, did_you_mean
+from sightline.errors import OptionError, did_you_mean, readable
 from sightline.trace.records import find, number
 
 FaultName = Literal[
@@ -212,7 +212,7 @@ def _percent(value: float) -> str:
 
 
 def _loss(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "not a finite number"
+    return readable(value, 3) if math.isfinite(value) else "not a finite number"
 
 
 def _lowest(one: Side) -> tuple[int, float]:
@@ -508,7 +508,7 @@ def shown(value: float) -> str:
         >>> shown(0.12345), shown(float("nan"))
         ('0.1235', 'not a finite number')
     """
-    return f"{value:.4g}" if math.isfinite(value) else "not a finite number"
+    return readable(value) if math.isfinite(value) else "not a finite number"
 
 
 def where_observed(one: Observed) -> str:

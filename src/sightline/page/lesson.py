@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from sightline.errors import readable
 from sightline.lesson.faults import LessonBody, Side, shown, where_observed
 from sightline.page.document import document, table
 
@@ -93,7 +94,7 @@ def _question(question: str, answer: str) -> str:
 
 def _side_by_side(sides: Sequence[Side]) -> str:
     scale = _Scale.of(sides)
-    how = f"logarithmic, from {shown(scale.low)}" if scale.logarithmic else "from 0"
+    how = f"logarithmic, from {readable(scale.low, 2)}" if scale.logarithmic else "from 0"
     # .terms is the style sheet's grid of equal columns, which become one on a narrow screen.
     drawn = "".join(_figure(one, scale) for one in sides)
     return (
@@ -142,8 +143,8 @@ def _picture(one: Side, scale: _Scale) -> str:
         f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{escape(one["title"])}: {escape(ends)}">'
         f'<path d="M{EDGE} 24V{base}H{right}" fill="none" stroke="currentColor" opacity=".4"/>'
         f'<path d="{train}" fill="none" stroke="var(--line0)" stroke-width="2"/>{dashed}'
-        f'<text x="{EDGE}" y="16" font-size="12" fill="currentColor">loss {shown(scale.high)}</text>'
-        f'<text x="{EDGE - 6}" y="{base}" font-size="12" fill="currentColor" text-anchor="end">{shown(scale.low)}</text>'
+        f'<text x="{EDGE}" y="16" font-size="12" fill="currentColor">loss {readable(scale.high, 2)}</text>'
+        f'<text x="{EDGE - 6}" y="{base}" font-size="12" fill="currentColor" text-anchor="end">{readable(scale.low, 2)}</text>'
         f'<text x="{EDGE}" y="{base + 18}" font-size="12" fill="currentColor">epoch 0</text>'
         f'<text x="{right}" y="{base + 18}" font-size="12" fill="currentColor" text-anchor="end">epoch {last}</text></svg>'
     )
