@@ -3,7 +3,8 @@ import math
 import pytest
 
 from sightline.errors import OptionError
-from sightline.lesson.faults import FAULTS, find_fault, lines, observed, shown
+from sightline.lesson.fault_records import observed
+from sightline.lesson.faults import FAULTS, find_fault, lines, shown
 from sightline.trace.records import Trace
 
 

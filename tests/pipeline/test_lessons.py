@@ -8,10 +8,9 @@ import pytest
 
 import sightline as sl
 from sightline.errors import OptionError, RunError
-from sightline.lesson.faults import (
+from sightline.lesson.fault_records import (
     ACCURACY,
     BALANCED,
-    FAULTS,
     FIRST_GRADIENT,
     LAST_TRAINED,
     LAST_VALID,
@@ -20,6 +19,7 @@ from sightline.lesson.faults import (
     RECALL,
     TRAINED,
 )
+from sightline.lesson.faults import FAULTS
 from sightline.pipeline.lesson_rows import EXPERIMENTS
 from sightline.pipeline.lessons import give
 from sightline.trace.records import finite

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from html import escape
 
 from sightline.errors import readable
-from sightline.lesson.faults import LessonBody, Side, shown, where_observed
+from sightline.lesson.fault_records import LessonBody, Side
+from sightline.lesson.faults import shown, where_observed
 from sightline.page.document import document, table
 
 WIDE, HIGH, EDGE = 420, 240, 52

@@ -15,7 +15,7 @@ import numpy as np
 from sightline.build.mlp import MLP
 from sightline.build.networks import NetworkMaker
 from sightline.contracts import Spec
-from sightline.lesson.faults import FaultName
+from sightline.lesson.fault_records import FaultName
 
 Rows = dict[str, np.ndarray]
 SHARED: Mapping[str, Any] = {

@@ -6,16 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.contracts.rules import check_bool, check_seed
-from sightline.lesson.faults import (
-    BETTER,
-    FAULTS,
-    FaultName,
-    LessonBody,
-    Side,
-    find_fault,
-    lines,
-    side,
-)
+from sightline.lesson.fault_records import BETTER, FaultName, LessonBody, Side, side
+from sightline.lesson.faults import FAULTS, find_fault, lines
 from sightline.page.document import write_page
 from sightline.page.lesson import lesson_page
 from sightline.pipeline.fit import fit
