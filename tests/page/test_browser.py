@@ -226,6 +226,27 @@ def test_runs_side_by_side(watched, run, regression, tmp_path):
     page = watched(f"file://{written}").page
     assert page.locator(".u-over").count() == 2
     assert "split.target" in page.inner_text("main")
+    assert "predict different targets" in page.inner_text(".cautions")
+    assert page.get_by_text(" best", exact=True).count() == 0
+
+
+def test_the_better_run_is_marked(watched, run, penguins, tmp_path):
+    import sightline as sl
+
+    other = sl.fit(
+        penguins,
+        "species",
+        network="MLP",
+        epochs=1,
+        learning_rate=1e-5,
+        run=tmp_path / "r",
+        quiet=True,
+    )
+    written = made.write_comparison([run.folder, other.folder], tmp_path / "compare.html")
+    page = watched(f"file://{written}").page
+    line = page.locator("tr", has_text="log_loss").locator("td")
+    assert [text.endswith("best") for text in line.all_inner_texts()] == [True, False]
+    assert page.locator(".cautions").count() == 0
 
 
 def test_a_report_of_a_run_without_validation_rows(watched, penguins, tmp_path):

@@ -7,6 +7,7 @@ needs a sentence of each command and no option.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,10 +119,21 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; of an option that does not exist, say what it is called here."""
+        ctx.allow_extra_args = True  # so that they can be answered here
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             raise click.UsageError(self._meant(ctx, error.option_name), ctx) from None
+        if ctx.args and not ctx.resilient_parsing:
+            raise click.UsageError(self._unexpected(ctx.args), ctx)
+        return rest
+
+    def _unexpected(self, arguments: Sequence[str]) -> str:
+        """Say what to do with arguments that the command does not take: the target is often typed without its option."""
+        listed = " ".join(map(shlex.quote, arguments))
+        if len(arguments) == 1 and any("--target" in one.opts for one in self.params):
+            return f"Unexpected argument: {listed}. Did you mean --target {listed}?"
+        return f"Unexpected {'argument' if len(arguments) == 1 else 'arguments'}: {listed}."
 
     def _meant(self, ctx: click.Context, typed: str) -> str:
         """Say which option or argument was meant by a name, as far as that can be known."""

@@ -3,7 +3,7 @@
 import { bar, confusion, histogram, reliability, scatter, unitLines } from "./charts.js";
 import { cell, data, drawer, el, num, percent, plural, table } from "./dom.js";
 
-const NAMES = { accuracy: "Accuracy", log_loss: "Log loss", roc_auc: "Area under ROC", rmse: "RMSE", mae: "Mean absolute error", r2: "R²" };
+const NAMES = { accuracy: "Accuracy", log_loss: "Log loss", roc_auc: "Area under ROC", average_precision: "Average precision", rmse: "RMSE", mae: "Mean absolute error", r2: "R²" };
 
 const MOST_BARS = 12;
 
@@ -42,7 +42,7 @@ export function cards(metrics) {
 }
 
 function show(name, value) {
-  return name === "accuracy" ? percent(value) : num(value, name === "roc_auc" || name === "log_loss" || name === "r2" ? 3 : 4);
+  return name === "accuracy" ? percent(value) : num(value, name === "roc_auc" || name === "average_precision" || name === "log_loss" || name === "r2" ? 3 : 4);
 }
 
 function panel(title, content, wide = false) {

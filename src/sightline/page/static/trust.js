@@ -3,7 +3,7 @@
 import { bar, extent, reliability, shares, whisker } from "./charts.js";
 import { data, el, finite, num, percent, plural, table } from "./dom.js";
 
-const NAMES = { log_loss: "Log loss", rmse: "RMSE", accuracy: "Accuracy", r2: "R²", roc_auc: "Area under ROC", balanced_accuracy: "Balanced accuracy" };
+const NAMES = { log_loss: "Log loss", rmse: "RMSE", accuracy: "Accuracy", r2: "R²", roc_auc: "Area under ROC", average_precision: "Average precision", balanced_accuracy: "Balanced accuracy" };
 const WORDS = { log_loss: "log loss", rmse: "RMSE", roc_auc: "area under ROC", balanced_accuracy: "balanced accuracy" };
 const MOST_SIZES = 8;
 
