@@ -27,17 +27,17 @@ def test_skipped_tests_of_the_page_are_counted_in_the_last_lines(options: list[s
     assert done.returncode == 0, done.stdout + done.stderr
     *_, sentence, total = done.stdout.splitlines()
     assert sentence == (
-        "4 tests of the page did not run, because chromium is not installed; to install it on "
+        "8 tests of the page did not run, because chromium is not installed; to install it on "
         "Debian, type: apt-get install chromium"
     )
-    assert total.startswith("4 skipped")
+    assert total.startswith("8 skipped")
 
 
 def test_in_ci_a_missing_browser_is_a_failure() -> None:
     done = pytest_without_a_browser(CI="true")
     assert done.returncode == 1
     assert "chromium is not installed: apt-get install chromium" in done.stdout
-    assert "4 errors" in done.stdout.splitlines()[-1]
+    assert "8 errors" in done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("tool", COMMANDS)

@@ -131,7 +131,7 @@ class Splits:
                 if self.dropped
                 else []
             ),
-            *(f"  {note}" for note in self.notes[:4]),
+            *(f"  {plain(note, 300)}" for note in self.notes[:4]),
         ]
         return "\n".join(lines)
 

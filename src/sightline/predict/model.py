@@ -273,11 +273,11 @@ class Model(Predictor, TableModel):
 
         Example:
             >>> import sightline as sl
-            >>> table = {"x": [*range(100)], "y": ["no"] * 60 + ["yes"] * 40}
-            >>> model = sl.fit(table, target="y", quality="fast", quiet=True).model
+            >>> rows = "examples/penguins.csv"
+            >>> model = sl.fit(rows, target="sex", positive="male", quality="fast", quiet=True).model
             >>> strict = model.with_threshold(0.9)
-            >>> probability = model.predict_proba({"x": [50, 70]})[:, model.classes.index("yes")]
-            >>> (strict.predict({"x": [50, 70]}) == "yes").tolist() == (probability >= 0.9).tolist()
+            >>> probability = model.predict_proba(rows)[:, model.classes.index("male")]
+            >>> ((strict.predict(rows) == "male") == (probability >= 0.9)).all().item()
             True
         """
         target = self.spec.target
