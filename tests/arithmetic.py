@@ -24,7 +24,7 @@ from sightline.train import plan
 PATHS = [
     "tests/build", "tests/prepare", "tests/train", "tests/predict", "tests/golden",
     "tests/metrics", "tests/evaluate", "tests/lesson", "tests/flow/test_reference_run.py",
-    "tests/pipeline/test_recipe.py", "tests/pipeline/test_folder.py", "tests/test_docstrings.py",
+    "tests/pipeline/test_recipe.py", "tests/pipeline/test_folder.py", "tests/pipeline/test_lessons.py", "tests/test_docstrings.py",
 ]  # fmt: skip
 """The tests that depend on arithmetic and are quick."""
 DOCS = "tests/test_docs.py"

@@ -153,6 +153,9 @@ def test_a_threshold_by_hand_is_that_of_a_fit_with_it(binary, sightline, tmp_pat
     assert new.threshold == given.threshold
     assert new.provenance["options"]["model"] == given.provenance["options"]["model"]
     assert new.card.count("Changed after the fit") == 1
+    assert "type: accuracy" in plain.card
+    assert "accuracy" not in new.card.split("---")[1]  # programs read it there
+    assert "log_loss" in new.card.split("---")[1]
     said = sightline(
         "threshold", str(path), "0.4", "-o", str(tmp_path / "newer.sightline"), "--json"
     )

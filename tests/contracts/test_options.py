@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -134,3 +135,10 @@ def test_what_is_your_own_must_be_given_again(name, own):
     ):
         round_trip(settings)
     assert round_trip(settings, **{name: own}) == settings
+
+
+@pytest.mark.parametrize("target", [[1, 2], np.zeros(3), None, ["a", "b"]])
+def test_a_target_that_is_no_name_is_refused(target):
+    with pytest.raises(OptionError, match="the name of a column") as raised:
+        sl.fit({"a": [1, 2, 3], "b": [1, 2, 3]}, target)
+    assert "SightlineClassifier" in str(raised.value)

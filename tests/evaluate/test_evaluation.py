@@ -68,6 +68,35 @@ def test_thresholds_count_the_calibration_rows_and_the_test_rows(run):
             assert sum(body[side][name][i] for name in names) == body[side]["rows"]
 
 
+def test_thresholds_hold_the_classes_as_the_table_writes_them(tmp_path):
+    random = np.random.default_rng(0)
+    x = random.normal(size=240)
+    lines = [
+        f"{a:.3f},{'TRUE' if a + b > 0 else 'FALSE'}"
+        for a, b in zip(x, random.normal(size=240), strict=True)
+    ]
+    (tmp_path / "t.csv").write_text("x,paid\n" + "\n".join(lines), encoding="utf-8")
+    run = sl.fit(
+        tmp_path / "t.csv", "paid", quality="fast", run=tmp_path / "run", quiet=True, report=False
+    )
+    body = run.find("predict", "thresholds")[-1].body
+    assert (body["positive"], body["negative"]) == ("TRUE", "FALSE")
+    assert "note" not in body
+
+
+def test_thresholds_say_that_weights_do_not_count(penguins, tmp_path):
+    run = sl.fit(
+        penguins,
+        "sex",
+        weight="year",
+        quality="fast",
+        run=tmp_path / "run",
+        quiet=True,
+        report=False,
+    )
+    assert "Each row counts once" in run.find("predict", "thresholds")[-1].body["note"]
+
+
 def test_without_test_rows_thresholds_have_no_check(penguins, tmp_path):
     run = sl.fit(
         penguins, "sex", quality="fast", test=0, run=tmp_path / "run", quiet=True, report=False

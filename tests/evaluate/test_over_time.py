@@ -141,3 +141,13 @@ def test_rows_without_times_have_no_order():
     splits = sl.split(table, "y", time="t", test=given)
     assert times_of(splits, splits.test) is None
     assert len(times_of(splits, splits.valid)) == len(splits.valid)
+
+
+def test_held_out_groups_are_not_called_the_newest_rows():
+    truth, times = np.tile([2.0, 4.0], 100), np.arange(200)
+    target = Target("y", "regression")
+    (said,) = time_warnings(target, np.zeros((200, 1)), truth, times, "day", "test", groups=True)
+    assert (
+        "On 200 test rows, those of the groups that are the newest by 'day', predictions are"
+        in said
+    )

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 import sightline as sl
 from sightline.contracts import Target
 from sightline.evaluate.evaluation import Evaluation
-from sightline.evaluate.groups import Groups
+from sightline.evaluate.groups import Groups, group_by
 from sightline.evaluate.slices import measure_slices, report_slices
 
 NUMBER = Target("y", "regression")
@@ -304,3 +304,23 @@ def test_an_evaluation_has_slices_in_the_order_of_importance(model, penguins):
     assert [column["column"] for column in evaluation.slices["columns"]] == wanted
     assert evaluation.slices["part"] == "test"
     assert evaluation.slices["rows"] == len(evaluation.rows_measured)
+
+
+def test_columns_of_many_values_are_left_out_of_the_report_before_they_are_grouped(monkeypatch):
+    grouped = []
+
+    def watched(table, name, **options):
+        grouped.append(name)
+        return group_by(table, name, **options)
+
+    monkeypatch.setattr("sightline.evaluate.slices.group_by", watched)
+    random = np.random.default_rng(0)
+    table = {f"x{n}": random.normal(size=400) for n in range(5)}
+    table |= {"few": np.arange(400) % 3, "y": np.where(table["x0"] > 0, "yes", "no")}
+    table["day"] = np.datetime64("2020-01-01") + np.arange(400)
+    model = sl.fit(table, "y", network="MLP", epochs=1, quiet=True, report=False).model
+    values, rows = model.predict_proba(table), sl.read(table)
+    truth = np.where(np.asarray(table["y"]) == "yes", 1, 0)
+    body = report_slices(model, rows, values, truth, [*(f"x{n}" for n in range(5)), "few", "day"])
+    assert grouped == ["few"]
+    assert [column["column"] for column in body["columns"]] == ["few"]

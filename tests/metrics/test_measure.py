@@ -128,3 +128,25 @@ def test_classes_that_rows_are_given_may_be_others_than_the_likeliest():
     assert (likeliest["accuracy"], moved["accuracy"]) == (0.5, 1.0)
     assert moved["confusion"] == [[1, 0], [0, 1]]
     assert moved["log_loss"] == likeliest["log_loss"]
+
+
+def test_a_class_without_training_rows_is_not_blamed_on_its_probability():
+    target = Target("y", "classification", ("a", "b", "c"))
+    values = np.tile([0.6, 0.4, 0.0], (40, 1))
+    body = measure(target, values, np.arange(40) % 3, np.array([0.5, 0.5, 0.0]))
+    assert "never large enough" in body["notes"][0]  # b has training rows
+    body = measure(
+        target, values[:, [0, 1, 2]], np.where(np.arange(40) % 2, 0, 2), np.array([0.5, 0.5, 0.0])
+    )
+    assert (
+        "no training row is of this class, so the model cannot learn to predict it"
+        in body["notes"][0]
+    )
+    assert "balanced" not in body["notes"][0]
+
+
+def test_a_useless_model_is_not_told_to_predict_a_logarithm():
+    target, truth = Target("y", "regression"), np.linspace(1, 5, 20)
+    bad, good = np.full((20, 1), -1e6), (truth - 1.1)[:, None]
+    assert measure(target, bad, truth, np.array([3.0]))["notes"] == []
+    assert "logarithm" in measure(target, good, truth, np.array([3.0]))["notes"][0]

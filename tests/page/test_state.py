@@ -42,7 +42,7 @@ def counts(page, side):
 
 def recorded(body, side, value):
     at = [str(t) for t in body["thresholds"]].index(value)
-    names = ("true_positives", "false_negatives", "false_positives", "true_negatives")
+    names = ("true_negatives", "false_positives", "false_negatives", "true_positives")
     return [body[side][name][at] for name in names]
 
 

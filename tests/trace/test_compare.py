@@ -188,3 +188,22 @@ def test_names_are_shown_not_obeyed():
     assert "\x1b" not in file.getvalue()
     assert "[red]" in file.getvalue()
     assert "3 settings are the same." in file.getvalue()
+
+
+def test_the_parts_of_the_model_and_the_threshold_are_settings(penguins, tmp_path):
+    for name, options in (("a", {}), ("b", {"threshold": 0.3}), ("c", {"trees": False})):
+        sl.fit(
+            penguins,
+            "sex",
+            quality="fast",
+            epochs=1,
+            run=tmp_path / name,
+            quiet=True,
+            report=False,
+            baselines=False,
+            **options,
+        )
+    assert sl.compare(tmp_path / "a", tmp_path / "b")["settings"] == {
+        "recipe.threshold": [None, 0.3]
+    }
+    assert sl.compare(tmp_path / "a", tmp_path / "c")["settings"]["recipe.trees"] == [True, False]

@@ -419,6 +419,7 @@ def inspect(source: str, target: str | None, as_json: bool, **options: Any) -> N
             view.console.print(safe(line), markup=False)
         view.columns(description["columns"])
         return
+    from sightline.load.remarks import remarks
     from sightline.load.table import read
 
     table = read(source, **options)
@@ -428,6 +429,7 @@ def inspect(source: str, target: str | None, as_json: bool, **options: Any) -> N
     if table.skipped:
         notes.append(f"Left out: {counted(table.skipped, 'row')} that could not be read.")
     notes += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in table.said]
+    notes += remarks(table).sentences() if target is None else []
     columns, facts = table.summary(), None
     if target is not None:
         from sightline.contracts import FitOptions

@@ -82,6 +82,11 @@ class FitOptions:
         Raises:
             OptionError: An unknown name, or an invalid value.
         """
+        if not isinstance(target, str):
+            raise OptionError(
+                f"target is a {type(target).__name__}; it is the name of a column of the table.",
+                "Put the target into the table and give its name; arrays X and y are for SightlineClassifier and SightlineRegressor.",
+            )
         known = [*declared(), "seed"]
         for name in arguments:
             if name not in known:

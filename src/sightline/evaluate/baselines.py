@@ -453,8 +453,8 @@ def _verdict(
     """Return in words whether this model is better than the best simple one by a metric."""
     if rows < FEWEST_ROWS:
         return (
-            f"{counted(rows, 'test row')}, fewer than {FEWEST_ROWS}: too few to tell from such intervals which "
-            "model is better."
+            f"{counted(rows, 'test row')}, fewer than {FEWEST_ROWS}: too few to tell which model is "
+            "better."
         )
     sign = -1 if metric.greater_is_better else 1
     by_name = {model["name"]: model for model in models}

@@ -142,8 +142,16 @@ class Evaluation:
     def _time_warnings(self) -> list[str]:
         if (times := self._times) is None:
             return []
-        target, name = self.model.spec.target, self.prepared.splits.options["time"]
-        return time_warnings(target, *self._compared, times, name, self.part)
+        options = self.prepared.splits.options
+        groups = options["group"] is not None
+        return time_warnings(
+            self.model.spec.target,
+            *self._compared,
+            times,
+            options["time"],
+            self.part,
+            groups=groups,
+        )
 
     def _outlier_notes(self) -> list[str]:
         """Say what rows with an outlier do to the RMSE."""
@@ -239,12 +247,16 @@ class Evaluation:
             return {"source": source, "rows": len(truth), **counts}
 
         body = {
-            "positive": target.positive, "negative": target.classes[1 - index], "chosen": chosen,
+            "positive": target.shown[index], "negative": target.shown[1 - index], "chosen": chosen,
             "thresholds": tried.tolist(), "calibration": counted_on(held_out["source"], values, truth),
         }  # fmt: skip
         if self.part == "test":
             values, truth = self._compared
             body["test"] = counted_on(counted(len(truth), "test row"), values, truth)
+        if self.prepared.train.weight is not None:
+            body["note"] = (
+                "Each row counts once here. A threshold that a metric chooses counts rows by their weights."
+            )
         return body
 
     @cached_property

@@ -55,8 +55,8 @@ def times_of(splits: Splits, rows: np.ndarray) -> np.ndarray | None:
 
 
 def time_warnings(
-    target: Target, values: np.ndarray, truth: np.ndarray, times: np.ndarray, name: str, part: str
-) -> list[str]:
+    target: Target, values: np.ndarray, truth: np.ndarray, times: np.ndarray, name: str, part: str, groups: bool = False
+) -> list[str]:  # fmt: skip
     """Warn of errors that have a bias, or a trend over time.
 
     Args:
@@ -66,6 +66,7 @@ def time_warnings(
         times: The rows' times [N].
         name: The time column.
         part: Which rows these are, such as "test".
+        groups: Whether whole groups were held out, whose rows may be older than training rows.
 
     Returns:
         Sentences that begin with "Warning:"; none for fewer than 60 rows.
@@ -82,7 +83,12 @@ def time_warnings(
     if len(truth) < FEWEST_ROWS:
         return []
     order = np.argsort(times, kind="stable")
-    about = f"On {counted(len(truth), f'{part} row')}, the newest by {name!r},"
+    newest = (
+        f"those of the groups that are the newest by {name!r},"
+        if groups
+        else f"the newest by {name!r},"
+    )
+    about = f"On {counted(len(truth), f'{part} row')}, {newest}"
     if target.task == "regression":
         found = list(_of_numbers(truth[order] - values[order, 0], about))
     else:

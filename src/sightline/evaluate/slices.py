@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sightline.contracts import Target
+from sightline.contracts import Target, traits_of
 from sightline.errors import DataError, listed, readable
 from sightline.evaluate.baselines import Moved, fair_metric
 from sightline.evaluate.estimates import Estimate, area, balanced_accuracy, mean_loss
@@ -35,6 +35,8 @@ LEAST_ROWS = 10
 """A group with fewer rows is listed after the others and not compared; nor is one with fewer rows outside it."""
 LEVEL = 0.05
 """The level of all tests together: how often chance alone may make any group be called worse."""
+FIRST_ROWS = 1_000
+"""Rows by which a column of many values is recognised."""
 REPORT_COLUMNS = 12
 """Columns in the report, at most: the most important ones."""
 WORDS = {
@@ -207,6 +209,10 @@ def _known(model: TableModel, name: str) -> Sequence[str] | None:
 
 def _few_groups(model: TableModel, table: Table, name: str) -> Groups | None:
     """Return the groups of a column that has few values and groups of enough rows; else None."""
+    if _has_many_values(
+        table, name
+    ):  # grouping all rows of thousands of such columns would take minutes
+        return None
     try:
         groups = group_by(table, name, known=_known(model, name), most=FEW_VALUES)
     except DataError:  # one value, or as many as rows
@@ -214,6 +220,16 @@ def _few_groups(model: TableModel, table: Table, name: str) -> Groups | None:
     counts = np.bincount(groups.of_row)
     enough = (counts >= LEAST_ROWS) & (len(table) - counts >= LEAST_ROWS)
     return groups if groups.cut == "values" and enough.any() else None
+
+
+def _has_many_values(table: Table, name: str) -> bool:
+    """Tell whether the first rows of a column of numbers or times already have more values than a report lists."""
+    import pyarrow.compute as pc
+
+    if traits_of(table.schema[name].kind).storage not in ("numbers", "moments"):
+        return False
+    values: int = pc.count_distinct(table.columns[name].slice(0, FIRST_ROWS)).as_py()
+    return values > FEW_VALUES
 
 
 # ------------------------------------------------------------- metrics

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from sightline.errors import counted, readable, shorten
 from sightline.lesson.wording import short
 
 Body = Mapping[str, Any]
+MOST_REMARKS = 3
 MODEL = "model.sightline"
 """The model's file in a run folder, where the page's commands are meant to be run."""
 HIGHER_QUALITY = {"fast": "default", "default": "best"}
 
 
-def result(bodies: Mapping[str, Body], source: str | None = None) -> dict[str, Any]:
+def result(
+    bodies: Mapping[str, Body], source: str | None = None, remarks: Sequence[str] = ()
+) -> dict[str, Any]:
     """Write the result of a run.
 
     Args:
         bodies: The last body of each type of record, by "stage/type".
         source: The table's file, for a command that fits it again; None for a table in memory.
+        remarks: What is odd about the table's numbers, in sentences.
 
     Returns:
         The body of the record `lesson/result`.
@@ -38,7 +43,7 @@ def result(bodies: Mapping[str, Body], source: str | None = None) -> dict[str, A
     return {
         "headline": _headline(bodies["run/start"]["target"], metrics),
         "verdict": None if baselines is None else baselines["verdict"],
-        "cautions": _cautions(metrics),
+        "cautions": [*_cautions(metrics), *remarks[:MOST_REMARKS]],
         "next": _next(bodies, source),
     }
 
@@ -62,6 +67,9 @@ def _cautions(metrics: Body) -> list[str]:
         cautions.insert(
             0, "These are the rows that the model learned from: on new rows it is worse."
         )
+    error = "log_loss" if "log_loss" in metrics else "rmse"
+    if float(metrics[error]) > float(metrics["baseline"][error]):
+        cautions.insert(0, "The model is worse than a prediction that ignores the features.")
     return cautions
 
 
@@ -82,16 +90,9 @@ def _next(bodies: Mapping[str, Body], source: str | None) -> list[dict[str, Any]
     model = start.get("options", {}).get("model", {})
     better = HIGHER_QUALITY.get(model.get("quality") or "default")
     if source is not None and better is not None and model.get("network") is None:
-        words = [
-            "sightline",
-            "fit",
-            source,
-            "--target",
-            start["target"]["name"],
-            "--quality",
-            better,
-        ]
-        steps.append(_step("Fit a more accurate model, which takes longer.", shlex.join(words)))
+        words = ["sightline", "fit", PurePath(source).name, "--from", MODEL, "--quality", better]
+        text = "Fit a more accurate model with the same options, which takes longer."
+        steps.append(_step(text, shlex.join(words)))
     return steps
 
 

@@ -154,6 +154,11 @@ class Splits:
         """Outliers and sentinels among the numbers of `table`."""
         return remarks(self.table, self.target)
 
+    def remarked(self) -> list[str]:
+        """Say what is odd about the table's numbers; rows are named by their numbers in the whole table."""
+        numbers = self.row_numbers(np.arange(self.table.rows))
+        return self.remarks.sentences(numbers, self.target.name)
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of all values of the whole table; see `Table.fingerprint`."""
         return self.table.fingerprint() if self.large is None else self.large.fingerprint
@@ -196,7 +201,8 @@ class Splits:
         values = self.labels()
         facts: dict[str, Any] = {
             "name": self.target.name, "task": self.target.task, "reason": self.target_reason,
-            "rows": self.table_rows, "dropped": self.dropped, "split": self.describe(), "notes": list(self.notes),
+            "rows": self.table_rows, "dropped": self.dropped, "split": self.describe(),
+            "notes": [*self.notes, *self.remarked()],
         }  # fmt: skip
         if self.target.task == "regression":
             ends = {"low": values.min(), "mean": values.mean(), "high": values.max()}

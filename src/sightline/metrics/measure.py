@@ -72,15 +72,17 @@ def _regression(values: np.ndarray, truth: np.ndarray, baseline: np.ndarray) -> 
     constant = np.full(len(truth), float(baseline[0]))
     below = int((values < 0).sum())
     notes = []
-    if below and (truth >= 0).all():
+    measured, without = errors(values), errors(constant)
+    # Of a model that learned nothing, negative predictions are not what is wrong.
+    if below and (truth >= 0).all() and measured["rmse"] <= without["rmse"]:
         notes.append(
             f"{below:,} of {counted(len(truth), 'prediction')} "
             f"{'is' if below == 1 else 'are'} below 0, and no true number is: if "
             "the target cannot be negative, predict its logarithm instead."
         )
     return {
-        "rows": len(truth), **errors(values), "notes": notes,
-        "baseline": {"what": "the training rows' mean for every row", **errors(constant)},
+        "rows": len(truth), **measured, "notes": notes,
+        "baseline": {"what": "the training rows' mean for every row", **without},
     }  # fmt: skip
 
 
@@ -138,20 +140,28 @@ def _classification(
             for i, label in enumerate(target.shown)
         ],
         "confusion": confusion_matrix(truth, predicted, labels=numbers).tolist(),
-        "notes": _never_predicted(target, rows.tolist(), set(predicted.tolist()), threshold),
+        "notes": _never_predicted(target, rows.tolist(), set(predicted.tolist()), threshold, baseline),
     }  # fmt: skip
 
 
 def _never_predicted(
-    target: Target, rows: list[int], predicted: set[int], threshold: bool
+    target: Target, rows: list[int], predicted: set[int], threshold: bool, shares: np.ndarray
 ) -> list[str]:
-    """Return a note on classes that have rows but are never predicted, and what to do."""
+    """Return a note on classes that have rows but are never predicted, and what to do.
+
+    `shares` [K] are those of the classes among the training rows.
+    """
     left = [index for index, count in enumerate(rows) if count and index not in predicted]
     if not left or sum(rows) < FEWEST_ROWS_FOR_NOTES:
         return []
     names = listed(
         [f"{shorten(target.texts[index], 40)} ({counted(rows[index], 'row')})" for index in left], 3
     )
+    if not any(shares[index] for index in left):
+        return [
+            f"No row is predicted as {names}: no training row is of {'this class' if len(left) == 1 else 'these classes'}, so the "
+            "model cannot learn to predict it. Give training rows of it, or another split."
+        ]
     note = f"No row is predicted as {names}: its probability is never large enough."
     if threshold:
         return [f"{note} Give another threshold (--threshold)."]

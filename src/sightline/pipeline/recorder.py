@@ -14,8 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-
 from sightline.contracts import Column, EventType, Step, TrainingSettings, traits_of
 from sightline.contracts.records.load import LoadBatch, LoadSplit
 from sightline.contracts.records.run import RunEnd
@@ -259,7 +257,7 @@ class Recorder(Observer):
             bodies["example"], self.target, self.options.seed,
         ))  # fmt: skip
         source = self.table.paths[0] if len(self.table.paths) == 1 else None
-        self.trace.write("lesson", "result", result(self._bodies(), source))
+        self.trace.write("lesson", "result", result(self._bodies(), source, self.splits.remarked()))
 
     def ended(self) -> None:
         """Record where the files are, and commands to try next. The report is written after this record."""
@@ -274,8 +272,9 @@ class Recorder(Observer):
                 isinstance(network, str) and ":" in network
             ):  # a file that the model must be given again
                 own = f" --network {shlex.quote(network)}"
+            held_out = len(self.splits.valid) + len(self.splits.test) > 0
             commands = [
-                f"sightline evaluate {model}{own}",
+                *([f"sightline evaluate {model}{own}"] if held_out else []),
                 f"sightline predict {model} {data} -o predictions.csv{own}",
                 f"sightline explain {model} {data} --row {min(3, self.table.rows - 1)}{own}",
                 *commands,
@@ -340,8 +339,7 @@ def _load_notes(table: Table, splits: Splits, asked: bool) -> list[str]:
             f"{copies:,} held-out row{'s are' if copies != 1 else ' is'} equal to a {which} in every "
             "feature and the target: they make the metrics too good."
         )
-    found = splits.remarks.sentences(splits.row_numbers(np.arange(splits.table.rows)), target.name)
-    return [*notes, *found, f"Split: {splits.describe()}."]
+    return [*notes, *splits.remarked(), f"Split: {splits.describe()}."]
 
 
 def _samples(size: int, features: tuple[Column, ...]) -> str:

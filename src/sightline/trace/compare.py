@@ -127,6 +127,7 @@ def _settings(records: Sequence[Record]) -> dict[str, Any]:
     ]
     return {
         "source": start.get("source"), **split, **read, "numeric": start.get("numeric"),
+        **{f"recipe.{name}": value for name, value in start.get("recipe", {}).items()},
         "network": network.get("class"),
         **{f"network.{name}": value for name, value in network.get("config", {}).items()},
         "network.source": network.get("source"),

@@ -6,6 +6,7 @@ The fields are those of https://huggingface.co/docs/hub/model-cards. Everything 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -84,6 +85,9 @@ def with_threshold(card: str, threshold: float) -> str:
         The decision threshold is now 0.37. Metrics above that depend on it, such as accuracy, are those of the fit: `sightline evaluate` measures the new ones.
     """
     fitted = card.partition(f"\n\n{CHANGED}\n")[0].rstrip()
+    # Programs read the front matter, and not the sentence below.
+    fitted = fitted.replace('"accuracy", ', "", 1)
+    fitted = re.sub(r"^    - type: accuracy\n      value: .*\n", "", fitted, count=1, flags=re.M)
     return (
         f"{fitted}\n\n{CHANGED}\n\nThe decision threshold is now {threshold:g}. Metrics above that depend on it, such as accuracy, "
         "are those of the fit: `sightline evaluate` measures the new ones.\n"

@@ -266,6 +266,7 @@ class PredictThresholds(TypedDict):
     thresholds: Annotated[list[float], "up to 200, increasing"]
     calibration: Annotated[Decided, "on the rows that calibration was fitted on: choose by these"]
     test: NotRequired[Annotated[Decided, "on the test rows: what to expect; absent without test rows"]]  # fmt: skip
+    note: NotRequired[Annotated[str, "how rows with weights are counted; absent without weights"]]
 
 
 class SecondMetric(TypedDict):

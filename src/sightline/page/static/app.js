@@ -147,7 +147,8 @@ class Page {
     if (drawer) this.state.open[drawer] = true;
     this.remember();
     this.draw();
-    find()?.node.scrollIntoView();
+    const node = find()?.node;
+    ((drawer && node?.querySelector(`[data-key="${drawer}"]`)) ?? node)?.scrollIntoView();
   }
 
   draw() {

@@ -101,7 +101,7 @@ export async function copy(text) {
 
 /** A drawer that remembers whether it is open. */
 export function drawer(state, key, title, make, open = false) {
-  const node = el("details", { class: "drawer" }, el("summary", {}, title));
+  const node = el("details", { class: "drawer", "data-key": key }, el("summary", {}, title));
   node.open = state.open[key] ?? open;
   const show = () => {
     if (node.open && node.children.length === 1) node.append(...[make()].flat());

@@ -17,6 +17,7 @@ export const result = {
       body.verdict && el("p", { class: "lead" }, together(body.verdict)),
       body.cautions.length > 0 && el("ul", { class: "notes cautions" }, body.cautions.map((caution) => el("li", {}, data(caution, 600)))),
       el("h2", {}, "What next"),
+      el("p", { class: "note" }, "The commands are for the run's folder; give the path of your own files."),
       el("ul", { class: "next" }, body.next.map((step) => el("li", {}, step.block === null ? el("span", {}, step.text) : link(page, step), step.command && command(step.command)))));
   },
 };

@@ -21,7 +21,7 @@ export const thresholds = {
       slider.setAttribute("aria-valuetext", text);
       outcome.replaceChildren(
         el("div", { class: "figures" }, sides.map(([title, side]) => el("div", { class: "panel" }, el("h3", {}, title), el("p", { class: "note" }, data(side.source, 200)),
-          confusion([body.positive, body.negative], [[side.true_positives[i], side.false_negatives[i]], [side.false_positives[i], side.true_negatives[i]]])))),
+          confusion([body.negative, body.positive], [[side.true_negatives[i], side.false_positives[i]], [side.false_negatives[i], side.true_positives[i]]])))),
         table(`Decisions with the threshold ${text}`, ["", ...sides.map(([title]) => title)], [
           ["Precision", ...sides.map(([, side]) => num(side.precision[i], 3))],
           ["Recall", ...sides.map(([, side]) => num(side.recall[i], 3))],
@@ -58,6 +58,7 @@ export const thresholds = {
         el("button", { type: "button", id: "lowest-cost", onclick: lowest }, "Lowest cost")),
       outcome,
       test ? el("p", { class: "note" }, "Choose by the first rows alone. If you choose by the test rows, they no longer tell how good the choice is.") : el("p", { class: "note" }, "There are no test rows to check the choice with: on new rows it is somewhat worse."),
+      body.note && el("p", { class: "note" }, body.note),
       el("p", {}, "This command writes the model with the threshold; nothing is fitted again:"), order);
   },
 };
