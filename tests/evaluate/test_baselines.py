@@ -97,7 +97,7 @@ def test_the_intervals_are_those_of_a_mean():
         (0.0, 0.0, (0.0, 0.0), "No difference with logistic regression, which took 0.5 s: the log loss is the same."),
         (0.19, 0.2, (-0.02, 0.01), "No clear difference with logistic regression, which took 0.5 s: this model's log "
          "loss is 5.0 % lower, which may be chance with only 250 rows."),
-        (0.2, 0.19, (-0.01, 0.02), "No clear difference with logistic regression, which took 0.5 s: its log loss is "
+        (0.2, 0.19, (-0.01, 0.02), "No clear difference with logistic regression, which took 0.5 s: that model's log loss is "
          "5.0 % lower, which may be chance with only 250 rows."),
     ],
 )  # fmt: skip
@@ -129,7 +129,7 @@ def test_a_verdict_says_how_much_lower_the_lower_score_is(ours, theirs, interval
         (0.81, 0.9, (-0.1, -0.05), "Not worth it here: the AUC is 10.0 % lower than that of gradient boosting, which "
          "took 0.5 s. Use that."),
         (0.9, 0.9, (0.0, 0.0), "No difference with gradient boosting, which took 0.5 s: the AUC is the same."),
-        (0.9, 0.891, (-0.01, 0.02), "No clear difference with gradient boosting, which took 0.5 s: its AUC is 1.0 % "
+        (0.9, 0.891, (-0.01, 0.02), "No clear difference with gradient boosting, which took 0.5 s: that model's AUC is 1.0 % "
          "lower, which may be chance with only 250 rows."),
         (0.891, 0.9, (-0.02, 0.01), "No clear difference with gradient boosting, which took 0.5 s: this model's AUC is "
          "1.0 % lower, which may be chance with only 250 rows."),

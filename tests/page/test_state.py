@@ -151,6 +151,16 @@ def served(binary):
         server.shutdown()
 
 
+def test_an_older_run_without_a_result_shows_its_metrics_in_the_story(watched, binary, tmp_path):
+    lines = [record for record in binary.records if record.type != "result"]
+    (tmp_path / "old.html").write_text(made.report(lines), encoding="utf-8")
+    page = watched(f"file://{tmp_path / 'old.html'}").page
+    assert page.locator("section.result").count() == 0
+    assert page.locator(".results .card").count() == 4
+    assert page.locator("details.fold").count() == 0
+    assert page.locator("h1").inner_text().startswith("How a network learns")
+
+
 def test_the_link_is_copied(browser, served):
     context = browser.new_context()
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=served)

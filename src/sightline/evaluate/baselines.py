@@ -477,7 +477,7 @@ def _verdict(
     elif best["mean"] == 0:
         said = f"No difference with {other}: the {metric.words} is the same."
     else:
-        whose = "its" if best["mean"] > 0 else "this model's"
+        whose = "that model's" if best["mean"] > 0 else "this model's"
         said = (
             f"No clear difference with {other}: {whose} {metric.words} is {lower}, which may be chance "
             f"with only {counted(rows, 'row')}."

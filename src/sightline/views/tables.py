@@ -259,7 +259,10 @@ class TablePrinter(Printer):
             self.say(column["sentence"])
             if column["caution"]:
                 self.say(f"Caution: {column['caution']}")
-        self.say(body["sentence"])
+        if len(body["columns"]) > 1 or any(
+            group["worse"] for group in body["columns"][0]["groups"]
+        ):
+            self.say(body["sentence"])
 
     def compared(self, comparison: Body) -> None:
         """Print the result of `compare`: settings that differ and metrics, a column for each run."""

@@ -8,16 +8,17 @@ const NAMES = { accuracy: "Accuracy", log_loss: "Log loss", roc_auc: "Area under
 const MOST_BARS = 12;
 
 export const results = {
-  id: "results", title: "Results", uses: ["predict/metrics", "predict/curves", "predict/importance", "predict/worst", "predict/calibration"],
+  id: "results", title: "Results", uses: ["lesson/result", "predict/metrics", "predict/curves", "predict/importance", "predict/worst", "predict/calibration"],
   render({ run, state }, depth) {
     const metrics = run.last("predict/metrics");
     if (!metrics) return null;
+    const above = depth === "figures" && run.last("lesson/result"); // which shows the cards; older runs have none
     const curves = run.last("predict/curves"), importance = run.last("predict/importance"), worst = run.last("predict/worst");
     const calibrated = run.last("predict/calibration")?.after; // then the trust block shows the diagram
     return el("section", { class: "results" }, el("h2", {}, `Results on ${plural(metrics.rows, `${metrics.part} row`)}`),
-      depth !== "figures" && cards(metrics),
+      !above && cards(metrics),
       el("p", { class: "note" }, "The baseline is ", data(metrics.baseline.what, 300), ".", metrics.positive !== null && metrics.positive !== undefined && [" The positive class is ", data(metrics.positive), "."]),
-      depth !== "figures" && metrics.notes?.map((note) => el("p", { class: "note" }, data(note, 600))),
+      !above && metrics.notes?.map((note) => el("p", { class: "note" }, data(note, 600))),
       depth !== "brief" && [
         el("div", { class: "figures" },
           metrics.confusion && panel("Confusion matrix", confusion(metrics.classes.map((row) => row.class), metrics.confusion), metrics.classes.length > 3),
