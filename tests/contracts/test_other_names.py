@@ -18,7 +18,7 @@ from sightline.contracts.request import declared
 
 
 def names_of(command: click.Command) -> set[str]:
-    given = command.get_params(click.Context(command))
+    given = command.get_params(click.Context(command, help_option_names=["-h", "--help"]))
     return {one.name for one in given if one.name is not None}
 
 
