@@ -336,7 +336,6 @@ def target_of(source: str, target: str | None, options: Mapping[str, Any]) -> st
     """
     if target:
         return target
-    import shlex
 
     from sightline.contracts.options import ReadOptions
     from sightline.contracts.request import declared

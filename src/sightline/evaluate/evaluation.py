@@ -19,7 +19,7 @@ from sightline.evaluate.rows import example_row, explained_rows, measured_rows
 from sightline.evaluate.slices import report_slices
 from sightline.evaluate.trust import calibration_sentence, measure_calibration
 from sightline.evaluate.worst import worst_rows
-from sightline.load.table import subset
+from sightline.load.table import Table, subset
 from sightline.metrics.importance import importance as measure_importance
 from sightline.predict.conformal import ALPHA
 from sightline.predict.threshold import count_decisions, possible_thresholds
@@ -131,6 +131,12 @@ class Evaluation:
         """Predicted values and true values of the rows that have both."""
         truth, usable = self._truth
         return self.predictions.values[usable], truth[usable]
+
+    @cached_property
+    def _compared_table(self) -> Table:
+        """The table of the rows of `_compared`."""
+        _, usable = self._truth
+        return subset(self.predictions.table, np.flatnonzero(usable))
 
     @property
     def _times(self) -> np.ndarray | None:
@@ -291,7 +297,7 @@ class Evaluation:
             return None
         _, usable = self._truth
         values, truth = self._compared
-        table = subset(self.predictions.table, np.flatnonzero(usable))
+        table = self._compared_table
         numbers = self.prepared.splits.row_numbers(self.rows_measured[usable])
         body = worst_rows(
             self.model.spec.target, values, truth, table, numbers, self._chosen(values)
@@ -331,9 +337,7 @@ class Evaluation:
         """The metrics by the value of the most important columns that have few values."""
         if self.importance is None:
             return None
-        _, usable = self._truth
         values, truth = self._compared
-        table = subset(self.predictions.table, np.flatnonzero(usable))
         columns = [column["column"] for column in self.importance["columns"]]
-        body = report_slices(self.model, table, values, truth, columns, self._moved)
+        body = report_slices(self.model, self._compared_table, values, truth, columns, self._moved)
         return None if body is None else {"part": self.part, **body}

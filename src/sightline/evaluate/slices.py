@@ -188,12 +188,7 @@ def covered_rows(model: TableModel, values: np.ndarray, truth: np.ndarray) -> np
     conformal = model.conformal
     if conformal is None or not conformal.allows(ALPHA, model.classification):
         return None
-    if model.classification:
-        inside: np.ndarray = conformal.sets(values, ALPHA)[np.arange(len(truth)), truth]
-        return inside
-    low, high = conformal.interval(values[:, 0], ALPHA).T
-    inside = (low <= truth) & (truth <= high)
-    return inside
+    return conformal.inside(values, truth, ALPHA)
 
 
 # ------------------------------------------------------------- groups

@@ -29,9 +29,9 @@ def runs(folder: str | Path = "runs") -> list[dict[str, Any]]:
 
     Example:
         >>> import sightline as sl
-        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True, run="listed/first")
-        >>> [(one["run"], one["target"], one["state"], one["metric"]) for one in sl.runs("listed")]
-        [('listed/first', 'species', 'complete', 'accuracy')]
+        >>> run = sl.fit("examples/penguins.csv", target="species", epochs=2, quiet=True, run="runs/listed/first")
+        >>> [(one["run"], one["target"], one["state"], one["metric"]) for one in sl.runs("runs/listed")]
+        [('runs/listed/first', 'species', 'complete', 'accuracy')]
     """
     place = Path(folder)
     if not place.is_dir():

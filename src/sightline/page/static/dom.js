@@ -1,6 +1,9 @@
 // Elements and formatted numbers. Text from the data only becomes text nodes: no HTML is ever parsed.
 
 const COPY_MS = 1000;
+/** What the metrics of the records are called. */
+export const METRICS = { accuracy: "Accuracy", log_loss: "Log loss", roc_auc: "Area under ROC", average_precision: "Average precision", rmse: "RMSE", mae: "Mean absolute error", r2: "R²",
+  balanced_accuracy: "Balanced accuracy", recall: "Recall", precision: "Precision", mean_error: "Mean error", coverage: "Coverage" };
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Make an element: el("p", {class: "note", onclick: f}, "text", child, [more]). */

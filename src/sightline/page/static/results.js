@@ -1,9 +1,9 @@
 // Results on rows that were not used for training, compared with the baseline.
 
 import { bar, confusion, histogram, reliability, scatter, unitLines } from "./charts.js";
-import { cell, data, drawer, el, num, percent, plural, table } from "./dom.js";
+import { METRICS, cell, data, drawer, el, num, percent, plural, table } from "./dom.js";
 
-const NAMES = { accuracy: "Accuracy", log_loss: "Log loss", roc_auc: "Area under ROC", average_precision: "Average precision", rmse: "RMSE", mae: "Mean absolute error", r2: "R²" };
+const CARDS = ["accuracy", "log_loss", "roc_auc", "average_precision", "rmse", "mae", "r2"];
 
 const MOST_BARS = 12;
 
@@ -38,7 +38,7 @@ export const results = {
 
 /** The metrics, each beside the baseline's. */
 export function cards(metrics) {
-  return el("div", { class: "cards" }, Object.keys(NAMES).filter((name) => name in metrics).map((name) => el("div", { class: "card" }, el("small", {}, NAMES[name]), el("b", {}, show(name, metrics[name])),
+  return el("div", { class: "cards" }, CARDS.filter((name) => name in metrics).map((name) => el("div", { class: "card" }, el("small", {}, METRICS[name]), el("b", {}, show(name, metrics[name])),
     Object.hasOwn(metrics.baseline, name) && el("span", {}, `baseline ${show(name, metrics.baseline[name])}`))));
 }
 

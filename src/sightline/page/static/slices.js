@@ -1,9 +1,8 @@
 // Metrics of groups of rows: by the value of one column, the worst group first.
 
 import { extent, whisker } from "./charts.js";
-import { cut, data, el, finite, num, percent, plural, table } from "./dom.js";
+import { METRICS, cut, data, el, finite, num, percent, plural, table } from "./dom.js";
 
-const NAMES = { log_loss: "Log loss", rmse: "RMSE", roc_auc: "Area under ROC", balanced_accuracy: "Balanced accuracy", accuracy: "Accuracy", recall: "Recall", precision: "Precision", mae: "Mean absolute error", mean_error: "Mean error", coverage: "Coverage" };
 const SHARES = ["accuracy", "balanced_accuracy", "recall", "precision", "coverage"];
 
 export const slices = {
@@ -35,8 +34,8 @@ function column({ column: name, how, metric, greater_is_better: greater, groups,
   return [
     el("p", { class: "lead" }, data(sentence, 1000)),
     caution && el("p", { class: "note caution" }, data(caution, 600)),
-    table(`${NAMES[metric] ?? metric} by ${cut(name, 60)} (${how}) on ${plural(body.rows, `${body.part} row`)}, ${greater ? "lower" : "higher"} is worse, the worst group first; lines are 95 % intervals`,
-      ["Group", "Rows", NAMES[metric] ?? metric, "", "95 % interval", "Minus all other rows", "", ...others.map((other) => NAMES[other] ?? other)],
+    table(`${METRICS[metric] ?? metric} by ${cut(name, 60)} (${how}) on ${plural(body.rows, `${body.part} row`)}, ${greater ? "lower" : "higher"} is worse, the worst group first; lines are 95 % intervals`,
+      ["Group", "Rows", METRICS[metric] ?? metric, "", "95 % interval", "Minus all other rows", "", ...others.map((other) => METRICS[other] ?? other)],
       groups.map((group) => [
         [data(group.group, 60), group.worse && el("b", {}, " worse")], num(group.rows), num(group.score, 3),
         drawn(group.score, group.low, group.high, scale, { strong: group.worse }),

@@ -1,9 +1,8 @@
 // Reliability: comparison with simple models, calibration, prediction sets, the decision threshold.
 
 import { bar, extent, reliability, shares, whisker } from "./charts.js";
-import { data, el, finite, num, percent, plural, table } from "./dom.js";
+import { METRICS, data, el, finite, num, percent, plural, table } from "./dom.js";
 
-const NAMES = { log_loss: "Log loss", rmse: "RMSE", accuracy: "Accuracy", r2: "R²", roc_auc: "Area under ROC", average_precision: "Average precision", balanced_accuracy: "Balanced accuracy" };
 const WORDS = { log_loss: "log loss", rmse: "RMSE", roc_auc: "area under ROC", balanced_accuracy: "balanced accuracy" };
 const MOST_SIZES = 8;
 
@@ -18,7 +17,7 @@ export const worth = {
   render({ run }, depth) {
     const body = run.last("predict/baselines");
     if (!body) return null;
-    const name = NAMES[body.metric] ?? body.metric, other = body.models.find((model) => model.second)?.second.name;
+    const name = METRICS[body.metric] ?? body.metric, other = body.models.find((model) => model.second)?.second.name;
     const scale = extent(body.models.flatMap((model) => [model.score, model.low, model.high]), 0.04);
     const gaps = body.differences ?? [], apart = extent([0, ...gaps.flatMap((gap) => [gap.mean, gap.low, gap.high])], 0.04);
     const notes = body.models.filter((model) => model.note), greater = body.greater_is_better === true;
@@ -26,7 +25,7 @@ export const worth = {
       el("p", { class: "lead" }, data(body.verdict, 1000)),
       body.remark && el("p", {}, data(body.remark, 1000)),
       table(`${name} on ${plural(body.rows, `${body.part} row`)}, ${greater ? "higher" : "lower"} is better; lines are 95 % intervals`,
-        ["Model", name, "", "95 % interval", NAMES[other] ?? other ?? "", "Seconds"],
+        ["Model", name, "", "95 % interval", METRICS[other] ?? other ?? "", "Seconds"],
         body.models.map((model, i) => [data(model.name, 60), num(model.score), whisker(model.score, model.low, model.high, scale, { strong: i === 0 }),
           finite(model.low) === null ? "–" : `${num(model.low, 3)} to ${num(model.high, 3)}`, model.second ? shown(model.second) : "–", finite(model.seconds) !== null && model.seconds < 0.01 ? "0.01 or less" : num(model.seconds, 2)])),
       notes.length > 0 && el("ul", { class: "notes" }, notes.map((model) => el("li", {}, data(model.name, 60), ": ", data(model.note, 300)))),
