@@ -12,11 +12,16 @@ prepared in the usual way, which counts as its time:
 - CatBoost: texts; an empty cell is a text too.
 - RealMLP, TabM: the median for a missing number, and a flag; a missing category is a category.
 - scikit-learn's MLP: the same, standardised, one-hot; a regression's target standardised too.
+
+Splits: seeds from 0 on cut off 20 % of a table's rows as the test rows of the published figures. Seeds
+from 100 on are for development: seed k cuts the training rows of the figures' split k % 3 once more, with
+random state k, so that it has none of that split's test rows. It has test rows of the other figures' splits.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
 import resource
@@ -24,11 +29,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from benchmarks.quality_fits import DEVELOPMENT, FIGURES_SEEDS, OURS
 
 CLASSIFICATION_VALUES = 20  # a target with more different integers is a regression
 BINS = 15
@@ -44,6 +50,36 @@ class Rows(NamedTuple):
     y_test: np.ndarray
     categories: list[str]
     classes: list[str] | None
+    rows: int  # of the whole table
+    fingerprint: str  # of the rows' numbers, the targets and the columns' kinds
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a fit's file says about the table and the split."""
+        return {
+            "task": "regression" if self.classes is None else "classification",
+            "classes": len(self.classes or ()), "rows": self.rows,
+            "numeric": self.X_train.shape[1] - len(self.categories), "categorical": len(self.categories),
+            "train_rows": len(self.y_train), "test_rows": len(self.y_test), "fingerprint": self.fingerprint,
+        }  # fmt: skip
+
+
+def cut(rows_N: np.ndarray, y_N: np.ndarray, classify: bool, seed: int) -> list[np.ndarray]:
+    """Cut rows into 80 % for training and 20 % for the test, stratified by class where each has two."""
+    from sklearn.model_selection import train_test_split
+
+    y_N = y_N[rows_N]
+    several = classify and np.unique(y_N, return_counts=True)[1].min() > 1
+    parts: list[np.ndarray] = train_test_split(
+        rows_N, test_size=0.2, random_state=seed, stratify=y_N if several else None
+    )
+    return parts
+
+
+def split(y_N: np.ndarray, classify: bool, seed: int) -> list[np.ndarray]:
+    """Return the numbers of the training and of the test rows of a figures' or a development split."""
+    if seed < DEVELOPMENT:
+        return cut(np.arange(len(y_N)), y_N, classify, seed)
+    return cut(split(y_N, classify, seed % FIGURES_SEEDS)[0], y_N, classify, seed)
 
 
 def read(path: str, target: str | None, categories: list[str], seed: int) -> Rows:
@@ -52,8 +88,6 @@ def read(path: str, target: str | None, categories: list[str], seed: int) -> Row
     A column is numeric if every cell is a number or empty and `categories` does not name it. A numeric
     target is a regression, unless it has few different integers.
     """
-    from sklearn.model_selection import train_test_split
-
     frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
     target = target or str(frame.columns[-1])
     if unknown := sorted({target, *categories} - {*frame.columns}):
@@ -67,22 +101,21 @@ def read(path: str, target: str | None, categories: list[str], seed: int) -> Row
     X, y = frame.drop(columns=target), frame[target]
     numbers = pd.api.types.is_numeric_dtype(y)
     if numbers and (y.nunique() > CLASSIFICATION_VALUES or (y % 1 != 0).any()):
-        train, test = train_test_split(np.arange(len(y)), test_size=0.2, random_state=seed)
         y_N, classes = y.to_numpy(), None
     else:
-        names, y_N, counts = np.unique(y.astype(str), return_inverse=True, return_counts=True)
+        names, y_N = np.unique(y.astype(str), return_inverse=True)
         classes = names.tolist()
-        train, test = train_test_split(
-            np.arange(len(y)), test_size=0.2, random_state=seed,
-            stratify=y_N if counts.min() > 1 else None,
-        )  # fmt: skip
-        if lost := set(range(len(classes))) - set(y_N[train]):
-            rare = ", ".join(classes[k] for k in sorted(lost))
-            raise ValueError(f"with seed {seed} no training row is of class {rare}")
+    train, test = split(y_N, classes is not None, seed)
+    if classes and (lost := set(range(len(classes))) - set(y_N[train])):
+        rare = ", ".join(classes[k] for k in sorted(lost))
+        raise ValueError(f"with seed {seed} no training row is of class {rare}")
     named = [name for name in X.columns if name in categories]
+    digest = hashlib.sha256(json.dumps([list(X.columns), named, classes]).encode())
+    for values in (train, test, y_N):
+        digest.update(values.tobytes())
     parts = (X.iloc[rows].reset_index(drop=True) for rows in (train, test))
     X_train, X_test = parts
-    return Rows(X_train, y_N[train], X_test, y_N[test], named, classes)
+    return Rows(X_train, y_N[train], X_test, y_N[test], named, classes, len(y_N), digest.hexdigest()[:12])  # fmt: skip
 
 
 # ------------------------------------------------------------------- the inputs of each model
@@ -138,18 +171,17 @@ def filled(X: pd.DataFrame, categories: list[str]) -> View:
 
 
 class Peer(NamedTuple):
-    """A model: its distribution, what to import before the clock starts, its view, its maker."""
+    """A model: what to import before the clock starts, its view, its maker."""
 
-    distribution: str
     modules: tuple[str, ...]
     view: Callable[[pd.DataFrame, list[str]], View]
-    make: Callable[..., Any]  # (classify, seed, threads, categories) -> an estimator
+    make: Callable[..., Any]  # (classify, seed, threads, categories, budget) -> an estimator
 
 
 def _named(module: str, stem: str, *, fixed: dict[str, Any] | None = None, **passed: str) -> Callable[..., Any]:  # fmt: skip
     """Return a maker of the class `stem` + "Classifier" or "Regressor" in `module`.
 
-    `fixed` are its arguments; `passed` says which arguments get the seed, threads or categories.
+    `fixed` are its arguments; `passed` says which arguments get the seed, threads, categories or budget.
     """
 
     def make(classify: bool, **given: Any) -> Any:
@@ -181,14 +213,14 @@ def _mlp(classify: bool, seed: int, **_: Any) -> Any:
 
 def _ours(**fixed: Any) -> Peer:
     modules = ("torch", "pyarrow", "sklearn.ensemble", "sightline.estimators")
-    make = _named("sightline.estimators", "Sightline", fixed=fixed, random_state="seed")
-    return Peer("sightline", modules, raw, make)
+    make = _named("sightline.estimators", "Sightline", fixed=fixed, random_state="seed", time_limit="budget")  # fmt: skip
+    return Peer(modules, raw, make)
 
 
 def _pytabkit(name: str, *modules: str) -> Peer:
     cpu = {"device": "cpu"}
     make = _named("pytabkit", name, fixed=cpu, random_state="seed", n_threads="threads")
-    return Peer("pytabkit", ("pytabkit", *modules), filled, make)
+    return Peer(("pytabkit", *modules), filled, make)
 
 
 PEERS = {
@@ -197,23 +229,23 @@ PEERS = {
     "ours-best": _ours(quality="best"),
     "ours-network": _ours(quality="default", trees=False),
     "lightgbm": Peer(
-        "lightgbm", ("lightgbm",), coded,
+        ("lightgbm",), coded,
         _named("lightgbm", "LGBM", fixed={"verbose": -1}, random_state="seed", n_jobs="threads"),
     ),
     "xgboost": Peer(
-        "xgboost", ("xgboost",), coded,
+        ("xgboost",), coded,
         _named("xgboost", "XGB", fixed={"enable_categorical": True}, random_state="seed", n_jobs="threads"),
     ),
     "catboost": Peer(
-        "catboost", ("catboost",), texts,
+        ("catboost",), texts,
         _named("catboost", "CatBoost", fixed={"verbose": False, "allow_writing_files": False},
                random_seed="seed", thread_count="threads", cat_features="categories"),
     ),
     "hgb": Peer(
-        "scikit-learn", ("sklearn.ensemble",), few,
+        ("sklearn.ensemble",), few,
         _named("sklearn.ensemble", "HistGradientBoosting", random_state="seed"),
     ),
-    "mlp": Peer("scikit-learn", ("sklearn.neural_network", "sklearn.compose"), filled, _mlp),
+    "mlp": Peer(("sklearn.neural_network", "sklearn.compose"), filled, _mlp),
     "realmlp-td-s": _pytabkit("RealMLP_TD_S_"),
     "realmlp-td": _pytabkit("RealMLP_TD_"),
     "tabm-d": _pytabkit("TabM_D_", "pytabkit.models.alg_interfaces.tabm_interface"),
@@ -248,26 +280,86 @@ def classification(probabilities_NK: np.ndarray, y_N: np.ndarray) -> dict[str, f
     return {name: float(value) for name, value in scores.items()}
 
 
-def coverage(model: Any, X: pd.DataFrame, y_N: np.ndarray, classify: bool) -> dict[str, float]:
-    """Measure our 90 % sets or intervals: how many contain the truth, and how large they are."""
-    if classify:
-        set_NK = np.asarray(model.predict_set(X, alpha=0.1), dtype=bool)
-        inside_N, size_N = set_NK[np.arange(len(y_N)), y_N], set_NK.sum(1)
-    else:
+def coverage(model: Any, X: pd.DataFrame, y_N: np.ndarray, predicted: np.ndarray, classes: list[str] | None) -> dict[str, Any]:  # fmt: skip
+    """Measure our 90 % sets or intervals: how many contain the truth, and how large they are.
+
+    Of a regression also in each tenth of the test rows, by predicted value; of classes in each class.
+    """
+    if classes is None:
         low_N, high_N = np.asarray(model.predict_interval(X, alpha=0.1)).T
         inside_N, size_N = (low_N <= y_N) & (y_N <= high_N), high_N - low_N
-    return {"coverage": float(inside_N.mean()), "mean_size": float(size_N.mean())}
+        parts = tenths(predicted.reshape(-1), inside_N)
+    else:
+        set_NK = np.asarray(model.predict_set(X, alpha=0.1), dtype=bool)
+        inside_N, size_N = set_NK[np.arange(len(y_N)), y_N], set_NK.sum(1)
+        of = {name: inside_N[y_N == k] for k, name in enumerate(classes)}
+        by_class = {name: {"coverage": float(one.mean()), "rows": len(one)} for name, one in of.items() if len(one)}  # fmt: skip
+        parts = {"coverage_by_class": by_class}
+    return {"coverage": float(inside_N.mean()), "mean_size": float(size_N.mean()), **parts}
+
+
+def tenths(predicted_N: np.ndarray, inside_N: np.ndarray) -> dict[str, Any]:
+    """Return the coverage in ten groups of equal size, from the lowest to the highest prediction."""
+    groups = np.array_split(np.argsort(predicted_N, kind="stable"), 10)
+    return {"coverage_by_tenth": [float(inside_N[rows].mean()) for rows in groups if len(rows)]}
 
 
 def peak() -> float:
-    """Return the largest memory use of this process so far, in MB."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Return the largest memory use so far of this process, or of one that it started, in MB."""
+    most = max(resource.getrusage(of).ru_maxrss for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))  # fmt: skip
     return round(most / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def timed_fit(fit: Callable[[], Any], limit: int) -> dict[str, float]:
+    """Fit, under the limit; return the seconds, and the memory before and after."""
+    before = peak()
+    signal.alarm(limit)
+    began, worked = time.perf_counter(), time.process_time()
+    fit()
+    fit_seconds, work_seconds = time.perf_counter() - began, time.process_time() - worked
+    signal.alarm(0)
+    return {
+        "fit_seconds": round(fit_seconds, 3), "fit_cpu_seconds": round(work_seconds, 3),
+        "memory_before_mb": before, "fit_memory_mb": peak(),
+    }  # fmt: skip
+
+
+def scores(predict: Callable[[pd.DataFrame], Any], rows: Rows) -> tuple[np.ndarray, dict[str, float]]:  # fmt: skip
+    """Predict the test rows and score them; return the predictions too."""
+    predicted = finite(predict(rows.X_test))
+    if rows.classes is not None:
+        return predicted, classification(predicted / predicted.sum(1, keepdims=True), rows.y_test)
+    error_N = predicted.reshape(-1) - rows.y_test
+    return predicted, {"score": float(np.sqrt(np.mean(error_N**2))), "mae": float(np.abs(error_N).mean())}  # fmt: skip
+
+
+def finite(predicted: Any) -> np.ndarray:
+    """Return predictions as numbers; raise if one is not finite."""
+    values = np.asarray(predicted, dtype="float64")
+    if not np.isfinite(values).all():
+        raise ValueError("some predictions are not finite")
+    return values
+
+
+def timed_predict(predict: Callable[[pd.DataFrame], Any], view: View, X: pd.DataFrame, count: int) -> dict[str, float]:  # fmt: skip
+    """Predict `count` rows, the test rows again and again; return the seconds."""
+    many = X.iloc[np.resize(np.arange(len(X)), count)].reset_index(drop=True)
+    began = time.perf_counter()
+    view(many)
+    view_seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    finite(predict(many))
+    predict_seconds = time.perf_counter() - began
+    return {
+        "predict_rows": count, "predict_seconds": round(predict_seconds, 3),
+        "view_seconds": round(view_seconds, 3),  # part of it: conversion to what the model takes
+        "memory_mb": peak(),
+    }  # fmt: skip
 
 
 def measure(
     model: str, path: str, target: str | None, categories: list[str], seed: int,
-    threads: int, limit: int, predict_rows: int,
+    threads: int, limit: int, predict_rows: int, budget: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Fit once and return scores, times and memory."""
     peer = PEERS[model]
@@ -275,52 +367,31 @@ def measure(
         importlib.import_module(module)
     rows = read(path, target, categories, seed)
     classify = rows.classes is not None
-    before = peak()
-    signal.alarm(limit)
-    began, worked = time.perf_counter(), time.process_time()
-    view = peer.view(rows.X_train, rows.categories)
-    estimator = peer.make(classify, seed=seed, threads=threads, categories=rows.categories)
-    estimator.fit(view(rows.X_train), rows.y_train)
-    fit_seconds, work_seconds = time.perf_counter() - began, time.process_time() - worked
-    signal.alarm(0)
+    fitted: list[Any] = []
 
-    def predict(X: pd.DataFrame) -> np.ndarray:
-        values = estimator.predict_proba(view(X)) if classify else estimator.predict(view(X))
-        values = np.asarray(values, dtype="float64")
-        if not np.isfinite(values).all():
-            raise ValueError("some predictions are not finite")
-        return values
+    def fit() -> None:
+        view = peer.view(rows.X_train, rows.categories)
+        estimator = peer.make(classify, seed=seed, threads=threads, categories=rows.categories, budget=budget)  # fmt: skip
+        estimator.fit(view(rows.X_train), rows.y_train)
+        fitted.extend((view, estimator))
 
-    fit_memory, predicted = peak(), predict(rows.X_test)
-    many = rows.X_test.iloc[np.resize(np.arange(len(rows.X_test)), predict_rows)]
-    many = many.reset_index(drop=True)
-    began = time.perf_counter()
-    view(many)
-    view_seconds = time.perf_counter() - began
-    began = time.perf_counter()
-    predict(many)
-    predict_seconds = time.perf_counter() - began
-    if classify:
-        scores = classification(predicted / predicted.sum(1, keepdims=True), rows.y_test)
-    else:
-        error_N = predicted.reshape(-1) - rows.y_test
-        scores = {"score": float(np.sqrt(np.mean(error_N**2))), "mae": float(np.abs(error_N).mean())}  # fmt: skip
-    if peer.distribution == "sightline":
-        scores |= coverage(estimator, view(rows.X_test), rows.y_test, classify)
-    return {
-        "task": "classification" if classify else "regression",
-        "train_rows": len(rows.y_train), "test_rows": len(rows.y_test),
-        "version": version(peer.distribution), **scores,
-        "fit_seconds": round(fit_seconds, 3), "fit_cpu_seconds": round(work_seconds, 3),
-        "predict_seconds": round(predict_seconds, 3),
-        "view_seconds": round(view_seconds, 3),  # part of it: conversion to what the model takes
-        "memory_before_mb": before, "fit_memory_mb": fit_memory, "memory_mb": peak(),
-    }  # fmt: skip
+    times = timed_fit(fit, limit)
+    view, estimator = fitted
+
+    def predict(X: pd.DataFrame) -> Any:
+        return estimator.predict_proba(view(X)) if classify else estimator.predict(view(X))
+
+    predicted, scored = scores(predict, rows)
+    times |= timed_predict(predict, view, rows.X_test, predict_rows)
+    intervals = {}
+    if model in OURS:
+        intervals = coverage(estimator, view(rows.X_test), rows.y_test, predicted, rows.classes)
+    return {**rows.facts(), **scored, **intervals, **times}
 
 
-def main() -> None:
+def main(measure: Callable[..., dict[str, Any]] = measure) -> None:
     """Run the fit that the argument describes; print the outcome as the last line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="One fit of one model.")
     parser.add_argument("job", help="JSON object with the arguments of measure()")
     job = parser.parse_args().job
     try:

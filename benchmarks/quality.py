@@ -1,74 +1,93 @@
 """Our model compared with the best models for tables: same splits, default settings, one process per fit.
 
     python -m pip install -e . -r benchmarks/quality-requirements.txt
-    python -m benchmarks.quality FILE.csv[.gz][:target] ... [--seeds 3] [--models ours,lightgbm,...]
-        [--limit 600] [--categories FILE] [--out NAME] [--resume] [--redo ours,...]
+    python -m benchmarks.quality FILE.csv[.gz][:target] ... [--systems ours,ours-best@120,lightgbm,...]
+        [--seeds 0-2] [--limit 600] [--threads 2] [--categories FILE] [--redo ours,...]
+        [--autogluon-python PATH] [--folder benchmarks/results]
+    python -m benchmarks.quality --summary-only [FILE ...] [--systems ...] [--seeds ...] [--version V]
 
-Each table is a CSV file; its target is the last column, or the one named after the colon. A fit that
-exceeds the time limit is stopped and ranked last on that table, as is a fit that fails. Each result
-is written into the JSON file at once: --resume continues an interrupted measurement (and retries
-failed fits), --redo measures some models again and keeps the other fits.
+Each table is a CSV file; its target is the last column, or the one named after the colon. Each fit has
+a file of its own, `benchmarks/results/quality/TABLE/...json` (`benchmarks/quality_fits.py` says how it is named): what
+has one is not measured again. --redo measures some systems again; a failed fit is always tried again.
+At the end the fits of the systems and tables that the command names are summarised on the terminal. --summary-only writes
+`quality_summary.json` and `.png` from all files, or those that it names, so that fits measured on different days
+combine (`benchmarks/quality_summary.py`); with development seeds, `quality_summary_development.json` and `.png`.
 
-A model that exceeds the limit on a table is not fitted on it with the other seeds: it ranks last there.
-Scores do not depend on the load of the machine, so slow models may be measured on one thread beside
-other work (--threads 1, with its own limit) and the others on an idle machine; each fit records its
-threads, its limit and the machine's load.
+A system may have a time limit for fitting: `ours-best@120` has 120 s. AutoGluon needs one, and
+an environment of its own (`benchmarks/autogluon_peer.py`).
 
-The score is log loss or RMSE, lower is better. A model's rank on a table is that of its mean over
-the seeds, among the peers and "ours"; a variant of ours ("ours-fast", ...) is ranked in ours' place.
-Only tables and seeds that all of them have tried count.
+Splits: seeds below 100 are the splits of the figures, 80 % for training and 20 % for the test. Seeds
+from 100 on are for development: seed k cuts the training rows of the figures' split k % 3 in the same way, and
+never touches that split's test rows (it may have those of other figures' splits). Without --seeds, tables below 5,000 rows get seeds 0-9, and others 0-2.
 
-Times are meaningful only on an idle machine: OpenMP's threads wait for each other, and if they share a
-core with other work, a fit of 0.05 s takes 20 s. --threads 1 avoids that.
+A fit that exceeds --limit (twice its own time limit if that is longer) is stopped and ranked last on that table,
+as is a fit that fails. A system that exceeds it on a table is not fitted there with the other seeds. A stopped
+fit counts as measured: after a longer --limit, name the system with --redo.
 
-Targets: the best mean rank; on every table within 2 % (or .005 of log loss) of the best
-trees; total fit time at most CatBoost's.
+Times are meaningful only on an idle machine. OpenMP's threads spin while they wait for each other, and if they
+share a core with other work, a fit of 0.1 s takes 15 s; so every fit has OMP_WAIT_POLICY=PASSIVE. Scores do not
+depend on the load, except those of a system with a time limit. Each fit records its threads, its limit and the
+machine's load.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import gzip
 import hashlib
 import json
-import math
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, machine
+from benchmarks.quality_fits import (
+    AUTOGLUON,
+    DEVELOPMENT,
+    DISTRIBUTIONS,
+    Fit,
+    Key,
+    System,
+    label,
+    measured,
+    seeds_of,
+    slug,
+    stored,
+    version_of,
+    write,
+)
 
-OURS = ("ours", "ours-fast", "ours-best", "ours-network")
-TREES = ("lightgbm", "xgboost", "catboost", "hgb")
-MODELS = (*OURS, *TREES, "mlp", "realmlp-td-s", "realmlp-td", "tabm-d")
 HERE = Path(__file__).resolve().parent
 PREDICT_ROWS = 100_000
-Cells = dict[str, dict[str, dict[str, Any]]]  # table -> model -> means over the seeds
+FEW_ROWS, MANY_SEEDS, FEW_SEEDS = 5_000, 10, 3
 
 # The process that starts fits imports nothing large: a child's peak memory starts at its parent's.
 
 
-def fit(job: dict[str, Any]) -> dict[str, Any]:
+def fit(job: Mapping[str, Any], python: str, module: str) -> Fit:
     """Run one fit in a new process; a failure is an outcome too."""
     threads = str(job["threads"])
     python_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = {
-        **os.environ, **dict.fromkeys(names, threads), "CUDA_VISIBLE_DEVICES": "",
+        **os.environ, **dict.fromkeys(names, threads), "CUDA_VISIBLE_DEVICES": "", "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": os.pathsep.join([str(HERE.parent), *(str(Path(p).resolve()) for p in python_path if p)]),
     }  # fmt: skip
+    if module == "benchmarks.autogluon_peer":  # other packages are those of its own environment
+        environment["PYTHONPATH"] = str(HERE.parent)
     with (
         tempfile.TemporaryDirectory() as folder
     ):  # some models write files into the working directory
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.peers", json.dumps(job)],
+                [python, "-m", module, json.dumps(job)],
                 env=environment, cwd=folder, capture_output=True, text=True,
                 timeout=2 * job["limit"] + 300,
             )  # fmt: skip
@@ -84,283 +103,157 @@ def fit(job: dict[str, Any]) -> dict[str, Any]:
     return {"failed": done.stderr.strip()[-500:] or f"exit code {done.returncode}"}
 
 
-# ---------------------------------------------------------------------------------- the summary
-
-
-def mean(values: Iterable[float]) -> float:
-    return statistics.mean(values)
-
-
-def ranks(scores: dict[str, float]) -> dict[str, float]:
-    """Rank from 1, the lowest score; equals share their mean rank."""
-    lower = {a: sum(other < mine for other in scores.values()) for a, mine in scores.items()}
-    same = {a: sum(other == mine for other in scores.values()) for a, mine in scores.items()}
-    return {a: lower[a] + (same[a] + 1) / 2 for a in scores}
-
-
-def tabulate(fits: list[dict[str, Any]]) -> Cells:
-    """Average each table's and model's fits over the seeds that all ranked models have tried."""
-    cells: Cells = {}
-    ranked = {f["model"] for f in fits if f["model"] == "ours" or f["model"] not in OURS}
-    for table in dict.fromkeys(f["table"] for f in fits):
-        tried: dict[str, dict[int, dict[str, Any]]] = {}
-        for outcome in (f for f in fits if f["table"] == table):
-            tried.setdefault(outcome["model"], {})[outcome["seed"]] = outcome
-        seeds = set.intersection(*(set(tried.get(name, ())) for name in ranked or tried))
-        for name, by_seed in tried.items():
-            if not seeds or not seeds <= by_seed.keys():
-                continue
-            outcomes = [by_seed[seed] for seed in sorted(seeds)]
-            bad = [f.get("cut") or f.get("failed") for f in outcomes if "score" not in f]
-            numbers = [k for k, v in outcomes[0].items() if isinstance(v, float)] if not bad else []
-            cell: dict[str, Any] = {key: mean(f[key] for f in outcomes) for key in numbers}
-            cell |= {"task": outcomes[0].get("task"), "seeds": len(seeds), "ranked_last": bad}
-            if bad and all("cut" in f or "score" in f for f in outcomes):
-                cell["fit_seconds"] = mean(f.get("fit_seconds", f["limit"]) for f in outcomes)
-            cells.setdefault(table, {})[name] = cell
-    return cells
-
-
-def mean_ranks(cells: Cells, ours: str = "ours", without: str = "") -> dict[str, float]:
-    """Return mean ranks among the peers and one of ours, over the tables that this one has tried."""
-    ranks_of: dict[str, list[float]] = {}
-    for table, by_model in cells.items():
-        if table == without or (ours != "ours" and ours not in by_model):
-            continue
-        among = {m: c.get("score", math.inf) for m, c in by_model.items() if m not in OURS or m == ours}  # fmt: skip
-        for name, rank in ranks(among).items():
-            ranks_of.setdefault(name, []).append(rank)
-    return {name: round(mean(rank), 3) for name, rank in ranks_of.items()}
-
-
-def against(cells: Cells, ours: str) -> dict[str, Any]:
-    """Compare one of our models with the best trees, CatBoost's time, LightGBM's, and the default."""
-    result: dict[str, Any] = {"gap_to_best_trees": {}, "percent_to_default": {}, "calibration": {}}
-    times: dict[str, dict[str, float]] = {"fit_to_catboost": {}, "predict_to_lightgbm": {}}
-    totals = {name: [0.0, 0.0] for name in times}
-    for table, by_model in cells.items():
-        mine = by_model.get(ours, {})
-        if "score" not in mine:
-            continue
-        trees = {m: by_model[m]["score"] for m in TREES if "score" in by_model.get(m, {})}
-        if trees:
-            best = min(trees, key=trees.__getitem__)
-            gap = mine["score"] - trees[best]
-            absolute = 0.005 if mine["task"] == "classification" else 0.0  # RMSE has a unit
-            allowed = max(0.02 * trees[best], absolute)
-            result["gap_to_best_trees"][table] = {
-                "best": best, "gap": gap, "relative": gap / trees[best], "within": gap <= allowed,
-            }  # fmt: skip
-        if "score" in by_model.get("ours", {}):
-            result["percent_to_default"][table] = 100 * (mine["score"] / by_model["ours"]["score"] - 1)  # fmt: skip
-        kept = ("ece", "ece_perfect", "coverage", "mean_size")
-        result["calibration"][table] = {key: mine[key] for key in kept if key in mine}
-        for name in times:
-            key, peer = f"{name.split('_')[0]}_seconds", name.split("_to_")[1]
-            theirs = by_model.get(peer, {}).get(key)
-            if theirs:
-                times[name][table] = mine[key] / theirs
-                totals[name] = [totals[name][0] + mine[key], totals[name][1] + theirs]
-    gaps = result["gap_to_best_trees"].values()
-    result["tables_within"] = f"{sum(gap['within'] for gap in gaps)} of {len(gaps)}"
-    if result["percent_to_default"]:
-        result["mean_percent_to_default"] = mean(result["percent_to_default"].values())
-    for name, by_table in times.items():
-        total = {"total": totals[name][0] / totals[name][1]} if by_table else {}
-        result[name] = total | by_table
-    return result
-
-
-def summarise(result: dict[str, Any]) -> dict[str, Any]:
-    """Summarise all fits so far."""
-    cells = tabulate(result["fits"])
-    order = {m: None for m in MODELS if any(m in by_model for by_model in cells.values())}
-    mean_rank = mean_ranks(cells)
-    mean_rank |= {m: mean_ranks(cells, m)[m] for m in order if m in OURS and m != "ours"}
-    totals = {m: [by_model[m].get("fit_seconds") for by_model in cells.values() if m in by_model] for m in order}  # fmt: skip
-    return {
-        "tables_counted": list(cells),
-        "mean_rank": {m: mean_rank[m] for m in sorted(order, key=mean_rank.__getitem__)},
-        "mean_rank_without": {t: mean_ranks(cells, without=t) for t in cells}
-        if len(cells) > 1
-        else {},
-        "total_fit_seconds": {m: round(sum(filter(None, each)), 2) for m, each in totals.items()},
-        "tables_timed": {m: len([x for x in each if x is not None]) for m, each in totals.items()},
-        "ours": {m: against(cells, m) for m in order if m in OURS},
-        "cells": cells,
-    }
-
-
-def show(summary: dict[str, Any]) -> None:
-    """Print a table: one line for each model, one column for each data set."""
-    cells, timed = summary["cells"], summary["tables_timed"]
-    print(
-        f"\n{'model':<14}{'mean rank':>10}{'fit, s':>10}" + "".join(f"{t[:12]:>13}" for t in cells)
-    )
-    for name, rank in summary["mean_rank"].items():
-        scores = [by_model.get(name, {}) for by_model in cells.values()]
-        words = [f"{c['score']:.5g}" if "score" in c else "last" if c else "-" for c in scores]
-        seconds = f"{summary['total_fit_seconds'][name]:.1f}" if timed[name] else "-"
-        seconds += "*" * (timed[name] < len(cells))
-        print(f"{name:<14}{rank:>10.2f}{seconds:>10}" + "".join(f"{word:>13}" for word in words))
-    if any(count < len(cells) for count in timed.values()):
-        print("* without the tables on which it failed, or that it has not tried")
-    for name, comparison in summary["ours"].items():
-        print(
-            f"{name}: within the limit of the best trees on {comparison['tables_within']}", end=""
-        )
-        for key in ("fit_to_catboost", "predict_to_lightgbm"):
-            if comparison[key]:
-                print(f"; {key.replace('_', ' ')} {comparison[key]['total']:.2f}", end="")
-        print()
-
-
-def draw(summary: dict[str, Any], path: Path) -> None:
-    """Draw score against time; the lower left is best."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    times = {m: s for m, s in summary["total_fit_seconds"].items() if s}
-    for count, (name, seconds) in enumerate(sorted(times.items(), key=lambda x: x[1])):
-        rank = summary["mean_rank"][name]
-        whole = summary["tables_timed"][name] == len(summary["cells"])
-        colour = "#c2410c" if name in OURS else "#475569"
-        axes.scatter(seconds, rank, s=60, color=colour, facecolor=colour if whole else "none", zorder=2)  # fmt: skip
-        weight = "bold" if name == "ours" else "normal"
-        axes.annotate(name, (seconds, rank), (0, -16 if count % 2 else 8), textcoords="offset points", ha="center", color=colour, weight=weight)  # fmt: skip
-    axes.set_xscale("log")
-    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        ticks(lambda x, _: f"{x:g}" if f"{x:e}"[0] in "125" else "")
-    axes.margins(x=0.12, y=0.12)
-    axes.grid(color="#e2e8f0", zorder=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("seconds to fit all tables once (log scale)")
-    axes.set_ylabel("mean rank by log loss or RMSE (1 is best)")
-    counted = len(summary["cells"])
-    axes.set_title(f"{counted} tables, every model's defaults. Hollow: without the tables it failed on", fontsize=10)  # fmt: skip
-    figure.savefig(path, dpi=150)
-
-
-# --------------------------------------------------------------------------------------- the run
-
-
-def tables(given: list[str]) -> dict[str, dict[str, Any]]:
-    """Read FILE[:target] from the command line: name -> path, target, sha256."""
+def tables(given: Iterable[str], categories: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """Read FILE[:target] from the command line: name -> path, rows, and what identifies the table."""
     result = {}
     for text in given:
         name, target = (text, None) if Path(text).exists() else (text.rpartition(":")[::2])
         path = Path(name)
         if not path.is_file():
-            raise SystemExit(f"{text}: the file does not exist")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            raise ValueError(f"{text}: the file does not exist.")
         table = path.name.split(".")[0]
         if table in result:
-            raise SystemExit(f"two files are called {table}; rename one")
-        result[table] = {"path": str(path.resolve()), "target": target, "sha256": digest}
+            raise ValueError(f"Two files are called {table}; rename one.")
+        content = path.read_bytes()
+        plain = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+        source = {
+            "sha256": hashlib.sha256(content).hexdigest(), "target": target,
+            "categories": categories.get(table, []),
+        }  # fmt: skip
+        rows = sum(map(bool, csv.reader(plain.splitlines(keepends=True)))) - 1
+        result[table] = {"path": str(path.resolve()), "rows": rows, "source": source}
     return result
 
 
-def opened(path: Path, given: argparse.Namespace, requested: dict[str, dict[str, Any]]) -> dict[str, Any]:  # fmt: skip
-    """Start a result file, or read the existing one."""
-    settings = {"predict_rows": PREDICT_ROWS}
-    kept = {
-        name: {k: v for k, v in table.items() if k != "path"} for name, table in requested.items()
-    }
-    if not path.exists():
-        when = datetime.now(UTC).date().isoformat()
-        return {"benchmark": path.stem, "when": when, "machine": machine(), "settings": settings,
-                "tables": kept, "summary": {}, "fits": []}  # fmt: skip
-    if not (given.resume or given.redo):
-        raise SystemExit(f"{path} exists already. Give --resume to continue it, or --out NAME.")
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    changed = [name for name in kept if result["tables"].get(name, kept[name]) != kept[name]]
-    if changed or result["settings"] != settings:
-        what = ", ".join(changed) or f"settings: {result['settings']}, not {settings}"
-        raise SystemExit(f"{path} was measured with other {what}. Give --out NAME.")
-    result["tables"] |= kept
-    result["fits"] = [
-        f for f in result["fits"] if f["model"] not in given.redo or f["table"] not in requested
-    ]
-    return result
+def seeds_for(rows: int) -> list[int]:
+    """Return the seeds of a table for which none are named."""
+    return list(range(MANY_SEEDS if rows < FEW_ROWS else FEW_SEEDS))
 
 
-def write(path: Path, result: dict[str, Any]) -> None:
-    """Write the result atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+def wanted(fits: Iterable[Fit], given: argparse.Namespace) -> list[Fit]:
+    """Return the stored fits that the command line asks for; the figures' splits if it names no seeds."""
+    names = {Path(text.rpartition(":")[0] or text).name.split(".")[0] for text in given.files}
+    systems = {str(system) for system in given.systems or ()}
+    return [
+        fit for fit in fits
+        if (fit["seed"] in given.seeds if given.seeds else fit["seed"] < DEVELOPMENT)
+        and (not names or fit["table"] in names) and (not systems or label(fit) in systems)
+    ]  # fmt: skip
+
+
+def summarise(given: argparse.Namespace) -> None:
+    """Print the summary of the files that the command line asks for; write it too if it asks for that alone."""
+    from benchmarks.quality_summary import show, summarise
+
+    summary = summarise(wanted(stored(given.folder), given), given.version, given.processor)
+    show(summary)
+    if given.summary_only:
+        from benchmarks.quality_picture import draw
+
+        name = "quality_summary" + "_development" * (summary["splits"] == "development")
+        path = given.folder / f"{name}.json"
+        write(path, {"benchmark": name, **summary})
+        draw(summary, path.with_suffix(".png"))
+        print(f"{path}, {path.with_suffix('.png')}")
+
+
+def measure(given: argparse.Namespace) -> None:
+    """Measure what has no file yet; systems take turns, so that slow hours affect all of them."""
+    categories = json.loads((HERE / "categories.json").read_text(encoding="utf-8"))
+    if given.categories:
+        categories |= json.loads(given.categories.read_text(encoding="utf-8"))
+    requested = tables(given.files, categories)
+    systems = given.systems or [System(name) for name in DISTRIBUTIONS if name not in AUTOGLUON]
+    if absent := [str(system) for system in given.redo if system not in systems]:
+        raise ValueError(f"--redo {','.join(absent)}: --systems must name it too.")
+    versions = {system: version_of(system, given.autogluon_python) for system in systems}
+    seeds = {table: given.seeds or seeds_for(about["rows"]) for table, about in requested.items()}
+    here = machine()
+    for seed in sorted({seed for each in seeds.values() for seed in each}):
+        for table in (table for table in requested if seed in seeds[table]):
+            for system in systems:
+                key = Key(system, versions[system]["version"], table, seed, slug(here["processor"]))
+                path, source = key.path(given.folder), requested[table]["source"]
+                if measured(path, source) and system not in given.redo:
+                    continue
+                limit = max(given.limit, 2 * (system.budget or 0))
+                load = round(os.getloadavg()[0], 2)  # shows later which times are reliable
+                at = {
+                    **key.fields(), **versions[system], "threads": given.threads, "limit": limit,
+                    "load_before": load, "when": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "source": source, "machine": {k: here[k] for k in ("processor", "cores", "system")},
+                }  # fmt: skip
+                if too_slow(key, given.folder, seeds[table], given.redo):
+                    outcome: Fit = {"cut": "with another seed, so that it was not tried with this one"}  # fmt: skip
+                else:
+                    job = {
+                        "model": system.name, "path": requested[table]["path"], **source, "seed": seed,
+                        "threads": given.threads, "limit": limit, "predict_rows": PREDICT_ROWS,
+                        "budget": system.budget,
+                    }  # fmt: skip
+                    del job["sha256"]
+                    outside = system.name in AUTOGLUON
+                    outcome = fit(
+                        job, given.autogluon_python if outside else sys.executable,
+                        "benchmarks.autogluon_peer" if outside else "benchmarks.peers",
+                    )  # fmt: skip
+                write(path, at | outcome)
+                text = f"{outcome['score']:.5g} in {outcome['fit_seconds']} s" if "score" in outcome else outcome  # fmt: skip
+                print(f"{table} seed {seed} {system}: {text}", flush=True)
+
+
+def too_slow(key: Key, folder: Path, seeds: Iterable[int], redo: Iterable[System]) -> bool:
+    """Say whether the system was stopped on this table with an earlier seed of this command."""
+    for seed in seeds:
+        path = key._replace(seed=seed).path(folder)
+        earlier = seed < key.seed or key.system not in redo
+        if earlier and path.exists() and "cut" in json.loads(path.read_text(encoding="utf-8")):
+            return True
+    return False
+
+
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+
+    def read(what: Callable[[str], Any]) -> Callable[[str], Any]:
+        def checked(text: str) -> Any:
+            try:
+                return what(text)
+            except ValueError as error:
+                raise argparse.ArgumentTypeError(str(error)) from None
+
+        return checked
+
+    systems = read(lambda text: [System.of(one) for one in text.split(",")])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE[:target]", help="CSV files; the target is the last column, or the one after the colon")  # fmt: skip
+    add("--systems", type=systems, help="comma-separated systems, each with @SECONDS if it has a time limit")  # fmt: skip
+    add("--seeds", type=read(seeds_of), help="splits such as 0-2, or development splits such as 100-104")  # fmt: skip
+    add("--limit", type=int, default=600, help="seconds after which a fit is stopped")
+    add("--threads", type=int, default=os.cpu_count(), help="threads per fit")
+    add("--categories", type=Path, help="JSON file with the categorical columns of further tables")
+    add("--redo", type=systems, default=[], help="comma-separated systems to measure again")
+    add("--autogluon-python", help="the interpreter of AutoGluon's environment")
+    add("--folder", type=Path, default=RESULTS, help="where the results are")
+    add("--summary-only", action="store_true", help="summarise the files, measure nothing")
+    add("--version", help="the version of ours in the summary; without it the newest commit")
+    add("--processor", help="the processor whose times count in the summary")
+    given = parser.parse_args(words)
+    if not (given.files or given.summary_only):
+        parser.error("name the CSV files to measure, or give --summary-only")
+    return given
 
 
 def main() -> None:
-    """Measure, save, draw."""
-
-    def names(text: str) -> list[str]:
-        models = text.split(",")
-        if unknown := [name for name in models if name not in MODELS]:
-            raise argparse.ArgumentTypeError(f"no model {unknown[0]!r}; there are {', '.join(MODELS)}")  # fmt: skip
-        return models
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "files",
-        nargs="+",
-        metavar="FILE[:target]",
-        help="CSV files; the target is the last column, or the one after the colon",
-    )
-    parser.add_argument("--seeds", type=int, default=3, help="how many seeds (splits) per table")
-    parser.add_argument("--models", type=names, default=list(MODELS), help="comma-separated models")
-    parser.add_argument("--limit", type=int, default=600, help="seconds that a fit may take")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads per fit")
-    parser.add_argument(
-        "--categories",
-        type=Path,
-        default=HERE / "categories.json",
-        help="JSON file with the categorical columns of each table",
-    )
-    parser.add_argument("--out", default="quality", help="benchmarks/results/NAME.json, or a path.json")  # fmt: skip
-    parser.add_argument(
-        "--resume", action="store_true", help="continue an interrupted result and retry failed fits"
-    )
-    parser.add_argument(
-        "--redo", type=names, default=[], help="comma-separated models to measure again"
-    )
-    given = parser.parse_args()
-    path = Path(given.out) if given.out.endswith(".json") else RESULTS / f"{given.out}.json"
-    requested, codes = tables(given.files), json.loads(given.categories.read_text(encoding="utf-8"))
-    result = opened(path, given, requested)
-    stored = {(f["table"], f["seed"], f["model"]): f for f in result["fits"]}
-    for seed in range(given.seeds):  # models take turns, so that slow hours affect all of them
-        for table, source in requested.items():
-            for model in given.models:
-                if "failed" not in stored.get((table, seed, model), {"failed": "not tried"}):
-                    continue
-                load = round(os.getloadavg()[0], 2)  # shows later which times are reliable
-                before = [f for (t, _, m), f in stored.items() if (t, m) == (table, model)]
-                if any("cut" in f for f in before):
-                    outcome = {"cut": "with another seed, so that it was not tried with this one"}
-                else:
-                    outcome = fit({
-                        "model": model, "path": source["path"], "target": source["target"],
-                        "categories": codes.get(table, []), "seed": seed, "threads": given.threads,
-                        "limit": given.limit, "predict_rows": PREDICT_ROWS,
-                    })  # fmt: skip
-                at = {
-                    "table": table, "seed": seed, "model": model,
-                    "threads": given.threads, "limit": given.limit, "load_before": load,
-                }  # fmt: skip
-                stored[table, seed, model] = {**at, **outcome}
-                result["fits"] = list(stored.values())
-                result["summary"] = summarise(result)
-                write(path, result)
-                text = f"{outcome['score']:.5g} in {outcome['fit_seconds']} s" if "score" in outcome else outcome  # fmt: skip
-                print(f"{table} seed {seed} {model}: {text}", flush=True)
-    result["summary"] = summarise(result)
-    write(path, result)
-    show(result["summary"])
-    draw(result["summary"], path.with_suffix(".png"))
-    print(f"{path}, {path.with_suffix('.png')}")
+    """Measure, summarise, draw."""
+    given = parse()
+    try:
+        if not given.summary_only:
+            measure(given)
+        summarise(given)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":
