@@ -1,9 +1,10 @@
-"""Small tables, and trees grown on them."""
+"""Small tables, and trees and forests grown on them."""
 
 import numpy as np
 import torch
 
 from sightline.build.boosting import fit_trees
+from sightline.build.forests import fit_forest
 
 SMALL = {"iterations": 10, "min_rows": 5, "leaves": 8}
 
@@ -16,15 +17,31 @@ def table(rows=300, numbers=3, codes=2, seed=0):
     return x, c, score + random.normal(size=rows) * 0.3
 
 
-def grown(kind="binary", rows=300, numbers=3, codes=2, folds=3, weight=None, **options):
+def asked(kind, rows=300, numbers=3, codes=2):
+    """Return a table, its target and the number of outputs."""
     x, c, score = table(rows, numbers, codes)
     target, outputs = {
         "binary": ((score > 0.7).astype(np.int64), 2),
         "three": (np.digitize(score, [0.2, 1.2]).astype(np.int64), 3),
+        "five": (np.digitize(score, [0, 0.5, 1, 1.5]).astype(np.int64), 5),
         "number": (score.astype(np.float32), 1),
     }[kind]
+    return x, c, target, outputs
+
+
+def grown(kind="binary", rows=300, numbers=3, codes=2, folds=3, weight=None, **options):
+    x, c, target, outputs = asked(kind, rows, numbers, codes)
     fitted = fit_trees(
         x, c, target, np.arange(rows) % folds, classification=outputs > 1, outputs=outputs,
         weight_N=weight, **{**SMALL, **options},
+    )  # fmt: skip
+    return fitted, torch.from_numpy(x), torch.from_numpy(c), target
+
+
+def grown_forest(kind="binary", rows=300, numbers=3, codes=2, folds=3, weight=None, **options):
+    x, c, target, outputs = asked(kind, rows, numbers, codes)
+    fitted = fit_forest(
+        x, c, target, np.arange(rows) % folds, classification=outputs > 1, outputs=outputs,
+        weight_N=weight, **{"trees": 10, **options},
     )  # fmt: skip
     return fitted, torch.from_numpy(x), torch.from_numpy(c), target
