@@ -1,9 +1,10 @@
-"""Boosted trees, grown by scikit-learn on the rows that a network learns from.
+"""Boosted trees, grown on the rows that a network learns from.
 
-scikit-learn's histogram gradient boosting (after LightGBM, Ke et al. 2017) grows one ensemble for
-each fold, on the rows of the other folds, so that every row has an out-of-fold prediction, by trees
-that were not fitted on it. All ensembles are kept: their mean is the prediction. `growth.py` grows
-one ensemble, `packing.py` turns the ensembles into tensors, `trees.py` runs them.
+scikit-learn's histogram gradient boosting (after LightGBM, Ke et al. 2017), or symmetric trees, grow one
+ensemble for each fold, on the rows of the other folds, so that every row has an out-of-fold prediction, by
+trees that were not fitted on it. All ensembles are kept: their mean is the prediction. `growth.py` grows
+one ensemble with scikit-learn, `symmetric.py` one of symmetric trees; `packing.py` turns the ensembles into
+tensors, `trees.py` runs them.
 
 Letters: N rows, V values of a row (C codes, then D numbers), K outputs.
 """
@@ -14,14 +15,15 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sightline.build.growth import Growth
+from sightline.build.growth import Growing, Growth
 from sightline.build.packing import pack
+from sightline.build.symmetric import SymmetricGrowth, SymmetricOptions
 from sightline.build.trees import CODES, LEAVES_OF_A_TREE, Trees, padded
 from sightline.errors import OptionError
 from sightline.prepare.binning import bin_edges
@@ -79,6 +81,7 @@ def fit_trees(
     min_rows: int = 20,
     max_features: float = 1.0,
     most_trees: int = 300,
+    symmetric: SymmetricOptions | None = None,
     seed: int = 0,
     time_limit: float | None = None,
 ) -> FittedTrees:
@@ -95,6 +98,7 @@ def fit_trees(
             `min_samples_leaf` and `max_features` of scikit-learn's HistGradientBoosting.
         most_trees: The most trees (per class) of all folds' ensembles together; if they have more, one
             ensemble that is grown on all rows replaces them.
+        symmetric: Grow symmetric trees in this way, with this `learning_rate`; None grows scikit-learn's.
         iterations: The most boosting rounds.
         seed: Of scikit-learn's random numbers.
         time_limit: Seconds; as many rounds are grown as fit in, at least one. None for no limit.
@@ -122,7 +126,13 @@ def fit_trees(
     cuts = _cuts(numeric_ND[learnable])
     codes_NV = coded(torch.from_numpy(numeric_ND), torch.from_numpy(categorical_NC), cuts).numpy()
 
-    def growth_of(learns: np.ndarray, fold: int) -> Growth:
+    def growth_of(learns: np.ndarray, fold: int) -> Growing:
+        if symmetric is not None:
+            return SymmetricGrowth(
+                codes_NV, target_N, weight_N, learns, np.flatnonzero(folds_N == fold),
+                categories=categorical_NC.shape[1], classification=classification, outputs=outputs,
+                options=replace(symmetric, learning_rate=learning_rate, seed=seed + fold + 1),
+            )  # fmt: skip
         return Growth(
             codes_NV, target_N, weight_N, learns, np.flatnonzero(folds_N == fold),
             categories=categorical_NC.shape[1], classification=classification, outputs=outputs,
@@ -149,7 +159,7 @@ def fit_trees(
 
 
 def _grow(
-    growths: Sequence[Growth], iterations: int, time_limit: float | None, began: float
+    growths: Sequence[Growing], iterations: int, time_limit: float | None, began: float
 ) -> list[tuple[int, float]]:
     """Grow all folds' ensembles at the same time until the held-out loss stops falling.
 
@@ -168,7 +178,7 @@ def _grow(
     with ThreadPoolExecutor(workers) as pool:
         while True:
             goal = min(goal, iterations)
-            list(pool.map(Growth.grow, growths, [goal] * len(growths)))
+            list(pool.map(lambda one, rounds=goal: one.grow(rounds), growths))
             tried = {*range(done + ROUNDS_STEP - done % ROUNDS_STEP, goal, ROUNDS_STEP), goal}
             history += [(rounds, _loss(growths, rounds)) for rounds in sorted(tried)]
             done = goal
@@ -202,7 +212,7 @@ def coded(numeric_BD: Tensor, categorical_BC: Tensor, cuts_DE: Tensor) -> Tensor
     return torch.cat([codes, bins], dim=1)
 
 
-def _loss(growths: Sequence[Growth], rounds: int) -> float:
+def _loss(growths: Sequence[Growing], rounds: int) -> float:
     """Return the held-out loss over all folds: log loss, or squared error."""
     total = sum(growth.loss(rounds) for growth in growths)
     return float(total / max(sum(growth.held_weight for growth in growths), 1e-12))

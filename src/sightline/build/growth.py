@@ -66,8 +66,98 @@ def leaf_values(group: Sequence[Tree], codes_NV: np.ndarray, table: np.ndarray) 
     return values
 
 
-class Growth:
-    """The ensemble of one fold while it grows.
+class Growing:
+    """One ensemble of boosted trees while it grows: where it begins, its trees, and its held-out rows.
+
+    Args:
+        target_N, weight_N: Of all rows.
+        learns: bool [N], the rows it grows on.
+        held: The numbers of the rows that it holds out.
+        classification, outputs: What is predicted.
+
+    Attributes:
+        start: The sums that the trees add to, [width]; a class without rows among those it grows on keeps a
+            very low one.
+        slots: Which of the sums have trees.
+        trees: [round][slot].
+        table: The rows of the decision table, each for all codes; `CODES + 1` thresholds first.
+        sums: Of the held-out rows after each round, [H, width].
+        is_done: Whether there is nothing to grow.
+    """
+
+    def __init__(
+        self, target_N: np.ndarray, weight_N: np.ndarray | None, learns: np.ndarray, held: np.ndarray,
+        *, classification: bool, outputs: int,
+    ) -> None:  # fmt: skip
+        self.target = target_N[learns]
+        self.weight = None if weight_N is None else weight_N[learns].astype(np.float64)
+        self.held, self.held_target = held, target_N[held]
+        weights = np.ones(len(held)) if weight_N is None else weight_N[held].astype(np.float64)
+        self.held_weights, self.held_weight = weights, float(weights.sum())
+        self.classification, self.outputs = classification, outputs
+        present = np.unique(self.target) if classification else np.zeros(1, np.int64)
+        width = outputs if classification and outputs > 2 else 1
+        self.start = np.full(width, 0.0 if width == 1 else ABSENT_CLASS)
+        self.slots = present if len(present) > 2 else present[1:]
+        if width == 1:
+            self.slots = np.zeros(1, np.int64)
+            if classification and len(present) < 2:
+                self.start[0] = -ABSENT_CLASS if 1 in present else ABSENT_CLASS
+        else:
+            self.start[present] = 0.0
+        self.is_done = not len(self.target) or (classification and len(present) < 2)
+        self.table = list(
+            np.triu(np.ones((CODES + 1, CODES + 1), np.int8), k=1)
+        )  # code > threshold
+        self._table_rows: dict[bytes, int] = {}
+        self.trees: list[list[Tree]] = []
+        self.sums: list[np.ndarray] = []
+
+    def grow(self, rounds: int) -> None:
+        """Grow to this many rounds, on one thread, because the folds grow at the same time."""
+        raise NotImplementedError
+
+    def own_loss(self) -> float:
+        """Return the mean loss on some of the rows that it grew on."""
+        raise NotImplementedError
+
+    def table_row(self, right: np.ndarray) -> int:
+        """Return the row of the decision table that sends these codes to the right, int8 [CODES + 1]."""
+        key = right.tobytes()
+        if key not in self._table_rows:
+            self._table_rows[key] = len(self.table)
+            self.table.append(right)
+        return self._table_rows[key]
+
+    def held_out_values(self, rounds: int) -> np.ndarray:
+        """Return the held-out rows' log-probabilities [H, K], or numbers [H, 1]."""
+        sums = self.sums[rounds - 1] if self.sums else np.tile(self.start, (len(self.held), 1))
+        return self.values_of(sums)
+
+    def loss(self, rounds: int) -> float:
+        """Return the held-out loss, summed over rows."""
+        losses = self.losses_of(self.held_out_values(rounds), self.held_target)
+        return float((losses * self.held_weights).sum())
+
+    def values_of(self, sums: np.ndarray) -> np.ndarray:
+        """Turn rows' sums into log-probabilities [rows, K], or numbers [rows, 1]."""
+        if not self.classification:
+            return sums
+        if sums.shape[1] == 1:
+            sums = np.concatenate([np.zeros_like(sums), sums], axis=1)
+        sums = sums - sums.max(axis=1, keepdims=True)
+        logs: np.ndarray = sums - np.log(np.exp(sums).sum(axis=1, keepdims=True))
+        return logs
+
+    def losses_of(self, values: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Return the loss of each row's values: log loss, or squared error."""
+        if not self.classification:
+            return np.asarray(np.square(values[:, 0] - target))
+        return np.asarray(-values[np.arange(len(values)), target])
+
+
+class Growth(Growing):
+    """The ensemble of one fold while scikit-learn grows it.
 
     Args:
         codes_NV: The values of all rows, categories first.
@@ -85,25 +175,10 @@ class Growth:
     ) -> None:  # fmt: skip
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-        self.codes, self.target = codes_NV[learns].astype(np.float64), target_N[learns]
-        self.weight = None if weight_N is None else weight_N[learns].astype(np.float64)
-        self.held, self.held_codes, self.held_target = held, codes_NV[held], target_N[held]
-        weights = np.ones(len(held)) if weight_N is None else weight_N[held].astype(np.float64)
-        self.held_weights, self.held_weight = weights, float(weights.sum())
-        self.classification, self.outputs = classification, outputs
-        present = np.unique(self.target) if classification else np.zeros(1, np.int64)
-        # The sums that scikit-learn's trees add to. A class without rows among these keeps a very
-        # low sum.
-        width = outputs if classification and outputs > 2 else 1
-        self.start = np.full(width, 0.0 if width == 1 else ABSENT_CLASS)
-        self.slots = present if len(present) > 2 else present[1:]
-        if width == 1:
-            self.slots = np.zeros(1, np.int64)
-            if classification and len(present) < 2:
-                self.start[0] = -ABSENT_CLASS if 1 in present else ABSENT_CLASS
-        else:
-            self.start[present] = 0.0
-        self.is_done = not len(self.target) or (classification and len(present) < 2)
+        super().__init__(
+            target_N, weight_N, learns, held, classification=classification, outputs=outputs
+        )
+        self.codes, self.held_codes = codes_NV[learns].astype(np.float64), codes_NV[held]
         mask = np.arange(codes_NV.shape[1]) < categories
         estimator = (
             HistGradientBoostingClassifier if classification else HistGradientBoostingRegressor
@@ -113,12 +188,6 @@ class Growth:
             categorical_features=mask if categories else None,
         )  # fmt: skip
         self.known = [np.unique(self.codes[:, column]).astype(int) for column in range(categories)]
-        self.table = list(
-            np.triu(np.ones((CODES + 1, CODES + 1), np.int8), k=1)
-        )  # code > threshold
-        self._table_rows: dict[bytes, int] = {}
-        self.trees: list[list[Tree]] = []  # [round][slot]
-        self.sums: list[np.ndarray] = []  # of the held-out rows, [round][H, width]
         some = slice(None, None, -(-len(self.target) // CHECKED_ROWS) or 1)
         self._checked, self._checked_target = self.codes[some].astype(np.int32), self.target[some]
         self._checked_sums = np.zeros((len(self._checked), len(self.slots)))
@@ -174,11 +243,7 @@ class Growth:
             position = np.arange(len(known), dtype=np.uint32)
             bits = sets[int(node["bitset_idx"])][position // 32] >> (position % 32)
             right[known] = 1 - (bits & 1).astype(np.int8)
-            key = right.tobytes()
-            if key not in self._table_rows:
-                self._table_rows[key] = len(self.table)
-                self.table.append(right)
-            row[index] = self._table_rows[key]
+            row[index] = self.table_row(right)
         return Tree(
             column=np.where(leaf, 0, nodes["feature_idx"]).astype(np.int32), row=row, leaf=leaf,
             children=np.stack([nodes["left"], nodes["right"]], axis=1).astype(np.int32),
@@ -199,32 +264,8 @@ class Growth:
                 f"differ by {difference:.3g}. Fit with trees=False (--no-trees), and report this."
             )
 
-    def held_out_values(self, rounds: int) -> np.ndarray:
-        """Return the held-out rows' log-probabilities [H, K], or numbers [H, 1]."""
-        sums = self.sums[rounds - 1] if self.sums else np.tile(self.start, (len(self.held), 1))
-        return self._outputs(sums)
-
     def own_loss(self) -> float:
         """Return the mean loss on up to 500 of the rows that it grew on."""
         sums = np.tile(self.start, (len(self._checked), 1))
         sums[:, self.slots] += self._checked_sums
-        return float(self._losses(self._outputs(sums), self._checked_target).mean())
-
-    def loss(self, rounds: int) -> float:
-        """Return the held-out loss, summed over rows."""
-        losses = self._losses(self.held_out_values(rounds), self.held_target)
-        return float((losses * self.held_weights).sum())
-
-    def _outputs(self, sums: np.ndarray) -> np.ndarray:
-        if not self.classification:
-            return sums
-        if sums.shape[1] == 1:
-            sums = np.concatenate([np.zeros_like(sums), sums], axis=1)
-        sums = sums - sums.max(axis=1, keepdims=True)
-        logs: np.ndarray = sums - np.log(np.exp(sums).sum(axis=1, keepdims=True))
-        return logs
-
-    def _losses(self, values: np.ndarray, target: np.ndarray) -> np.ndarray:
-        if not self.classification:
-            return np.asarray(np.square(values[:, 0] - target))
-        return np.asarray(-values[np.arange(len(values)), target])
+        return float(self.losses_of(self.values_of(sums), self._checked_target).mean())

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sightline.build.growth import EMPTY_TREE, Growth, Tree
+from sightline.build.growth import EMPTY_TREE, Growing, Tree
 from sightline.build.trees import CODES, Trees
 
 
 def pack(
-    growths: Sequence[Growth],
+    growths: Sequence[Growing],
     rounds: int,
     cuts: Tensor,
     columns: int,

@@ -1,0 +1,282 @@
+"""Boosted symmetric trees: one ensemble while PyTorch grows it.
+
+All nodes of a level of a symmetric (oblivious) tree ask the same question, as in CatBoost (Prokhorenkova,
+Gusev, Vorobev, Dorogush and Gulin 2018). So a tree is a small table, splits are chosen by all rows together,
+and trees vary less from sample to sample than those that split each node for itself. As there, rows get
+random weights in each round (Bayesian bootstrap), each tree sees some of the columns, and the scores of
+splits get a little noise.
+
+Letters: N rows, V values of a row (C codes, then D numbers), H held-out rows, K outputs, S slots (trees of a
+round), B bins, L leaves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sightline.build.growth import Growing, Tree
+from sightline.build.trees import CODES
+
+SMALLEST_CURVATURE = 1e-6
+"""The least second derivative of a row's loss."""
+PRIOR_ROWS = 10.0
+"""How many rows the mean target of all rows counts as in the mean of a category."""
+SKETCH = 4
+"""With more slots than this, the structure of a tree is chosen by so many random sums of them (SketchBoost,
+Iosipoi and Vakhrushev 2022)."""
+
+
+@dataclass(frozen=True)
+class SymmetricOptions:
+    """How symmetric trees grow.
+
+    Attributes:
+        learning_rate: Of the boosting.
+        depth: Levels of a tree.
+        l2: L2 regularisation of the leaves' values.
+        columns: The share of the columns that a tree may look at.
+        noise: The standard deviation of the noise on scores, relative to the root mean square gradient.
+        seed: Of the random numbers.
+    """
+
+    learning_rate: float = 0.1
+    depth: int = 5
+    l2: float = 1.0
+    columns: float = 0.6
+    noise: float = 0.3
+    seed: int = 0
+
+
+class SymmetricGrowth(Growing):
+    """The ensemble of one fold while it grows.
+
+    Args:
+        codes_NV: The values of all rows, categories first.
+        target_N, weight_N, learns, held, classification, outputs: As in `Growing`.
+        categories: How many of the values are categories.
+        options: How it grows.
+    """
+
+    def __init__(
+        self, codes_NV: np.ndarray, target_N: np.ndarray, weight_N: np.ndarray | None, learns: np.ndarray,
+        held: np.ndarray, *, categories: int, classification: bool, outputs: int, options: SymmetricOptions,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            target_N, weight_N, learns, held, classification=classification, outputs=outputs
+        )
+        self.options = options
+        if self.is_done:
+            return
+        if len(self.start) > 1:
+            self.slots = np.unique(self.target)
+        weight = np.ones(len(self.target)) if self.weight is None else self.weight
+        self._begin(weight)
+        self._weight = torch.from_numpy(weight)
+        # A category's place in the order of its mean target: thresholds are then sets of categories.
+        own_NV, count = codes_NV[learns], codes_NV.shape[1]
+        self._ranks = [
+            self._rank(own_NV[:, column], weight) if column < categories else None
+            for column in range(count)
+        ]
+        self._codes, self._held_codes = (
+            torch.from_numpy(
+                np.stack([self._placed(part[:, column], column) for column in range(count)])
+            )
+            if count
+            else torch.zeros(0, len(part), dtype=torch.int64)
+            for part in (own_NV, codes_NV[held])
+        )
+        self._bins = int(self._codes.max()) + 1 if count else 1
+        self._random = np.random.default_rng(options.seed)
+        self._slots, target = torch.from_numpy(self.slots), torch.from_numpy(self.target)
+        start = torch.from_numpy(self.start)
+        self._sums = start[self._slots][:, None].repeat(1, len(target))
+        self._held_sums = start[:, None].repeat(1, len(held))
+        several = len(self.start) > 1
+        self._truth = (target == self._slots[:, None] if several else target[None]).double()
+
+    def _begin(self, weight: np.ndarray) -> None:
+        """Begin with the mean target, or the logarithms of the classes' odds or shares."""
+        if not self.classification:
+            self.start[0] = np.average(self.target, weights=weight)
+            return
+        shares = np.bincount(self.target, weight, self.outputs) / weight.sum()
+        if len(self.start) > 1:
+            self.start[self.slots] = np.log(shares[self.slots])
+        else:
+            self.start[0] = np.log(shares[1] / shares[0])
+
+    def _rank(self, codes: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Return each code's place in the order of the codes' mean targets, int64 [codes]."""
+        counts = np.bincount(codes, weight, CODES + 1)
+        if len(self.start) > 1:
+            sums = np.stack([np.bincount(codes, weight * (self.target == k), CODES + 1) for k in self.slots], axis=1)  # fmt: skip
+        else:
+            sums = np.bincount(codes, weight * self.target, CODES + 1)[:, None]
+        overall = sums.sum(axis=0) / max(counts.sum(), 1e-12)
+        means = (sums + PRIOR_ROWS * overall) / (counts + PRIOR_ROWS)[:, None] - overall
+        if (
+            means.shape[1] > 1
+        ):  # along the first principal component (Coppersmith, Hong and Hosking 1999)
+            means = (
+                means @ np.linalg.svd(means * np.sqrt(counts)[:, None], full_matrices=False)[2][0]
+            )
+        places = np.unique(means.reshape(-1).round(12), return_inverse=True)[1]
+        # Only codes of these rows take a place; the others share that of the nearest mean.
+        seen = np.unique(places[counts > 0])
+        ranks: np.ndarray = np.searchsorted(seen, places).clip(max=max(len(seen) - 1, 0))
+        return ranks.astype(np.int64)
+
+    def _placed(self, codes: np.ndarray, column: int) -> np.ndarray:
+        ranks = self._ranks[column]
+        return codes.astype(np.int64) if ranks is None else ranks[codes]
+
+    def grow(self, rounds: int) -> None:
+        """Grow to this many rounds, on one thread, because the folds grow at the same time."""
+        if self.is_done:
+            return
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # for this Python thread only
+        try:
+            with torch.no_grad():
+                while len(self.trees) < rounds:
+                    self._grow_round()
+        finally:
+            torch.set_num_threads(threads)
+
+    def _grow_round(self) -> None:
+        gradient_SN, curvature_SN = self._derivatives()
+        # Noise of the size of a gradient, which fades out as the model fits its rows, as in CatBoost.
+        left = math.exp(math.log(len(self.target)) - len(self.trees) * self.options.learning_rate)
+        scale = self.options.noise * left / (1 + left) * float(gradient_SN.square().mean().sqrt())
+        drawn_N = torch.from_numpy(self._random.standard_exponential(len(self.target)))
+        g_SN, h_SN = self._sketched(gradient_SN, curvature_SN, drawn_N)
+        count = len(self._codes)
+        some = max(round(self.options.columns * count), 1)
+        columns = np.sort(self._random.permutation(count)[:some])
+        codes_CN, leaf_N = self._codes[columns], torch.zeros(len(self.target), dtype=torch.int64)
+        splits: list[tuple[int, int]] = []
+        gains, before = (
+            [],
+            float((g_SN.sum(dim=1) ** 2 / (h_SN.sum(dim=1) + self.options.l2)).sum()),
+        )
+        for _ in range(self.options.depth if count else 0):
+            score_CB = self._scores(codes_CN, leaf_N, 1 << len(splits), g_SN, h_SN)
+            noise = torch.from_numpy(self._random.standard_normal(tuple(score_CB.shape)))
+            best = (
+                int(
+                    (
+                        score_CB.clamp(min=0).sqrt().masked_fill(score_CB < 0, -torch.inf)
+                        + scale * noise
+                    ).argmax()
+                )
+                if score_CB.numel()
+                else 0
+            )
+            place, cut = divmod(best, max(score_CB.shape[1], 1))
+            if not score_CB.numel() or not bool(score_CB[place, cut] > -1):
+                break
+            splits.append((int(columns[place]), cut))
+            gains.append(float(score_CB[place, cut]) - before)
+            before = float(score_CB[place, cut])
+            leaf_N = 2 * leaf_N + (codes_CN[place] > cut)
+        leaves = 1 << len(splits)
+        value_SL = self._values(leaf_N, leaves, gradient_SN, curvature_SN)
+        self._sums += value_SL[:, leaf_N]
+        held_leaf = torch.zeros(len(self.held), dtype=torch.int64)
+        for column, cut in splits:
+            held_leaf = 2 * held_leaf + (self._held_codes[column] > cut)
+        self._held_sums[self._slots] += value_SL[:, held_leaf]
+        self.sums.append(self._held_sums.T.numpy().copy())
+        self.trees.append([self._tree(splits, gains, values) for values in value_SL.numpy()])
+
+    def _derivatives(self) -> tuple[Tensor, Tensor]:
+        """Return the first and second derivatives of each row's loss, weighted: [S, N] each."""
+        if not self.classification:
+            gradient, curvature = self._sums - self._truth, torch.ones_like(self._sums)
+        elif len(self.start) == 1:
+            p = self._sums.sigmoid()
+            gradient, curvature = p - self._truth, p * (1 - p)
+        else:
+            p = self._sums.softmax(dim=0)
+            gradient, curvature = p - self._truth, p * (1 - p)
+        return gradient * self._weight, curvature.clamp_(min=SMALLEST_CURVATURE) * self._weight
+
+    def _sketched(self, g_SN: Tensor, h_SN: Tensor, drawn_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the derivatives by which a tree's structure is chosen, with the rows' random weights."""
+        if len(g_SN) > SKETCH:
+            mix = torch.from_numpy(self._random.standard_normal((SKETCH, len(g_SN))))
+            g_SN, h_SN = mix @ g_SN / SKETCH**0.5, h_SN.mean(dim=0, keepdim=True).expand(SKETCH, -1)
+        return g_SN * drawn_N, h_SN * drawn_N
+
+    def _scores(self, codes_CN: Tensor, leaf_N: Tensor, leaves: int, g_SN: Tensor, h_SN: Tensor) -> Tensor:  # fmt: skip
+        """Return each cut's score, by how much the leaves on both sides lower the loss: [C, B - 1].
+
+        It is minus infinity where a cut divides no rows.
+        """
+        columns, bins = len(codes_CN), self._bins
+        size = columns * leaves * bins
+        starts = torch.arange(columns)[:, None] * (leaves * bins)
+        index = (codes_CN + (leaf_N * bins + starts)).view(-1)
+        total = torch.zeros(columns, bins - 1, dtype=torch.float64)
+        h_CLB: Tensor | None = None
+        for g_N, h_N in zip(g_SN, h_SN, strict=True):
+            g_CLB = self._histogram(index, g_N, size).view(columns, leaves, bins).cumsum(dim=2)
+            if h_CLB is None or h_SN.stride(0):
+                h_CLB = self._histogram(index, h_N, size).view(columns, leaves, bins).cumsum(dim=2)
+            g_left, h_left = g_CLB[:, :, :-1], h_CLB[:, :, :-1]
+            g_right, h_right = g_CLB[:, :, -1:] - g_left, h_CLB[:, :, -1:] - h_left
+            score = g_left.square() / (h_left + self.options.l2)
+            score += g_right.square() / (h_right.clamp(min=0) + self.options.l2)
+            total += score.sum(dim=1)
+        assert h_CLB is not None
+        rows = h_CLB.sum(dim=1)
+        divides = (rows[:, :-1] > 0) & (rows[:, :-1] < rows[:, -1:] * (1 - 1e-12))
+        return total.masked_fill_(~divides, -torch.inf)
+
+    @staticmethod
+    def _histogram(index: Tensor, values_N: Tensor, size: int) -> Tensor:
+        repeated = values_N.repeat(len(index) // len(values_N))
+        return torch.zeros(size, dtype=torch.float64).scatter_add_(0, index, repeated)
+
+    def _values(self, leaf_N: Tensor, leaves: int, g_SN: Tensor, h_SN: Tensor) -> Tensor:
+        """Return the value of each leaf, times the learning rate: [S, L]."""
+        index = leaf_N.expand(len(g_SN), -1)
+        sums = [torch.zeros(len(g_SN), leaves, dtype=torch.float64).scatter_add_(1, index, x) for x in (g_SN, h_SN)]  # fmt: skip
+        return -self.options.learning_rate * sums[0] / (sums[1] + self.options.l2)
+
+    def _tree(self, splits: list[tuple[int, int]], gains: list[float], values: np.ndarray) -> Tree:
+        """Write a symmetric tree node by node, level after level."""
+        depth = len(splits)
+        inner, size = (1 << depth) - 1, (1 << depth + 1) - 1
+        level = np.array([(node + 1).bit_length() - 1 for node in range(size)])
+        leaf = level == depth
+        column, row, gain = (np.zeros(depth + 1, kind) for kind in (np.int32, np.int32, np.float64))
+        for number, (at, cut) in enumerate(splits):
+            column[number], row[number] = at, self._row(at, cut)
+            gain[number] = max(gains[number], 0.0) / (1 << number)
+        value = np.zeros(size)
+        value[inner:] = values
+        left = np.where(leaf, 0, 2 * np.arange(size) + 1).astype(np.int32)
+        return Tree(
+            column=column[level], row=row[level], leaf=leaf,
+            children=np.stack([left, np.where(leaf, 0, left + 1)], axis=1).astype(np.int32),
+            value=value, gain=np.where(leaf, 0.0, gain[level]),
+        )  # fmt: skip
+
+    def _row(self, column: int, cut: int) -> int:
+        """Return the row of the decision table that sends codes beyond a cut to the right."""
+        ranks = self._ranks[column]
+        return cut if ranks is None else self.table_row((ranks > cut).astype(np.int8))
+
+    def own_loss(self) -> float:
+        """Return the mean loss on the rows that it grew on."""
+        sums = np.tile(self.start, (len(self.target), 1))
+        if not self.is_done:
+            sums[:, self.slots] = self._sums.T.numpy()
+        return float(self.losses_of(self.values_of(sums), self.target).mean())
