@@ -199,6 +199,17 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def spelled(name: str) -> str:
+    """Write an identifier, such as the name of a part of a model, as words.
+
+    Example:
+        >>> from sightline.errors import spelled
+        >>> spelled("second_network")
+        'second network'
+    """
+    return name.replace("_", " ")
+
+
 def listed(names: Sequence[str], most: int, noun: str = "") -> str:
     """List the first few names and count the others.
 

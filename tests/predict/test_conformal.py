@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -139,3 +141,73 @@ def test_what_is_allowed_is_what_is_computed(rows):
         else:
             with pytest.raises(OptionError, match="allow no alpha below"):
                 compute()
+
+
+def grown(rows, seed=0):
+    """Predictions, and truths whose errors grow with them."""
+    random = np.random.default_rng(seed)
+    values = random.uniform(1, 10, rows)
+    return values, values * (1 + 0.1 * random.normal(size=rows))
+
+
+def test_intervals_fit_their_predictions_and_cover_each_tenth():
+    conformal = Conformal.fit_numbers(*grown(5000), source="")
+    values, truth = grown(20000, seed=1)
+    measured = conformal.coverage(values[:, None], truth, 0.1)
+    assert [rows for _, rows, _, _ in measured["by_tenth"]] == [2000] * 10
+    assert all(0.85 < share < 0.95 for _, _, share, _ in measured["by_tenth"])
+    widths = [width for *_, width in measured["by_tenth"]]
+    assert widths == sorted(widths)
+    alike = replace(Conformal.fit_numbers(values * 0, truth - values, source=""), knots=np.empty(0))
+    low, high = alike.interval(values, 0.1).T
+    assert measured["mean_width"] < 0.97 * (high - low).mean()
+
+
+def test_few_rows_and_equal_predictions_have_intervals_of_one_width():
+    for values, truth in (
+        grown(99),
+        (np.full(500, 3.0), 3 + grown(500)[1]),
+        (np.ones(500), np.ones(500)),
+    ):
+        conformal = Conformal.fit_numbers(values, truth, source="")
+        assert not len(conformal.knots)
+        assert set(conformal.arrays()) == {"scores", "shares"}
+        np.testing.assert_array_equal(conformal.scores, np.sort(truth - values))
+
+
+def test_sizes_are_interpolated_and_hold_beyond_the_knots():
+    values, truth = grown(1000)
+    one = Conformal.fit_numbers(values, truth, source="")
+    assert len(one.knots) == len(one.sizes) == 20
+    between = (one.knots[3] + one.knots[4]) / 2
+    found = one.sizes_at(np.array([-1e9, one.knots[3], between, 1e9]))
+    np.testing.assert_allclose(
+        found, [one.sizes[0], one.sizes[3], (one.sizes[3] + one.sizes[4]) / 2, one.sizes[-1]]
+    )
+    again = Conformal.from_json(one.to_json(), one.arrays())
+    np.testing.assert_array_equal(again.interval(values, 0.2), one.interval(values, 0.2))
+
+
+def test_a_row_of_weight_two_counts_like_two_rows_in_the_sizes():
+    values, truth = grown(400)
+    weight = np.where(np.arange(400) < 200, 2.0, 1.0)
+    order = np.argsort(values, kind="stable")
+    twice = np.concatenate([values, values[:200]]), np.concatenate([truth, truth[:200]])
+    one = Conformal.fit_numbers(values, truth, weight, source="")
+    many = Conformal.fit_numbers(*twice, source="")
+    at = values[order][[100, 200, 300]]
+    np.testing.assert_allclose(one.sizes_at(at), many.sizes_at(at), rtol=0.3)
+    none = Conformal.fit_numbers(
+        np.append(values, 1e9), np.append(truth, -1e9), np.append(weight, 0.0), source=""
+    )
+    np.testing.assert_array_equal(none.sizes, one.sizes)
+
+
+def test_sets_say_how_often_they_cover_each_class():
+    random = np.random.default_rng(0)
+    sure = random.random(1000) < 0.9
+    values = np.where(sure[:, None], [[0.9, 0.1, 0.0]], [[0.8, 0.2, 0.0]])
+    truth = np.where(sure, 0, 1)
+    conformal = Conformal.fit_classes(values, truth, source="")
+    by_class = conformal.coverage(values, truth, 0.2)["by_class"]
+    assert by_class == [(int(sure.sum()), 1.0), (int((~sure).sum()), 0.0), (0, None)]

@@ -71,8 +71,8 @@ def test_other_metadata_is_refused(exported):
         with pytest.raises(BundleError, match="metadata cannot be read"):
             sl.OnnxModel.load(changed(path, set_to(text)))
     metadata = json.loads(onnx.load(path).metadata_props[0].value)
-    with pytest.raises(BundleError, match="of version 2; this Sightline reads up to 1"):
-        sl.OnnxModel.load(changed(path, set_to(json.dumps({**metadata, "format_version": 2}))))
+    with pytest.raises(BundleError, match="of version 3; this Sightline reads up to 2"):
+        sl.OnnxModel.load(changed(path, set_to(json.dumps({**metadata, "format_version": 3}))))
 
 
 def test_a_file_with_weights_elsewhere_is_refused(exported, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of the metadata; a newer file is refused."""
 ONNX_MEMBER = "model.onnx"
 """The member of a bundle that holds the model as ONNX."""

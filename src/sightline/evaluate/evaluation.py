@@ -17,7 +17,7 @@ from sightline.evaluate.outliers import outlier_effect
 from sightline.evaluate.over_time import coverage_warning, time_warnings, times_of
 from sightline.evaluate.rows import example_row, explained_rows, measured_rows
 from sightline.evaluate.slices import report_slices
-from sightline.evaluate.trust import calibration_sentence, measure_calibration
+from sightline.evaluate.trust import by_class_sentence, calibration_sentence, measure_calibration
 from sightline.evaluate.worst import worst_rows
 from sightline.load.table import Table, subset
 from sightline.metrics.importance import importance as measure_importance
@@ -223,6 +223,10 @@ class Evaluation:
         if conformal is None or not conformal.allows(ALPHA, self.model.classification):
             return None
         body = {**self._about(held_out), **conformal.coverage(*self._compared, ALPHA)}
+        if self.model.classification:
+            texts = self.model.spec.target.texts
+            body["by_class"] = [(t, *own) for t, own in zip(texts, body["by_class"], strict=True)]
+            body["said"] += by_class_sentence(body["by_class"])
         if (times := self._times) is not None:
             inside = conformal.inside(*self._compared, ALPHA)
             warning = coverage_warning(inside, ALPHA, times, conformal.rows)

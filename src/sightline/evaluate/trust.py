@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sightline.errors import counted, readable
+from sightline.errors import counted, readable, spelled
 from sightline.evaluate.curves import reliability
 from sightline.metrics.measure import log_loss
 from sightline.predict.calibration import perfect_ece
@@ -71,11 +71,34 @@ def calibration_sentence(body: Mapping[str, Any]) -> str:
         'Weights fitted on 900 validation rows: network 60 %, trees 40 %.'
     """
     source = body["source"]
-    shares = [f"{part['name']} {round(100 * part['share'])} %" for part in body["parts"]]
+    shares = [f"{spelled(part['name'])} {round(100 * part['share'])} %" for part in body["parts"]]
     weights = f"Weights fitted on {source}: {', '.join(shares)}. " if len(shares) > 1 else ""
     if "temperature" not in body:
         return weights.strip() or f"Calibrated on {source}."
     return f"{weights}{_temperature_sentence(body)} {_error_sentence(body)}"
+
+
+def by_class_sentence(classes: Sequence[tuple[str, int, float | None]]) -> str:
+    """Name the classes that prediction sets cover least and most often; the promise holds for all rows together.
+
+    Args:
+        classes: Of each class its text, its rows, and the share of them whose set contains it.
+
+    Example:
+        >>> from sightline.evaluate.trust import by_class_sentence
+        >>> by_class_sentence([("no", 90, 0.95), ("yes", 10, 0.6), ("never", 0, None)])
+        ' By true class from 60.0 % (yes, 10 rows) to 95.0 % (no, 90 rows).'
+        >>> by_class_sentence([("no", 90, 0.95), ("never", 0, None)])
+        ''
+    """
+    seen = [(share, text, rows) for text, rows, share in classes if share is not None]
+    if len(seen) < 2:
+        return ""
+    low, high = (
+        f"{100 * share:.1f} % ({text}, {counted(rows, 'row')})"
+        for share, text, rows in (min(seen), max(seen))
+    )
+    return f" By true class from {low} to {high}."
 
 
 def _temperature_sentence(body: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,16 @@ from sightline.errors import OptionError, counted, readable
 
 KEPT_SCORES = 10_000
 """The most scores that are kept; of more rows, evenly spaced quantiles."""
+
+BINS = 20
+"""In how many bins of predicted numbers the errors are averaged, at most."""
+BIN_ROWS = 50
+"""The fewest held-out rows of a bin."""
+PRIOR_ROWS = 10.0
+"""How many rows the mean error of all rows counts as in each bin."""
+
+TENTHS = 10
+"""Into how many groups rows are put by their predictions, to see whether intervals fit all of them."""
 
 ALPHA = 0.1
 """The share of rows that prediction sets and intervals may miss where nobody says otherwise."""
@@ -26,7 +36,10 @@ class Conformal:
     """Nonconformity scores of the truth in held-out rows.
 
     The score of a class is one minus its probability (LAC: Sadinle, Lei and Wasserman 2019, "Least
-    ambiguous set-valued classifiers"); that of a number is the truth minus the prediction. A set contains
+    ambiguous set-valued classifiers"); that of a number is the truth minus the prediction, divided by how large
+    errors of such predictions usually are (Lei, G'Sell, Rinaldo, Tibshirani and Wasserman 2018, "Distribution-free
+    predictive inference for regression", section 5.2). So the interval of a row fits its prediction: where errors are
+    large, as often those of large numbers are, it is wide. A set contains
     the classes whose score is no higher than that of the truth in a share 1 - alpha of the held-out
     rows. On average over rows from the same distribution, it contains the true class with at least that
     probability (Vovk, Gammerman and Shafer 2005). A set is empty where every class scores higher.
@@ -36,12 +49,16 @@ class Conformal:
         shares: The (weighted) share of the rows with no higher score, increasing to 1, [S].
         rows: How many rows the scores come from.
         source: Which rows these are, in words.
+        knots, sizes: Of numbers, increasing predictions and the usual size of the errors there, [Q]; between
+            two it is interpolated, and beyond them it is that of the nearest. Without knots it is 1 everywhere.
     """
 
     scores: np.ndarray
     shares: np.ndarray
     rows: int
     source: str
+    knots: np.ndarray = field(default_factory=lambda: np.empty(0))
+    sizes: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def fit_classes(
@@ -84,12 +101,28 @@ class Conformal:
             values: Predictions [N], of models that did not learn from the rows.
             truth: The rows' numbers, [N].
             weight, source: As in `fit_classes`.
+
+        Example:
+            >>> import numpy as np
+            >>> from sightline.predict.conformal import Conformal
+            >>> random = np.random.default_rng(0)
+            >>> values = random.uniform(1, 10, 2000)
+            >>> truth = values * (1 + 0.1 * random.normal(size=2000))  # errors grow with the number
+            >>> conformal = Conformal.fit_numbers(values, truth, source="all of them")
+            >>> low, high = conformal.interval(np.array([2.0, 9.0]), alpha=0.1).T
+            >>> (high - low).round().tolist()
+            [1.0, 3.0]
         """
-        return cls._of(np.asarray(truth, np.float64) - values, weight, source)
+        values = np.asarray(values, np.float64)
+        errors = np.asarray(truth, np.float64) - values
+        knots, sizes = _sizes(values, np.abs(errors), _counts(errors, weight))
+        return cls._of(errors / _at(values, knots, sizes), weight, source, knots, sizes)
 
     @classmethod
-    def _of(cls, scores: np.ndarray, weight: np.ndarray | None, source: str) -> Self:
-        counts = np.ones(len(scores)) if weight is None else np.asarray(weight, np.float64)
+    def _of(
+        cls, scores: np.ndarray, weight: np.ndarray | None, source: str, *sizes: np.ndarray
+    ) -> Self:
+        counts = _counts(scores, weight)
         scores, counts = scores[counts > 0], counts[counts > 0]
         order = np.argsort(scores, kind="stable")
         scores, shares = scores[order], np.cumsum(counts[order]) / max(counts.sum(), 1e-300)
@@ -97,7 +130,7 @@ class Conformal:
         if rows > KEPT_SCORES:
             kept = np.linspace(0, rows - 1, KEPT_SCORES).round().astype(int)
             scores, shares = scores[kept], shares[kept]
-        return cls(scores, shares, rows, source)
+        return cls(scores, shares, rows, source, *sizes)
 
     @property
     def smallest_alpha(self) -> float:
@@ -135,13 +168,22 @@ class Conformal:
         Raises:
             OptionError: alpha is not between 0 and 1, or too small for the number of rows.
         """
+        low, high = self.ends(alpha)
+        sizes = self.sizes_at(values)
+        return np.stack([values + low * sizes, values + high * sizes], axis=1)
+
+    def ends(self, alpha: float) -> tuple[float, float]:
+        """Return the ends of an interval as multiples of `sizes_at`, counted from the prediction; see `interval`."""
         alpha = check_alpha(alpha, 2 * self.smallest_alpha)
         high = self._quantile(1 - alpha / 2)
         mirrored = Conformal(
             -self.scores[::-1], np.append(1 - self.shares[::-1][1:], 1.0), self.rows, self.source
         )
-        low = -mirrored._quantile(1 - alpha / 2)
-        return np.stack([values + low, values + high], axis=1)
+        return -mirrored._quantile(1 - alpha / 2), high
+
+    def sizes_at(self, values: np.ndarray) -> np.ndarray:
+        """Return the usual size of the errors of predictions [B], or 1."""
+        return _at(values, self.knots, self.sizes)
 
     def _quantile(self, share: float) -> float:
         """Return the score that ceil((n + 1) share) of the n rows do not exceed."""
@@ -159,20 +201,23 @@ class Conformal:
 
         Returns:
             `alpha`, `rows`, `coverage` (the share of rows whose set contains the truth), `said` (the same
-            in words), and for classes `mean_size`, `empty` (share) and `sizes` (rows by size), for
-            numbers `mean_width` and `median_width`.
+            in words), and for classes `mean_size`, `empty` (share), `sizes` (rows by size) and `by_class` (rows
+            of the class, share), for numbers `mean_width`, `median_width` and `by_tenth` (of the rows in order of
+            their predictions: largest prediction, rows, share, mean width).
         """
         about = {"alpha": alpha, "rows": len(truth)}
         level = f"{100 * (1 - alpha):g} %"
-        inside = float(self.inside(values, truth, alpha).mean())
+        inside_N = self.inside(values, truth, alpha)
+        inside = float(inside_N.mean())
         if values.shape[1] == 1:
             low, high = self.interval(values[:, 0], alpha).T
             width = high - low
             return {
                 **about, "coverage": inside, "mean_width": float(width.mean()),
                 "median_width": float(np.median(width)),
+                "by_tenth": _by_tenth(values[:, 0], inside_N, width),
                 "said": f"{level} intervals contain the true number in {100 * inside:.1f} % of {len(truth):,} "
-                f"rows; they are {readable(float(width.mean()), 3)} wide.",
+                f"rows; they are {readable(float(width.mean()), 3)} wide on average.",
             }  # fmt: skip
         chosen = self.sets(values, alpha)
         sizes = np.bincount(chosen.sum(axis=1), minlength=values.shape[1] + 1)
@@ -180,6 +225,10 @@ class Conformal:
         return {
             **about, "coverage": inside, "mean_size": mean, "empty": float(sizes[0] / len(truth)),
             "sizes": sizes.tolist(),
+            "by_class": [
+                (int(own.sum()), float(inside_N[own].mean()) if own.any() else None)
+                for own in (truth == np.arange(values.shape[1])[:, None])
+            ],
             "said": f"{level} sets contain the true class in {100 * inside:.1f} % of {counted(len(truth), 'row')}; "
             f"they have {mean:.2f} classes on average, {100 * sizes[0] / len(truth):.1f} % have none.",
         }  # fmt: skip
@@ -199,12 +248,73 @@ class Conformal:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name."""
-        return {"scores": self.scores, "shares": self.shares}
+        arrays = {"scores": self.scores, "shares": self.shares}
+        return arrays | ({"knots": self.knots, "sizes": self.sizes} if len(self.knots) else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
         """Read what `to_json` and `arrays` wrote."""
-        return cls(arrays["scores"], arrays["shares"], data["rows"], data["source"])
+        none = np.empty(0)
+        return cls(
+            arrays["scores"], arrays["shares"], data["rows"], data["source"],
+            arrays.get("knots", none), arrays.get("sizes", none),
+        )  # fmt: skip
+
+
+def _by_tenth(
+    values: np.ndarray, inside: np.ndarray, width: np.ndarray
+) -> list[tuple[float, int, float, float]]:
+    """Return the largest prediction, rows, coverage and mean width in each tenth of the predictions."""
+    order = np.argsort(values, kind="stable")
+    return [
+        (
+            float(values[rows].max()),
+            len(rows),
+            float(inside[rows].mean()),
+            float(width[rows].mean()),
+        )
+        for rows in np.array_split(order, TENTHS)
+        if len(rows)
+    ]
+
+
+def _counts(scores: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    return np.ones(len(scores)) if weight is None else np.asarray(weight, np.float64)
+
+
+def _sizes(
+    values: np.ndarray, errors: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Average absolute errors in bins of the predictions, each with as many rows.
+
+    Returns:
+        The bins' mean predictions, increasing, and the mean error of each, moved a little towards that of
+        all rows; two empty arrays if there are too few rows or no errors.
+    """
+    kept = weight > 0
+    values, errors, weight = values[kept], errors[kept], weight[kept]
+    bins = min(BINS, len(values) // BIN_ROWS)
+    overall = float(errors @ weight / weight.sum()) if len(errors) else 0.0
+    if bins < 2 or not 0 < overall < np.inf:
+        return np.empty(0), np.empty(0)
+    weight = weight / weight.mean()
+    order = np.argsort(values, kind="stable")
+    parts = np.array_split(order, bins)
+    knots = np.array([np.average(values[rows], weights=weight[rows]) for rows in parts])
+    sums = np.array([errors[rows] @ weight[rows] for rows in parts])
+    counts = np.array([weight[rows].sum() for rows in parts])
+    knots, bin_of = np.unique(knots, return_inverse=True)  # many rows may have one prediction
+    sums, counts = np.bincount(bin_of, sums), np.bincount(bin_of, counts)
+    if len(knots) < 2:
+        return np.empty(0), np.empty(0)
+    return knots, (sums + PRIOR_ROWS * overall) / (counts + PRIOR_ROWS)
+
+
+def _at(values: np.ndarray, knots: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    if not len(knots):
+        return np.ones(len(values))
+    found: np.ndarray = np.interp(values, knots, sizes)
+    return found
 
 
 def required(conformal: Conformal | None) -> Conformal:

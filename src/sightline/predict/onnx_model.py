@@ -70,7 +70,8 @@ class OnnxModel(TableModel):
         self.threshold = None if threshold is None else Threshold.from_json(threshold)
         self.conformal = None
         if conformal is not None:
-            arrays = {name: np.array(conformal[name], np.float64) for name in ("scores", "shares")}
+            names = [name for name in ("scores", "shares", "knots", "sizes") if name in conformal]
+            arrays = {name: np.array(conformal[name], np.float64) for name in names}
             self.conformal = Conformal.from_json(conformal, arrays)
         self.output_names: dict[str, str] = dict(metadata["outputs"])
 

@@ -16,7 +16,7 @@ from sightline.errors import OptionError
 from sightline.export.graph import Graph
 from sightline.export.preparation import write_preparation
 from sightline.predict.bundle import Contents, versions
-from sightline.predict.conformal import ALPHA, required
+from sightline.predict.conformal import ALPHA, Conformal, required
 from sightline.predict.decisions import label_array
 from sightline.predict.parts import WrittenPart
 
@@ -96,14 +96,14 @@ def _conformal(
 ) -> str | None:
     """Write sets [N, K] or intervals [N, 2]; return why they are left out, or None.
 
-    The ends are computed from a width of each row, which is the same for all rows today.
+    The ends of an interval are multiples of the usual size of errors at the predicted number.
     """
     wanted = ALPHA if alpha is None else alpha
     try:
         conformal = required(model.conformal)
         ends = (
             np.array(conformal.set_limit(wanted)) if model.task.classification
-            else conformal.interval(np.zeros(1), wanted)
+            else np.array([conformal.ends(wanted)])
         )  # fmt: skip
     except OptionError as error:
         if alpha is not None:
@@ -119,11 +119,23 @@ def _conformal(
             [model.spec.outputs],
         )
         return None
-    rows = graph.op("Shape", values, start=0, end=1)
-    shape = graph.op("Concat", rows, graph.constant([2], np.int64), axis=0)
-    widths = graph.op("Expand", graph.constant(ends), shape)
+    widths = graph.op("MatMul", _sizes(graph, conformal, values), graph.constant(ends))
     outputs.add("interval", graph.op("Add", values, widths), np.float64, [2])
     return None
+
+
+def _sizes(graph: Graph, conformal: Conformal, values_N1: str) -> str:
+    """Write `Conformal.sizes_at`, [N, 1]: the first size, and what each stretch between two knots adds."""
+    knots, sizes = conformal.knots, conformal.sizes
+    if not len(knots):
+        return graph.op("Add", graph.op("Sub", values_N1, values_N1), graph.constant(np.ones(1)))
+    spans = np.diff(knots)
+    into = graph.op("Sub", values_N1, graph.constant(knots[:-1]))
+    into = graph.op(
+        "Max", graph.op("Min", into, graph.constant(spans)), graph.constant(np.zeros(1))
+    )
+    rises = graph.op("MatMul", into, graph.constant((np.diff(sizes) / spans)[:, None]))
+    return graph.op("Add", rises, graph.constant(sizes[:1]))
 
 
 def _parts(

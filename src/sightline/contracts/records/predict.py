@@ -226,6 +226,18 @@ class PredictSets(_Fitted):
     mean_size: NotRequired[Annotated[float, "mean number of classes in a set"]]
     empty: NotRequired[Annotated[float, "share of empty sets"]]
     sizes: NotRequired[Annotated[list[int], "rows with 0, 1, 2, ... classes in their set"]]
+    by_class: NotRequired[
+        Annotated[
+            list[tuple[str, int, float | None]],
+            "of each true class: its text, rows, share whose set contains it",
+        ]
+    ]
+    by_tenth: NotRequired[
+        Annotated[
+            list[tuple[float, int, float, float]],
+            "of each tenth of the predictions: largest prediction, rows, coverage, mean width",
+        ]
+    ]
     mean_width: NotRequired[Annotated[float, "mean width of the intervals"]]
     median_width: NotRequired[Annotated[float, "median width of the intervals"]]
 

@@ -1,6 +1,6 @@
 // Charts: curves by uPlot, all others as SVG. Each has a text alternative for screen readers.
 
-import { cut, data, el, finite, num, percent, svg } from "./dom.js";
+import { cut, data, el, finite, num, percent, spelled, svg } from "./dom.js";
 
 /** A colour of the page's current theme, light or dark. */
 export function colour(name) {
@@ -253,13 +253,13 @@ export function shares(parts) {
   let at = 0;
   const total = parts.reduce((sum, part) => sum + (finite(part.share) ?? 0), 0) || 1;
   return el("figure", { class: "shares" },
-    svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": parts.map((part) => `${cut(part.name, 40)} ${percent(part.share)}`).join(", ") },
+    svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": parts.map((part) => `${cut(spelled(part.name), 40)} ${percent(part.share)}`).join(", ") },
       parts.map((part, i) => {
         const wide = (100 * (finite(part.share) ?? 0)) / total;
         at += wide;
-        return svg("rect", { class: `fill${i % 8}`, x: at - wide, width: wide, height: 10 }, svg("title", {}, `${cut(part.name, 40)} ${percent(part.share)}`));
+        return svg("rect", { class: `fill${i % 8}`, x: at - wide, width: wide, height: 10 }, svg("title", {}, `${cut(spelled(part.name), 40)} ${percent(part.share)}`));
       })),
-    legend(parts.map((part, i) => [`line${i % 8}`, [data(part.name, 40), ` ${percent(part.share)}`]])));
+    legend(parts.map((part, i) => [`line${i % 8}`, [data(spelled(part.name), 40), ` ${percent(part.share)}`]])));
 }
 
 /** A value with its interval, on a scale shared by a whole table column. */

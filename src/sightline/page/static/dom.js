@@ -32,6 +32,11 @@ export function data(value, most = 80) {
   return el("bdi", {}, cut(value, most));
 }
 
+/** The name of a part as words: second_network becomes second network. */
+export function spelled(name) {
+  return String(name).replaceAll("_", " ");
+}
+
 export function cut(value, most = 80) {
   const text = value === null || value === undefined ? "missing" : String(value);
   return text.length <= most ? text : `${text.slice(0, most - 1)}…`;

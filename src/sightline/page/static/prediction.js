@@ -1,7 +1,7 @@
 // Prediction: one row from raw values through the layers to the predicted class or number.
 
 import { bar, dots, extent, heatStrip, shares } from "./charts.js";
-import { cell, cut, data, drawer, el, num, percent, plural, table } from "./dom.js";
+import { cell, cut, data, drawer, el, num, percent, plural, spelled, table } from "./dom.js";
 
 export const prediction = {
   id: "prediction", title: "Prediction", uses: ["predict/rows", "predict/example", "predict/asked", "predict/sets", "build/network"],
@@ -125,7 +125,7 @@ function together(explained, state, redraw) {
       parts.length > 1 && shares(parts.map((part) => ({ name: part.name, share: part.weight / (total || 1) }))),
       el("p", { class: "note" }, classed ? ["A part's share of the logit", of(), " is its weight × the logarithm of its probability. The shares add up to the logit."] : "A part's share is its weight × its value. The shares add up to the prediction."),
       table(classed ? `Shares of the logit of ${cut(classes[output], 40)}` : "Shares of the prediction", ["Part", classed ? "Probability" : "Value", "Weight", "Share", ""],
-        [...parts.map((part) => [data(part.name, 40), show(part.values[output]), num(part.weight, 3), num(part.share[output]), bar(part.share[output] / most, { signed: true })]),
+        [...parts.map((part) => [data(spelled(part.name), 40), show(part.values[output]), num(part.weight, 3), num(part.share[output]), bar(part.share[output] / most, { signed: true })]),
           [el("b", {}, "sum"), "", "", num(sum), ""]])));
   }
   if (classed && uncalibrated && temperature) {

@@ -81,11 +81,38 @@ function value(name, number) {
   return name === "accuracy" ? percent(number) : num(number);
 }
 
-/** The boosted trees, whose predictions are combined with the network's. */
-export const trees = {
-  id: "trees", title: "Boosted trees", uses: ["train/trees"],
+/** The second network, whose predictions are combined with the first one's. */
+export const second = {
+  id: "second", title: "Second network", uses: ["train/second_network"],
   render({ run }) {
-    const body = run.last("train/trees");
+    const body = run.last("train/second_network");
+    if (!body) return null;
+    const [x, train, held] = [0, 1, 2].map((i) => body.history.map((epoch) => epoch[i]));
+    const chart = x.length > 1 && curves({
+      label: `Losses of the second network after each epoch: training from ${num(train[0])} to ${num(train.at(-1))}, held out from ${num(held[0])} to ${num(held.at(-1))}`,
+      xLabel: "epoch", yLabel: "loss", height: 220,
+      read: (i) => (body.history[i] ? [el("b", {}, `Epoch ${num(x[i])}: `), `training loss ${num(train[i])}, held-out loss ${num(held[i])}.`] : []),
+    });
+    const { class: kind, config } = body.network;
+    const facts = [["network", kind], ["members", num(config.members)], ["hidden layers", config.hidden.join(", ")], ["weights", num(body.parameters)], ["epochs", num(body.epochs)],
+      ["held-out loss", num(body.held_out_loss)], ["first network's held-out loss", num(body.network_held_out_loss)], ["time", `${num(body.seconds, 3)} s`]];
+    const node = el("section", { class: "trees" }, el("h2", {}, "Second network"),
+      el("p", {}, "The first network also learns a weight for each value and each piece of a number. This one sees numbers as they are, so that its predictions change smoothly with them. ", data(body.said, 600), "."),
+      el("dl", { class: "facts" }, facts.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text)))),
+      chart && el("div", {}, legend([["line0", "training"], ["line1", "held out", "dashed"]]), chart));
+    node.grow = () => chart && chart.draw({ x, marks: [{ at: body.best_epoch, kind: "best", label: `kept: epoch ${num(body.best_epoch)}` }], series: both("held-out", "loss", train, held) });
+    node.close = () => chart && chart.close();
+    return node;
+  },
+};
+
+/** Boosted trees, whose predictions are combined with the network's. */
+export const trees = boosted("trees", "Boosted trees");
+export const symmetric = boosted("symmetric_trees", "Boosted symmetric trees", "All nodes of a level ask the same question. ");
+
+function boosted(name, title, about = "") {
+  return { id: name.replace("_", "-"), title, uses: [`train/${name}`], render({ run }) {
+    const body = run.last(`train/${name}`);
     if (!body) return null;
     const x = body.history.map(([iteration]) => iteration), networkLoss = body.network_held_out_loss;
     const chart = x.length > 1 && curves({
@@ -96,8 +123,8 @@ export const trees = {
     const most = Math.max(...body.columns.map((column) => column.gain), 1e-12);
     const facts = [["trees", num(body.trees)], ["ensembles", num(body.ensembles)], ["rounds", num(body.iterations)], ["leaves", num(body.leaves)], ["learning rate", num(body.learning_rate)],
       ["held-out loss", num(body.held_out_loss)], ["network's held-out loss", num(networkLoss)], ["time", `${num(body.seconds, 3)} s`]];
-    const node = el("section", { class: "trees" }, el("h2", {}, "Boosted trees"),
-      el("p", {}, data(body.said, 600), "."),
+    const node = el("section", { class: "trees" }, el("h2", {}, title),
+      el("p", {}, about, data(body.said, 600), "."),
       el("dl", { class: "facts" }, facts.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text)))),
       el("div", { class: "pair" },
         chart && el("div", {}, legend([["line2", "trees, held out"], ...(networkLoss === null ? [] : [["line0", "network, held out", "dashed"]])]), chart),
@@ -107,6 +134,21 @@ export const trees = {
       ...(networkLoss === null ? [] : [{ label: "network", colour: "line0", values: x.map(() => networkLoss), dash: [6, 3] }])] });
     node.close = () => chart && chart.close();
     return node;
+  } };
+}
+
+/** The forest, whose predictions are combined with the networks'. */
+export const forest = {
+  id: "forest", title: "Forest", uses: ["train/forest"],
+  render({ run }) {
+    const body = run.last("train/forest");
+    if (!body) return null;
+    const most = Math.max(...body.columns.map((column) => column.gain), 1e-12);
+    const facts = [["trees", num(body.trees)], ["leaves of a tree", num(body.leaves, 4)], ["held-out loss", num(body.held_out_loss)], ["network's held-out loss", num(body.network_held_out_loss)], ["time", `${num(body.seconds, 3)} s`]];
+    return el("section", { class: "trees" }, el("h2", {}, "Forest"),
+      el("p", {}, "Each tree tries thresholds drawn at random, and grows until its leaves hold few rows; the forest's prediction is their mean. ", data(body.said, 600), "."),
+      el("dl", { class: "facts" }, facts.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text)))),
+      body.columns.length > 0 && table("Columns the forest splits on, by share of the impurity that all splits take away", ["Column", "Share", ""], body.columns.slice(0, 12).map((column) => [data(column.column, 40), percent(column.gain), bar(column.gain / most)])));
   },
 };
 

@@ -1,10 +1,10 @@
 // Reliability: comparison with simple models, calibration, prediction sets, the decision threshold.
 
 import { bar, extent, reliability, shares, whisker } from "./charts.js";
-import { METRICS, data, el, finite, num, percent, plural, table } from "./dom.js";
+import { METRICS, data, el, finite, num, percent, plural, spelled, table } from "./dom.js";
 
 const WORDS = { log_loss: "log loss", rmse: "RMSE", roc_auc: "area under ROC", balanced_accuracy: "balanced accuracy" };
-const MOST_SIZES = 8;
+const MOST_SIZES = 8, MOST_CLASSES = 30;
 
 /** A number with its sign, and an interval around it. */
 function between({ mean, low, high }) {
@@ -53,7 +53,7 @@ function calibration(body) {
   return [
     el("article", {}, el("h3", {}, parts.length > 1 ? "Weights of the parts" : "Calibration"),
       el("p", {}, data(body.said, 1500)),
-      parts.length > 1 && [shares(parts), el("p", { class: "note" }, "Weights: ", parts.map((part, i) => [i ? ", " : "", data(part.name, 40), ` ${num(part.weight, 3)}`]), `; fitted on ${body.source}.`)]),
+      parts.length > 1 && [shares(parts), el("p", { class: "note" }, "Weights: ", parts.map((part, i) => [i ? ", " : "", data(spelled(part.name), 40), ` ${num(part.weight, 3)}`]), `; fitted on ${body.source}.`)]),
     before && after && el("article", {}, el("h3", {}, `Before and after calibration, ${plural(body.rows, `${body.part} row`)}`),
       el("div", { class: "figures" }, [["Before", before], ["After", after]].map(([name, side]) =>
         el("div", { class: "panel" }, el("h4", {}, name === "After" ? `After: temperature ${num(body.temperature, 3)}` : "Before: temperature 1"), reliability(side.points, name)))),
@@ -79,6 +79,9 @@ function held(body) {
     el("p", {}, data(body.said ?? summary, 1000)),
     el("div", { class: "cards" }, cards.map(([name, value, about]) => el("div", { class: "card" }, el("small", {}, name), el("b", {}, value), el("span", {}, about)))),
     sizes && bySize(sizes, body.rows),
+    body.by_class && table("Coverage by true class", ["Class", "Rows", "Coverage", ""], body.by_class.slice(0, MOST_CLASSES).map(([name, rows, share]) => [data(name, 40), num(rows), share === null ? "-" : percent(share), share === null ? "" : bar(share)])),
+    body.by_class?.length > MOST_CLASSES && el("p", { class: "note" }, `The table has the first ${MOST_CLASSES} of ${num(body.by_class.length)} classes.`),
+    body.by_tenth && table("Coverage by tenth of the predictions", ["Predictions up to", "Rows", "Coverage", "", "Mean width"], body.by_tenth.map(([top, rows, share, width]) => [num(top), num(rows), percent(share), bar(share), num(width)])),
     el("p", { class: "note" }, `Conformal prediction: the size of the ${sizes ? "sets" : "intervals"} was calibrated on ${body.source}.`));
 }
 
