@@ -210,7 +210,7 @@ def test_pipelines_and_searches():
 
 def test_the_default_quality_and_its_sets():
     X, y = load_iris(return_X_y=True, as_frame=True)
-    fitted = SightlineClassifier(random_state=1).fit(X, y)
+    fitted = SightlineClassifier(trees=True, random_state=1).fit(X, y)
     assert fitted.score(X, y) > 0.9
     sets = fitted.predict_set(X, alpha=0.1)
     assert sets.shape == (150, 3)

@@ -220,3 +220,19 @@ def test_members_are_linear_layers():
     for m in range(2):
         expected = x[m] @ layer.weight[m] + layer.bias[m]
         assert torch.allclose(layer(x)[m], expected, atol=1e-6)
+
+
+def test_without_pieces_bins_and_waves_numbers_come_as_they_are(species):
+    spec = species.spec
+    network = sl.Ensemble(spec, members=2, hidden=[8], bins=False, pieces=False).eval()
+    assert (network.pieces.width, network.bins, network.waves) == (0, None, None)
+    assert network.numbers.weight.shape[0] == len(spec.numeric)
+    again = sl.Ensemble.from_config(spec, network.config()).eval()
+    again.load_state_dict(network.state_dict())
+    rows = species.train
+    with torch.no_grad():
+        assert torch.equal(
+            again(rows.numeric, rows.categorical), network(rows.numeric, rows.categorical)
+        )
+    older = {name: value for name, value in sl.Ensemble(spec).config().items() if name != "pieces"}
+    assert sl.Ensemble.from_config(spec, older).pieces.width > 0, "bundles of old do not say"

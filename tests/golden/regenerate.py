@@ -28,7 +28,9 @@ def main():
     bundle = HERE / f"version_{archive.version_of('model')}.sightline"
     if bundle.exists():
         raise SystemExit(f"{bundle} is there already; delete it if it was never released.")
-    model, _ = train_model(sl.read(columns()), "y", quality="fast")
+    model, _ = train_model(
+        sl.read(columns()), "y", quality="fast", second_network=True, forest=True
+    )
     model.save(bundle)
     expected = {
         "classes": list(model.classes),

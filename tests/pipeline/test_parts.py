@@ -8,6 +8,7 @@ from torch import nn
 import sightline as sl
 from sightline.errors import InternalError
 from sightline.pipeline.parts import PART_FITS, FittedPart
+from sightline.pipeline.recipe import LEAST_GAIN
 from sightline.predict.parts import PARTS, Part, SavedPart, WrittenPart
 from tests.pipeline.fits import train_model
 
@@ -58,6 +59,7 @@ def fit_prior(request):
 
 @pytest.fixture
 def third(monkeypatch):
+    monkeypatch.setitem(LEAST_GAIN, "fast", -1.0)  # it stays, although it brings nothing
     monkeypatch.setitem(PARTS, "prior", PriorPart)
     monkeypatch.setitem(PART_FITS, "prior", fit_prior)
 

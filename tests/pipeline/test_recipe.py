@@ -178,11 +178,16 @@ def test_held_out_rows_are_those_of_the_folds(models):
 
 
 def test_what_is_chosen_without_being_told():
-    assert choose() == Recipe(quality="default", folds=5, trees=True, calibrate=True)
+    parts = dict.fromkeys(("second_network", "trees", "forest"), True)
+    assert choose() == Recipe(quality="default", folds=5, calibrate=True, **parts)
+    fast = choose(quality="fast")
+    assert (fast.second_network, fast.trees, fast.forest) == (False, True, False)
+    assert choose(trees=True, forest=False, quality="fast").asked == ("trees",)
     assert choose(network=sl.MLP) == Recipe(quality=None)
     assert choose(valid=0.2).folds == 0
     assert choose(time="day").folds == 0
     assert choose(quality="best").folds == 10
+    assert choose(quality="best").symmetric_trees
     assert choose(trees=False).calibrate
 
 
@@ -293,8 +298,16 @@ def test_given_settings_win():
 
 def test_trees_get_a_share_of_a_time_limit():
     options, size = FitOptions.of("y", time_limit=10.0), Size(100, 5, 2)
-    assert make_settings(choose(), options, size).time_limit == 7.0
-    assert make_settings(choose(trees=False), options, size).time_limit == 10.0
+    one = {"second_network": False}
+    alone = {"symmetric_trees": False, "forest": False}
+    for asked, seconds in (
+        ({}, 3.5), (one, 7.0), ({**one, "forest": False}, 8.0), ({"trees": False}, 4.5),
+        ({"quality": "best"}, 2.5), ({**one, **alone, "trees": False}, 10.0), ({"quality": "fast"}, 8.0),
+    ):  # fmt: skip
+        limit = make_settings(choose(**asked), options, size).time_limit
+        assert limit == pytest.approx(seconds), asked
+    codes = size._replace(numbers=False)
+    assert make_settings(choose(), options, codes).time_limit == pytest.approx(7.0)
 
 
 def test_few_rows_get_fewer_folds():

@@ -6,7 +6,16 @@ import torch
 
 import sightline as sl
 from sightline.build.boosting import fit_trees
-from sightline.predict.parts import PARTS, NetworkPart, TreesPart
+from sightline.build.forests import fit_forest
+from sightline.build.symmetric import SymmetricOptions
+from sightline.predict.parts import (
+    PARTS,
+    ForestPart,
+    NetworkPart,
+    SecondNetworkPart,
+    SymmetricTreesPart,
+    TreesPart,
+)
 from tests.predict.tables import columns, train
 
 
@@ -52,7 +61,21 @@ def parts_of(prepared):
         rows.numeric.numpy(), rows.categorical.numpy(), rows.target.numpy(),
         np.arange(len(rows.row)) % 2, classification=True, outputs=2, iterations=5,
     )  # fmt: skip
-    return {"network": NetworkPart(sl.MLP(prepared.spec, hidden=[4])), "trees": TreesPart(fitted.trees)}  # fmt: skip
+    symmetric = fit_trees(
+        rows.numeric.numpy(), rows.categorical.numpy(), rows.target.numpy(), np.arange(len(rows.row)) % 2,
+        classification=True, outputs=2, iterations=5, symmetric=SymmetricOptions(),
+    )  # fmt: skip
+    forest = fit_forest(
+        rows.numeric.numpy(), rows.categorical.numpy(), rows.target.numpy(),
+        np.full(len(rows.row), -1), classification=True, outputs=2, trees=5,
+    ).forest  # fmt: skip
+    return {
+        "network": NetworkPart(sl.MLP(prepared.spec, hidden=[4])),
+        "second_network": SecondNetworkPart(sl.Ensemble(prepared.spec, members=2, hidden=[4])),
+        "trees": TreesPart(fitted.trees),
+        "symmetric_trees": SymmetricTreesPart(symmetric.trees),
+        "forest": ForestPart(forest),
+    }
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from sightline.predict.calibration import Blend
+from sightline.predict.parts import PARTS
 from sightline.predict.predictor import Predictor, rows_at_once
 from sightline.predict.task import Task
 
@@ -16,20 +17,21 @@ def predictor(prepared, parts, **options):
 
 
 def test_the_blend_weighs_every_part(small, parts):
-    weights = {"network": 0.3, "trees": 0.9}
+    weights = dict(zip(parts, (0.3, 0.2, 0.9, 0.4, 0.1), strict=True))
     one, rows = predictor(small, parts, blend=Blend(weights)), small.train
     with torch.no_grad():
         values = one.outputs(rows.numeric, rows.categorical)
         own = {
             name: value.numpy() for name, value in one.parts(rows.numeric, rows.categorical).items()
         }
-    assert list(own) == ["network", "trees"]
+    assert list(own) == list(PARTS)
     np.testing.assert_allclose(values, Blend(weights).combine(own)["probabilities"], rtol=1e-5)
 
 
 def test_without_a_blend_the_network_predicts_alone(small, parts):
     rows = small.train
-    both, alone = predictor(small, parts), predictor(small, {"n": parts["network"]})
+    two = {name: parts[name] for name in ("network", "trees")}
+    both, alone = predictor(small, two), predictor(small, {"n": parts["network"]})
     with torch.no_grad():
         first, second = (one.outputs(rows.numeric, rows.categorical) for one in (both, alone))
     assert torch.equal(first, second)
@@ -52,7 +54,8 @@ def test_many_rows_go_through_in_blocks_that_fit_the_cache():
 
 
 def test_another_module_can_take_the_place_of_the_network(small, parts):
-    one, rows = predictor(small, parts, blend=Blend({"network": 1.0, "trees": 0.0})), small.train
+    two = {name: parts[name] for name in ("network", "trees")}
+    one, rows = predictor(small, two, blend=Blend({"network": 1.0, "trees": 0.0})), small.train
     calls = []
     network = one.network
 

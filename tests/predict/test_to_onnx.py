@@ -9,7 +9,7 @@ import pytest
 import sightline as sl
 from sightline.errors import ExportError, NetworkError, OptionError
 from sightline.predict import parity
-from sightline.predict.parts import PARTS
+from sightline.predict.parts import PARTS, Part
 from tests.export.test_networks import Branching, Normed
 from tests.predict.tables import columns, train
 
@@ -154,7 +154,7 @@ def test_the_file_is_whole_and_holds_no_code(exported, tmp_path):
 def test_every_kind_of_part_can_be_written():
     for part in PARTS.values():
         assert not part.__abstractmethods__
-        assert "write" in vars(part)
+        assert any("write" in vars(one) for one in part.__mro__ if one is not Part)
 
 
 def test_a_row_alone_and_in_a_crowd(exported):

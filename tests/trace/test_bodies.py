@@ -70,8 +70,11 @@ def edited(folder, penguins):
 
 
 def binary(folder, penguins):
-    """Folds, trees, calibration and a threshold."""
-    return sl.fit(penguins, "sex", positive="female", quality="fast", threshold="f1", run=folder / "binary", **SMALL)  # fmt: skip
+    """Folds, every kind of part, calibration and a threshold."""
+    parts = {"second_network": True, "symmetric_trees": True, "forest": True}
+    return sl.fit(
+        penguins, "sex", positive="female", quality="fast", threshold="f1", run=folder / "binary", **parts, **SMALL,
+    )  # fmt: skip
 
 
 def regression(folder, penguins):

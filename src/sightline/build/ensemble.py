@@ -178,11 +178,12 @@ class Waves(nn.Module):
 class Ensemble(nn.Module):
     """M multilayer perceptrons, each with its own weights, computed in one batched pass.
 
-    All members get the same inputs: each number, its piecewise-linear encoding, each category, and
-    (with `bins`) each value of a discrete number as one more category, so that a member can treat a
-    value differently from its neighbours, as trees do. The first layer adds up a learned vector for
-    each category and each such value. With `waves` each member also gets periodic embeddings of the
-    other numbers.
+    All members get the same inputs: each number, (with `pieces`) its piecewise-linear encoding, each
+    category, and (with `bins`) each value of a discrete number as one more category, so that a member
+    can treat a value differently from its neighbours, as trees do. The first layer adds up a learned
+    vector for each category and each such value. With `waves` each member also gets periodic embeddings
+    of the other numbers. With none of the three a member sees numbers as they are, and learns functions
+    that change smoothly with them.
 
     Args:
         spec: Of the prepared table.
@@ -191,6 +192,7 @@ class Ensemble(nn.Module):
         activation: "relu", "gelu", "silu", ... (`sightline.build.parts.ACTIVATIONS`).
         dropout: Probability with which a hidden unit is set to zero in training, 0 <= dropout < 1.
         bins: Whether discrete numbers are embedded as categories as well.
+        pieces: Whether each number is also encoded piece by piece (`Pieces`).
         waves: Frequencies of the periodic embedding of each number without bins; 0 for none.
 
     Shapes: float32 [B, D] and int32 [B, C] -> logits [B, M, K].
@@ -218,6 +220,7 @@ class Ensemble(nn.Module):
         dropout: float = 0.1,
         bins: bool = True,
         waves: int = 0,
+        pieces: bool = True,
     ) -> None:
         super().__init__()
         widths = [hidden] if isinstance(hidden, int) else list(hidden)
@@ -230,7 +233,9 @@ class Ensemble(nn.Module):
         self.frequencies = waves
         edges = [feature.edges for feature in spec.numeric]
         numbers = max(sum(len(own) > 1 for own in edges), 1)
-        self.pieces = Pieces(edges, max(min(SEGMENTS, MOST_PIECES // numbers), 1))
+        segments = max(min(SEGMENTS, MOST_PIECES // numbers), 1)
+        self.pieces = Pieces(edges if pieces else [], segments)
+        self.cut = pieces
         binned = [bins and feature.discrete for feature in spec.numeric]
         self.bins = None
         if bins:
@@ -241,7 +246,7 @@ class Ensemble(nn.Module):
         M, H, K = members, widths[0], spec.outputs
         inputs = len(spec.numeric) + self.pieces.width
         # About how many inputs of a row are not zero: its numbers, their pieces' sum, its codes.
-        active = 2 * len(spec.numeric) + len(sizes)
+        active = (2 if pieces else 1) * len(spec.numeric) + len(sizes)
         self.numbers = Features(inputs, sizes, M * H, active)
         waving = [column for column, own in enumerate(edges) if len(own) > 1 and not binned[column]]
         units = min(WAVE_UNITS // max(len(waving), 1), WAVE_UNITS_PER_COLUMN)
@@ -289,6 +294,7 @@ class Ensemble(nn.Module):
         return {
             "members": self.members, "hidden": list(self.widths), "activation": self.activation_name,
             "dropout": self.dropout, "bins": self.bins is not None, "waves": self.frequencies,
+            "pieces": self.cut,
         }  # fmt: skip
 
     @classmethod

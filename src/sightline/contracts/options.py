@@ -317,9 +317,33 @@ class ModelOptions:
             default_help="0.1",
         ),
     ] = None
+    second_network: Annotated[
+        bool | None,
+        Option(
+            "Add a second, deeper network that sees numbers as they are.",
+            default_help="yes where it lowers the held-out loss; no with --network, --quality fast and --no-calibrate",
+        ),
+    ] = None
     trees: Annotated[
         bool | None,
-        Option("Add boosted trees to the model.", default_help="yes; no with --network"),
+        Option(
+            "Add boosted trees to the model.",
+            default_help="yes where they lower the held-out loss; no with --network",
+        ),
+    ] = None
+    symmetric_trees: Annotated[
+        bool | None,
+        Option(
+            "Add boosted symmetric trees, as CatBoost grows them, to the model.",
+            default_help="with --quality best, where they lower the held-out loss; else no",
+        ),
+    ] = None
+    forest: Annotated[
+        bool | None,
+        Option(
+            "Add a forest of randomised trees to the model.",
+            default_help="yes where it lowers the held-out loss; no with --network, --quality fast and --no-calibrate",
+        ),
     ] = None
     calibrate: Annotated[
         bool | None,
@@ -345,7 +369,7 @@ class ModelOptions:
         for name, choices in (("numeric", SCALINGS), ("quality", get_args(Quality))):
             if getattr(self, name) is not None:
                 check_choice(name, getattr(self, name), choices)
-        for name in ("trees", "calibrate"):
+        for name in ("second_network", "trees", "symmetric_trees", "forest", "calibrate"):
             if getattr(self, name) is not None:
                 check_bool(name, getattr(self, name))
         check_bool("baselines", self.baselines)
@@ -356,12 +380,18 @@ class ModelOptions:
                 f"quality={self.quality!r} chooses the network, but a network is given as well.",
                 "Leave one of the two out.",
             )
+        if self.second_network and self.network is not None:
+            raise OptionError(
+                "second_network=True adds to the default network, but a network is given as well.",
+                "Leave one of the two out.",
+            )
+        asked = [self.second_network, self.trees, self.symmetric_trees, self.forest]
         if self.calibrate is False and (
-            self.trees or (self.trees is None and self.network is None)
+            any(asked) or (self.trees is None and self.network is None)
         ):
             raise OptionError(
-                "Calibration decides the weights of network and trees, but calibrate is False.",
-                "Leave calibrate=False out, or give trees=False (--no-trees) as well.",
+                "Calibration decides the weights of networks and trees, but calibrate is False.",
+                "Leave calibrate=False out, or give trees=False (--no-trees) as well, and ask for no other part.",
             )
         self._check_threshold()
 

@@ -34,7 +34,11 @@ SPLIT_DEFAULTS = {
 RECIPE_DEFAULTS = {
     "quality": "default",
     "folds": 0,
+    "second_network": False,
     "trees": False,
+    "symmetric_trees": False,
+    "forest": False,
+    "asked": [],
     "calibrate": False,
     "threshold": None,
     "hidden": None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sightline.errors import counted, shorten
+from sightline.errors import counted, shorten, spelled
 
 Body = Mapping[str, Any]
 Bodies = Mapping[str, Body]
@@ -183,7 +183,8 @@ def _trust(bodies: Bodies) -> Pairs:
     pairs: Pairs = []
     if calibration := bodies.get("predict/calibration"):
         shares = [
-            f"{part['name']} {100 * float(part['share']):.0f} %" for part in calibration["parts"]
+            f"{spelled(part['name'])} {100 * float(part['share']):.0f} %"
+            for part in calibration["parts"]
         ]
         if len(shares) > 1:
             pairs.append(["weights of the parts", ", ".join(shares)])

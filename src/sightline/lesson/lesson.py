@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sightline.contracts.schema import written
-from sightline.errors import counted, shorten
+from sightline.errors import counted, shorten, spelled
 from sightline.lesson.facts import held_out
 from sightline.lesson.wording import joined, names, short, shown_classes
 
@@ -351,7 +351,8 @@ def _beside(example: Body) -> str:
         return ""
     total = sum(float(part["weight"]) for part in parts) or 1.0
     shares = [
-        f"the {part['name']} at {100 * float(part['weight']) / total:.0f} %" for part in parts
+        f"the {spelled(part['name'])} at {100 * float(part['weight']) / total:.0f} %"
+        for part in parts
     ]
     return f" The prediction combines {joined(shares)}."
 

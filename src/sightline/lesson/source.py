@@ -20,7 +20,7 @@ NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
     "MLP": {"hidden": [64], "activation": "relu", "dropout": 0.0, "residual": [], "replaced": {}},
     "Ensemble": {
         "members": 10, "hidden": [64, 64], "activation": "relu", "dropout": 0.1, "bins": True,
-        "waves": 0,
+        "waves": 0, "pieces": True,
     },
 }  # fmt: skip
 

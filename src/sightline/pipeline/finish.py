@@ -6,7 +6,7 @@ Letters: N held-out rows, K outputs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,13 @@ from sightline.contracts import Batch
 from sightline.errors import InternalError, counted
 from sightline.load.batches import map_tensors
 from sightline.pipeline.parts import PART_FITS, FittedPart, PartRequest
-from sightline.pipeline.recipe import Recipe
+from sightline.pipeline.recipe import LEAST_GAIN, Recipe
+from sightline.pipeline.selection import Selection, select_parts
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
 from sightline.predict.model import Model
 from sightline.predict.parts import NetworkPart
+from sightline.predict.task import Task
 from sightline.predict.threshold import Threshold, find_threshold
 from sightline.train.evaluation import with_class_weights
 from sightline.train.training import Training
@@ -98,10 +100,17 @@ def finish(
     fitted = [part for fit in PART_FITS.values() if (part := fit(request)) is not None]
     model.fitted_parts = {result.part.name: result.part for result in fitted}
     held_out = _out_of_fold(training, fitted) if apart is None else _set_apart_rows(model, apart)
+    selection = _select(training, held_out, recipe)
+    model.fitted_parts = {name: model.fitted_parts[name] for name in selection.kept}
+    held_out = replace(held_out, parts={name: held_out.parts[name] for name in selection.kept})
     values = _calibrate(model, held_out, training, recipe)
     return Finished(
         model,
-        {result.part.name: result.record for result in fitted if result.record is not None},
+        {
+            result.part.name: _with_selection(result.part.name, result.record, selection)
+            for result in fitted
+            if result.record is not None
+        },
         {"source": held_out.source, "rows": len(held_out.rows.row)},
         (values, held_out.rows.target.numpy()),
         _loss(training, held_out.rows, values),
@@ -142,20 +151,39 @@ def _as_float64(parts: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: values.numpy().astype(np.float64) for name, values in parts.items()}
 
 
+def _select(training: Training, held_out: HeldOut, recipe: Recipe) -> Selection:
+    """Choose the parts that lower the held-out loss enough; the network always stays, and what was asked for."""
+    rows, task = _weighted(training, held_out.rows), training.task
+
+    def loss_of(parts: Mapping[str, np.ndarray]) -> float:
+        loss = _mean_loss(task, rows, _blend(task, parts, rows)[1])
+        return loss if task.classification else loss**0.5
+
+    always = {NetworkPart.name, *recipe.asked}
+    return select_parts(held_out.parts, always, LEAST_GAIN[recipe.quality or "default"], loss_of)
+
+
+def _with_selection(name: str, record: dict[str, Any], selection: Selection) -> dict[str, Any]:
+    """Add to the record of a part whether the model keeps it, and why not."""
+    if (gain := selection.gains.get(name)) is None:  # it had to stay
+        return record
+    record = {**record, "gain": gain, "kept": name in selection.kept}
+    if not record["kept"]:
+        much = f"only {100 * gain:.2g} % higher" if gain > 0 else "not higher"
+        why = f"left out of the model, whose held-out loss is {much} without it"
+        record["said"] = f"{record['said']}; {why}" if "said" in record else why
+    return record
+
+
 def _calibrate(model: Model, held_out: HeldOut, training: Training, recipe: Recipe) -> np.ndarray:
     """Fit the model's blend, conformal scores and threshold; return the blended values [N, K]."""
     rows, parts, task = held_out.rows, held_out.parts, training.task
     truth, weight = rows.target.numpy(), _row_weights(rows)
+    model.blend, values_NK = _blend(task, parts, _weighted(training, rows))
     if not task.classification:
-        numbers = {name: values[:, 0] for name, values in parts.items()}
-        model.blend = Blend.fit_values(numbers, truth, weight)
-        values_N = sum(model.blend.weights[name] * values for name, values in numbers.items())
-        assert isinstance(values_N, np.ndarray)
+        values_N = values_NK[:, 0]
         model.conformal = Conformal.fit_numbers(values_N, truth, weight, source=held_out.source)
-        return values_N[:, None]
-    by_class = with_class_weights(rows, training.settings.class_weights, task)
-    model.blend = Blend.fit(parts, truth, _row_weights(by_class))
-    values_NK: np.ndarray = model.blend.combine(parts)["probabilities"]
+        return values_NK
     model.conformal = Conformal.fit_classes(values_NK, truth, weight, source=held_out.source)
     if isinstance(recipe.threshold, str):
         positive = model.spec.target.positive
@@ -169,13 +197,36 @@ def _calibrate(model: Model, held_out: HeldOut, training: Training, recipe: Reci
 
 def _loss(training: Training, rows: Batch, values_NK: np.ndarray) -> float:
     """Return the loss of predictions, or `eval_metric` as a loss; lower is better."""
-    task, values = training.task, torch.from_numpy(values_NK)
+    task = training.task
     rows = map_tensors(rows, lambda x: x.cpu())
     if (score := training.state.data.eval_metric) is not None:
-        return score.as_loss(score.of(values, rows, task.target))
-    losses = task.value_losses(values, rows.target).double()
+        return score.as_loss(score.of(torch.from_numpy(values_NK), rows, task.target))
+    return _mean_loss(task, rows, values_NK)
+
+
+def _mean_loss(task: Task, rows: Batch, values_NK: np.ndarray) -> float:
+    """Return the mean loss of predictions over weighted rows."""
+    losses = task.value_losses(torch.from_numpy(values_NK), rows.target).double()
     weight = torch.ones_like(losses) if rows.weight is None else rows.weight.double()
     return float((losses * weight).sum() / weight.sum())
+
+
+def _weighted(training: Training, rows: Batch) -> Batch:
+    """Weight rows by their classes, if the fit does."""
+    return with_class_weights(rows, training.settings.class_weights, training.task)
+
+
+def _blend(task: Task, parts: Mapping[str, np.ndarray], rows: Batch) -> tuple[Blend, np.ndarray]:
+    """Fit the weights of parts on held-out rows; return them, and the blended values [N, K]."""
+    truth, weight = rows.target.numpy(), _row_weights(rows)
+    if task.classification:
+        blend = Blend.fit(parts, truth, weight)
+        probabilities: np.ndarray = blend.combine(parts)["probabilities"]
+        return blend, probabilities
+    numbers = {name: values[:, 0] for name, values in parts.items()}
+    blend = Blend.fit_values(numbers, truth, weight)
+    values_N = np.sum([blend.weights[name] * values for name, values in numbers.items()], axis=0)
+    return blend, values_N[:, None]
 
 
 def _row_weights(rows: Batch) -> np.ndarray | None:

@@ -74,7 +74,10 @@ def fit(
     network: nn.Module | NetworkMaker | str | None = None,
     hidden: Sequence[int] | None = None,
     dropout: float | None = None,
+    second_network: bool | None = None,
     trees: bool | None = None,
+    symmetric_trees: bool | None = None,
+    forest: bool | None = None,
     calibrate: bool | None = None,
     threshold: ThresholdRule | float | None = None,
     baselines: bool = True,
@@ -109,8 +112,15 @@ def fit(
         hidden: Units in each hidden layer of a member of the default network, such as [128, 128]; None
             chooses by the quality and the table.
         dropout: Dropout of the default network, from 0 up to, not including, 1; None means 0.1.
-        trees: Whether boosted trees are added to the model; None means yes, and no with a network
-            of your own.
+        second_network: Whether a second, deeper network that sees numbers as they are is added to the default model,
+            if the table has numbers; None means yes where it lowers the held-out loss, and no with `quality="fast"` or
+            `calibrate=False`.
+        trees: Whether boosted trees are added to the model; None means yes where they lower the
+            held-out loss, and no with a network of your own.
+        symmetric_trees: Whether boosted symmetric trees are added to the model; None means with `quality="best"`, where
+            they lower the held-out loss, and not for tables of many rows.
+        forest: Whether a forest of randomised trees is added to the model; None as for `second_network`, and no for
+            tables of many rows.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from, and
             prediction sets and intervals are available; None means yes, and no with a network of your
             own.
@@ -160,7 +170,7 @@ def fit(
     options = FitOptions.of(
         target, seed=seed, kinds=dict(kinds or {}), drop=drop, missing=missing, encoding=encoding,
         decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, query=query, on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
-        time=time, time_feature=time_feature, weight=weight, numeric=numeric, quality=quality, network=network, hidden=hidden, dropout=dropout, trees=trees,
+        time=time, time_feature=time_feature, weight=weight, numeric=numeric, quality=quality, network=network, hidden=hidden, dropout=dropout, second_network=second_network, trees=trees, symmetric_trees=symmetric_trees, forest=forest,
         calibrate=calibrate, threshold=threshold, baselines=baselines, watch=watch,
         checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, memory_limit=memory_limit, engine=engine, keep_data=keep_data, live=live,
         report=report, quiet=quiet, **settings,

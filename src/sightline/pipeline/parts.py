@@ -9,7 +9,7 @@ Letters: N training rows, K outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,34 @@ import torch
 from torch import Tensor
 
 from sightline.build.boosting import FittedTrees, fit_trees
+from sightline.build.forests import FittedForest, fit_forest
+from sightline.build.modes import drawing
+from sightline.build.networks import describe_network
 from sightline.contracts import Batch
-from sightline.errors import counted
+from sightline.errors import counted, spelled
 from sightline.load.batches import join_batches
-from sightline.pipeline.recipe import TREES_CLASSES, Recipe, prepared_size, trees_for
-from sightline.predict.parts import NetworkPart, Part, TreesPart, blend_values
+from sightline.pipeline.recipe import (
+    FOREST_SHARE,
+    SYMMETRIC_SHARE,
+    TREES_CLASSES,
+    TREES_SHARE,
+    Recipe,
+    forest_for,
+    has_second_network,
+    prepared_size,
+    second_network_for,
+    symmetric_trees_for,
+    trees_for,
+)
+from sightline.predict.parts import (
+    ForestPart,
+    NetworkPart,
+    Part,
+    SecondNetworkPart,
+    SymmetricTreesPart,
+    TreesPart,
+    blend_values,
+)
 from sightline.train.checkpoints import weights_fingerprint
 from sightline.train.evaluation import evaluate_folds, with_class_weights
 from sightline.train.training import Training
@@ -65,13 +88,64 @@ class FittedPart:
 
 def fit_network(request: PartRequest) -> FittedPart:
     """Return the trained network, with folds also its out-of-fold predictions."""
-    training, part = request.training, request.network
-    rows, folds = training.prepared.train, training.prepared.splits.folds
-    if folds is None:
-        return FittedPart(part, None)
-    count = training.prepared.splits.fold_count
-    _, _, values = evaluate_folds(part.module, training.task, rows, torch.from_numpy(folds), count)
-    return FittedPart(part, blend_values(training.task, values))
+    return FittedPart(request.network, _out_of_fold(request.training, request.network))
+
+
+def _out_of_fold(training: Training, part: Part) -> Tensor | None:
+    """Return a network's out-of-fold predictions of the training rows; None without folds."""
+    rows, splits = training.prepared.train, training.prepared.splits
+    if splits.folds is None:
+        return None
+    _, _, values = evaluate_folds(
+        part.module, training.task, rows, torch.from_numpy(splits.folds), splits.fold_count
+    )
+    return blend_values(training.task, values)
+
+
+def fit_second_network(request: PartRequest) -> FittedPart | None:
+    """Train a second network on the training rows, with the settings of the first.
+
+    Of a table larger than memory it learns from the sample of rows that is in memory, as the trees do. It may take as
+    long as the first may. A replay makes as many steps as the first run did.
+    """
+    first, recipe = request.training, request.recipe
+    prepared = replace(first.prepared, stored=None)
+    if not has_second_network(recipe, prepared.spec):
+        return None
+    settings = first.settings
+    steps = None
+    if (record := request.first.get(SecondNetworkPart.name)) is not None:
+        settings = replace(settings, time_limit=None, epochs=int(record["planned_epochs"]))
+        steps = int(record["steps"])
+    with drawing(settings.seed):
+        training = Training(
+            second_network_for(recipe, prepared.spec), prepared, **settings.arguments()
+        )
+    for step in training.steps() if steps != 0 else ():
+        if step.number == steps:
+            break
+    part = SecondNetworkPart(training.model().network)
+    return FittedPart(
+        part, _out_of_fold(training, part), _second_network_record(training, part, first)
+    )
+
+
+def _second_network_record(training: Training, part: Part, first: Training) -> dict[str, Any]:
+    """Return the body of the record "train/second_network"."""
+    history, best = training.history, training.best_epoch
+    network_loss = first.history[first.best_epoch].valid_loss
+    sentence = f"Second network: {counted(history[-1].number, 'epoch')}, the weights of epoch {best} are kept"
+    if (loss := history[best].valid_loss) is not None and network_loss is not None:
+        sentence += f": held-out loss {loss:.4g}, the first network's {network_loss:.4g}"
+    return {
+        "network": describe_network(part.module)[0],
+        "parameters": sum(weight.numel() for weight in part.module.parameters()),
+        "planned_epochs": training.plan.epochs, "steps": training.progress.steps,
+        "epochs": history[-1].number, "best_epoch": best, "stopped": training.stopped,
+        "history": [[epoch.number, epoch.train_loss, epoch.valid_loss] for epoch in history],
+        "fingerprint": weights_fingerprint(part.module), "seconds": training.progress.elapsed,
+        "held_out_loss": loss, "network_held_out_loss": network_loss, "said": sentence,
+    }  # fmt: skip
 
 
 def fit_boosted_trees(request: PartRequest) -> FittedPart | None:
@@ -80,10 +154,26 @@ def fit_boosted_trees(request: PartRequest) -> FittedPart | None:
     Without folds one ensemble is grown, and the validation rows decide the number of rounds. With more
     than `TREES_CLASSES` classes there are no trees.
     """
-    training, recipe = request.training, request.recipe
-    prepared, task, seed = training.prepared, training.task, training.settings.seed
-    if not recipe.trees or prepared.spec.outputs > TREES_CLASSES:
+    prepared = request.training.prepared
+    if not request.recipe.trees or prepared.spec.outputs > TREES_CLASSES:
         return None
+    return _boosted(request, TreesPart, trees_for(request.recipe, prepared_size(prepared)), 1.0)
+
+
+def fit_symmetric_trees(request: PartRequest) -> FittedPart | None:
+    """Grow boosted symmetric trees, in the same way."""
+    options = symmetric_trees_for(request.recipe, prepared_size(request.training.prepared))
+    if options is None:
+        return None
+    return _boosted(request, SymmetricTreesPart, options, SYMMETRIC_SHARE / TREES_SHARE)
+
+
+def _boosted(
+    request: PartRequest, kind: type[TreesPart], options: dict[str, Any], share: float
+) -> FittedPart:
+    """Grow one kind of boosted trees, in this share of the time limit for trees."""
+    training = request.training
+    prepared, task, seed = training.prepared, training.task, training.settings.seed
     rows, folds = prepared.train, prepared.splits.folds
     if folds is None:
         rows, folds = _with_validation_rows(rows, prepared.valid)
@@ -91,11 +181,10 @@ def fit_boosted_trees(request: PartRequest) -> FittedPart | None:
         folds = np.unique(folds, return_inverse=True)[1]  # of a warm start, a fold may have no rows
     target = rows.target if task.classification else task.scaled(rows.target)
     rows = with_class_weights(rows, training.settings.class_weights, task)
-    options = trees_for(recipe, prepared_size(prepared)._replace(rows=len(rows.row)))
-    if options.pop("one_fold"):
+    if options.pop("one_fold", False):
         folds = np.where(folds == 0, 0, -1)
-    limit = request.limit
-    if (first := request.first.get(TreesPart.name)) is not None:
+    limit = None if request.limit is None else request.limit * share
+    if (first := request.first.get(kind.name)) is not None:
         options, limit = {**options, "iterations": int(first["iterations"])}, None
     fitted = fit_trees(
         rows.numeric.numpy(), rows.categorical.numpy(), target.numpy(), folds,
@@ -105,8 +194,9 @@ def fit_boosted_trees(request: PartRequest) -> FittedPart | None:
     )  # fmt: skip
     out_of_fold = None
     if prepared.splits.folds is not None:
-        out_of_fold = TreesPart.in_unit(task, torch.from_numpy(fitted.held_out))
-    return FittedPart(TreesPart(fitted.trees), out_of_fold, _trees_record(fitted, training))
+        out_of_fold = kind.in_unit(task, torch.from_numpy(fitted.held_out))
+    record = _trees_record(fitted, training, spelled(kind.name))
+    return FittedPart(kind(fitted.trees), out_of_fold, record)
 
 
 def _with_validation_rows(train: Batch, valid: Batch) -> tuple[Batch, np.ndarray]:
@@ -115,15 +205,15 @@ def _with_validation_rows(train: Batch, valid: Batch) -> tuple[Batch, np.ndarray
     return join_batches(train, valid), folds
 
 
-def _trees_record(fitted: FittedTrees, training: Training) -> dict[str, Any]:
-    """Return the body of the record "train/trees"."""
+def _trees_record(fitted: FittedTrees, training: Training, kind: str) -> dict[str, Any]:
+    """Return the body of the record of boosted trees of a kind: "trees" or "symmetric trees"."""
     spec = training.prepared.spec
     columns = [f.column for f in spec.numeric] + [f.column for f in spec.categorical]
     network_loss = training.history[training.best_epoch].valid_loss
     description = fitted.trees.describe(columns)
     held_out_loss = min((loss for _, loss in fitted.history), default=None)
     sentence = (
-        f"{counted(description['trees'], 'boosted tree')} in "
+        f"{counted(description['trees'], f'boosted {kind[:-1]}')} in "
         f"{counted(description['ensembles'], 'ensemble')}, {counted(fitted.iterations, 'round')} each"
     )
     if held_out_loss is not None and network_loss is not None:
@@ -137,8 +227,60 @@ def _trees_record(fitted: FittedTrees, training: Training) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def fit_random_forest(request: PartRequest) -> FittedPart | None:
+    """Grow a forest of randomised trees on the training rows, without the validation rows.
+
+    A replay grows as many trees as the first run did.
+    """
+    training = request.training
+    prepared, task = training.prepared, training.task
+    options = forest_for(request.recipe, prepared_size(prepared))
+    if options is None:
+        return None
+    splits, limit = prepared.splits, request.limit
+    if limit is not None:
+        limit *= FOREST_SHARE / TREES_SHARE
+    if (first := request.first.get(ForestPart.name)) is not None:
+        options |= {name: int(first[name]) for name in ("trees", "max_leaves")}
+        limit = None
+    rows = with_class_weights(prepared.train, training.settings.class_weights, task)
+    target = rows.target if task.classification else task.scaled(rows.target)
+    folds = np.full(len(target), -1)
+    if splits.folds is not None:
+        folds = np.unique(splits.folds, return_inverse=True)[1]
+    fitted = fit_forest(
+        rows.numeric.numpy(), rows.categorical.numpy(), target.numpy(), folds,
+        classification=task.classification, outputs=prepared.spec.outputs,
+        weight_N=None if rows.weight is None else rows.weight.numpy(),
+        seed=training.settings.seed, time_limit=limit, **options,
+    )  # fmt: skip
+    out_of_fold = None
+    if splits.folds is not None:
+        out_of_fold = ForestPart.in_unit(task, torch.from_numpy(fitted.held_out))
+    return FittedPart(ForestPart(fitted.forest), out_of_fold, _forest_record(fitted, training))
+
+
+def _forest_record(fitted: FittedForest, training: Training) -> dict[str, Any]:
+    """Return the body of the record "train/forest"."""
+    spec = training.prepared.spec
+    columns = [f.column for f in spec.numeric] + [f.column for f in spec.categorical]
+    network_loss = training.history[training.best_epoch].valid_loss
+    sentence = f"A forest of {counted(fitted.trees, 'randomised tree')}"
+    if fitted.held_out_loss is not None and network_loss is not None:
+        sentence += f": held-out loss {fitted.held_out_loss:.4g}, the network's {network_loss:.4g}"
+    return {
+        **fitted.forest.describe(columns), "trees": fitted.trees, "max_leaves": fitted.max_leaves,
+        "fingerprint": weights_fingerprint(fitted.forest), "seconds": fitted.seconds,
+        "held_out_loss": fitted.held_out_loss, "network_held_out_loss": network_loss,
+        "said": sentence,
+    }  # fmt: skip
+
+
 PART_FITS: dict[str, Callable[[PartRequest], FittedPart | None]] = {
     NetworkPart.name: fit_network,
+    SecondNetworkPart.name: fit_second_network,
     TreesPart.name: fit_boosted_trees,
+    SymmetricTreesPart.name: fit_symmetric_trees,
+    ForestPart.name: fit_random_forest,
 }
 """By the name of each entry of `PARTS`, in the same order, the function that fits it."""

@@ -1,4 +1,4 @@
-"""The default model: which network, which boosted trees, how many folds, which settings.
+"""The default model: which networks, which boosted trees, how many folds, which settings.
 
 `Recipe.choose` decides what does not depend on the table, `divide` splits the rows, and
 `settings_for`, `network_for` and `trees_for` decide by the number of training rows, features and
@@ -19,6 +19,7 @@ from torch import nn
 from sightline.build.ensemble import MOST_PIECES, SEGMENTS, Ensemble
 from sightline.build.modes import drawing
 from sightline.build.networks import NetworkMaker, make_network
+from sightline.build.symmetric import SymmetricOptions
 from sightline.contracts import Batch, FitOptions, Spec, TrainingSettings, traits_of
 from sightline.contracts.options import Quality
 from sightline.errors import OptionError, counted
@@ -62,18 +63,39 @@ NODE_ROWS = 16_000
 LEAST_ROUNDS = 20
 LARGEST_RATE = 0.3
 """The fewest boosting rounds, and the largest learning rate of the trees, on very large tables."""
-TREES_SHARE = 0.3
-"""Share of a time limit that the trees may take; the network takes the rest."""
+TREES_SHARE = 0.2
+"""Share of a time limit that the boosted trees may take; the networks take what is left."""
+SYMMETRIC_SHARE = 0.2
+"""Share that the symmetric trees may take."""
+SYMMETRIC_ROWS = {"fast": 20_000, "default": 20_000, "best": 100_000}
+"""With more training rows there are no symmetric trees."""
+SYMMETRIC_ROUNDS = {"fast": 100, "default": 300, "best": 1_000}
+"""The most rounds. On its own such trees are better than the others, in the blend hardly, at a third more time: only
+"best" has them where nobody asks."""
+FOREST_SHARE = 0.1
+"""Share of a time limit that the forest may take."""
+FOREST_ROWS = {"fast": 10_000, "default": 10_000, "best": 50_000}
+"""With more training rows there is no forest."""
+FOREST_TREES = {"fast": 50, "default": 100, "best": 300}
+FOREST_BYTES = {"fast": 8_000_000, "default": 8_000_000, "best": 40_000_000}
+LEAST_GAIN = {"fast": 0.005, "default": 0.005, "best": 0.001}
+"""A part that was not asked for stays in the model if the held-out loss without it is higher by this share."""
+SECOND_WIDTHS = [128, 128, 128]
+"""Hidden layers of the second network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a fit does besides training one network.
+    """What a fit does besides training one network, and how large that is.
 
     Attributes:
         quality: "fast", "default" or "best"; None for a network of your own.
         folds: How many folds; 0 if there are validation rows instead.
-        trees: Whether boosted trees are added to the network.
+        second_network: Whether a network that sees numbers as they are is added, if there are numbers.
+        trees: Whether boosted trees are added.
+        symmetric_trees: Whether boosted symmetric trees are added.
+        forest: Whether a forest of randomised trees is added.
+        asked: The parts that were asked for, which stay in the model whatever they bring.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from.
         threshold: The metric that the decision threshold of two classes is chosen for, or the threshold.
         hidden, dropout: Of the default network, where they were asked for.
@@ -87,7 +109,11 @@ class Recipe:
 
     quality: Quality | None = "default"
     folds: int = 0
+    second_network: bool = False
     trees: bool = False
+    symmetric_trees: bool = False
+    forest: bool = False
+    asked: Sequence[str] = ()
     calibrate: bool = False
     threshold: str | float | None = None
     hidden: Sequence[int] | None = None
@@ -105,11 +131,23 @@ class Recipe:
         own = model.network is not None
         quality: Any = None if own else model.quality or "default"
         holdout = split_options.valid is not None or split_options.time is not None
-        wanted = not own or bool(model.trees) or model.threshold is not None
+        wanted = (
+            not own
+            or bool(model.trees or model.symmetric_trees or model.forest)
+            or model.threshold is not None
+        )
+        others = not own and quality != "fast" and model.calibrate is not False
+        optional = {
+            "second_network": others, "trees": not own,
+            "symmetric_trees": others and quality == "best", "forest": others,
+        }  # fmt: skip
+        given = {name: getattr(model, name) for name in optional}
+        optional |= {name: wish for name, wish in given.items() if wish is not None}
         return cls(
             quality=quality,
             folds=0 if own or holdout else FOLDS[quality],
-            trees=not own if model.trees is None else model.trees,
+            **optional,
+            asked=tuple(name for name, wish in given.items() if wish),
             calibrate=wanted if model.calibrate is None else model.calibrate,
             threshold=model.threshold,
             hidden=model.hidden,
@@ -118,7 +156,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        return {**asdict(self), "asked": list(self.asked)}
 
 
 def divide(
@@ -155,23 +193,32 @@ def divide(
 
 
 class Size(NamedTuple):
-    """What decides how much work a table is: training rows, features, and outputs of the network."""
+    """What decides how much work a table is: training rows, features, outputs of the network, and whether there are numbers."""
 
     rows: int
     features: int
     outputs: int
+    numbers: bool = True
 
 
 def size_of(splits: Splits) -> Size:
     """Return how large a split table is; its features are estimated, because it is not prepared yet."""
-    features = sum(traits_of(column.kind).features for column in splits.table.schema.features)
-    return Size(splits.train_rows, features, len(splits.target.classes) or 1)
+    traits = [traits_of(column.kind) for column in splits.table.schema.features]
+    return Size(
+        splits.train_rows, sum(one.features for one in traits), len(splits.target.classes) or 1,
+        any(one.encoding != "codes" for one in traits),
+    )  # fmt: skip
+
+
+def has_second_network(recipe: Recipe, spec: Spec) -> bool:
+    """Return whether the model of a table has a second network: without numbers it would be like the first."""
+    return recipe.second_network and any(len(feature.edges) > 1 for feature in spec.numeric)
 
 
 def network_for(recipe: Recipe, rows: int, spec: Spec) -> Ensemble:
     """Build the default network of a quality for a table with this many training rows.
 
-    For one or two outputs the members are narrow, so that predictions take at most about three times
+    Beside a second network it has half as many members. For one or two outputs the members are narrow, so that predictions take at most about three times
     as long as those of boosted trees alone. For more classes they are wide: trees need one per
     class there. Small tables with few classes do not need wide members.
     """
@@ -180,9 +227,27 @@ def network_for(recipe: Recipe, rows: int, spec: Spec) -> Ensemble:
     dropout = DROPOUT if recipe.dropout is None else recipe.dropout
     enough = rows >= BINNED_ROWS
     waves = WAVES if enough and spec.target.task == "regression" else 0
+    members = members_for(recipe, spec)
+    return Ensemble(spec, members=members, hidden=hidden, dropout=dropout, bins=enough, waves=waves)
+
+
+def second_network_for(recipe: Recipe, spec: Spec) -> Ensemble:
+    """Build the second network of a quality, whose members see each number as it is.
+
+    On tables of ordered numbers, such as measurements of an image, piecewise-linear encodings and
+    embedded values of numbers let a network memorise noise (docs/decisions.md).
+    """
+    dropout = DROPOUT if recipe.dropout is None else recipe.dropout
     return Ensemble(
-        spec, members=MEMBERS[quality], hidden=hidden, dropout=dropout, bins=enough, waves=waves
-    )
+        spec, members=members_for(recipe, spec), hidden=recipe.hidden or SECOND_WIDTHS, dropout=dropout,
+        bins=False, pieces=False,
+    )  # fmt: skip
+
+
+def members_for(recipe: Recipe, spec: Spec) -> int:
+    """Return how many members each network of a quality has."""
+    members = MEMBERS[recipe.quality or "default"]
+    return members // 2 if has_second_network(recipe, spec) else members
 
 
 def _widths(quality: str, rows: int, outputs: int) -> list[int]:
@@ -224,7 +289,7 @@ def trees_for(recipe: Recipe, size: Size) -> dict[str, Any]:
     `TREES_WORK`) the trees hold out one fold only and are kept as they are (`one_fold`); if that is
     still too much work, there are fewer rounds with a larger learning rate.
     """
-    rows, features, outputs = size
+    rows, features, outputs, _ = size
     small, few = rows < SMALL_ROWS, outputs <= 2
     quality = recipe.quality or "default"
     trees = {"fast": (300, 120), "default": (300, 120), "best": (6_000, 600)}[quality]
@@ -248,6 +313,34 @@ def trees_for(recipe: Recipe, size: Size) -> dict[str, Any]:
     }
 
 
+def symmetric_trees_for(recipe: Recipe, size: Size) -> dict[str, Any] | None:
+    """Return how symmetric trees of a quality are grown on a table of a size; None if there are none."""
+    quality = recipe.quality or "default"
+    many = size.outputs > TREES_CLASSES or size.rows > SYMMETRIC_ROWS[quality]
+    if not recipe.symmetric_trees or many:
+        return None
+    like = trees_for(recipe, size)
+    return {
+        "symmetric": SymmetricOptions(),
+        "learning_rate": 0.05 if quality == "best" else 0.1,
+        "iterations": SYMMETRIC_ROUNDS[quality],
+        "most_trees": like["most_trees"],
+    }
+
+
+def forest_for(recipe: Recipe, size: Size) -> dict[str, Any] | None:
+    """Return how a forest of a quality is grown on a table of a size; None if there is none."""
+    quality = recipe.quality or "default"
+    if not recipe.forest or size.outputs > TREES_CLASSES or size.rows > FOREST_ROWS[quality]:
+        return None
+    return {
+        "trees": FOREST_TREES[quality],
+        "most_bytes": FOREST_BYTES[quality],
+        "min_rows": 1 if size.outputs > 1 else 2,
+        "max_features": min(size.features**-0.5, 1.0) if size.outputs > 1 else 0.5,
+    }
+
+
 def make_settings(recipe: Recipe, options: FitOptions, size: Size) -> TrainingSettings:
     """Return the settings of a fit: those chosen by the quality, then those that were given.
 
@@ -256,9 +349,19 @@ def make_settings(recipe: Recipe, options: FitOptions, size: Size) -> TrainingSe
     """
     settings = options.settings(settings_for(recipe, size))
     limit = settings.time_limit
-    if recipe.trees and limit is not None and size.outputs <= TREES_CLASSES:
-        settings = replace(settings, time_limit=limit * (1 - TREES_SHARE))
-    return settings
+    if limit is None:
+        return settings
+    share = 1.0
+    if recipe.trees and size.outputs <= TREES_CLASSES:
+        share -= TREES_SHARE
+    if symmetric_trees_for(recipe, size) is not None:
+        share -= SYMMETRIC_SHARE
+    if forest_for(recipe, size) is not None:
+        share -= FOREST_SHARE
+    limit *= share
+    if recipe.second_network and size.numbers:  # it takes as long as the first
+        limit /= 2
+    return replace(settings, time_limit=limit)
 
 
 def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | None]:
@@ -339,7 +442,7 @@ def prepared_size(prepared: Prepared) -> Size:
 
 
 def trees_limit(options: FitOptions) -> float | None:
-    """Return the seconds of the time limit that the trees may take; None without a limit."""
+    """Return the seconds of the time limit that the boosted trees may take; None without a limit."""
     limit = options.training.get("time_limit")
     return None if limit is None else TREES_SHARE * limit
 

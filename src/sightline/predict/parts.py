@@ -1,4 +1,4 @@
-"""The parts of a model, network and boosted trees, and the registry that lists them.
+"""The parts of a model, networks, boosted trees and a forest, and the registry that lists them.
 
 Each part predicts alone. The blend (`calibration.py`) weights the parts' predictions. Adding a part
 takes an entry in `PARTS` below, which says how it predicts and how the bundle keeps it, and an entry of
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -20,10 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from sightline.build.ensemble import Ensemble
+from sightline.build.forest import Forest
 from sightline.build.networks import BUILT_IN, NetworkMaker, describe_network, make_network
 from sightline.build.trees import Trees
 from sightline.contracts import Spec
 from sightline.errors import BundleError
+from sightline.export.forest import write_forest
 from sightline.export.graph import Graph
 from sightline.export.networks import write_network
 from sightline.export.preparation import Prepared
@@ -172,12 +174,26 @@ class NetworkPart(Part):
         return cls(network)
 
 
-class TreesPart(Part):
-    """Boosted trees, which give log-probabilities, or numbers on the scale of the training target."""
+class SecondNetworkPart(NetworkPart):
+    """A second built-in network beside the first, which is never one of your own."""
 
-    name = "trees"
-    member = "trees"
-    module: Trees
+    name = "second_network"
+    member = "second_network"
+
+    @classmethod
+    def load(cls, saved: SavedPart, context: LoadContext) -> Self:
+        """Build the network and give it its weights."""
+        return super().load(saved, replace(context, network=None))
+
+    def write(self, graph: Graph, task: Task, prepared: Prepared) -> WrittenPart:
+        """Write the network; the members that a model shows are those of the first."""
+        return super().write(graph, task, prepared)._replace(members=None)
+
+
+class GrownPart(Part):
+    """Trees of some kind, which give log-probabilities, or numbers on the scale of the training target."""
+
+    module: Trees | Forest
 
     @property
     def thread_safe(self) -> bool:
@@ -185,25 +201,41 @@ class TreesPart(Part):
         return True
 
     def values(self, task: Task, numeric_BD: Tensor, codes_BC: Tensor) -> Tensor:
-        """Return the mean over the folds' ensembles."""
+        """Return what the trees together predict."""
         return self.in_unit(task, self.module(numeric_BD, codes_BC))
 
     @staticmethod
     def in_unit(task: Task, outputs: Tensor) -> Tensor:
-        """Convert the output of `Trees` for blending: numbers to the target's unit."""
+        """Convert the output of the module for blending: numbers to the target's unit."""
         return outputs if task.classification else task.head(outputs)
 
     def write(self, graph: Graph, task: Task, prepared: Prepared) -> WrittenPart:
         """Write the trees."""
-        outputs = write_trees(graph, self.module, prepared)
+        outputs = self.write_trees(graph, prepared)
         if task.classification:
             return WrittenPart(outputs, graph.op("Exp", outputs))
         numbers = _write_head(graph, task, outputs)
         return WrittenPart(numbers, numbers)
 
+    @abstractmethod
+    def write_trees(self, graph: Graph, prepared: Prepared) -> str:
+        """Write what the module's `forward` returns."""
+
     def save(self) -> SavedPart:
         """Return the sizes of the trees and their tensors."""
         return SavedPart(self.module.config(), self.module.state_dict())
+
+
+class TreesPart(GrownPart):
+    """Boosted trees."""
+
+    name = "trees"
+    member = "trees"
+    module: Trees
+
+    def write_trees(self, graph: Graph, prepared: Prepared) -> str:
+        """Write the trees, whose mean over the folds' ensembles counts."""
+        return write_trees(graph, self.module, prepared)
 
     @classmethod
     def load(cls, saved: SavedPart, context: LoadContext) -> Self:
@@ -213,7 +245,41 @@ class TreesPart(Part):
         return cls(trees)
 
 
-PARTS: dict[str, type[Part]] = {part.name: part for part in (NetworkPart, TreesPart)}
+class SymmetricTreesPart(TreesPart):
+    """Boosted trees whose nodes of a level all ask the same question."""
+
+    name = "symmetric_trees"
+    member = "symmetric_trees"
+
+
+class ForestPart(GrownPart):
+    """A forest of extremely randomised trees."""
+
+    name = "forest"
+    member = "forest"
+    module: Forest
+
+    def write_trees(self, graph: Graph, prepared: Prepared) -> str:
+        """Write the forest, whose mean over the trees counts."""
+        return write_forest(graph, self.module, prepared)
+
+    @classmethod
+    def load(cls, saved: SavedPart, context: LoadContext) -> Self:
+        """Make a forest of the saved sizes, fill it, and check that it fits the columns and classes."""
+        forest, spec = Forest.restored(saved.config, saved.tensors, context.path), context.spec
+        columns = len(spec.numeric) + len(spec.categorical)
+        if (len(forest.gain), forest.outputs) != (columns, spec.outputs):
+            raise BundleError(
+                f"{context.path}'s forest does not fit its columns and classes.",
+                "Use another copy, or save the model again.",
+            )
+        return cls(forest)
+
+
+PARTS: dict[str, type[Part]] = {
+    part.name: part
+    for part in (NetworkPart, SecondNetworkPart, TreesPart, SymmetricTreesPart, ForestPart)
+}
 """Every kind of part by name, in the order in which they are fitted, blended and shown."""
 
 

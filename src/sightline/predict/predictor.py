@@ -164,8 +164,12 @@ class Predictor(Decisions):
         """
         if self.blend is None:
             return self.task.head(self.network(numeric_BD, codes_BC))
-        parts = self.parts(numeric_BD, codes_BC)
-        total = sum(self.blend.weights[name] * values for name, values in parts.items())
+        weights = self.blend.weights
+        total = sum(
+            weights[name] * part.values(self.task, numeric_BD, codes_BC)
+            for name, part in self.fitted_parts.items()
+            if weights[name]  # without a weight, it need not be computed
+        )
         assert isinstance(total, Tensor)
         return total.softmax(dim=1) if self.task.classification else total
 

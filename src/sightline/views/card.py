@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import Any
 
 from sightline.contracts import Record
-from sightline.errors import counted, listed, readable, shorten
+from sightline.errors import counted, listed, readable, shorten, spelled
 from sightline.trace.records import find
 
 NAMES = {
@@ -174,7 +174,9 @@ def _made(
         yield f"- Training: {counted(end['steps'], 'step')}, best after epoch {end['best_epoch']}, {edits}."
     calibration = last.get(("predict", "calibration"))
     if calibration and len(calibration.get("parts", ())) > 1:
-        parts = [f"{one['name']} {100 * one['share']:.0f} %" for one in calibration["parts"]]
+        parts = [
+            f"{spelled(one['name'])} {100 * one['share']:.0f} %" for one in calibration["parts"]
+        ]
         yield f"- Parts and their weights: {', '.join(parts)}."
     yield f"- Seed {start['seed']}; options: `{json.dumps(start.get('options', {}).get('training', {}), ensure_ascii=False)}`, quality {start.get('options', {}).get('model', {}).get('quality') or 'default'}."
     versions = ", ".join(f"{name} {version}" for name, version in start["versions"].items())

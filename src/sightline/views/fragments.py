@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sightline.contracts import Record
-from sightline.errors import counted
+from sightline.errors import counted, spelled
 from sightline.lesson.facts import duration
 from sightline.trace.records import find
 from sightline.views.explained import contribution_title, explained_output, member_sentences
@@ -121,7 +121,7 @@ def parts(explanation: Body) -> str:
     return (
         heading(f"Prediction of each part for {output}")
         + table(["Part", "Weight", unit, share, ""], [
-            [text(part["name"], 40), brief(part["weight"]), brief(part["values"][index]),
+            [text(spelled(part["name"]), 40), brief(part["weight"]), brief(part["values"][index]),
              f"{float(part['share'][index]):+.4g}", bar(part["share"][index], largest, both=True)]
             for part in each
         ])

@@ -54,8 +54,9 @@ def of_run(records: Sequence[Record], steps: tuple[int, int] | None = None) -> s
     if end is not None:
         kept = f"the weights of epoch {end['best_epoch']} are kept"
         lines.append(sentence(f"Training: {end['stopped']}; {kept}."))
-    if trees := _last(records, "train", "trees"):
-        lines.append(sentence(f"{trees['said']}."))
+    for part in ("second_network", "trees", "symmetric_trees", "forest"):
+        if body := _last(records, "train", part):
+            lines.append(sentence(f"{body['said']}."))
     if metrics := _last(records, "predict", "metrics"):
         lines.append(fragments.metrics(metrics))
     if baselines := _last(records, "predict", "baselines"):

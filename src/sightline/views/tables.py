@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from sightline.contracts.schema import written
-from sightline.errors import counted, cut
+from sightline.errors import counted, cut, spelled
 from sightline.lesson.facts import duration
 from sightline.views.explained import contribution_title, explained_output, member_sentences
 from sightline.views.format import METRIC_NAMES, brief, interval, metric_name, plain, signed
@@ -132,7 +132,7 @@ class TablePrinter(Printer):
             table = self.new_table("Part", "Weight", unit, share, title=title)
             for part in parts:
                 table.add_row(
-                    Text(plain(part["name"], 40)), brief(part["weight"]),
+                    Text(plain(spelled(part["name"]), 40)), brief(part["weight"]),
                     brief(part["values"][index]), signed(part["share"][index]),
                 )  # fmt: skip
             total = sum(float(part["share"][index]) for part in parts)

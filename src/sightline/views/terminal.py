@@ -153,6 +153,8 @@ class TerminalView(TablePrinter):
     def _train_trees(self, body: Body) -> None:
         self.say(f"{body['said']}; {duration(float(body['seconds']))}.")
 
+    _train_second_network = _train_symmetric_trees = _train_forest = _train_trees
+
     # ------------------------------------------------------------- predict
 
     def _predict_example(self, body: Body) -> None:

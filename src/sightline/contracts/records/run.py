@@ -85,7 +85,11 @@ class RecipeBody(TypedDict):
 
     quality: Annotated[str | None, '"fast", "default" or "best"; null for a network of your own']
     folds: Annotated[int, "requested number of folds; 0 uses validation rows"]
-    trees: Annotated[bool, "whether the model has boosted trees too"]
+    second_network: NotRequired[Annotated[bool, "whether a second network is trained too"]]
+    trees: Annotated[bool, "whether boosted trees are grown too"]
+    symmetric_trees: NotRequired[Annotated[bool, "whether boosted symmetric trees are grown too"]]
+    forest: NotRequired[Annotated[bool, "whether a forest is grown too"]]
+    asked: NotRequired[Annotated[list[str], "parts that stay in the model whatever they bring"]]
     calibrate: Annotated[bool, "whether probabilities are calibrated on held-out rows"]
     threshold: Annotated[
         str | float | None, "metric that chooses the decision threshold, or the threshold itself"

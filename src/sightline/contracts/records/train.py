@@ -231,6 +231,28 @@ class ColumnGain(TypedDict):
     gain: Annotated[float, "its share of the total gain"]
 
 
+class TrainSecondNetwork(TypedDict):
+    """A second network was trained, with the settings of the first."""
+
+    network: Annotated[dict[str, Any], "class and configuration, as of the first network"]
+    parameters: Annotated[int, "number of weights"]
+    planned_epochs: Annotated[int, "epochs that it might have trained"]
+    epochs: Annotated[int, "epochs that it trained"]
+    steps: Annotated[int, "steps that it trained"]
+    best_epoch: Annotated[int, "epoch whose weights were kept"]
+    stopped: Annotated[str | None, "why it ended"]
+    history: Annotated[list[tuple[int, float, float | None]], "epoch, training loss, held-out loss"]
+    fingerprint: Annotated[str, "sha256 of the weights"]
+    seconds: Annotated[float, "duration"]
+    held_out_loss: Annotated[float | None, "held-out loss of the kept weights"]
+    network_held_out_loss: Annotated[float | None, "the first network's held-out loss, to compare"]
+    gain: NotRequired[
+        Annotated[float | None, "by what share the blend's held-out loss is higher without it"]
+    ]
+    kept: NotRequired[Annotated[bool, "whether the model has it"]]
+    said: Annotated[str, "the same in one sentence"]
+
+
 class TrainTrees(TypedDict):
     """Boosted trees were fitted."""
 
@@ -245,6 +267,32 @@ class TrainTrees(TypedDict):
     history: Annotated[list[tuple[int, float]], "round and held-out loss after it"]
     held_out_loss: Annotated[float | None, "lowest held-out loss"]
     network_held_out_loss: Annotated[float | None, "the network's held-out loss, to compare"]
+    gain: NotRequired[
+        Annotated[float | None, "by what share the blend's held-out loss is higher without them"]
+    ]
+    kept: NotRequired[Annotated[bool, "whether the model has them"]]
+    said: Annotated[str, "the same in one sentence"]
+
+
+class TrainSymmetricTrees(TrainTrees):
+    """Boosted symmetric trees were fitted."""
+
+
+class TrainForest(TypedDict):
+    """A forest of randomised trees was grown."""
+
+    trees: Annotated[int, "number of trees"]
+    leaves: Annotated[float, "mean number of leaves of a tree"]
+    max_leaves: Annotated[int, "most leaves that a tree was allowed"]
+    columns: Annotated[list[ColumnGain], "up to 20 columns, largest gain first"]
+    fingerprint: Annotated[str, "sha256 of the forest"]
+    seconds: Annotated[float, "duration"]
+    held_out_loss: Annotated[float | None, "held-out loss; null without folds"]
+    network_held_out_loss: Annotated[float | None, "the network's held-out loss, to compare"]
+    gain: NotRequired[
+        Annotated[float | None, "by what share the blend's held-out loss is higher without it"]
+    ]
+    kept: NotRequired[Annotated[bool, "whether the model has it"]]
     said: Annotated[str, "the same in one sentence"]
 
 
