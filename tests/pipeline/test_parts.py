@@ -7,8 +7,9 @@ from torch import nn
 
 import sightline as sl
 from sightline.errors import InternalError
+from sightline.pipeline import parts
 from sightline.pipeline.parts import PART_FITS, FittedPart
-from sightline.pipeline.recipe import LEAST_GAIN
+from sightline.pipeline.recipe import LEAST_GAIN, trees_for
 from sightline.predict.parts import PARTS, Part, SavedPart, WrittenPart
 from tests.pipeline.fits import train_model
 
@@ -87,3 +88,17 @@ def test_a_part_without_out_of_fold_predictions_cannot_be_weighed(third, penguin
     monkeypatch.setitem(PART_FITS, "prior", fit_without)
     with pytest.raises(InternalError, match="The part 'prior' has no out-of-fold predictions"):
         train_model(sl.read(penguins), "species", quality="fast", settings={"epochs": 1})
+
+
+@pytest.mark.parametrize(("valid", "rows"), [(None, 344), (0.5, 172 + 86)])
+def test_trees_are_sized_by_all_rows_that_they_are_grown_with(penguins, monkeypatch, valid, rows):
+    """Without folds, validation rows decide the number of rounds, and count too; half of them are for calibration."""
+    sizes = []
+
+    def spy(recipe, size):
+        sizes.append(size.rows)
+        return trees_for(recipe, size)
+
+    monkeypatch.setattr(parts, "trees_for", spy)
+    train_model(sl.read(penguins), "species", quality="fast", valid=valid, test=0, epochs=1)
+    assert sizes == [rows]

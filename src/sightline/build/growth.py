@@ -5,6 +5,7 @@ Letters: N rows, V values of a row (C codes, then D numbers), H held-out rows, K
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,7 @@ def leaf_values(group: Sequence[Tree], codes_NV: np.ndarray, table: np.ndarray) 
     return values
 
 
-class Growing:
+class Growing(ABC):
     """One ensemble of boosted trees while it grows: where it begins, its trees, and its held-out rows.
 
     Args:
@@ -113,13 +114,13 @@ class Growing:
         self.trees: list[list[Tree]] = []
         self.sums: list[np.ndarray] = []
 
+    @abstractmethod
     def grow(self, rounds: int) -> None:
         """Grow to this many rounds, on one thread, because the folds grow at the same time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def own_loss(self) -> float:
         """Return the mean loss on some of the rows that it grew on."""
-        raise NotImplementedError
 
     def table_row(self, right: np.ndarray) -> int:
         """Return the row of the decision table that sends these codes to the right, int8 [CODES + 1]."""

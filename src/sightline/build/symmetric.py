@@ -120,12 +120,9 @@ class SymmetricGrowth(Growing):
             sums = np.bincount(codes, weight * self.target, CODES + 1)[:, None]
         overall = sums.sum(axis=0) / max(counts.sum(), 1e-12)
         means = (sums + PRIOR_ROWS * overall) / (counts + PRIOR_ROWS)[:, None] - overall
-        if (
-            means.shape[1] > 1
-        ):  # along the first principal component (Coppersmith, Hong and Hosking 1999)
-            means = (
-                means @ np.linalg.svd(means * np.sqrt(counts)[:, None], full_matrices=False)[2][0]
-            )
+        if means.shape[1] > 1:  # along the first principal component (Coppersmith et al. 1999)
+            weighted = means * np.sqrt(counts)[:, None]
+            means = means @ np.linalg.svd(weighted, full_matrices=False)[2][0]
         places = np.unique(means.reshape(-1).round(12), return_inverse=True)[1]
         # Only codes of these rows take a place; the others share that of the nearest mean.
         seen = np.unique(places[counts > 0])
@@ -161,26 +158,17 @@ class SymmetricGrowth(Growing):
         columns = np.sort(self._random.permutation(count)[:some])
         codes_CN, leaf_N = self._codes[columns], torch.zeros(len(self.target), dtype=torch.int64)
         splits: list[tuple[int, int]] = []
-        gains, before = (
-            [],
-            float((g_SN.sum(dim=1) ** 2 / (h_SN.sum(dim=1) + self.options.l2)).sum()),
-        )
+        before = float((g_SN.sum(dim=1) ** 2 / (h_SN.sum(dim=1) + self.options.l2)).sum())
+        gains: list[float] = []
         for _ in range(self.options.depth if count else 0):
             score_CB = self._scores(codes_CN, leaf_N, 1 << len(splits), g_SN, h_SN)
             noise = torch.from_numpy(self._random.standard_normal(tuple(score_CB.shape)))
-            best = (
-                int(
-                    (
-                        score_CB.clamp(min=0).sqrt().masked_fill(score_CB < 0, -torch.inf)
-                        + scale * noise
-                    ).argmax()
-                )
-                if score_CB.numel()
-                else 0
-            )
-            place, cut = divmod(best, max(score_CB.shape[1], 1))
-            if not score_CB.numel() or not bool(score_CB[place, cut] > -1):
+            impossible = score_CB < 0
+            if bool(impossible.all()):  # also if there are no cuts
                 break
+            noisy = score_CB.clamp(min=0).sqrt() + scale * noise
+            best = int(noisy.masked_fill(impossible, -torch.inf).argmax())
+            place, cut = divmod(best, score_CB.shape[1])
             splits.append((int(columns[place]), cut))
             gains.append(float(score_CB[place, cut]) - before)
             before = float(score_CB[place, cut])
@@ -199,20 +187,18 @@ class SymmetricGrowth(Growing):
         """Return the first and second derivatives of each row's loss, weighted: [S, N] each."""
         if not self.classification:
             gradient, curvature = self._sums - self._truth, torch.ones_like(self._sums)
-        elif len(self.start) == 1:
-            p = self._sums.sigmoid()
-            gradient, curvature = p - self._truth, p * (1 - p)
         else:
-            p = self._sums.softmax(dim=0)
+            p = self._sums.sigmoid() if len(self.start) == 1 else self._sums.softmax(dim=0)
             gradient, curvature = p - self._truth, p * (1 - p)
         return gradient * self._weight, curvature.clamp_(min=SMALLEST_CURVATURE) * self._weight
 
     def _sketched(self, g_SN: Tensor, h_SN: Tensor, drawn_N: Tensor) -> tuple[Tensor, Tensor]:
         """Return the derivatives by which a tree's structure is chosen, with the rows' random weights."""
-        if len(g_SN) > SKETCH:
-            mix = torch.from_numpy(self._random.standard_normal((SKETCH, len(g_SN))))
-            g_SN, h_SN = mix @ g_SN / SKETCH**0.5, h_SN.mean(dim=0, keepdim=True).expand(SKETCH, -1)
-        return g_SN * drawn_N, h_SN * drawn_N
+        if len(g_SN) <= SKETCH:
+            return g_SN * drawn_N, h_SN * drawn_N
+        mix = torch.from_numpy(self._random.standard_normal((SKETCH, len(g_SN))))
+        h_N = h_SN.mean(dim=0) * drawn_N
+        return (mix @ g_SN / SKETCH**0.5) * drawn_N, h_N.expand(SKETCH, -1)
 
     def _scores(self, codes_CN: Tensor, leaf_N: Tensor, leaves: int, g_SN: Tensor, h_SN: Tensor) -> Tensor:  # fmt: skip
         """Return each cut's score, by how much the leaves on both sides lower the loss: [C, B - 1].
@@ -227,7 +213,7 @@ class SymmetricGrowth(Growing):
         h_CLB: Tensor | None = None
         for g_N, h_N in zip(g_SN, h_SN, strict=True):
             g_CLB = self._histogram(index, g_N, size).view(columns, leaves, bins).cumsum(dim=2)
-            if h_CLB is None or h_SN.stride(0):
+            if h_CLB is None or h_SN.stride(0):  # the sums of a sketch share theirs
                 h_CLB = self._histogram(index, h_N, size).view(columns, leaves, bins).cumsum(dim=2)
             g_left, h_left = g_CLB[:, :, :-1], h_CLB[:, :, :-1]
             g_right, h_right = g_CLB[:, :, -1:] - g_left, h_CLB[:, :, -1:] - h_left

@@ -29,6 +29,7 @@ from sightline.pipeline.recipe import (
     TREES_CLASSES,
     TREES_SHARE,
     Recipe,
+    Size,
     forest_for,
     has_second_network,
     prepared_size,
@@ -133,10 +134,7 @@ def fit_second_network(request: PartRequest) -> FittedPart | None:
 def _second_network_record(training: Training, part: Part, first: Training) -> dict[str, Any]:
     """Return the body of the record "train/second_network"."""
     history, best = training.history, training.best_epoch
-    network_loss = first.history[first.best_epoch].valid_loss
     sentence = f"Second network: {counted(history[-1].number, 'epoch')}, the weights of epoch {best} are kept"
-    if (loss := history[best].valid_loss) is not None and network_loss is not None:
-        sentence += f": held-out loss {loss:.4g}, the first network's {network_loss:.4g}"
     return {
         "network": describe_network(part.module)[0],
         "parameters": sum(weight.numel() for weight in part.module.parameters()),
@@ -144,7 +142,19 @@ def _second_network_record(training: Training, part: Part, first: Training) -> d
         "epochs": history[-1].number, "best_epoch": best, "stopped": training.stopped,
         "history": [[epoch.number, epoch.train_loss, epoch.valid_loss] for epoch in history],
         "fingerprint": weights_fingerprint(part.module), "seconds": training.progress.elapsed,
-        "held_out_loss": loss, "network_held_out_loss": network_loss, "said": sentence,
+        **_compared(sentence, history[best].valid_loss, first, "first network"),
+    }  # fmt: skip
+
+
+def _compared(
+    sentence: str, held_out_loss: float | None, training: Training, name: str = "network"
+) -> dict[str, Any]:
+    """Return a part's held-out loss beside the network's, as numbers and at the end of a sentence."""
+    network_loss = training.history[training.best_epoch].valid_loss
+    if held_out_loss is not None and network_loss is not None:
+        sentence += f": held-out loss {held_out_loss:.4g}, the {name}'s {network_loss:.4g}"
+    return {
+        "held_out_loss": held_out_loss, "network_held_out_loss": network_loss, "said": sentence,
     }  # fmt: skip
 
 
@@ -154,49 +164,73 @@ def fit_boosted_trees(request: PartRequest) -> FittedPart | None:
     Without folds one ensemble is grown, and the validation rows decide the number of rounds. With more
     than `TREES_CLASSES` classes there are no trees.
     """
-    prepared = request.training.prepared
-    if not request.recipe.trees or prepared.spec.outputs > TREES_CLASSES:
+    if not request.recipe.trees or request.training.prepared.spec.outputs > TREES_CLASSES:
         return None
-    return _boosted(request, TreesPart, trees_for(request.recipe, prepared_size(prepared)), 1.0)
+    return _boosted(request, TreesPart, trees_for, TREES_SHARE)
 
 
 def fit_symmetric_trees(request: PartRequest) -> FittedPart | None:
     """Grow boosted symmetric trees, in the same way."""
-    options = symmetric_trees_for(request.recipe, prepared_size(request.training.prepared))
-    if options is None:
+    if not request.recipe.symmetric_trees:
         return None
-    return _boosted(request, SymmetricTreesPart, options, SYMMETRIC_SHARE / TREES_SHARE)
+    return _boosted(request, SymmetricTreesPart, symmetric_trees_for, SYMMETRIC_SHARE)
 
 
 def _boosted(
-    request: PartRequest, kind: type[TreesPart], options: dict[str, Any], share: float
-) -> FittedPart:
-    """Grow one kind of boosted trees, in this share of the time limit for trees."""
+    request: PartRequest, kind: type[TreesPart], options_for: Callable[[Recipe, Size], dict[str, Any] | None],
+    share: float,
+) -> FittedPart | None:  # fmt: skip
+    """Grow one kind of boosted trees, if the recipe has them, in their share of the time limit."""
     training = request.training
-    prepared, task, seed = training.prepared, training.task, training.settings.seed
+    prepared, task = training.prepared, training.task
     rows, folds = prepared.train, prepared.splits.folds
     if folds is None:
         rows, folds = _with_validation_rows(rows, prepared.valid)
     else:
-        folds = np.unique(folds, return_inverse=True)[1]  # of a warm start, a fold may have no rows
-    target = rows.target if task.classification else task.scaled(rows.target)
-    rows = with_class_weights(rows, training.settings.class_weights, task)
+        folds = _numbered(folds)
+    options = options_for(request.recipe, prepared_size(prepared)._replace(rows=len(rows.row)))
+    if options is None:
+        return None
     if options.pop("one_fold", False):
         folds = np.where(folds == 0, 0, -1)
-    limit = None if request.limit is None else request.limit * share
+    limit = _limit(request, share)
     if (first := request.first.get(kind.name)) is not None:
         options, limit = {**options, "iterations": int(first["iterations"])}, None
-    fitted = fit_trees(
-        rows.numeric.numpy(), rows.categorical.numpy(), target.numpy(), folds,
-        classification=task.classification, outputs=prepared.spec.outputs,
-        weight_N=None if rows.weight is None else rows.weight.numpy(), seed=seed,
-        time_limit=limit, **options,
-    )  # fmt: skip
+    fitted = fit_trees(**_arrays(training, rows), folds_N=folds, time_limit=limit, **options)
     out_of_fold = None
     if prepared.splits.folds is not None:
         out_of_fold = kind.in_unit(task, torch.from_numpy(fitted.held_out))
     record = _trees_record(fitted, training, spelled(kind.name))
     return FittedPart(kind(fitted.trees), out_of_fold, record)
+
+
+def _numbered(folds: np.ndarray) -> np.ndarray:
+    """Number the folds that have rows from 0: of a warm start, a fold may have none."""
+    numbers: np.ndarray = np.unique(folds, return_inverse=True)[1]
+    return numbers
+
+
+def _limit(request: PartRequest, share: float) -> float | None:
+    """Return the seconds for a part whose share of the time limit is `share`; the request has those for trees."""
+    return None if request.limit is None else request.limit * (share / TREES_SHARE)
+
+
+def _arrays(training: Training, rows: Batch) -> dict[str, Any]:
+    """Return what trees of any kind are grown from: rows, targets and weights, and what is predicted."""
+    task, target = training.task, rows.target
+    weight = with_class_weights(rows, training.settings.class_weights, task).weight
+    return {
+        "numeric_ND": rows.numeric.numpy(), "categorical_NC": rows.categorical.numpy(),
+        "target_N": (target if task.classification else task.scaled(target)).numpy(),
+        "weight_N": None if weight is None else weight.numpy(), "classification": task.classification,
+        "outputs": training.prepared.spec.outputs, "seed": training.settings.seed,
+    }  # fmt: skip
+
+
+def _columns(training: Training) -> list[str]:
+    """Return the table's column behind each value that trees ask for: of the numbers, then of the codes."""
+    spec = training.prepared.spec
+    return [f.column for f in spec.numeric] + [f.column for f in spec.categorical]
 
 
 def _with_validation_rows(train: Batch, valid: Batch) -> tuple[Batch, np.ndarray]:
@@ -207,23 +241,17 @@ def _with_validation_rows(train: Batch, valid: Batch) -> tuple[Batch, np.ndarray
 
 def _trees_record(fitted: FittedTrees, training: Training, kind: str) -> dict[str, Any]:
     """Return the body of the record of boosted trees of a kind: "trees" or "symmetric trees"."""
-    spec = training.prepared.spec
-    columns = [f.column for f in spec.numeric] + [f.column for f in spec.categorical]
-    network_loss = training.history[training.best_epoch].valid_loss
-    description = fitted.trees.describe(columns)
+    description = fitted.trees.describe(_columns(training))
     held_out_loss = min((loss for _, loss in fitted.history), default=None)
     sentence = (
         f"{counted(description['trees'], f'boosted {kind[:-1]}')} in "
         f"{counted(description['ensembles'], 'ensemble')}, {counted(fitted.iterations, 'round')} each"
     )
-    if held_out_loss is not None and network_loss is not None:
-        sentence += f": held-out loss {held_out_loss:.4g}, the network's {network_loss:.4g}"
     return {
         **description, "iterations": fitted.iterations,
         "fingerprint": weights_fingerprint(fitted.trees), "seconds": fitted.seconds,
         "learning_rate": fitted.learning_rate,
-        "history": [list(pair) for pair in fitted.history], "held_out_loss": held_out_loss,
-        "network_held_out_loss": network_loss, "said": sentence,
+        "history": [list(pair) for pair in fitted.history], **_compared(sentence, held_out_loss, training),
     }  # fmt: skip
 
 
@@ -233,46 +261,32 @@ def fit_random_forest(request: PartRequest) -> FittedPart | None:
     A replay grows as many trees as the first run did.
     """
     training = request.training
-    prepared, task = training.prepared, training.task
+    prepared, folds = training.prepared, training.prepared.splits.folds
     options = forest_for(request.recipe, prepared_size(prepared))
     if options is None:
         return None
-    splits, limit = prepared.splits, request.limit
-    if limit is not None:
-        limit *= FOREST_SHARE / TREES_SHARE
+    limit = _limit(request, FOREST_SHARE)
     if (first := request.first.get(ForestPart.name)) is not None:
         options |= {name: int(first[name]) for name in ("trees", "max_leaves")}
         limit = None
-    rows = with_class_weights(prepared.train, training.settings.class_weights, task)
-    target = rows.target if task.classification else task.scaled(rows.target)
-    folds = np.full(len(target), -1)
-    if splits.folds is not None:
-        folds = np.unique(splits.folds, return_inverse=True)[1]
+    rows = prepared.train
     fitted = fit_forest(
-        rows.numeric.numpy(), rows.categorical.numpy(), target.numpy(), folds,
-        classification=task.classification, outputs=prepared.spec.outputs,
-        weight_N=None if rows.weight is None else rows.weight.numpy(),
-        seed=training.settings.seed, time_limit=limit, **options,
+        **_arrays(training, rows), time_limit=limit, **options,
+        folds_N=np.full(len(rows.row), -1) if folds is None else _numbered(folds),
     )  # fmt: skip
     out_of_fold = None
-    if splits.folds is not None:
-        out_of_fold = ForestPart.in_unit(task, torch.from_numpy(fitted.held_out))
+    if folds is not None:
+        out_of_fold = ForestPart.in_unit(training.task, torch.from_numpy(fitted.held_out))
     return FittedPart(ForestPart(fitted.forest), out_of_fold, _forest_record(fitted, training))
 
 
 def _forest_record(fitted: FittedForest, training: Training) -> dict[str, Any]:
     """Return the body of the record "train/forest"."""
-    spec = training.prepared.spec
-    columns = [f.column for f in spec.numeric] + [f.column for f in spec.categorical]
-    network_loss = training.history[training.best_epoch].valid_loss
     sentence = f"A forest of {counted(fitted.trees, 'randomised tree')}"
-    if fitted.held_out_loss is not None and network_loss is not None:
-        sentence += f": held-out loss {fitted.held_out_loss:.4g}, the network's {network_loss:.4g}"
     return {
-        **fitted.forest.describe(columns), "trees": fitted.trees, "max_leaves": fitted.max_leaves,
+        **fitted.forest.describe(_columns(training)), "trees": fitted.trees, "max_leaves": fitted.max_leaves,
         "fingerprint": weights_fingerprint(fitted.forest), "seconds": fitted.seconds,
-        "held_out_loss": fitted.held_out_loss, "network_held_out_loss": network_loss,
-        "said": sentence,
+        **_compared(sentence, fitted.held_out_loss, training),
     }  # fmt: skip
 
 

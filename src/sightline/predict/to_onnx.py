@@ -119,7 +119,9 @@ def _conformal(
             [model.spec.outputs],
         )
         return None
-    widths = graph.op("MatMul", _sizes(graph, conformal, values), graph.constant(ends))
+    widths = graph.constant(ends)
+    if len(conformal.knots):
+        widths = graph.op("MatMul", _sizes(graph, conformal, values), widths)
     outputs.add("interval", graph.op("Add", values, widths), np.float64, [2])
     return None
 
@@ -127,8 +129,6 @@ def _conformal(
 def _sizes(graph: Graph, conformal: Conformal, values_N1: str) -> str:
     """Write `Conformal.sizes_at`, [N, 1]: the first size, and what each stretch between two knots adds."""
     knots, sizes = conformal.knots, conformal.sizes
-    if not len(knots):
-        return graph.op("Add", graph.op("Sub", values_N1, values_N1), graph.constant(np.ones(1)))
     spans = np.diff(knots)
     into = graph.op("Sub", values_N1, graph.constant(knots[:-1]))
     into = graph.op(

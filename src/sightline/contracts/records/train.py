@@ -231,7 +231,21 @@ class ColumnGain(TypedDict):
     gain: Annotated[float, "its share of the total gain"]
 
 
-class TrainSecondNetwork(TypedDict):
+class _Beside(TypedDict):
+    """What the record of each part beside the first network says."""
+
+    fingerprint: Annotated[str, "sha256 of the part's tensors"]
+    seconds: Annotated[float, "duration"]
+    held_out_loss: Annotated[float | None, "lowest held-out loss; null without held-out rows"]
+    network_held_out_loss: Annotated[float | None, "the first network's held-out loss, to compare"]
+    gain: NotRequired[
+        Annotated[float | None, "by what share the blend's held-out loss is higher without it"]
+    ]
+    kept: NotRequired[Annotated[bool, "whether the model has it"]]
+    said: Annotated[str, "the same in one sentence"]
+
+
+class TrainSecondNetwork(_Beside):
     """A second network was trained, with the settings of the first."""
 
     network: Annotated[dict[str, Any], "class and configuration, as of the first network"]
@@ -242,18 +256,9 @@ class TrainSecondNetwork(TypedDict):
     best_epoch: Annotated[int, "epoch whose weights were kept"]
     stopped: Annotated[str | None, "why it ended"]
     history: Annotated[list[tuple[int, float, float | None]], "epoch, training loss, held-out loss"]
-    fingerprint: Annotated[str, "sha256 of the weights"]
-    seconds: Annotated[float, "duration"]
-    held_out_loss: Annotated[float | None, "held-out loss of the kept weights"]
-    network_held_out_loss: Annotated[float | None, "the first network's held-out loss, to compare"]
-    gain: NotRequired[
-        Annotated[float | None, "by what share the blend's held-out loss is higher without it"]
-    ]
-    kept: NotRequired[Annotated[bool, "whether the model has it"]]
-    said: Annotated[str, "the same in one sentence"]
 
 
-class TrainTrees(TypedDict):
+class TrainTrees(_Beside):
     """Boosted trees were fitted."""
 
     ensembles: Annotated[int, "number of ensembles, one for each fold"]
@@ -261,39 +266,21 @@ class TrainTrees(TypedDict):
     leaves: Annotated[float, "mean number of leaves of a tree"]
     columns: Annotated[list[ColumnGain], "up to 20 columns, largest gain first"]
     iterations: Annotated[int, "boosting rounds that were kept"]
-    fingerprint: Annotated[str, "sha256 of the trees"]
-    seconds: Annotated[float, "duration"]
     learning_rate: Annotated[float, "learning rate of the boosting"]
     history: Annotated[list[tuple[int, float]], "round and held-out loss after it"]
-    held_out_loss: Annotated[float | None, "lowest held-out loss"]
-    network_held_out_loss: Annotated[float | None, "the network's held-out loss, to compare"]
-    gain: NotRequired[
-        Annotated[float | None, "by what share the blend's held-out loss is higher without them"]
-    ]
-    kept: NotRequired[Annotated[bool, "whether the model has them"]]
-    said: Annotated[str, "the same in one sentence"]
 
 
 class TrainSymmetricTrees(TrainTrees):
     """Boosted symmetric trees were fitted."""
 
 
-class TrainForest(TypedDict):
+class TrainForest(_Beside):
     """A forest of randomised trees was grown."""
 
     trees: Annotated[int, "number of trees"]
     leaves: Annotated[float, "mean number of leaves of a tree"]
     max_leaves: Annotated[int, "most leaves that a tree was allowed"]
     columns: Annotated[list[ColumnGain], "up to 20 columns, largest gain first"]
-    fingerprint: Annotated[str, "sha256 of the forest"]
-    seconds: Annotated[float, "duration"]
-    held_out_loss: Annotated[float | None, "held-out loss; null without folds"]
-    network_held_out_loss: Annotated[float | None, "the network's held-out loss, to compare"]
-    gain: NotRequired[
-        Annotated[float | None, "by what share the blend's held-out loss is higher without it"]
-    ]
-    kept: NotRequired[Annotated[bool, "whether the model has it"]]
-    said: Annotated[str, "the same in one sentence"]
 
 
 class TrainReplay(TypedDict):
