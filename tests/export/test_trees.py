@@ -86,3 +86,22 @@ def test_numbers_alone_codes_alone_and_a_tree_of_one_leaf():
         with torch.no_grad():
             wanted = trees(torch.from_numpy(numbers), torch.from_numpy(codes)).numpy()
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("most_trees", [1, 1_000])
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+def test_target_statistics_answer_alike_for_known_and_for_unknown_values(outputs, most_trees):
+    random = np.random.default_rng(outputs)
+    codes = random.integers(0, 60, size=(500, 2)).astype(np.int32)
+    codes[:, 1] %= 3
+    x = random.normal(size=(500, 1)).astype(np.float32)
+    effect = random.normal(size=60)[codes[:, 0]] + x[:, 0]
+    y = effect if outputs == 1 else np.digitize(effect, np.linspace(-0.5, 0.5, outputs - 1))
+    trees = fit_trees(
+        x, codes, y, np.arange(500) % 3, classification=outputs > 1, outputs=outputs, iterations=5,
+        most_trees=most_trees,
+    ).trees  # fmt: skip
+    assert (trees.folds, len(trees.statistics.columns)) == (1 if most_trees == 1 else 3, 1)
+    codes[:100, 0] = np.arange(100)
+    found, wanted = both(trees, x, codes)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

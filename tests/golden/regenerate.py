@@ -17,10 +17,17 @@ from tests.predict.tables import columns
 HERE = Path(__file__).parent
 
 
+def table():
+    """Columns of every kind, and a category of many values."""
+    made = columns()
+    return {"code": [f"k{i % 40}" for i in range(len(made["y"]))], **made}
+
+
 def rows():
     """Rows of every kind, and with what is missing, unseen and out of range."""
-    data = {name: values[:8] for name, values in columns().items() if name != "y"}
+    data = {name: values[:8] for name, values in table().items() if name != "y"}
     data["size"][1], data["city"][2], data["day"][3], data["note"][4] = 1e6, "new", None, None
+    data["code"][5] = "new"
     return data
 
 
@@ -29,8 +36,9 @@ def main():
     if bundle.exists():
         raise SystemExit(f"{bundle} is there already; delete it if it was never released.")
     model, _ = train_model(
-        sl.read(columns()), "y", quality="fast", second_network=True, forest=True
-    )
+        sl.read(table(), kinds={"code": "categorical"}), "y", quality="fast", second_network=True,
+        symmetric_trees=True, forest=True,
+    )  # fmt: skip
     model.save(bundle)
     expected = {
         "classes": list(model.classes),

@@ -20,6 +20,7 @@ from sightline.pipeline.recipe import (
     set_apart,
     settings_for,
     size_of,
+    symmetric_trees_for,
     trees_for,
 )
 from tests.pipeline.fits import train_model
@@ -178,7 +179,7 @@ def test_held_out_rows_are_those_of_the_folds(models):
 
 
 def test_what_is_chosen_without_being_told():
-    parts = dict.fromkeys(("second_network", "trees", "forest"), True)
+    parts = dict.fromkeys(("second_network", "trees", "symmetric_trees", "forest"), True)
     assert choose() == Recipe(quality="default", folds=5, calibrate=True, **parts)
     fast = choose(quality="fast")
     assert (fast.second_network, fast.trees, fast.forest) == (False, True, False)
@@ -187,8 +188,17 @@ def test_what_is_chosen_without_being_told():
     assert choose(valid=0.2).folds == 0
     assert choose(time="day").folds == 0
     assert choose(quality="best").folds == 10
-    assert choose(quality="best").symmetric_trees
     assert choose(trees=False).calibrate
+
+
+def test_symmetric_trees_are_for_best_and_for_categories_of_many_values():
+    few, many = Size(1_000, 5, 2), Size(1_000, 5, 2, many_values=True)
+    assert symmetric_trees_for(choose(), few) is None
+    assert symmetric_trees_for(choose(), many)["iterations"] == 300
+    assert symmetric_trees_for(choose(quality="best"), few)["iterations"] == 1_000
+    assert symmetric_trees_for(choose(symmetric_trees=True), few)["iterations"] == 300
+    assert symmetric_trees_for(choose(symmetric_trees=False), many) is None
+    assert symmetric_trees_for(choose(), many._replace(rows=10**6)) is None
 
 
 @pytest.mark.parametrize(

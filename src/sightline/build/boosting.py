@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sightline.build.growth import Growing, Growth
 from sightline.build.packing import pack
+from sightline.build.statistics import StatisticsOfRows
 from sightline.build.symmetric import SymmetricGrowth, SymmetricOptions
 from sightline.build.trees import CODES, LEAVES_OF_A_TREE, Trees, padded
 from sightline.errors import OptionError
@@ -88,7 +89,8 @@ def fit_trees(
     """Grow an ensemble of boosted trees for each fold, until the held-out loss stops falling.
 
     Args:
-        numeric_ND, categorical_NC: Prepared rows, float32 and int32 codes in order of frequency.
+        numeric_ND, categorical_NC: Prepared rows, float32 and int32 codes in order of frequency. Trees
+            see target statistics in place of a category of many values (`statistics.py`).
         target_N: int64 class numbers, or scaled numbers.
         folds_N: Each row's fold, from 0; the ensemble of fold f grows on all rows of other folds.
             Rows of fold -1 are in every ensemble's training rows.
@@ -123,24 +125,37 @@ def fit_trees(
         )
     began = time.perf_counter()
     learnable = np.ones(len(target_N), bool) if weight_N is None else weight_N > 0
+    statistics = StatisticsOfRows(
+        categorical_NC, target_N, weight_N, classification=classification, outputs=outputs
+    )
     cuts = _cuts(numeric_ND[learnable])
-    codes_NV = coded(torch.from_numpy(numeric_ND), torch.from_numpy(categorical_NC), cuts).numpy()
+    asked_NC = categorical_NC.copy()
+    asked_NC[:, statistics.columns] = 0  # no tree asks for sets of their values
+    codes_NV = coded(torch.from_numpy(numeric_ND), torch.from_numpy(asked_NC), cuts).numpy()
+    of_growth: dict[Growing, tuple[np.ndarray, Tensor]] = {}
 
     def growth_of(learns: np.ndarray, fold: int) -> Growing:
+        table, numbers_NW = statistics.of(learns, seed + fold + 1)
+        own_cuts = _cuts(numbers_NW[learns])
+        own_NV = np.concatenate([codes_NV, binned(torch.from_numpy(numbers_NW), own_cuts).numpy()], axis=1)  # fmt: skip
+        growth: Growing
         if symmetric is not None:
-            return SymmetricGrowth(
-                codes_NV, target_N, weight_N, learns, np.flatnonzero(folds_N == fold),
+            growth = SymmetricGrowth(
+                own_NV, target_N, weight_N, learns, np.flatnonzero(folds_N == fold),
                 categories=categorical_NC.shape[1], classification=classification, outputs=outputs,
                 options=replace(symmetric, learning_rate=learning_rate, seed=seed + fold + 1),
             )  # fmt: skip
-        return Growth(
-            codes_NV, target_N, weight_N, learns, np.flatnonzero(folds_N == fold),
-            categories=categorical_NC.shape[1], classification=classification, outputs=outputs,
-            options={
-                "learning_rate": learning_rate, "max_leaf_nodes": leaves, "max_features": max_features,
-                "min_samples_leaf": min_rows, "l2_regularization": L2, "random_state": seed + fold + 1,
-            },
-        )  # fmt: skip
+        else:
+            growth = Growth(
+                own_NV, target_N, weight_N, learns, np.flatnonzero(folds_N == fold),
+                categories=categorical_NC.shape[1], classification=classification, outputs=outputs,
+                options={
+                    "learning_rate": learning_rate, "max_leaf_nodes": leaves, "max_features": max_features,
+                    "min_samples_leaf": min_rows, "l2_regularization": L2, "random_state": seed + fold + 1,
+                },
+            )  # fmt: skip
+        of_growth[growth] = table, own_cuts
+        return growth
 
     growths = [growth_of(learnable & (folds_N != f), f) for f in range(int(folds_N.max()) + 1)]
     history = _grow(growths, iterations, time_limit, began)
@@ -151,7 +166,11 @@ def fit_trees(
         whole.grow(best)
         if whole.own_loss() <= lowest + DIVERGED:
             shipped = [whole]
-    trees = pack(shipped, best, cuts, codes_NV.shape[1], classification, outputs)
+    tables, own_cuts = zip(*(of_growth[growth] for growth in shipped), strict=True)
+    trees = pack(
+        shipped, best, [cuts, *own_cuts], categorical_NC.shape[1], classification, outputs,
+        statistics.module(tables),
+    )  # fmt: skip
     held_out = np.full((len(target_N), outputs), np.nan, np.float32)
     for growth in growths:
         held_out[growth.held] = growth.held_out_values(best)
@@ -206,10 +225,14 @@ def coded(numeric_BD: Tensor, categorical_BC: Tensor, cuts_DE: Tensor) -> Tensor
     Categories beyond the 254 most frequent share one code.
     """
     codes = categorical_BC.clamp(max=CODES - 1).to(torch.int32)
+    return torch.cat([codes, binned(numeric_BD, cuts_DE)], dim=1)
+
+
+def binned(numeric_BD: Tensor, cuts_DE: Tensor) -> Tensor:
+    """Turn rows' numbers into bins, int32 [B, D]."""
     if not numeric_BD.shape[1]:
-        return codes
-    bins = torch.searchsorted(cuts_DE, numeric_BD.T.contiguous(), out_int32=True).T
-    return torch.cat([codes, bins], dim=1)
+        return numeric_BD.to(torch.int32)
+    return torch.searchsorted(cuts_DE, numeric_BD.T.contiguous(), out_int32=True).T
 
 
 def _loss(growths: Sequence[Growing], rounds: int) -> float:

@@ -3,64 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sightline.build.growth import EMPTY_TREE, Growing, Tree
-from sightline.build.trees import CODES, Trees
+from sightline.build.statistics import TargetStatistics
+from sightline.build.trees import CODES, Trees, padded
 
 
 def pack(
     growths: Sequence[Growing],
     rounds: int,
-    cuts: Tensor,
-    columns: int,
+    cuts: Sequence[Tensor],
+    codes: int,
     classification: bool,
     outputs: int,
+    statistics: TargetStatistics | None = None,
 ) -> Trees:
     """Put all trees into one `Trees`, whose node tables hold a node's children side by side.
 
     Args:
         growths: The ensembles, grown to the same number of rounds or done before.
         rounds: How many rounds ship.
-        cuts: Thresholds of the numbers' bins, [D, most].
-        columns: V.
+        cuts: Thresholds of the numbers' bins, [D, most]; then for each ensemble those of the numbers of its
+            target statistics.
+        codes: C.
         classification, outputs: What is predicted.
+        statistics: What looks these numbers up; None if there are none.
     """
     width = outputs if classification and outputs > 2 else 1
+    joined = padded([row.numpy() for own in cuts for row in own])
+    columns, shared = codes + len(joined), codes + len(cuts[0])
     trees: list[tuple[Tree, int]] = []  # each with the offset of its fold's rows in the table
     sets: list[np.ndarray] = list(growths[0].table[: CODES + 1])
-    for growth in growths:
+    for fold, growth in enumerate(growths):
         offset = len(sets) - (CODES + 1)
+        moved = fold * len(cuts[1]) if len(cuts) > 1 else 0
         # Rounds that were grown and do not ship leave no rows: the tensors are those of a growth that
         # was told to stop here, as a replay is.
-        shipped = [tree for group in growth.trees[:rounds] for tree in group]
+        grown = [[_moved(tree, shared, moved) for tree in group] for group in growth.trees[:rounds]]
+        shipped = [tree for group in grown for tree in group]
         last = max((int(tree.row.max()) for tree in shipped), default=CODES)
         sets += growth.table[CODES + 1 : last + 1]
         slots = growth.slots.tolist()
         for number in range(rounds):
             group = [EMPTY_TREE] * width
-            if number < len(growth.trees):
-                for slot, tree in zip(slots, growth.trees[number], strict=True):
+            if number < len(grown):
+                for slot, tree in zip(slots, grown[number], strict=True):
                     group[slot] = tree
             trees += [(tree, offset) for tree in group]
     nodes, gain, roots, levels = _node_tables(trees, columns)
     packed = Trees(
         folds=len(growths), rounds=rounds, outputs=outputs, margins=width, columns=columns,
-        cuts=list(cuts.shape), nodes=len(nodes["left"]), table=len(sets), levels=levels,
+        cuts=list(joined.shape), nodes=len(nodes["left"]), table=len(sets), levels=levels,
+        statistics=None if statistics is None else statistics.config(),
     )  # fmt: skip
     start = np.stack([growth.start for growth in growths])
     table = np.array(sets).astype(np.int32).reshape(-1)
     packed.load_state_dict({
-        "cuts": cuts, "roots": torch.from_numpy(roots).int(), "table": torch.from_numpy(table),
+        "cuts": joined, "roots": torch.from_numpy(roots).int(), "table": torch.from_numpy(table),
         "column": torch.from_numpy(nodes["column"]).int(), "left": torch.from_numpy(nodes["left"]).int(),
         "row": torch.from_numpy(nodes["row"] * (CODES + 1)).int(),
         "value": torch.from_numpy(nodes["value"]).float(), "start": torch.from_numpy(start).float(),
         "gain": torch.from_numpy(gain).float(),
+        **({} if statistics is None else {f"statistics.{key}": value for key, value in statistics.state_dict().items()}),
     })  # fmt: skip
     return packed
+
+
+def _moved(tree: Tree, shared: int, places: int) -> Tree:
+    """Let a tree ask for the statistics of its own ensemble: columns from `shared` on, moved by some places."""
+    return replace(tree, column=np.where(tree.column < shared, tree.column, tree.column + places))
 
 
 def _node_tables(

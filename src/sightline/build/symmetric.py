@@ -92,6 +92,8 @@ class SymmetricGrowth(Growing):
             for part in (own_NV, codes_NV[held])
         )
         self._bins = int(self._codes.max()) + 1 if count else 1
+        varies = (self._codes != self._codes[:, :1]).any(dim=1)
+        self._varying = varies.nonzero().ravel().numpy()
         self._random = np.random.default_rng(options.seed)
         self._slots, target = torch.from_numpy(self.slots), torch.from_numpy(self.target)
         start = torch.from_numpy(self.start)
@@ -153,15 +155,15 @@ class SymmetricGrowth(Growing):
         scale = self.options.noise * left / (1 + left) * float(gradient_SN.square().mean().sqrt())
         drawn_N = torch.from_numpy(self._random.standard_exponential(len(self.target)))
         g_SN, h_SN = self._sketched(gradient_SN, curvature_SN, drawn_N)
-        count = len(self._codes)
-        some = max(round(self.options.columns * count), 1)
-        columns = np.sort(self._random.permutation(count)[:some])
-        codes_CN, leaf_N = self._codes[columns], torch.zeros(len(self.target), dtype=torch.int64)
+        some = max(round(self.options.columns * len(self._varying)), 1)
+        columns = np.sort(self._random.permutation(self._varying)[:some])
+        histograms = Histograms(self._codes[columns], self._bins, g_SN, h_SN, self.options.l2)
+        leaf_N = torch.zeros(len(self.target), dtype=torch.int64)
         splits: list[tuple[int, int]] = []
         before = float((g_SN.sum(dim=1) ** 2 / (h_SN.sum(dim=1) + self.options.l2)).sum())
         gains: list[float] = []
-        for _ in range(self.options.depth if count else 0):
-            score_CB = self._scores(codes_CN, leaf_N, 1 << len(splits), g_SN, h_SN)
+        for _ in range(self.options.depth if len(columns) else 0):
+            score_CB = histograms.scores(leaf_N, 1 << len(splits))
             noise = torch.from_numpy(self._random.standard_normal(tuple(score_CB.shape)))
             impossible = score_CB < 0
             if bool(impossible.all()):  # also if there are no cuts
@@ -172,7 +174,7 @@ class SymmetricGrowth(Growing):
             splits.append((int(columns[place]), cut))
             gains.append(float(score_CB[place, cut]) - before)
             before = float(score_CB[place, cut])
-            leaf_N = 2 * leaf_N + (codes_CN[place] > cut)
+            leaf_N = 2 * leaf_N + (histograms.codes_CN[place] > cut)
         leaves = 1 << len(splits)
         value_SL = self._values(leaf_N, leaves, gradient_SN, curvature_SN)
         self._sums += value_SL[:, leaf_N]
@@ -199,36 +201,6 @@ class SymmetricGrowth(Growing):
         mix = torch.from_numpy(self._random.standard_normal((SKETCH, len(g_SN))))
         h_N = h_SN.mean(dim=0) * drawn_N
         return (mix @ g_SN / SKETCH**0.5) * drawn_N, h_N.expand(SKETCH, -1)
-
-    def _scores(self, codes_CN: Tensor, leaf_N: Tensor, leaves: int, g_SN: Tensor, h_SN: Tensor) -> Tensor:  # fmt: skip
-        """Return each cut's score, by how much the leaves on both sides lower the loss: [C, B - 1].
-
-        It is minus infinity where a cut divides no rows.
-        """
-        columns, bins = len(codes_CN), self._bins
-        size = columns * leaves * bins
-        starts = torch.arange(columns)[:, None] * (leaves * bins)
-        index = (codes_CN + (leaf_N * bins + starts)).view(-1)
-        total = torch.zeros(columns, bins - 1, dtype=torch.float64)
-        h_CLB: Tensor | None = None
-        for g_N, h_N in zip(g_SN, h_SN, strict=True):
-            g_CLB = self._histogram(index, g_N, size).view(columns, leaves, bins).cumsum(dim=2)
-            if h_CLB is None or h_SN.stride(0):  # the sums of a sketch share theirs
-                h_CLB = self._histogram(index, h_N, size).view(columns, leaves, bins).cumsum(dim=2)
-            g_left, h_left = g_CLB[:, :, :-1], h_CLB[:, :, :-1]
-            g_right, h_right = g_CLB[:, :, -1:] - g_left, h_CLB[:, :, -1:] - h_left
-            score = g_left.square() / (h_left + self.options.l2)
-            score += g_right.square() / (h_right.clamp(min=0) + self.options.l2)
-            total += score.sum(dim=1)
-        assert h_CLB is not None
-        rows = h_CLB.sum(dim=1)
-        divides = (rows[:, :-1] > 0) & (rows[:, :-1] < rows[:, -1:] * (1 - 1e-12))
-        return total.masked_fill_(~divides, -torch.inf)
-
-    @staticmethod
-    def _histogram(index: Tensor, values_N: Tensor, size: int) -> Tensor:
-        repeated = values_N.repeat(len(index) // len(values_N))
-        return torch.zeros(size, dtype=torch.float64).scatter_add_(0, index, repeated)
 
     def _values(self, leaf_N: Tensor, leaves: int, g_SN: Tensor, h_SN: Tensor) -> Tensor:
         """Return the value of each leaf, times the learning rate: [S, L]."""
@@ -266,3 +238,50 @@ class SymmetricGrowth(Growing):
         if not self.is_done:
             sums[:, self.slots] = self._sums.T.numpy()
         return float(self.losses_of(self.values_of(sums), self.target).mean())
+
+
+class Histograms:
+    """Sums of the rows' derivatives by leaf, column and bin, while a tree grows level after level.
+
+    Args:
+        codes_CN: The values of the columns that the tree may look at.
+        bins: B, more than the largest value.
+        g_SN, h_SN: The derivatives of each slot's loss; `h_SN` may be one row that is expanded.
+        l2: L2 regularisation of the leaves' values.
+    """
+
+    def __init__(self, codes_CN: Tensor, bins: int, g_SN: Tensor, h_SN: Tensor, l2: float) -> None:
+        self.codes_CN, self.bins, self.l2 = codes_CN, bins, l2
+        columns = len(codes_CN)
+        # The values that a level adds up, and where, are the same but for the rows' leaves: made once.
+        self._cells_CN = codes_CN + torch.arange(columns)[:, None] * bins
+        self._index_CN = torch.empty_like(self._cells_CN)
+        self._first = [g_N.repeat(columns) for g_N in g_SN]
+        slots = h_SN if h_SN.stride(0) else h_SN[:1]  # the sums of a sketch share theirs
+        self._second = [h_N.repeat(columns) for h_N in slots]
+
+    def scores(self, leaf_N: Tensor, leaves: int) -> Tensor:
+        """Return each cut's score, by how much the leaves on both sides lower the loss: [C, B - 1].
+
+        It is minus infinity where a cut divides no rows.
+        """
+        columns, bins = len(self.codes_CN), self.bins
+        torch.add(self._cells_CN, leaf_N * (columns * bins), out=self._index_CN)
+        h_LCB = [self._sums(values, leaves) for values in self._second]
+        total = torch.zeros(columns, bins - 1, dtype=torch.float64)
+        for number, values in enumerate(self._first):
+            g_LCB, h_sums = self._sums(values, leaves), h_LCB[min(number, len(h_LCB) - 1)]
+            g_left, h_left = g_LCB[:, :, :-1], h_sums[:, :, :-1]
+            h_right = (h_sums[:, :, -1:] - h_left).clamp_(min=0)
+            right = (g_LCB[:, :, -1:] - g_left).square_().div_(h_right.add_(self.l2))
+            total += right.addcdiv_(g_left.square(), h_left + self.l2).sum(dim=0)
+        rows = h_LCB[-1].sum(dim=0)
+        divides = (rows[:, :-1] > 0) & (rows[:, :-1] < rows[:, -1:] * (1 - 1e-12))
+        return total.masked_fill_(~divides, -torch.inf)
+
+    def _sums(self, values: Tensor, leaves: int) -> Tensor:
+        """Add values up by leaf, column and bin, and over the bins up to each: float64 [L, C, B]."""
+        columns = len(self.codes_CN)
+        sums = torch.zeros(leaves * columns * self.bins, dtype=torch.float64)
+        sums.index_add_(0, self._index_CN.view(-1), values)
+        return sums.view(leaves, columns, self.bins).cumsum(dim=2)

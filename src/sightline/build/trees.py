@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sightline.build.statistics import TargetStatistics
+
 CODES = 255
 """The number of bins of a number, and of distinct categories."""
 LEAVES_OF_A_TREE = 63
@@ -51,6 +53,7 @@ class Trees(nn.Module):
         cuts: The shape of the thresholds between the bins: D, and the most thresholds of a number.
         nodes, table: The number of nodes, and of rows of the decision table.
         levels: The depth of the deepest tree.
+        statistics: The arguments of the `TargetStatistics` whose numbers follow the table's; None without.
 
     Shapes: float32 [B, D] and int32 [B, C] -> log-probabilities [B, K], or scaled numbers [B, 1].
     """
@@ -76,7 +79,7 @@ class Trees(nn.Module):
 
     def __init__(
         self, *, folds: int, rounds: int, outputs: int, margins: int, columns: int, cuts: Sequence[int],
-        nodes: int, table: int, levels: int,
+        nodes: int, table: int, levels: int, statistics: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.folds, self.rounds, self.outputs, self.margins = folds, rounds, outputs, margins
@@ -91,6 +94,7 @@ class Trees(nn.Module):
         self.register_buffer("table", torch.zeros(table * (CODES + 1), dtype=torch.int32))
         self.register_buffer("start", torch.zeros(folds, margins))
         self.register_buffer("gain", torch.zeros(columns))
+        self.statistics = None if statistics is None else TargetStatistics.from_config(statistics)
         for name in DERIVED_BUFFERS:
             self.register_buffer(name, torch.empty(0), persistent=False)
         self.register_load_state_dict_post_hook(_derive_buffers)  # type: ignore[no-untyped-call]
@@ -118,6 +122,8 @@ class Trees(nn.Module):
     def _sums(self, numeric_BD: Tensor, categorical_BC: Tensor) -> Tensor:
         """Find each row's leaf in every tree and add up their values: [F, B, margins]."""
         rows = len(numeric_BD)
+        if self.statistics is not None:
+            numeric_BD = torch.cat([numeric_BD, self.statistics(categorical_BC)], dim=1)
         codes_VB = categorical_BC.T.index_select(0, self.used_codes).clamp(max=self.last_code)
         if len(self.used_numbers):
             x_VB = numeric_BD.T.index_select(0, self.used_numbers)
@@ -165,6 +171,7 @@ class Trees(nn.Module):
             "folds": self.folds, "rounds": self.rounds, "outputs": self.outputs,
             "margins": self.margins, "columns": len(self.gain), "cuts": list(self.cuts.shape),
             "nodes": len(self.column), "table": len(self.table) // (CODES + 1), "levels": self.levels,
+            **({} if self.statistics is None else {"statistics": self.statistics.config()}),
         }  # fmt: skip
 
     @classmethod
@@ -180,11 +187,17 @@ class Trees(nn.Module):
 
         Returns:
             `ensembles`, `trees`, `leaves` (of a tree, on average) and `columns`: each `column` and its
-            `gain`, its share of the loss that all splits saved, the 20 largest first.
+            `gain`, its share of the loss that all splits saved, the 20 largest first. With target
+            statistics also `statistics`: the columns that they describe.
         """
         codes = len(self.gain) - len(self.cuts)
+        numbers, categories = list(names[: len(names) - codes]), list(names[len(names) - codes :])
+        described: list[str] = []
+        if self.statistics is not None:
+            described = [categories[column] for column in self.statistics.described()]
         by_column: dict[str, float] = {}
-        for name, gain in zip(names, self.gain.roll(-codes).tolist(), strict=True):
+        asked = [*categories, *numbers, *described]
+        for name, gain in zip(asked, self.gain.tolist(), strict=True):
             by_column[name] = by_column.get(name, 0.0) + gain
         total = sum(by_column.values()) or 1.0
         ranked = sorted(by_column.items(), key=lambda item: -item[1])
@@ -192,6 +205,7 @@ class Trees(nn.Module):
         return {
             "ensembles": self.folds, "trees": len(self.roots), "leaves": leaves / len(self.roots),
             "columns": [{"column": name, "gain": gain / total} for name, gain in ranked[:20]],
+            **({"statistics": list(dict.fromkeys(described))} if described else {}),
         }  # fmt: skip
 
 

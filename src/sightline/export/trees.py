@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sightline.build.statistics import TargetStatistics
 from sightline.build.trees import CODES, Trees
 from sightline.export.graph import ML, Graph
 from sightline.export.preparation import Prepared
@@ -43,6 +44,9 @@ def write_trees(graph: Graph, trees: Trees, prepared: Prepared) -> str:
             graph.cast(graph.op("Min", prepared.codes, graph.constant(limits)), np.float32)
         )
     columns.append(prepared.features)
+    if trees.statistics is not None:
+        assert prepared.codes is not None
+        columns.append(_write_statistics(graph, trees.statistics, prepared.codes))
     sums = _Nodes(trees).write(graph, graph.joined(columns))
     shape = graph.constant([0, trees.folds, trees.margins], np.int64)
     sums = graph.op("Reshape", sums, shape)
@@ -52,6 +56,19 @@ def write_trees(graph: Graph, trees: Trees, prepared: Prepared) -> str:
             sums = graph.op("Concat", graph.op("Sub", sums, sums), sums, axis=2)
         sums = graph.op("LogSoftmax", sums, axis=2)
     return graph.op("ReduceMean", sums, graph.constant([1], np.int64), keepdims=0)
+
+
+def _write_statistics(graph: Graph, statistics: TargetStatistics, codes: str) -> str:
+    """Write target statistics, float32 [N, F * S * W]."""
+    starts = statistics.starts.cpu().numpy()
+    columns, values = statistics.columns.cpu().numpy(), statistics.values.cpu().numpy()
+    cells = graph.op("Gather", codes, graph.constant(columns), axis=1)
+    cells = graph.op("Add", cells, graph.constant(starts[:-1]))
+    cells = graph.op("Min", cells, graph.constant(starts[1:] - 1))
+    tables = graph.constant(np.ascontiguousarray(values.transpose(1, 0, 2)))  # [E, F, W]
+    found = graph.op("Gather", tables, cells, axis=0)  # [N, S, F, W]
+    found = graph.op("Transpose", found, perm=[0, 2, 1, 3])
+    return graph.op("Flatten", found, axis=1)
 
 
 class _Nodes:

@@ -117,8 +117,8 @@ def fit(
             `calibrate=False`.
         trees: Whether boosted trees are added to the model; None means yes where they lower the
             held-out loss, and no with a network of your own.
-        symmetric_trees: Whether boosted symmetric trees are added to the model; None means with `quality="best"`, where
-            they lower the held-out loss, and not for tables of many rows.
+        symmetric_trees: Whether boosted symmetric trees are added to the model; None means yes with `quality="best"` or
+            a category of more than 30 values, where they lower the held-out loss, and not for tables of many rows.
         forest: Whether a forest of randomised trees is added to the model; None as for `second_network`, and no for
             tables of many rows.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from, and

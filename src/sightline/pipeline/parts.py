@@ -21,7 +21,7 @@ from sightline.build.forests import FittedForest, fit_forest
 from sightline.build.modes import drawing
 from sightline.build.networks import describe_network
 from sightline.contracts import Batch
-from sightline.errors import counted, spelled
+from sightline.errors import counted, shorten, spelled
 from sightline.load.batches import join_batches
 from sightline.pipeline.recipe import (
     FOREST_SHARE,
@@ -247,6 +247,8 @@ def _trees_record(fitted: FittedTrees, training: Training, kind: str) -> dict[st
         f"{counted(description['trees'], f'boosted {kind[:-1]}')} in "
         f"{counted(description['ensembles'], 'ensemble')}, {counted(fitted.iterations, 'round')} each"
     )
+    if columns := description.get("statistics"):
+        sentence += f", which see target statistics of {shorten(', '.join(columns), 60)}"
     return {
         **description, "iterations": fitted.iterations,
         "fingerprint": weights_fingerprint(fitted.trees), "seconds": fitted.seconds,

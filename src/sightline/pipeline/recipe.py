@@ -19,6 +19,7 @@ from torch import nn
 from sightline.build.ensemble import MOST_PIECES, SEGMENTS, Ensemble
 from sightline.build.modes import drawing
 from sightline.build.networks import NetworkMaker, make_network
+from sightline.build.statistics import MANY_VALUES, MOST_CLASSES
 from sightline.build.symmetric import SymmetricOptions
 from sightline.contracts import Batch, FitOptions, Spec, TrainingSettings, traits_of
 from sightline.contracts.options import Quality
@@ -70,8 +71,8 @@ SYMMETRIC_SHARE = 0.2
 SYMMETRIC_ROWS = {"fast": 20_000, "default": 20_000, "best": 100_000}
 """With more training rows there are no symmetric trees."""
 SYMMETRIC_ROUNDS = {"fast": 100, "default": 300, "best": 1_000}
-"""The most rounds. On its own such trees are better than the others, in the blend hardly, at a third more time: only
-"best" has them where nobody asks."""
+"""The most rounds. On its own such trees are better than the others, in the blend hardly, at a third more time: where
+nobody asks, "default" has them only if a category has many values."""
 FOREST_SHARE = 0.1
 """Share of a time limit that the forest may take."""
 FOREST_ROWS = {"fast": 10_000, "default": 10_000, "best": 50_000}
@@ -139,7 +140,7 @@ class Recipe:
         others = not own and quality != "fast" and model.calibrate is not False
         optional = {
             "second_network": others, "trees": not own,
-            "symmetric_trees": others and quality == "best", "forest": others,
+            "symmetric_trees": others, "forest": others,
         }  # fmt: skip
         given = {name: getattr(model, name) for name in optional}
         optional |= {name: wish for name, wish in given.items() if wish is not None}
@@ -193,12 +194,19 @@ def divide(
 
 
 class Size(NamedTuple):
-    """What decides how much work a table is: training rows, features, outputs of the network, and whether there are numbers."""
+    """What decides how much work a table is, and which parts its model has.
+
+    Attributes:
+        rows, features, outputs: Training rows, features, and outputs of the network.
+        numbers: Whether there are numbers.
+        many_values: Whether a category has so many values that trees see target statistics in its place.
+    """
 
     rows: int
     features: int
     outputs: int
     numbers: bool = True
+    many_values: bool = False
 
 
 def size_of(splits: Splits) -> Size:
@@ -289,7 +297,7 @@ def trees_for(recipe: Recipe, size: Size) -> dict[str, Any]:
     `TREES_WORK`) the trees hold out one fold only and are kept as they are (`one_fold`); if that is
     still too much work, there are fewer rounds with a larger learning rate.
     """
-    rows, features, outputs, _ = size
+    rows, features, outputs = size[:3]
     small, few = rows < SMALL_ROWS, outputs <= 2
     quality = recipe.quality or "default"
     trees = {"fast": (300, 120), "default": (300, 120), "best": (6_000, 600)}[quality]
@@ -317,7 +325,8 @@ def symmetric_trees_for(recipe: Recipe, size: Size) -> dict[str, Any] | None:
     """Return how symmetric trees of a quality are grown on a table of a size; None if there are none."""
     quality = recipe.quality or "default"
     many = size.outputs > TREES_CLASSES or size.rows > SYMMETRIC_ROWS[quality]
-    if not recipe.symmetric_trees or many:
+    worth = size.many_values or quality == "best" or "symmetric_trees" in recipe.asked
+    if not recipe.symmetric_trees or many or not worth:
         return None
     like = trees_for(recipe, size)
     return {
@@ -438,7 +447,8 @@ def prepared_size(prepared: Prepared) -> Size:
     """Return how large a prepared table is."""
     spec = prepared.spec
     features = len(spec.numeric) + len(spec.categorical)
-    return Size(len(prepared.train.row), features, spec.outputs)
+    described = spec.outputs <= MOST_CLASSES and max(spec.cardinalities, default=0) > MANY_VALUES
+    return Size(len(prepared.train.row), features, spec.outputs, many_values=described)
 
 
 def trees_limit(options: FitOptions) -> float | None:

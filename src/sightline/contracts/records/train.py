@@ -268,6 +268,9 @@ class TrainTrees(_Beside):
     iterations: Annotated[int, "boosting rounds that were kept"]
     learning_rate: Annotated[float, "learning rate of the boosting"]
     history: Annotated[list[tuple[int, float]], "round and held-out loss after it"]
+    statistics: NotRequired[
+        Annotated[list[str], "categories of many values, which trees see as target statistics"]
+    ]
 
 
 class TrainSymmetricTrees(TrainTrees):
