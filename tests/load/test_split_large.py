@@ -106,6 +106,8 @@ CASES = {
     "a number": {"target": "z", "valid": 100, "test": 0},
     "groups": {"target": "y", "group": "g", "folds": 3, "valid": 0},
     "time": {"target": "y", "time": "t", "valid": 0.2},
+    "folds by time": {"target": "y", "time": "t", "folds": 5, "valid": 0},
+    "folds of groups by time": {"target": "y", "group": "g", "time": "t", "folds": 3, "valid": 0},
     "groups by time": {
         "target": "y",
         "group": "g",
@@ -134,6 +136,7 @@ def test_every_row_is_where_it_is_in_memory(path, name, few_rows):
     assert large.train_rows == len(memory.train)
     assert large.table_rows == memory.table.rows
     assert large.options == memory.options
+    assert large.blocks == memory.blocks
     assert large.target == memory.target
 
 

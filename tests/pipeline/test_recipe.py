@@ -185,7 +185,8 @@ def test_what_is_chosen_without_being_told():
     assert choose(trees=True, forest=False, quality="fast").asked == ("trees",)
     assert choose(network=sl.MLP) == Recipe(quality=None)
     assert choose(valid=0.2).folds == 0
-    assert choose(time="day").folds == 0
+    assert choose(time="day").folds == 5
+    assert (choose(time="day", valid=0.2).folds, choose(time="day", network=sl.MLP).folds) == (0, 0)
     assert choose(quality="best").folds == 10
     assert choose(quality="best").symmetric_trees
     assert choose(trees=False).calibrate
@@ -346,8 +347,7 @@ def test_rows_set_apart_are_no_others(penguins):
     noted, apart = set_apart(few, Recipe(quality=None, calibrate=True))
     assert apart is None
     assert noted.notes[-1].endswith(
-        "all needed for early stopping: no calibration; give more validation rows, or leave valid and "
-        "time out for folds"
+        "all needed for early stopping: no calibration; give more validation rows, or leave valid out for folds"
     )
     told = set_apart(few, Recipe(trees=True, calibrate=True))[0].notes[-1]
     assert f"{len(few.valid.row)} validation rows, fewer than 20" in told

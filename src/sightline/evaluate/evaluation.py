@@ -58,7 +58,7 @@ class Evaluation:
         held_out: The rows that calibration was fitted on: `source` in words and the number of `rows`;
             None without calibration.
         held_out_values: The model's probabilities or numbers of these rows, and their targets; None without calibration.
-        out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of all training rows, or None.
+        out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of the training rows that are measured where no others are; or None.
         class_weights: Those that the model was trained with ("balanced", or a mapping), or None.
         with_baselines: Whether simple models are fitted on the same rows to compare with.
         with_report: Whether to compute what only the report shows: curves, worst and explained rows,

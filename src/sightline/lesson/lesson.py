@@ -87,6 +87,7 @@ def load_stage(table: Body, split: Body, batch: Body) -> dict[str, Any]:
         aside = (
             "Test rows are set aside before anything is learned from the data. Instead of validation rows "
             "there are folds: each training row is predicted out of fold, by members that did not learn from it."
+            f"{_in_time(split)}"
         )
     else:
         aside = "Validation and test rows are set aside before anything is learned from the data."
@@ -104,6 +105,25 @@ def load_stage(table: Body, split: Body, batch: Body) -> dict[str, Any]:
         came_out=f"{counted(split['train'], 'row')} x {counted(features, 'feature')} -> batches of {batch['batch_size']}",
         caption=f"One batch: {batch['sentence']}. An epoch has {counted(batch['batches'], 'batch', 'batches')}.",
     )  # fmt: skip
+
+
+def _in_time(split: Body) -> str:
+    """Say from when to when each fold goes, and which rows calibration is fitted on; nothing of other folds."""
+    if "newest" not in split:
+        return ""
+    said = ""
+    if blocks := split["blocks"]:
+        each = [
+            f"{one['first']} to {one['last']} ({counted(one['rows'], 'row')})" for one in blocks
+        ]
+        said = f" The folds follow each other in time: {', '.join(each)}."
+    if split["newest"]:
+        said += (
+            f" The weights of the model's parts, calibration, sets and threshold are fitted on the "
+            f"{counted(split['newest'], 'newest training row')}, which are predicted by what has learned from the other "
+            "folds only, as the future will be."
+        )
+    return said
 
 
 def prepare_stage(prepared: Body, split: Body, warm: bool = False) -> dict[str, Any]:

@@ -42,8 +42,8 @@ class Finished:
             None without them.
         held_out_loss: The loss on these rows, or `eval_metric` as a loss: of rows that no part was trained on, but that
             the parts' weights and the temperature were fitted on. None where the model was not calibrated.
-        out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of the training rows; None
-            without folds, or if the trees hold out only one fold.
+        out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of the training rows, or of those that stand for
+            the time to come (`Splits.newest`); None without folds, or if the trees hold out only one of several folds.
     """
 
     model: Model
@@ -62,13 +62,13 @@ class HeldOut:
         rows: The rows, with their targets and weights.
         parts: The values of each part that are blended, float64 [N, K]: log-probabilities or numbers.
         source: Which rows these are, in words.
-        every_row: Whether these are all training rows.
+        complete: Whether these are all training rows, or all that stand for the time to come.
     """
 
     rows: Batch
     parts: Mapping[str, np.ndarray]
     source: str
-    every_row: bool
+    complete: bool
 
 
 def finish(
@@ -114,29 +114,35 @@ def finish(
         {"source": held_out.source, "rows": len(held_out.rows.row)},
         (values, held_out.rows.target.numpy()),
         _loss(training, held_out.rows, values),
-        values if held_out.every_row else None,
+        values if held_out.complete else None,
     )
 
 
 def _out_of_fold(training: Training, fitted: list[FittedPart]) -> HeldOut:
     """Return the training rows with their out-of-fold predictions.
 
-    On a large table the trees hold out only one fold. Then only the rows of that fold have predictions
-    of every part, and only they are returned.
+    With folds that follow each other in time, these are the rows that stand for the time to come. On a large table the
+    trees hold out only one fold. Then only the rows of that fold have predictions of every part, and only they are
+    returned.
     """
-    rows = training.prepared.train
+    rows, newest = training.prepared.train, training.prepared.splits.newest
     parts = {}
     for result in fitted:
         if result.out_of_fold is None:
             raise InternalError(f"The part {result.part.name!r} has no out-of-fold predictions.")
         parts[result.part.name] = result.out_of_fold
+    wanted = torch.ones(len(rows.row), dtype=torch.bool)
+    if newest is not None:
+        wanted = torch.from_numpy(newest)
     unknown = torch.stack([values.isnan().any(dim=1) for values in parts.values()]).any(dim=0)
-    every_row = not bool(unknown.any())
-    if not every_row:
-        rows = map_tensors(rows, lambda x: x[~unknown])
-        parts = {name: values[~unknown] for name, values in parts.items()}
-    source = f"out-of-fold predictions of {counted(len(rows.row), 'training row')}"
-    return HeldOut(rows, _as_float64(parts), source, every_row)
+    kept = wanted & ~unknown
+    complete = bool((kept == wanted).all())
+    if not kept.all():
+        rows = map_tensors(rows, lambda x: x[kept])
+        parts = {name: values[kept] for name, values in parts.items()}
+    which = "training row" if newest is None else "newest training row"
+    source = f"out-of-fold predictions of {counted(len(rows.row), which)}"
+    return HeldOut(rows, _as_float64(parts), source, complete)
 
 
 def _set_apart_rows(model: Model, apart: Batch) -> HeldOut:
@@ -144,7 +150,7 @@ def _set_apart_rows(model: Model, apart: Batch) -> HeldOut:
     with evaluating(*model.modules):
         parts = model.parts(apart.numeric, apart.categorical)
     source = f"{counted(len(apart.row), 'validation row')} not used for early stopping"
-    return HeldOut(apart, _as_float64(parts), source, every_row=False)
+    return HeldOut(apart, _as_float64(parts), source, complete=False)
 
 
 def _as_float64(parts: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
