@@ -26,6 +26,30 @@ def epoch(number, valid=0.5):
             "metrics": {"train_accuracy": 0.5, "valid_accuracy": 0.25}}  # fmt: skip
 
 
+def test_the_lesson_says_from_when_to_when_folds_go():
+    table = {
+        "name": "t.csv",
+        "rows": 310,
+        "columns": [{"role": "feature", "kind": "numeric", "name": "x"}],
+    }
+    batch = {"batch_size": 7, "batches": 1, "sentence": "7 rows, each with 1 number"}
+    blocks = [
+        {"rows": 138, "first": "2023-01-01", "last": "2023-06-30"},
+        {"rows": 138, "first": "2023-07-01", "last": "2023-12-31"},
+    ]
+    done = lesson.load_stage(table, {**FOLDS, "folds": 2, "blocks": blocks, "newest": 138}, batch)[
+        "done"
+    ]
+    assert (
+        "in time: 2023-01-01 to 2023-06-30 (138 rows), 2023-07-01 to 2023-12-31 (138 rows)." in done
+    )
+    assert "What predicts the 138 newest training rows has learned from older rows only" in done
+    few = lesson.load_stage(table, {**FOLDS, "blocks": blocks, "newest": 0}, batch)["done"]
+    assert "2023-07-01 to 2023-12-31" in few
+    assert "newest training rows" not in few
+    assert "in time" not in lesson.load_stage(table, FOLDS, batch)["done"]
+
+
 def test_the_lesson_says_out_of_fold():
     table = {
         "name": "t.csv",

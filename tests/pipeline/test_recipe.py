@@ -354,6 +354,30 @@ def test_rows_set_apart_are_no_others(penguins):
     assert "no trees, calibration, sets or intervals" in told
 
 
+def test_rows_set_apart_are_whole_groups():
+    group = [f"g{n // 7}" for n in range(350)]
+    table = sl.read({"x": [n * 0.5 for n in range(350)], "g": group, "y": ["a", "b"] * 175})
+    splits = sl.split(table, "y", group="g", valid=0.4, test=0)
+    recipe = choose(group="g", valid=0.4)
+    assert recipe.whole_groups
+    prepared = sl.prepare(splits)
+    kept, apart = set_apart(prepared, recipe)
+    stopping, calibration = (
+        {group[row] for row in one.row.tolist()} for one in (kept.valid, apart)
+    )
+    assert not stopping & calibration
+    assert (len(kept.valid.row), len(apart.row)) == (70, 70)
+    cut = set_apart(prepared, Recipe(calibrate=True))[1]  # as runs of before did
+    assert {group[row] for row in cut.row.tolist()} & {
+        group[row] for row in splits.valid if row not in cut.row.tolist()
+    }
+    one = sl.split(sl.read({"x": [n * 0.5 for n in range(350)], "g": ["a"] * 250 + ["b"] * 100, "y": ["a", "b"] * 175}),
+                   "y", group="g", valid=0.3, test=0)  # fmt: skip
+    assert (
+        len(set_apart(sl.prepare(one), recipe)[1].row) == 50
+    )  # of a single group, every other row
+
+
 def test_more_classes_than_trees_are_for_are_noted():
     table = sl.read(
         {"x": [n % 7 for n in range(306)], "y": [f"class {n % 51}" for n in range(306)]}

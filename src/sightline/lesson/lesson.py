@@ -119,9 +119,9 @@ def _in_time(split: Body) -> str:
         said = f" The folds follow each other in time: {', '.join(each)}."
     if split["newest"]:
         said += (
-            f" The weights of the model's parts, calibration, sets and threshold are fitted on the "
-            f"{counted(split['newest'], 'newest training row')}, which are predicted by what has learned from the other "
-            "folds only, as the future will be."
+            f" What predicts the {counted(split['newest'], 'newest training row')} has learned from older rows only, as for "
+            "rows to come: sets, intervals and the threshold are fitted on them alone, and for the weights of the model's "
+            "parts and the temperature they count as much as all other rows together."
         )
     return said
 

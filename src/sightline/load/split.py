@@ -36,7 +36,8 @@ from sightline.views.format import plain
 MOST_HELD_OUT = 10_000
 """A share of the rows gives no more validation or test rows than this."""
 NEWEST_ROWS = 100
-"""With fewer rows in the newest fold, all folds stand for the time to come."""
+"""With fewer rows in the newest fold, all folds stand for the time to come: 90 % sets that are fitted on 100 rows contain the
+truth in 84 to 96 % of new rows, by chance alone."""
 
 
 @dataclass(frozen=True)

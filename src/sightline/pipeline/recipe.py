@@ -392,8 +392,8 @@ def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | Non
     splits = prepared.splits
     if recipe.calibrate and splits.folds_by_time and splits.newest is None:
         notes += (
-            f"The newest fold has fewer than {NEWEST_ROWS} rows: calibration, sets and intervals are fitted on all "
-            "folds, whose rows are partly predicted by what has learned from newer rows, so that they may promise too much",
+            f"The newest fold has fewer than {NEWEST_ROWS} rows: sets and intervals are fitted on all folds, most of which "
+            "are predicted by what has learned from newer rows, and may promise too much if the future differs from the past",
         )
     apart = prepared.splits.folds is None and recipe.calibrate
     if apart and len(valid.row) < CALIBRATION_ROWS:

@@ -79,8 +79,8 @@ class LoadSplit(TypedDict):
     ]]  # fmt: skip
     newest: NotRequired[Annotated[
         int,
-        "then the newest training rows, on which the parts' weights, calibration, sets and threshold are fitted; 0 where "
-        "they are too few, and all training rows are used",
+        "then the newest training rows: sets, intervals and the threshold are fitted on them alone, and they count as much "
+        "as all others for the parts' weights and the temperature; 0 where they are too few, and all rows are used alike",
     ]]  # fmt: skip
     how: Annotated[str, "how the rows were chosen"]
     sentence: Annotated[str, "the whole split in one sentence"]
