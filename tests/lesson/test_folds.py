@@ -37,13 +37,14 @@ def test_the_lesson_says_from_when_to_when_folds_go():
         {"rows": 138, "first": "2023-01-01", "last": "2023-06-30"},
         {"rows": 138, "first": "2023-07-01", "last": "2023-12-31"},
     ]
-    done = lesson.load_stage(table, {**FOLDS, "folds": 2, "blocks": blocks, "newest": 138}, batch)[
-        "done"
-    ]
+    split = {**FOLDS, "folds": 2, "blocks": blocks, "newest": 138, "newest_from_older": True}
+    done = lesson.load_stage(table, split, batch)["done"]
     assert (
         "in time: 2023-01-01 to 2023-06-30 (138 rows), 2023-07-01 to 2023-12-31 (138 rows)." in done
     )
-    assert "What predicts the 138 newest training rows has learned from older rows only" in done
+    assert "The 138 newest training rows stand for rows to come, since what predicts them" in done
+    overlaps = lesson.load_stage(table, {**split, "newest_from_older": False}, batch)["done"]
+    assert "although what predicts them has learned from newer rows, too" in overlaps
     few = lesson.load_stage(table, {**FOLDS, "blocks": blocks, "newest": 0}, batch)["done"]
     assert "2023-07-01 to 2023-12-31" in few
     assert "newest training rows" not in few

@@ -481,6 +481,7 @@ def test_the_newest_rows_are_newer_than_all_others():
     table = table_of(["a", "b"] * 300, t=[float(i // 2) for i in range(600)])
     splits = sl.split(table, "y", time="t", valid=0, test=60, folds=5)
     assert splits.newest.sum() == 108
+    assert splits.newest_from_older
     assert np.flatnonzero(splits.newest).tolist() == list(range(432, 540))
     assert sl.split(table, "y", time="t", valid=0, test=60, folds=6).newest is None  # 90 rows
     assert sl.split(table, "y", valid=0, test=60, folds=5).newest is None
@@ -502,7 +503,7 @@ def test_groups_stay_whole_in_folds_by_time():
     last = {g: time[splits.train][group[splits.train] == g].max() for g in fold_of}
     order = sorted(fold_of, key=last.__getitem__)
     assert [fold_of[g] for g in order] == sorted(fold_of.values())
-    assert "; the folds follow each other in time, in whole groups of g: older than the newest row of the others are " in splits.how  # fmt: skip
+    assert "; the folds follow each other in time, in whole groups of g; of the newest, " in splits.how  # fmt: skip
     assert (time[splits.train][splits.newest] > time[splits.train][splits.folds < 4].max()).all()
     # A group of all times makes the newest fold as old as the others: all of it counts then.
     wide = table_of(
@@ -512,6 +513,7 @@ def test_groups_stay_whole_in_folds_by_time():
     )
     splits = sl.split(wide, "y", time="t", group="g", valid=0, test=0, folds=5)
     assert (splits.newest == (splits.folds == 4)).all()
+    assert not splits.newest_from_older
 
 
 def test_a_split_that_leaves_few_training_rows_says_so():

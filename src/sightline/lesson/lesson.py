@@ -118,10 +118,15 @@ def _in_time(split: Body) -> str:
         ]
         said = f" The folds follow each other in time: {', '.join(each)}."
     if split["newest"]:
+        learned = (
+            "since what predicts them has learned from older rows only"
+            if split["newest_from_older"]
+            else "although what predicts them has learned from newer rows, too"
+        )
         said += (
-            f" What predicts the {counted(split['newest'], 'newest training row')} has learned from older rows only, as for "
-            "rows to come: sets, intervals and the threshold are fitted on them alone, and for the weights of the model's "
-            "parts and the temperature they count as much as all other rows together."
+            f" The {counted(split['newest'], 'newest training row')} stand for rows to come, {learned}: sets, intervals and "
+            "the threshold are fitted on them alone, and for the weights of the model's parts and the temperature they "
+            "count as much as all other rows together."
         )
     return said
 

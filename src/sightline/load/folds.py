@@ -152,7 +152,7 @@ def assign_blocks(
         raise DataError(
             f"The column {column!r} has {counted(len(filled), f'different {units}')} in the training rows, too few for "
             f"{folds} folds that follow each other in time.",
-            f"Give fewer folds, validation rows instead (valid=0.1), or leave out time={name!r}.",
+            f"Give fewer folds, rows of more {units}s, or leave out time={name!r}.",
         )
     starts, start = [], 0
     for fold in range(1, folds):

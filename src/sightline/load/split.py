@@ -195,10 +195,22 @@ class Splits:
         """
         if self.folds is None or not self.folds_by_time:
             return None
+        newest = self.folds == self.folds.max()
+        return next((rows for rows in (self._newer, newest) if rows.sum() >= NEWEST_ROWS), None)
+
+    @property
+    def newest_from_older(self) -> bool:
+        """Whether what predicts the newest rows has learned from older rows alone; groups and a warm start may overlap."""
+        return self.newest is not None and not (self.newest & ~self._newer).any()
+
+    @cached_property
+    def _newer(self) -> np.ndarray:
+        """Which rows of the newest fold are newer than every row of the other folds, bool [training rows]."""
+        assert self.folds is not None
         times = time_values(self.table, self.options["time"])[0][self.train]
         newest = self.folds == self.folds.max()
         newer: np.ndarray = newest & (times > times[~newest].max())
-        return next((rows for rows in (newer, newest) if rows.sum() >= NEWEST_ROWS), None)
+        return newer
 
     def labels(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Return the target of some rows (None: all): int64 class numbers, or float64 numbers."""
@@ -650,7 +662,7 @@ def _overlap(times: np.ndarray, fold_of_row: np.ndarray, group: str | None) -> s
         return ""
     newest = fold_of_row == fold_of_row.max()
     older = int((times[newest] < times[~newest].max()).sum())
-    each = f": older than the newest row of the others are {older:,} of {counted(int(newest.sum()), 'row')} of the newest"
+    each = f"; of the newest, {older:,} of {counted(int(newest.sum()), 'row')} are older than the newest row of the others"
     return f", in whole groups of {group}{each if older else ''}"
 
 

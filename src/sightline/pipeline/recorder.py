@@ -329,6 +329,7 @@ def _split(splits: Splits) -> LoadSplit:
             {"rows": one.rows, "first": one.first, "last": one.last} for one in splits.blocks
         ]
         body["newest"] = 0 if splits.newest is None else int(splits.newest.sum())
+        body["newest_from_older"] = splits.newest_from_older
     return body
 
 

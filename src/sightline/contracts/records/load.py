@@ -82,6 +82,9 @@ class LoadSplit(TypedDict):
         "then the newest training rows: sets, intervals and the threshold are fitted on them alone, and they count as much "
         "as all others for the parts' weights and the temperature; 0 where they are too few, and all rows are used alike",
     ]]  # fmt: skip
+    newest_from_older: NotRequired[Annotated[
+        bool, "whether what predicts them has learned from older rows alone; groups and a warm start may overlap"
+    ]]  # fmt: skip
     how: Annotated[str, "how the rows were chosen"]
     sentence: Annotated[str, "the whole split in one sentence"]
 
