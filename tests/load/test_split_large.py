@@ -140,6 +140,15 @@ def test_every_row_is_where_it_is_in_memory(path, name, few_rows):
     assert large.target == memory.target
 
 
+def test_the_newest_rows_of_the_sample_are_newer_than_its_others(path, few_rows, monkeypatch):
+    monkeypatch.setattr("sightline.load.split.NEWEST_ROWS", 20)
+    splits = split_large(opened(path), **CASES["folds by time"])
+    times = splits.table.numbers("t")[splits.train]
+    assert (splits.newest == (splits.folds == 4)).all()
+    assert times[splits.newest].min() > times[~splits.newest].max()
+    assert splits.newest.sum() < splits.blocks[-1].rows  # blocks are of all rows
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_sample_holds_all_held_out_rows_and_some_training_rows(path, name, few_rows):
     splits = split_large(opened(path), **CASES[name])
