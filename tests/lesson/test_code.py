@@ -68,6 +68,7 @@ SETTINGS = {
     "classes": {"class_weights": {"Adelie": 2, "Gentoo": 0.5}, "weight": "year"},
     "dropout": {"network": lambda spec: sl.MLP(spec, hidden=[], dropout=0.2, activation="gelu")},
     "best of both": {"network": None, "quality": "fast", "epochs": 2},
+    "time": {"network": None, "quality": "fast", "epochs": 2, "time": "year"},
     "apart": {"network": None, "epochs": 2, "valid": 60, "threshold": None, "time_limit": 60.0},
     "calibrated": {"calibrate": True, "valid": 80},
 }

@@ -26,6 +26,31 @@ def epoch(number, valid=0.5):
             "metrics": {"train_accuracy": 0.5, "valid_accuracy": 0.25}}  # fmt: skip
 
 
+def test_the_lesson_says_from_when_to_when_folds_go():
+    table = {
+        "name": "t.csv",
+        "rows": 310,
+        "columns": [{"role": "feature", "kind": "numeric", "name": "x"}],
+    }
+    batch = {"batch_size": 7, "batches": 1, "sentence": "7 rows, each with 1 number"}
+    blocks = [
+        {"rows": 138, "first": "2023-01-01", "last": "2023-06-30"},
+        {"rows": 138, "first": "2023-07-01", "last": "2023-12-31"},
+    ]
+    split = {**FOLDS, "folds": 2, "blocks": blocks, "newest": 138, "newest_from_older": True}
+    done = lesson.load_stage(table, split, batch)["done"]
+    assert (
+        "in time: 2023-01-01 to 2023-06-30 (138 rows), 2023-07-01 to 2023-12-31 (138 rows)." in done
+    )
+    assert "The 138 newest training rows stand for rows to come, since what predicts them" in done
+    overlaps = lesson.load_stage(table, {**split, "newest_from_older": False}, batch)["done"]
+    assert "although what predicts them has learned from newer rows, too" in overlaps
+    few = lesson.load_stage(table, {**FOLDS, "blocks": blocks, "newest": 0}, batch)["done"]
+    assert "2023-07-01 to 2023-12-31" in few
+    assert "newest training rows" not in few
+    assert "in time" not in lesson.load_stage(table, FOLDS, batch)["done"]
+
+
 def test_the_lesson_says_out_of_fold():
     table = {
         "name": "t.csv",

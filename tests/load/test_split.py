@@ -1,5 +1,7 @@
 """Who is in which part: disjoint, complete, fair, and refused when it cannot be."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -428,8 +430,90 @@ def test_folds_need_rows_that_there_can_be():
     refused(table_of(["a", "b"] * 20), "min_rows_per_fold is 0", folds=2, min_rows_per_fold=0)
     refused(table_of(["a", "b"] * 20), "folds is 1", folds=1)
     refused(table_of(["a", "b"] * 2), "too few for 9 folds", valid=0, test=0, folds=9)
-    table = table_of(["a", "b"] * 20, t=[i + 0.5 for i in range(40)])
-    refused(table, "Folds cannot be used with time='t'", folds=3, time="t")
+    table = table_of(["a", "b"] * 20, t=[float(i % 3) for i in range(40)])
+    said = "'t' has 3 different times in the training rows, too few for 4 folds"
+    refused(table, said, "leave out time='t'", folds=4, time="t", valid=0, test=0)
+    table = table_of(["a", "b"] * 20, t=[i % 5 + 0.5 for i in range(40)], g=list("cd") * 20)
+    refused(table, "'g' has 2 different groups", folds=3, time="t", group="g", valid=0, test=0)
+
+
+# ------------------------------------------------------------- folds that follow each other in time
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=12, max_size=80), st.integers(2, 6))
+def test_folds_by_time_follow_each_other(times: list[int], folds: int) -> None:
+    table = table_of([f"c{i % 2}" for i in range(len(times))], t=[float(t) for t in times])
+    options = {"valid": 0, "test": 0, "time": "t", "folds": folds}
+    different = len(set(times))
+    if different < folds:
+        if different > 1:
+            splits = sl.split(table, "y", **options, min_rows_per_fold=1)
+            assert splits.fold_count == different
+        return refused(table, "too few for", **options)
+    splits = sl.split(table, "y", **options)
+    of_fold = [np.array(times)[splits.train[splits.folds == fold]] for fold in range(folds)]
+    assert [len(own) for own in of_fold] == [block.rows for block in splits.blocks]
+    assert min(len(own) for own in of_fold) > 0
+    for older, newer in itertools.pairwise(of_fold):
+        assert older.max() < newer.min()  # none straddles, and rows of equal time are in one fold
+    order = np.random.default_rng(0).permutation(len(times))
+    mixed = table_of([f"c{i % 2}" for i in order], t=[float(times[i]) for i in order])
+    again = sl.split(mixed, "y", **options)
+    assert again.folds.tolist() == splits.folds[order].tolist()
+    return None
+
+
+def test_folds_by_time_are_about_equal_and_say_from_when_to_when():
+    days = [f"2024-{month:02}-{day:02}" for month in range(1, 11) for day in range(1, 29)]
+    table = table_of(["a", "b"] * 140, day=days)
+    splits = sl.split(table, "y", time="day", valid=0, test=0.1, folds=3)
+    assert np.bincount(splits.folds).tolist() == [84, 84, 84]
+    assert splits.folds.tolist() == sorted(splits.folds)  # the file is in the order of time
+    assert [(b.first, b.last) for b in splits.blocks] == [
+        ("2024-01-01", "2024-03-28"), ("2024-04-01", "2024-06-28"), ("2024-07-01", "2024-09-28"),
+    ]  # fmt: skip
+    assert splits.how.endswith("; the folds follow each other in time")
+    assert sl.split(table, "y", time="day", folds=0).blocks == ()
+
+
+def test_the_newest_rows_are_newer_than_all_others():
+    table = table_of(["a", "b"] * 300, t=[float(i // 2) for i in range(600)])
+    splits = sl.split(table, "y", time="t", valid=0, test=60, folds=5)
+    assert splits.newest.sum() == 108
+    assert splits.newest_from_older
+    assert np.flatnonzero(splits.newest).tolist() == list(range(432, 540))
+    assert sl.split(table, "y", time="t", valid=0, test=60, folds=6).newest is None  # 90 rows
+    assert sl.split(table, "y", valid=0, test=60, folds=5).newest is None
+    assert sl.split(table, "y", time="t").newest is None
+
+
+def test_groups_stay_whole_in_folds_by_time():
+    random = np.random.default_rng(0)
+    group = random.integers(0, 60, 900)
+    time = group + random.normal(0, 1, 900)  # a group lasts some units of time
+    groups = [f"g{n}" for n in group]
+    table = table_of(["a", "b"] * 450, g=groups, t=time.tolist())
+    splits = sl.split(table, "y", time="t", group="g", valid=0, test=0.1, folds=5)
+    fold_of = dict(zip(group[splits.train], splits.folds, strict=True))
+    assert all(
+        fold_of[g] == fold for g, fold in zip(group[splits.train], splits.folds, strict=True)
+    )
+    assert not set(group[splits.test]) & set(fold_of)
+    last = {g: time[splits.train][group[splits.train] == g].max() for g in fold_of}
+    order = sorted(fold_of, key=last.__getitem__)
+    assert [fold_of[g] for g in order] == sorted(fold_of.values())
+    assert "; the folds follow each other in time, in whole groups of g; of the newest, " in splits.how  # fmt: skip
+    assert (time[splits.train][splits.newest] > time[splits.train][splits.folds < 4].max()).all()
+    # A group of all times makes the newest fold as old as the others: all of it counts then.
+    wide = table_of(
+        ["a", "b"] * 450,
+        g=["g0" if n % 3 == 0 else g for n, g in enumerate(groups)],
+        t=time.tolist(),
+    )
+    splits = sl.split(wide, "y", time="t", group="g", valid=0, test=0, folds=5)
+    assert (splits.newest == (splits.folds == 4)).all()
+    assert not splits.newest_from_older
 
 
 def test_a_split_that_leaves_few_training_rows_says_so():

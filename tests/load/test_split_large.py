@@ -106,6 +106,8 @@ CASES = {
     "a number": {"target": "z", "valid": 100, "test": 0},
     "groups": {"target": "y", "group": "g", "folds": 3, "valid": 0},
     "time": {"target": "y", "time": "t", "valid": 0.2},
+    "folds by time": {"target": "y", "time": "t", "folds": 5, "valid": 0},
+    "folds of groups by time": {"target": "y", "group": "g", "time": "t", "folds": 3, "valid": 0},
     "groups by time": {
         "target": "y",
         "group": "g",
@@ -134,7 +136,17 @@ def test_every_row_is_where_it_is_in_memory(path, name, few_rows):
     assert large.train_rows == len(memory.train)
     assert large.table_rows == memory.table.rows
     assert large.options == memory.options
+    assert large.blocks == memory.blocks
     assert large.target == memory.target
+
+
+def test_the_newest_rows_of_the_sample_are_newer_than_its_others(path, few_rows, monkeypatch):
+    monkeypatch.setattr("sightline.load.split.NEWEST_ROWS", 20)
+    splits = split_large(opened(path), **CASES["folds by time"])
+    times = splits.table.numbers("t")[splits.train]
+    assert (splits.newest == (splits.folds == 4)).all()
+    assert times[splits.newest].min() > times[~splits.newest].max()
+    assert splits.newest.sum() < splits.blocks[-1].rows  # blocks are of all rows
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -186,7 +186,8 @@ def test_what_is_chosen_without_being_told():
     assert choose(trees=True, forest=False, quality="fast").asked == ("trees",)
     assert choose(network=sl.MLP) == Recipe(quality=None)
     assert choose(valid=0.2).folds == 0
-    assert choose(time="day").folds == 0
+    assert choose(time="day").folds == 5
+    assert (choose(time="day", valid=0.2).folds, choose(time="day", network=sl.MLP).folds) == (0, 0)
     assert choose(quality="best").folds == 10
     assert choose(trees=False).calibrate
 
@@ -356,12 +357,35 @@ def test_rows_set_apart_are_no_others(penguins):
     noted, apart = set_apart(few, Recipe(quality=None, calibrate=True))
     assert apart is None
     assert noted.notes[-1].endswith(
-        "all needed for early stopping: no calibration; give more validation rows, or leave valid and "
-        "time out for folds"
+        "all needed for early stopping: no calibration; give more validation rows, or leave valid out for folds"
     )
     told = set_apart(few, Recipe(trees=True, calibrate=True))[0].notes[-1]
     assert f"{len(few.valid.row)} validation rows, fewer than 20" in told
     assert "no trees, calibration, sets or intervals" in told
+
+
+def test_rows_set_apart_are_whole_groups():
+    group = [f"g{n // 7}" for n in range(350)]
+    table = sl.read({"x": [n * 0.5 for n in range(350)], "g": group, "y": ["a", "b"] * 175})
+    splits = sl.split(table, "y", group="g", valid=0.4, test=0)
+    recipe = choose(group="g", valid=0.4)
+    assert recipe.whole_groups
+    prepared = sl.prepare(splits)
+    kept, apart = set_apart(prepared, recipe)
+    stopping, calibration = (
+        {group[row] for row in one.row.tolist()} for one in (kept.valid, apart)
+    )
+    assert not stopping & calibration
+    assert (len(kept.valid.row), len(apart.row)) == (70, 70)
+    cut = set_apart(prepared, Recipe(calibrate=True))[1]  # as runs of before did
+    assert {group[row] for row in cut.row.tolist()} & {
+        group[row] for row in splits.valid if row not in cut.row.tolist()
+    }
+    one = sl.split(sl.read({"x": [n * 0.5 for n in range(350)], "g": ["a"] * 250 + ["b"] * 100, "y": ["a", "b"] * 175}),
+                   "y", group="g", valid=0.3, test=0)  # fmt: skip
+    assert (
+        len(set_apart(sl.prepare(one), recipe)[1].row) == 50
+    )  # of a single group, every other row
 
 
 def test_more_classes_than_trees_are_for_are_noted():

@@ -64,11 +64,6 @@ def test_a_number_of_folds_that_makes_no_sense(penguins, folds):
         sl.split(sl.read(penguins), target="species", folds=folds)
 
 
-def test_time_and_folds_contradict_each_other(penguins):
-    with pytest.raises(OptionError, match="Folds cannot be used with time='year'"):
-        sl.split(sl.read(penguins), target="species", folds=5, time="year")
-
-
 def test_too_few_rows_for_the_folds():
     table = sl.read({"x": [1.0, 2.0, 3.0], "y": ["a", "b", "a"]})
     with pytest.raises(DataError, match="3 training rows are too few for 4 folds"):

@@ -219,7 +219,7 @@ class SplitOptions:
             "Validation rows, which early stopping watches: a share (0.1), a number (500) or a file.",
             metavar="SHARE|ROWS|FILE",
             form="rows",
-            default_help="cross-validation folds of the training rows; 0.1 with --network or --time",
+            default_help="cross-validation folds of the training rows; 0.1 with --network",
         ),
     ] = None
     test: Annotated[
@@ -240,7 +240,8 @@ class SplitOptions:
     time: Annotated[
         str | None,
         Option(
-            "A date or number column: the newest rows become the test rows, e.g. date. With --group, whole groups do.",
+            "A date or number column: the newest rows become the test rows, and folds follow each other in time, e.g. date. "
+            "With --group, whole groups do.",
             metavar="COLUMN",
         ),
     ] = None

@@ -55,10 +55,11 @@ class Evaluation:
     Args:
         model: The final model.
         prepared: The rows that it was trained on, and their splits.
-        held_out: The rows that calibration was fitted on: `source` in words and the number of `rows`;
-            None without calibration.
-        held_out_values: The model's probabilities or numbers of these rows, and their targets; None without calibration.
-        out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of all training rows, or None.
+        held_out: The rows that the parts' weights and the temperature were fitted on: `source` in words and the number of
+            `rows`; None without calibration.
+        held_out_values: The model's probabilities or numbers of the rows that sets or intervals were fitted on, and their
+            targets; None without calibration.
+        out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of the training rows that are measured where no others are; or None.
         class_weights: Those that the model was trained with ("balanced", or a mapping), or None.
         with_baselines: Whether simple models are fitted on the same rows to compare with.
         with_report: Whether to compute what only the report shows: curves, worst and explained rows,
@@ -222,7 +223,9 @@ class Evaluation:
             return None
         if conformal is None or not conformal.allows(ALPHA, self.model.classification):
             return None
-        body = {**self._about(held_out), **conformal.coverage(*self._compared, ALPHA)}
+        body = {
+            **self._about(held_out), "source": conformal.source, **conformal.coverage(*self._compared, ALPHA)
+        }  # fmt: skip
         if self.model.classification:
             texts = self.model.spec.target.texts
             body["by_class"] = [(t, *own) for t, own in zip(texts, body["by_class"], strict=True)]
@@ -243,10 +246,12 @@ class Evaluation:
 
     @cached_property
     def thresholds(self) -> dict[str, Any] | None:
-        """What each threshold decides, on the rows that calibration was fitted on and on the test rows."""
+        """What each threshold decides, on the rows that sets were fitted on and on the test rows."""
         target, held_out = self.model.spec.target, self.held_out
         if held_out is None or self.held_out_values is None or target.positive is None:
             return None
+        conformal = self.model.conformal
+        source = held_out["source"] if conformal is None else conformal.source
         index, threshold = target.classes.index(target.positive), self.model.threshold
         values, truth = self.held_out_values
         chosen = 0.5 if threshold is None else threshold.value
@@ -258,7 +263,7 @@ class Evaluation:
 
         body = {
             "positive": target.shown[index], "negative": target.shown[1 - index], "chosen": chosen,
-            "thresholds": tried.tolist(), "calibration": counted_on(held_out["source"], values, truth),
+            "thresholds": tried.tolist(), "calibration": counted_on(source, values, truth),
         }  # fmt: skip
         if self.part == "test":
             values, truth = self._compared

@@ -23,6 +23,8 @@ UNROUNDED = ("raw", "classes", "prediction")
 def measured_rows(splits: Splits) -> tuple[str, np.ndarray]:
     """Return the rows that a model is measured on: test rows, else validation, else training rows.
 
+    Of training rows with folds that follow each other in time, these are the newest (`Splits.newest`).
+
     Args:
         splits: The divided table.
 
@@ -37,7 +39,8 @@ def measured_rows(splits: Splits) -> tuple[str, np.ndarray]:
         >>> part, len(rows)
         ('test', 34)
     """
-    parts = (("test", splits.test), ("validation", splits.valid), ("training", splits.train))
+    train = splits.train if splits.newest is None else splits.train[splits.newest]
+    parts = (("test", splits.test), ("validation", splits.valid), ("training", train))
     return next((part, rows) for part, rows in parts if len(rows))
 
 

@@ -40,6 +40,7 @@ RECIPE_DEFAULTS = {
     "forest": False,
     "asked": [],
     "calibrate": False,
+    "whole_groups": False,
     "threshold": None,
     "hidden": None,
     "dropout": None,

@@ -116,7 +116,10 @@ def _load(bodies: Bodies) -> Pairs:
         ["rows x columns", f"{table['rows']:,} x {len(table['columns'])}"],
         ["features", f"{batch['features']} ({', '.join(f'{n} {k}' for k, n in kinds.items())})"],
         ["training rows", f"{split['train']:,}"],
-        ["folds", f"{split['folds']}, held out in turn"]
+        [
+            "folds",
+            f"{split['folds']}{' that follow each other in time' if split.get('blocks') else ''}, held out in turn",
+        ]
         if split.get("folds")
         else ["validation rows", f"{split['valid']:,}"],
         ["test rows", f"{split['test']:,}"],

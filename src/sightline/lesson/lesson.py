@@ -87,6 +87,7 @@ def load_stage(table: Body, split: Body, batch: Body) -> dict[str, Any]:
         aside = (
             "Test rows are set aside before anything is learned from the data. Instead of validation rows "
             "there are folds: each training row is predicted out of fold, by members that did not learn from it."
+            f"{_in_time(split)}"
         )
     else:
         aside = "Validation and test rows are set aside before anything is learned from the data."
@@ -104,6 +105,30 @@ def load_stage(table: Body, split: Body, batch: Body) -> dict[str, Any]:
         came_out=f"{counted(split['train'], 'row')} x {counted(features, 'feature')} -> batches of {batch['batch_size']}",
         caption=f"One batch: {batch['sentence']}. An epoch has {counted(batch['batches'], 'batch', 'batches')}.",
     )  # fmt: skip
+
+
+def _in_time(split: Body) -> str:
+    """Say from when to when each fold goes, and which rows calibration is fitted on; nothing of other folds."""
+    if "newest" not in split:
+        return ""
+    said = ""
+    if blocks := split["blocks"]:
+        each = [
+            f"{one['first']} to {one['last']} ({counted(one['rows'], 'row')})" for one in blocks
+        ]
+        said = f" The folds follow each other in time: {', '.join(each)}."
+    if split["newest"]:
+        learned = (
+            "since what predicts them has learned from older rows only"
+            if split["newest_from_older"]
+            else "although what predicts them has learned from newer rows, too"
+        )
+        said += (
+            f" The {counted(split['newest'], 'newest training row')} stand for rows to come, {learned}: sets, intervals and "
+            "the threshold are fitted on them alone, and for the weights of the model's parts and the temperature they "
+            "count as much as all other rows together."
+        )
+    return said
 
 
 def prepare_stage(prepared: Body, split: Body, warm: bool = False) -> dict[str, Any]:

@@ -44,6 +44,21 @@ def group_rows(table: Table, name: str, rows: np.ndarray) -> Groups:
     return Groups(name, of_row, sizes, len(unique) - without + min(without, 1))
 
 
+def by_last_time(groups: Groups, times: np.ndarray) -> np.ndarray:
+    """Order groups by their last rows, among equals by their first: int64 [groups], the oldest first.
+
+    Args:
+        groups: The groups of some rows.
+        times: [rows], the times of these rows.
+    """
+    by_group = np.argsort(groups.of_row, kind="stable")
+    starts = np.cumsum(groups.sizes) - groups.sizes
+    last = np.maximum.reduceat(times[by_group], starts)
+    first = np.minimum.reduceat(times[by_group], starts)
+    order: np.ndarray = np.lexsort((np.arange(len(groups.sizes)), first, last))
+    return order
+
+
 def divide(
     table: Table,
     target: Target,
@@ -252,13 +267,7 @@ def _cut_groups_by_time(
     So every training row is at most as new as the last row of each held-out group: nothing is learned of the time after.
     """
     count = len(groups.sizes)
-    by_group = np.argsort(groups.of_row, kind="stable")
-    starts = np.cumsum(groups.sizes) - groups.sizes
-    last = np.maximum.reduceat(times[by_group], starts)
-    first = np.minimum.reduceat(times[by_group], starts)
-    order = np.lexsort((np.arange(count), first, last))[
-        ::-1
-    ]  # among equals, the one that begins last
+    order = by_last_time(groups, times)[::-1]
     filled = np.cumsum(groups.sizes[order])
     parts: dict[str, np.ndarray] = {}
     taken = np.zeros(count, bool)

@@ -20,9 +20,9 @@ from sightline.contracts import Label, Target, TaskName
 from sightline.contracts.arguments import names_checked
 from sightline.errors import DataError, DataWarning, OptionError, counted, did_you_mean, listed
 from sightline.load.classes import absent_classes
-from sightline.load.divide import divide, group_rows
+from sightline.load.divide import divide, group_rows, time_values
 from sightline.load.facts import ColumnFacts
-from sightline.load.folds import assign_folds, possible_folds
+from sightline.load.folds import Block, assign_blocks, assign_folds, blocks_of, possible_folds
 from sightline.load.known import CALIBRATION, NEW, TEST, TRAINING, VALIDATION, Earlier
 from sightline.load.large import LargeTable
 from sightline.load.limits import in_units
@@ -35,6 +35,9 @@ from sightline.views.format import plain
 
 MOST_HELD_OUT = 10_000
 """A share of the rows gives no more validation or test rows than this."""
+NEWEST_ROWS = 100
+"""With fewer rows in the newest fold, all folds stand for the time to come: 90 % sets that are fitted on 100 rows contain the
+truth in 84 to 96 % of new rows, by chance alone."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class Splits:
             the number that was used.
         folds: int64 [training rows], the fold that holds out each training row, from 0; None
             without folds.
+        blocks: Of folds that follow each other in time, from when to when each goes, the oldest first; empty
+            otherwise, and for a warm start, whose folds have a stretch of the earlier rows and one of the new rows each.
         notes: What to know about this split, one sentence each, such as that few rows are left for
             training.
         earlier: Of a warm start, what it keeps of the earlier model; else None.
@@ -110,6 +115,7 @@ class Splits:
     dropped: int
     options: dict[str, Any]
     folds: np.ndarray | None = None
+    blocks: tuple[Block, ...] = ()
     notes: tuple[str, ...] = ()
     earlier: Earlier | None = None
     places: np.ndarray | None = None
@@ -167,6 +173,44 @@ class Splits:
     def fold_count(self) -> int:
         """The number of folds; 0 without folds."""
         return 0 if self.folds is None else int(self.options["folds"])  # one may have no rows
+
+    @property
+    def folds_by_time(self) -> bool:
+        """Whether the folds follow each other in time."""
+        return self.folds is not None and self.options["time"] is not None
+
+    @cached_property
+    def newest(self) -> np.ndarray | None:
+        """Which training rows stand for the time to come, bool [training rows]; None where all do.
+
+        With folds that follow each other in time, these are the rows of the newest fold that are newer than every row
+        of the other folds: what predicts them has learned from the past alone, as after the fit. Where groups or a warm
+        start leave fewer than `NEWEST_ROWS` of them, it is the whole newest fold, and where that has fewer, None.
+
+        Example:
+            >>> import sightline as sl
+            >>> table = sl.read({"t": list(range(600)), "x": [1.5, 2.5] * 300, "y": ["a", "b"] * 300})
+            >>> int(sl.split(table, "y", time="t", valid=0, test=0.1, folds=5).newest.sum())
+            108
+        """
+        if self.folds is None or not self.folds_by_time:
+            return None
+        newest = self.folds == self.folds.max()
+        return next((rows for rows in (self._newer, newest) if rows.sum() >= NEWEST_ROWS), None)
+
+    @property
+    def newest_from_older(self) -> bool:
+        """Whether what predicts the newest rows has learned from older rows alone; groups and a warm start may overlap."""
+        return self.newest is not None and not (self.newest & ~self._newer).any()
+
+    @cached_property
+    def _newer(self) -> np.ndarray:
+        """Which rows of the newest fold are newer than every row of the other folds, bool [training rows]."""
+        assert self.folds is not None
+        times = time_values(self.table, self.options["time"])[0][self.train]
+        newest = self.folds == self.folds.max()
+        newer: np.ndarray = newest & (times > times[~newest].max())
+        return newer
 
     def labels(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Return the target of some rows (None: all): int64 class numbers, or float64 numbers."""
@@ -276,16 +320,17 @@ def split(
             of training.
         folds: The number of cross-validation folds of the training rows, 2 or more; 0 for none. The
             members of an ensemble hold out different folds, so that all rows are trained on and each
-            row still gets an out-of-fold prediction.
+            row still gets an out-of-fold prediction. With `time` they follow each other in time, from the oldest rows
+            to the newest; rows of equal time, and groups, stay in one fold.
         min_rows_per_fold: Lowers `folds`, though not below 2, until each fold has this many training
-            rows (with `group`: one group). None keeps `folds` as it is.
+            rows (with `group`: one group) and, with `time`, a time of its own. None keeps `folds` as it is.
         earlier: For a warm start, `WarmStart(model).earlier`: rows that the model has seen keep their part and fold,
             and only new rows are divided. Then `folds` is that of the model.
 
     Raises:
         DataError: The target has only one class, a part has no rows, a column does not fit its role,
-            or there are fewer training rows (or groups) than folds. Of a warm start: the target has a class that the
-            model does not know.
+            or there are fewer training rows (or groups, or different times) than folds. Of a warm start: the target has
+            a class that the model does not know.
         OptionError: A column that does not exist, or options that contradict each other.
 
     Example:
@@ -308,7 +353,7 @@ def split(
         )
     _check_roles(table, {"target": target, "group": group, "time": time, "weight": weight})
     shares, given = _shares_and_given(valid, test, group)
-    _check_numbers(seed, folds, min_rows_per_fold, time)
+    _check_numbers(seed, folds, min_rows_per_fold)
     table = with_roles(table, target, group, time, weight, time_feature)
     given_tables = {
         name: source if isinstance(source, Table) else read_given(source, table)
@@ -342,13 +387,22 @@ def split(
     _refuse_empty(parts, {**sizes, **dict.fromkeys(given, 1)}, table)
     how += _leave_out_weightless(table, parts)
     fold_of_row = None
+    blocks: tuple[Block, ...] = ()
     if folds and places is not None:
-        fold_of_row = _keep_folds(table, described, parts["train"], folds, seed, group, places)
+        fold_of_row = _keep_folds(
+            table, described, parts["train"], folds, seed, group, time, places
+        )
     elif folds:
         groups = None if group is None else group_rows(table, group, parts["train"])
+        times = None if time is None else time_values(table, time)[0][parts["train"]]
         if min_rows_per_fold is not None:
-            folds = possible_folds(folds, min_rows_per_fold, len(parts["train"]), groups)
-        fold_of_row = assign_folds(table, described, parts["train"], folds, seed, groups)
+            folds = possible_folds(folds, min_rows_per_fold, len(parts["train"]), groups, times)
+        if time is None or times is None:
+            fold_of_row = assign_folds(table, described, parts["train"], folds, seed, groups)
+        else:
+            fold_of_row = assign_blocks(time, times, folds, groups)
+            blocks = blocks_of(table, time, parts["train"], fold_of_row)
+            how += f"; the folds follow each other in time{_overlap(times, fold_of_row, group)}"
     options = {
         "target": target, "task": described.task, "positive": described.positive, "seed": seed,
         "group": group, "time": time, "weight": weight, "folds": folds, **shares,
@@ -356,7 +410,7 @@ def split(
     }  # fmt: skip
     return Splits(
         table, described, reason, parts["train"], parts["valid"], parts["test"], how, dropped,
-        options, fold_of_row,
+        options, fold_of_row, blocks,
         (
             *_notes(len(parts["train"]), sum(sizes.values())),
             *absent_classes(described, target_values(table, described), parts, fold_of_row),
@@ -409,7 +463,7 @@ def _shares_and_given(
     return shares, given
 
 
-def _check_numbers(seed: int, folds: int, min_rows_per_fold: int | None, time: str | None) -> None:
+def _check_numbers(seed: int, folds: int, min_rows_per_fold: int | None) -> None:
     if seed < 0:
         raise OptionError(f"seed is {seed}.", "Give 0 or a positive whole number.")
     if isinstance(folds, bool) or not isinstance(folds, int) or folds < 0 or folds == 1:
@@ -417,12 +471,6 @@ def _check_numbers(seed: int, folds: int, min_rows_per_fold: int | None, time: s
     if min_rows_per_fold is not None and min_rows_per_fold < 1:
         raise OptionError(
             f"min_rows_per_fold is {min_rows_per_fold!r}.", "Give 1 or more, or None."
-        )
-    if folds and time:
-        raise OptionError(
-            f"Folds cannot be used with time={time!r}: earlier rows would be predicted by models "
-            "trained on later rows.",
-            "Use validation rows instead: valid=0.1.",
         )
 
 
@@ -583,13 +631,21 @@ def _keep_folds(
     folds: int,
     seed: int,
     group: str | None,
+    time: str | None,
     places: np.ndarray,
 ) -> np.ndarray:
-    """Return the fold of each training row: of known rows the one before, of new ones such that folds are even."""
+    """Return the fold of each training row: of known rows the one before, of new ones such that folds are even.
+
+    By time, the new rows are cut into as many stretches as there are folds, and the newest joins the newest fold.
+    """
     fold_of_row: np.ndarray = places[train].astype(np.int64)
     new = fold_of_row < 0
     filled = np.bincount(fold_of_row[~new], minlength=folds)
-    if new.any():
+    if new.any() and time is not None:
+        times = time_values(table, time)[0][train[new]]
+        stretches = min(folds, len(np.unique(times)))
+        fold_of_row[new] = folds - stretches + assign_blocks(time, times, stretches)
+    elif new.any():
         groups = None if group is None else group_rows(table, group, train[new])
         fold_of_row[new] = assign_folds(table, target, train[new], folds, seed, groups, filled)
     if len(np.unique(fold_of_row)) < 2:
@@ -598,6 +654,16 @@ def _keep_folds(
             "Give more rows, or fit without warm_start (--warm-start).",
         )
     return fold_of_row
+
+
+def _overlap(times: np.ndarray, fold_of_row: np.ndarray, group: str | None) -> str:
+    """Say how far whole groups reach into another fold's time, for the end of a sentence; nothing without groups."""
+    if group is None:
+        return ""
+    newest = fold_of_row == fold_of_row.max()
+    older = int((times[newest] < times[~newest].max()).sum())
+    each = f"; of the newest, {older:,} of {counted(int(newest.sum()), 'row')} are older than the newest row of the others"
+    return f", in whole groups of {group}{each if older else ''}"
 
 
 def _size(share: float, rows: int, name: str) -> int:

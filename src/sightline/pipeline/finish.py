@@ -20,7 +20,7 @@ from sightline.load.batches import map_tensors
 from sightline.pipeline.parts import PART_FITS, FittedPart, PartRequest
 from sightline.pipeline.recipe import LEAST_GAIN, Recipe
 from sightline.pipeline.selection import Selection, select_parts
-from sightline.predict.calibration import Blend
+from sightline.predict.calibration import LEAST_TOTAL_WEIGHT, Blend
 from sightline.predict.conformal import Conformal
 from sightline.predict.model import Model
 from sightline.predict.parts import NetworkPart
@@ -37,13 +37,13 @@ class Finished:
     Attributes:
         model: The model.
         part_records: The bodies of the records "train/<part>" by part, such as "trees".
-        held_out: The rows that it was calibrated on: `source` in words, `rows`; or None.
-        held_out_values: The calibrated model's probabilities [M, K] or numbers [M, 1] of these rows and their targets [M];
-            None without them.
-        held_out_loss: The loss on these rows, or `eval_metric` as a loss: of rows that no part was trained on, but that
+        held_out: The rows that the parts' weights and the temperature were fitted on: `source` in words, `rows`; or None.
+        held_out_values: The calibrated model's probabilities [M, K] or numbers [M, 1] of the rows that sets or intervals
+            were fitted on, and their targets [M]; None without them. They are the same rows, or the newest of them.
+        held_out_loss: The loss on the latter rows, or `eval_metric` as a loss: of rows that no part was trained on, but that
             the parts' weights and the temperature were fitted on. None where the model was not calibrated.
-        out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of the training rows; None
-            without folds, or if the trees hold out only one fold.
+        out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of the training rows, or of those that stand for
+            the time to come (`Splits.newest`); None without folds, or if the trees hold out only one of several folds.
     """
 
     model: Model
@@ -62,13 +62,26 @@ class HeldOut:
         rows: The rows, with their targets and weights.
         parts: The values of each part that are blended, float64 [N, K]: log-probabilities or numbers.
         source: Which rows these are, in words.
-        every_row: Whether these are all training rows.
+        latest: Which of them stand for the time to come, bool [N]; None where all do.
+        complete: Whether these are all training rows.
     """
 
     rows: Batch
     parts: Mapping[str, np.ndarray]
     source: str
-    every_row: bool
+    complete: bool
+    latest: np.ndarray | None = None
+
+    def to_come(self) -> HeldOut:
+        """Return the rows that stand for the time to come."""
+        if self.latest is None:
+            return self
+        chosen, count = torch.from_numpy(self.latest), int(self.latest.sum())
+        return replace(
+            self, rows=map_tensors(self.rows, lambda x: x[chosen]), latest=None,
+            parts={name: values[self.latest] for name, values in self.parts.items()},
+            source=f"out-of-fold predictions of {counted(count, 'newest training row')}",
+        )  # fmt: skip
 
 
 def finish(
@@ -103,7 +116,8 @@ def finish(
     selection = _select(training, held_out, recipe)
     model.fitted_parts = {name: model.fitted_parts[name] for name in selection.kept}
     held_out = replace(held_out, parts={name: held_out.parts[name] for name in selection.kept})
-    values = _calibrate(model, held_out, training, recipe)
+    to_come = held_out.to_come()
+    values = _calibrate(model, held_out, to_come, training, recipe)
     return Finished(
         model,
         {
@@ -112,9 +126,9 @@ def finish(
             if result.record is not None
         },
         {"source": held_out.source, "rows": len(held_out.rows.row)},
-        (values, held_out.rows.target.numpy()),
-        _loss(training, held_out.rows, values),
-        values if held_out.every_row else None,
+        (values, to_come.rows.target.numpy()),
+        _loss(training, to_come.rows, values),
+        values if held_out.complete or held_out.latest is not None else None,
     )
 
 
@@ -124,19 +138,22 @@ def _out_of_fold(training: Training, fitted: list[FittedPart]) -> HeldOut:
     On a large table the trees hold out only one fold. Then only the rows of that fold have predictions
     of every part, and only they are returned.
     """
-    rows = training.prepared.train
+    rows, latest = training.prepared.train, training.prepared.splits.newest
     parts = {}
     for result in fitted:
         if result.out_of_fold is None:
             raise InternalError(f"The part {result.part.name!r} has no out-of-fold predictions.")
         parts[result.part.name] = result.out_of_fold
-    unknown = torch.stack([values.isnan().any(dim=1) for values in parts.values()]).any(dim=0)
-    every_row = not bool(unknown.any())
-    if not every_row:
-        rows = map_tensors(rows, lambda x: x[~unknown])
-        parts = {name: values[~unknown] for name, values in parts.items()}
+    known = ~torch.stack([values.isnan().any(dim=1) for values in parts.values()]).any(dim=0)
+    complete = bool(known.all())
+    if not complete:
+        rows = map_tensors(rows, lambda x: x[known])
+        parts = {name: values[known] for name, values in parts.items()}
+        latest = None if latest is None else latest[known.numpy()]
     source = f"out-of-fold predictions of {counted(len(rows.row), 'training row')}"
-    return HeldOut(rows, _as_float64(parts), source, every_row)
+    if latest is not None and not latest.all():
+        source += f", of which the newest {latest.sum():,} count as much as all others together"
+    return HeldOut(rows, _as_float64(parts), source, complete, latest)
 
 
 def _set_apart_rows(model: Model, apart: Batch) -> HeldOut:
@@ -144,7 +161,7 @@ def _set_apart_rows(model: Model, apart: Batch) -> HeldOut:
     with evaluating(*model.modules):
         parts = model.parts(apart.numeric, apart.categorical)
     source = f"{counted(len(apart.row), 'validation row')} not used for early stopping"
-    return HeldOut(apart, _as_float64(parts), source, every_row=False)
+    return HeldOut(apart, _as_float64(parts), source, complete=False)
 
 
 def _as_float64(parts: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
@@ -153,7 +170,7 @@ def _as_float64(parts: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 
 def _select(training: Training, held_out: HeldOut, recipe: Recipe) -> Selection:
     """Choose the parts that lower the held-out loss enough; the network always stays, and what was asked for."""
-    rows, task = _weighted(training, held_out.rows), training.task
+    rows, task = _favoured(training, held_out), training.task
 
     def loss_of(parts: Mapping[str, np.ndarray]) -> float:
         loss = _mean_loss(task, rows, _blend(task, parts, rows)[1])
@@ -175,16 +192,24 @@ def _with_selection(name: str, record: dict[str, Any], selection: Selection) -> 
     return record
 
 
-def _calibrate(model: Model, held_out: HeldOut, training: Training, recipe: Recipe) -> np.ndarray:
-    """Fit the model's blend, conformal scores and threshold; return the blended values [N, K]."""
-    rows, parts, task = held_out.rows, held_out.parts, training.task
+def _calibrate(
+    model: Model, held_out: HeldOut, to_come: HeldOut, training: Training, recipe: Recipe
+) -> np.ndarray:
+    """Fit the model's blend on held-out rows, conformal scores and threshold on those that stand for the time to come.
+
+    Returns:
+        The blended values of the latter rows, [N, K].
+    """
+    rows, task = to_come.rows, training.task
     truth, weight = rows.target.numpy(), _row_weights(rows)
-    model.blend, values_NK = _blend(task, parts, _weighted(training, rows))
+    model.blend, values_NK = _blend(task, held_out.parts, _favoured(training, held_out))
+    if held_out.latest is not None:
+        values_NK = values_NK[held_out.latest]
     if not task.classification:
         values_N = values_NK[:, 0]
-        model.conformal = Conformal.fit_numbers(values_N, truth, weight, source=held_out.source)
+        model.conformal = Conformal.fit_numbers(values_N, truth, weight, source=to_come.source)
         return values_NK
-    model.conformal = Conformal.fit_classes(values_NK, truth, weight, source=held_out.source)
+    model.conformal = Conformal.fit_classes(values_NK, truth, weight, source=to_come.source)
     if isinstance(recipe.threshold, str):
         positive = model.spec.target.positive
         assert positive is not None  # `divide` refuses a threshold for other targets
@@ -214,6 +239,21 @@ def _mean_loss(task: Task, rows: Batch, values_NK: np.ndarray) -> float:
 def _weighted(training: Training, rows: Batch) -> Batch:
     """Weight rows by their classes, if the fit does."""
     return with_class_weights(rows, training.settings.class_weights, training.task)
+
+
+def _favoured(training: Training, held_out: HeldOut) -> Batch:
+    """Weight held-out rows by their classes, if the fit does, and those that stand for the time to come as all others.
+
+    Weights that are fitted on the newest rows alone follow chance and the season (docs/decisions.md).
+    """
+    rows, latest = _weighted(training, held_out.rows), held_out.latest
+    if latest is None or latest.all():
+        return rows
+    weight = np.ones(len(latest)) if (own := _row_weights(rows)) is None else own
+    total = weight.sum()
+    for part in (latest, ~latest):
+        weight[part] *= total / (2 * max(weight[part].sum(), LEAST_TOTAL_WEIGHT))
+    return rows._replace(weight=torch.from_numpy(weight).float())
 
 
 def _blend(task: Task, parts: Mapping[str, np.ndarray], rows: Batch) -> tuple[Blend, np.ndarray]:

@@ -103,7 +103,7 @@ def fit(
         kinds, drop, missing, encoding, decimal, thousands, dates, header, sheet, query, on_bad_rows: As in `sl.read`.
         task, positive, test, group, time, time_feature, weight: As in `sl.split`.
         valid: As in `sl.split`. None makes cross-validation folds of the training rows in place of
-            validation rows; with a network of your own or `time` it means 0.1.
+            validation rows, which follow each other in time with `time`; with a network of your own it means 0.1.
         numeric: How numbers are scaled, as in `sl.prepare`.
         quality: "fast" for a first look in seconds, "default", or "best" for the most accurate model,
             which takes several times longer.

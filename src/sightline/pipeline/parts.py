@@ -192,7 +192,8 @@ def _boosted(
     if options is None:
         return None
     if options.pop("one_fold", False):
-        folds = np.where(folds == 0, 0, -1)
+        held = folds.max() if prepared.splits.options["time"] is not None else 0  # the newest fold
+        folds = np.where(folds == held, 0, -1)
     limit = _limit(request, share)
     if (first := request.first.get(kind.name)) is not None:
         options, limit = {**options, "iterations": int(first["iterations"])}, None

@@ -25,9 +25,11 @@ from sightline.contracts import Batch, FitOptions, Spec, TrainingSettings, trait
 from sightline.contracts.options import Quality
 from sightline.errors import OptionError, counted
 from sightline.load.batches import map_tensors
+from sightline.load.divide import group_rows
+from sightline.load.folds import assign_folds
 from sightline.load.known import CALIBRATION, VALIDATION
 from sightline.load.large import LargeTable
-from sightline.load.split import Splits, split
+from sightline.load.split import NEWEST_ROWS, Splits, split
 from sightline.load.split_large import split_large
 from sightline.load.table import Table
 from sightline.prepare.prepared import Prepared
@@ -98,6 +100,8 @@ class Recipe:
         forest: Whether a forest of randomised trees is added.
         asked: The parts that were asked for, which stay in the model whatever they bring.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from.
+        whole_groups: Whether the validation rows that are kept for calibration are whole groups; of older runs they are
+            not.
         threshold: The metric that the decision threshold of two classes is chosen for, or the threshold.
         hidden, dropout: Of the default network, where they were asked for.
 
@@ -116,6 +120,7 @@ class Recipe:
     forest: bool = False
     asked: Sequence[str] = ()
     calibrate: bool = False
+    whole_groups: bool = False
     threshold: str | float | None = None
     hidden: Sequence[int] | None = None
     dropout: float | None = None
@@ -126,12 +131,11 @@ class Recipe:
 
         A network of your own is trained with early stopping on validation rows; trees and
         calibration are added if they are asked for. Without one, there are folds, unless validation
-        rows are asked for or a time column splits the rows.
+        rows are asked for.
         """
         model, split_options = options.model, options.split
         own = model.network is not None
         quality: Any = None if own else model.quality or "default"
-        holdout = split_options.valid is not None or split_options.time is not None
         wanted = (
             not own
             or bool(model.trees or model.symmetric_trees or model.forest)
@@ -146,10 +150,11 @@ class Recipe:
         optional |= {name: wish for name, wish in given.items() if wish is not None}
         return cls(
             quality=quality,
-            folds=0 if own or holdout else FOLDS[quality],
+            folds=0 if own or split_options.valid is not None else FOLDS[quality],
             **optional,
             asked=tuple(name for name, wish in given.items() if wish),
             calibrate=wanted if model.calibrate is None else model.calibrate,
+            whole_groups=split_options.group is not None,
             threshold=model.threshold,
             hidden=model.hidden,
             dropout=model.dropout,
@@ -374,7 +379,7 @@ def make_settings(recipe: Recipe, options: FitOptions, size: Size) -> TrainingSe
 
 
 def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | None]:
-    """Keep every other validation row for calibration, so that early stopping never sees it.
+    """Keep every other validation row, or whole groups of them, for calibration, so that early stopping never sees it.
 
     Returns:
         The preparation with the rows that early stopping sees, and the rows for calibration. These
@@ -393,30 +398,46 @@ def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | Non
                 f"{counted(size.outputs, 'output')} is a lot of work for trees: they hold out one "
                 f"fold only, and take at most {trees['iterations']} rounds",
             )
+    splits = prepared.splits
+    if recipe.calibrate and splits.folds_by_time and splits.newest is None:
+        notes += (
+            f"The newest fold has fewer than {NEWEST_ROWS} rows: sets and intervals are fitted on all folds, most of which "
+            "are predicted by what has learned from newer rows, and may promise too much if the future differs from the past",
+        )
     apart = prepared.splits.folds is None and recipe.calibrate
     if apart and len(valid.row) < CALIBRATION_ROWS:
         apart = False
         without = "no trees, calibration, sets or intervals" if recipe.trees else "no calibration"
         notes += (
             f"{counted(len(valid.row), 'validation row')}, fewer than {CALIBRATION_ROWS}, all needed for early "
-            f"stopping: {without}; give more validation rows, or leave valid and time out for folds",
+            f"stopping: {without}; give more validation rows, or leave valid out for folds",
         )
     prepared = replace(prepared, notes=notes)
     if not apart:
         return prepared, None
-    second = torch.from_numpy(_for_calibration(prepared))
+    second = torch.from_numpy(_for_calibration(prepared, recipe.whole_groups))
     kept = map_tensors(valid, lambda x: x[~second])
     return replace(prepared, valid=kept), map_tensors(valid, lambda x: x[second])
 
 
-def _for_calibration(prepared: Prepared) -> np.ndarray:
-    """Choose every other validation row, bool [validation rows]; those of a warm start stay what they were."""
+def _for_calibration(prepared: Prepared, whole_groups: bool) -> np.ndarray:
+    """Choose half of the validation rows, bool [validation rows]; those of a warm start stay what they were.
+
+    It is every other row, or whole groups where there are two or more.
+    """
     places = prepared.splits.places
     rows = prepared.valid.row.numpy()
     chosen, free = np.zeros(len(rows), bool), np.arange(len(rows))
     if places is not None:
         chosen = places[rows] == CALIBRATION
         free = np.flatnonzero(~np.isin(places[rows], (VALIDATION, CALIBRATION)))
+    splits = prepared.splits
+    if whole_groups and len(free):
+        groups = group_rows(splits.table, splits.options["group"], rows[free])
+        if len(groups.sizes) > 1:
+            halves = assign_folds(splits.table, splits.target, rows[free], 2, 0, groups)
+            chosen[free[halves == 1]] = True
+            return chosen
     # A fixed order that is independent of the order of the file.
     order = np.random.default_rng(0).permutation(len(free))
     chosen[free[order[1::2]]] = True

@@ -106,10 +106,7 @@ class Recorder(Observer):
         task = self.options.split.task
         self._begin("load", code.load(self._body("run", "start"), source, task, start))
         recorded = self.trace.write("load", "table", body).body
-        split = self.trace.writer(LoadSplit)({
-            "train": splits.train_rows, "valid": len(splits.valid), "test": len(splits.test),
-            "folds": splits.fold_count, "how": splits.how, "sentence": splits.describe(),
-        }).body  # fmt: skip
+        split = self.trace.writer(LoadSplit)(_split(splits)).body
         size = loaded.batch_size
         batch = self.trace.writer(LoadBatch)({
             "batch_size": size, "batches": count_batches(splits.train_rows, size),
@@ -319,6 +316,21 @@ class Recorder(Observer):
 
 def _fingerprints(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {name: body.get("fingerprint") for name, body in parts.items()}
+
+
+def _split(splits: Splits) -> LoadSplit:
+    """Return the body of "load/split"."""
+    body: LoadSplit = {
+        "train": splits.train_rows, "valid": len(splits.valid), "test": len(splits.test),
+        "folds": splits.fold_count, "how": splits.how, "sentence": splits.describe(),
+    }  # fmt: skip
+    if splits.folds_by_time:
+        body["blocks"] = [
+            {"rows": one.rows, "first": one.first, "last": one.last} for one in splits.blocks
+        ]
+        body["newest"] = 0 if splits.newest is None else int(splits.newest.sum())
+        body["newest_from_older"] = splits.newest_from_older
+    return body
 
 
 def _load_notes(table: Table, splits: Splits, asked: bool) -> list[str]:

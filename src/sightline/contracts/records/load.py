@@ -53,6 +53,16 @@ class LoadTable(TypedDict):
     seconds: Annotated[float, "duration of reading and splitting"]
 
 
+class BlockBody(TypedDict):
+    """One of the folds that follow each other in time."""
+
+    rows: Annotated[int, "training rows that it holds out"]
+    first: Annotated[str, "time of its oldest row"]
+    last: Annotated[
+        str, "time of its newest row; with groups, later than the first of the next fold"
+    ]
+
+
 class LoadSplit(TypedDict):
     """The rows were split."""
 
@@ -63,6 +73,17 @@ class LoadSplit(TypedDict):
         int,
         "number of folds of the training rows, 0 for none; with folds there are no validation rows, and "
         "every validation metric below is out-of-fold",
+    ]]  # fmt: skip
+    blocks: NotRequired[Annotated[
+        list[BlockBody], "of folds that follow each other in time, from when to when each goes, the oldest first"
+    ]]  # fmt: skip
+    newest: NotRequired[Annotated[
+        int,
+        "then the newest training rows: sets, intervals and the threshold are fitted on them alone, and they count as much "
+        "as all others for the parts' weights and the temperature; 0 where they are too few, and all rows are used alike",
+    ]]  # fmt: skip
+    newest_from_older: NotRequired[Annotated[
+        bool, "whether what predicts them has learned from older rows alone; groups and a warm start may overlap"
     ]]  # fmt: skip
     how: Annotated[str, "how the rows were chosen"]
     sentence: Annotated[str, "the whole split in one sentence"]

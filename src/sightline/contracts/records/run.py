@@ -91,6 +91,9 @@ class RecipeBody(TypedDict):
     forest: NotRequired[Annotated[bool, "whether a forest is grown too"]]
     asked: NotRequired[Annotated[list[str], "parts that stay in the model whatever they bring"]]
     calibrate: Annotated[bool, "whether probabilities are calibrated on held-out rows"]
+    whole_groups: NotRequired[Annotated[
+        bool, "whether validation rows that are kept for calibration are whole groups"
+    ]]  # fmt: skip
     threshold: Annotated[
         str | float | None, "metric that chooses the decision threshold, or the threshold itself"
     ]
