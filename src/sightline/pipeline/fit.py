@@ -235,9 +235,10 @@ def replay(
     name = f"{first.name}-replay"
     with run_folder(name, to) as folder, recording(view, quiet) as (trace, view):
         beginning.decisions = beginning.decisions.into(folder)
-        recorder = Recorder(trace, folder, first=(beginning.ended, beginning.first_parts))
+        assert beginning.first is not None  # the records of the first run
+        recorder = Recorder(trace, folder, first=(beginning.ended, beginning.first.parts))
         runner = Runner(
-            recorder, folder, beginning.edits, checkpoint_seconds=CHECKPOINT_SECONDS,
+            recorder, folder, beginning.edits, beginning.deadline, checkpoint_seconds=CHECKPOINT_SECONDS,
             checkpoint_epochs=None,
         )  # fmt: skip
         kept = RunFolder(folder, beginning.decisions.options.run.report, first=first)
