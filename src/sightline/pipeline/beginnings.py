@@ -16,7 +16,7 @@ from sightline.contracts.metrics import check_metric
 from sightline.errors import OptionError, RunError
 from sightline.load.large import LargeTable, Spread, read_within
 from sightline.load.limits import settle_limit
-from sightline.pipeline.deadline import Budget, Deadline
+from sightline.pipeline.deadline import Budget, Deadline, recipe_in_time
 from sightline.pipeline.decisions import Decisions
 from sightline.pipeline.flow import FirstRun, Loaded
 from sightline.pipeline.origin import provenance, read_again
@@ -123,9 +123,13 @@ class Fresh:
         else:
             table = read_within(source, options.read, limit, self.folder, spread=self.spread)
         earlier = None if self.start is None else self.start.earlier
-        splits = divide(
-            table, options.target, self._recipe, seed=options.seed, earlier=earlier, **vars(options.split)
-        )  # fmt: skip
+        given = {"seed": options.seed, "earlier": earlier, **vars(options.split)}
+        splits = divide(table, options.target, self._recipe, **given)
+        if earlier is None:
+            asked = self._recipe
+            self._recipe = recipe_in_time(asked, options, size_of(splits))
+            if self._recipe.folds != asked.folds:
+                splits = divide(table, options.target, self._recipe, **given)
         if (metric := options.settings().eval_metric) is not None:
             check_metric(metric, splits.target.task, splits.target.name)
         if isinstance(table, LargeTable):

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from sightline.contracts import FitOptions
+from sightline.contracts.options import Quality
 from sightline.errors import listed, spelled
 from sightline.pipeline.recipe import (
     FOLDS,
@@ -49,6 +50,9 @@ EPOCH_SPEED = 8e9
 """About how many rows x weights of small networks are trained in a second..."""
 STEP_SECONDS = 2e-3
 """... besides what each step takes, however small it is."""
+USEFUL_EPOCHS = 5
+"""If the time limit allows fewer epochs, the model is that of a lower quality."""
+QUALITIES: tuple[Quality, ...] = ("best", "default", "fast")
 ROUNDS_SPEED = 7e7
 """About how much of `TREES_WORK` is done in a second, on two cores."""
 FOREST_SPEED = 8e4
@@ -133,6 +137,39 @@ class PartTime:
     share: float
 
 
+def recipe_in_time(recipe: Recipe, options: FitOptions, size: Size) -> Recipe:
+    """Return the recipe of the best quality, at most the one asked for, whose network the time limit allows some epochs.
+
+    It follows from sizes and the limit alone.
+
+    Args:
+        recipe: As `Recipe.choose` made it of the options.
+        options: Of the fit.
+        size: Of the table.
+    """
+    limit = options.settings().time_limit
+    if limit is None or recipe.quality is None:
+        return recipe
+    seconds = limit - start_seconds(size) - sum(end_seconds(options, size, limit))
+    for quality in QUALITIES[QUALITIES.index(recipe.quality) :]:
+        model = replace(options.model, quality=quality)
+        recipe = Recipe.choose(replace(options, model=model))
+        if USEFUL_EPOCHS * epoch_seconds(recipe, size) <= seconds:
+            break
+    return recipe
+
+
+def start_seconds(size: Size) -> float:
+    """Return the seconds that reading, preparing and loading of libraries take, about."""
+    return START_SECONDS + size.rows * size.features / START_VALUES
+
+
+def epoch_seconds(recipe: Recipe, size: Size) -> float:
+    """Return the seconds of an epoch of all members of a quality, about."""
+    steps = size.rows / settle_batch_size(None, size.rows)
+    return size.rows * epoch_work(recipe, size) / EPOCH_SPEED + steps * STEP_SECONDS
+
+
 def part_times(recipe: Recipe, size: Size, second_network: bool) -> dict[str, PartTime]:
     """Return what each part of a model needs of a time limit, the most important part first.
 
@@ -141,11 +178,10 @@ def part_times(recipe: Recipe, size: Size, second_network: bool) -> dict[str, Pa
         size: Of the prepared table.
         second_network: Whether it has a second network, which depends on the columns.
     """
-    work = size.rows * epoch_work(recipe, size)
+    epoch = epoch_seconds(recipe, size)
     if second_network:  # each of the two has half of the members
-        work //= 2
-    steps = size.rows / settle_batch_size(None, size.rows)
-    network = PartTime(work / EPOCH_SPEED + steps * STEP_SECONDS, NETWORK_SHARE)
+        epoch /= 2
+    network = PartTime(epoch, NETWORK_SHARE)
     times = {NetworkPart.name: network}
     if not recipe.calibrate:
         return times
@@ -185,6 +221,7 @@ class Budget:
         optional: Seconds for what may be left out there.
         start: Seconds that reading and preparing should take, on such a machine.
         pace: How many times longer they took: a slower or busy machine takes longer at the end too.
+        lowered: The lower quality that the limit allows; empty if it allows the one that was asked for.
         left_out: The parts that are not made for want of time, and whether the clock or the estimate decided that.
 
     Example:
@@ -202,6 +239,7 @@ class Budget:
     optional: float = 0.0
     start: float = START_SECONDS
     pace: float = 1.0
+    lowered: str = ""
     left_out: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -213,11 +251,11 @@ class Budget:
             return cls(deadline)
         size = prepared_size(prepared)
         times = part_times(recipe, size, has_second_network(recipe, prepared.spec))
-        start = START_SECONDS + size.rows * size.features / START_VALUES
+        start = start_seconds(size)
         pace = (deadline.used() - deadline.before) / start
         return cls(
             deadline, times, tuple(recipe.asked), *end_seconds(options, size, deadline.limit),
-            start, min(max(pace, 1.0), SLOWEST),
+            start, min(max(pace, 1.0), SLOWEST), _lowered(recipe, options),
         )  # fmt: skip
 
     @property
@@ -261,6 +299,8 @@ class Budget:
             return None
         used = self.deadline.used()
         said = f"{used:.3g} of the time limit's {limit:g} s were used when the model was complete"
+        if self.lowered:
+            said += f'; it allowed a model of quality "{self.lowered}"'
         for reason, why in (
             ("estimate", "would take too long"),
             ("clock", "had no time left"),
@@ -272,3 +312,8 @@ class Budget:
             "limit": limit, "seconds": used, "parts": list(self.planned),
             "left_out": [{"part": name, "by": by} for name, by in self.left_out.items()], "said": said,
         }  # fmt: skip
+
+
+def _lowered(recipe: Recipe, options: FitOptions) -> str:
+    asked = Recipe.choose(options).quality
+    return recipe.quality if recipe.quality is not None and recipe.quality != asked else ""
