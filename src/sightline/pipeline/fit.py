@@ -151,7 +151,8 @@ def fit(
         view: Shows the run in place of the terminal.
         settings: Any other setting of `sl.Training` by name: epochs, batch_size, learning_rate,
             optimizer, schedule, ema, time_limit, eval_metric, precision, device, ... The quality
-            chooses those that are not given.
+            chooses those that are not given. `time_limit` covers the whole fit in seconds, from reading to the report: it may take a
+            tenth longer, or a second; what there is no time for is left out and recorded.
 
     Returns:
         The run: `.model`, `.records`, `.metrics`, `.epochs`, `.folder`.
