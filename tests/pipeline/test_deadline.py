@@ -204,7 +204,7 @@ def test_a_short_limit_on_a_large_table_lowers_the_quality():
 
     assert quality(10.0, 500, quality="best").quality == "best"
     assert quality(10.0, 300_000, quality="best").quality == "fast"
-    middle = quality(60.0, 100_000, quality="best")
+    middle = quality(60.0, 150_000, quality="best")
     assert (middle.quality, middle.folds, middle.symmetric_trees) == ("default", 5, False)
     assert quality(3600.0, 100_000, quality="best").quality == "best"
     assert quality(10.0, 300_000, network=sl.MLP).quality is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -55,8 +55,10 @@ USEFUL_EPOCHS = 5
 QUALITIES: tuple[Quality, ...] = ("best", "default", "fast")
 ROUNDS_SPEED = 7e7
 """About how much of `TREES_WORK` is done in a second, on two cores."""
-FOREST_SPEED = 8e4
+FOREST_SPEED = 4e5
 """About how many rows x trees a forest grows a second, for one fold."""
+LEAST_PART = 0.5
+"""The parts that are tried need at most this share of the time, so that each gets more than its least."""
 LEAST_TREES = 10
 """With time for fewer trees there is no forest."""
 START_SECONDS = 3.0
@@ -262,12 +264,17 @@ class Budget:
     def planned(self) -> tuple[str, ...]:
         """The parts that are tried, in the order in which they are made: it follows from sizes and the limit alone."""
         left = (self.deadline.limit or math.inf) - self.start - self.end - self.optional
-        chosen = set()
+        return self._affordable(PARTS, left)
+
+    def _affordable(self, names: Iterable[str], seconds: float) -> tuple[str, ...]:
+        """Return which of some parts are tried in so many seconds: the most important ones, each with more than its least."""
+        chosen, left = set[str](), LEAST_PART * seconds
         for name, part in self.times.items():
-            if name == NetworkPart.name or name in self.asked or part.least <= left:
+            must = name == NetworkPart.name or name in self.asked
+            if name in names and (must or part.least <= left):
                 chosen.add(name)
                 left -= part.least
-        return tuple(name for name in PARTS if name in chosen)
+        return tuple(name for name in names if name in chosen)
 
     def seconds(self, name: str) -> float | None:
         """Return the seconds that a part may take now: None without a limit, 0 if it is not to be made."""
@@ -278,8 +285,6 @@ class Budget:
             self.left_out[name] = "estimate"
             return 0.0
         own = self.times.get(name, PartTime(0.0, 1.0))
-        later = planned[planned.index(name) :] if name in planned else ()
-        coming = [self.times[other] for other in later] or [own]
         available = self.deadline.left() - self.pace * self.end - self.optional
         if name == NetworkPart.name:
             available = max(available, LEAST_LIMIT)
@@ -287,10 +292,12 @@ class Budget:
             if name in self.times:
                 self.left_out[name] = "clock"
             return 0.0
-        above = available - sum(part.least for part in coming)
+        later = planned[planned.index(name) + 1 :] if name in planned else ()
+        others = [self.times[other] for other in self._affordable(later, available - own.least)]
+        above = available - own.least - sum(part.least for part in others)
         if above <= 0:
             return min(available, max(own.least, LEAST_LIMIT))
-        return own.least + above * own.share / sum(part.share for part in coming)
+        return own.least + above * own.share / (own.share + sum(part.share for part in others))
 
     def record(self) -> dict[str, Any] | None:
         """Return the body of the record "train/time_limit"; None without a limit."""
