@@ -125,7 +125,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         options = FitOptions.of(
             target, kinds=kinds, task=task, positive=positive, weight=weight if weight in data else None, test=0,
             quality=self.quality, network=self.network, trees=self.trees, valid=self.valid,
-            threshold=getattr(self, "threshold", None), seed=seed, **settings,
+            threshold=getattr(self, "threshold", None), seed=seed, baselines=False, report=False, **settings,
         )  # fmt: skip
         outcome = run_stages(Fresh(data, options))
         self.model_ = outcome.finished.model
@@ -161,7 +161,7 @@ class SightlineClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
     Args:
         quality: "fast", "default" or "best", as in `sl.fit`.
-        time_limit: Time limit for fitting in seconds, approximate.
+        time_limit: Time limit for the whole fit in seconds, kept to about a tenth; what there is no time for is left out.
         network: A network of your own: a class or function that takes the spec, or "file.py:Class".
         trees: Whether boosted trees are added to the model; None as in `sl.fit`.
         eval_metric: The metric that chooses the best epoch, such as "roc_auc".

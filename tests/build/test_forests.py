@@ -232,4 +232,4 @@ def test_the_clock_ends_the_list_of_trees(monkeypatch):
     monkeypatch.setattr(f._Growth, "grow", slow)
     monkeypatch.setattr("time.perf_counter", lambda: seconds[0])
     fitted, *_ = grown_forest("number", trees=100, time_limit=7.5)
-    assert fitted.trees == 7
+    assert fitted.trees == 6  # 7.5 s less a part for reading them

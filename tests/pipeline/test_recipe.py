@@ -307,20 +307,6 @@ def test_given_settings_win():
     assert (settings.epochs, settings.learning_rate, settings.seed) == (7, 0.5, 3)
 
 
-def test_trees_get_a_share_of_a_time_limit():
-    options, size = FitOptions.of("y", time_limit=10.0), Size(100, 5, 2)
-    one = {"second_network": False}
-    alone = {"symmetric_trees": False, "forest": False}
-    for asked, seconds in (
-        ({}, 3.5), (one, 7.0), ({**one, "forest": False}, 8.0), ({"trees": False}, 4.5),
-        ({"quality": "best"}, 2.5), ({**one, **alone, "trees": False}, 10.0), ({"quality": "fast"}, 8.0),
-    ):  # fmt: skip
-        limit = make_settings(choose(**asked), options, size).time_limit
-        assert limit == pytest.approx(seconds), asked
-    codes = size._replace(numbers=False)
-    assert make_settings(choose(), options, codes).time_limit == pytest.approx(7.0)
-
-
 def test_few_rows_get_fewer_folds():
     table = sl.read(rows(9, "two"), kinds=KINDS)
     assert divide(table, "y", choose(), test=0).fold_count == 3
@@ -482,7 +468,7 @@ def test_class_weights_reach_trees_and_weights():
 
 
 def test_a_replay_grows_the_same_trees_whatever_the_clock_says(tmp_path):
-    run = sl.fit(rows(600, "two"), "y", quality="fast", epochs=1, time_limit=0.5, kinds=KINDS,
+    run = sl.fit(rows(600, "two"), "y", quality="fast", epochs=1, time_limit=60.0, kinds=KINDS,
                  run=tmp_path / "a", quiet=True, report=False, baselines=False)  # fmt: skip
     again = sl.replay(run.folder, to=tmp_path / "b", source=sl.read(rows(600, "two"), kinds=KINDS), quiet=True)  # fmt: skip
     assert again.find("train", "replay")[0].body["identical"]

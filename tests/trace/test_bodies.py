@@ -81,6 +81,11 @@ def regression(folder, penguins):
     return sl.fit(penguins, "body_mass_g", quality="fast", eval_metric="mae", run=folder / "number", **SMALL)  # fmt: skip
 
 
+def limited(folder, penguins):
+    """A time limit that is over when the table has been read."""
+    return sl.fit(penguins, "species", time_limit=1e-3, run=folder / "limited", **SMALL)
+
+
 def plateau(folder, penguins):
     """A learning rate of 0: the loss does not fall."""
     return sl.fit(
@@ -97,7 +102,7 @@ def diverged(folder, penguins):
     )  # fmt: skip
 
 
-FITS = [edited, binary, regression, plateau, diverged]
+FITS = [edited, binary, regression, limited, plateau, diverged]
 
 
 @pytest.fixture(scope="module")

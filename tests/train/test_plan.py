@@ -454,7 +454,9 @@ def test_the_limit_ends_training_in_mid_epoch(species, monkeypatch):
     steps = list(training.steps())
     assert training.progress.elapsed <= 100.0 + 2.0
     assert len(steps) % 6
-    assert training.stopped.startswith("the time limit of 100 s is reached in epoch ")
+    assert training.stopped.startswith(
+        "the time limit of 100 s for the training is reached in epoch "
+    )
     step, edit = training.progress.edits[-1]
     assert (step, edit["edit"]) == (len(steps), "Stop")
     assert training.events[-1].type == "edit"

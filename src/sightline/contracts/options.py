@@ -528,7 +528,7 @@ class TrainingSettings:
     time_limit: Annotated[
         float | None,
         Option(
-            "The largest number of seconds of training, e.g. 60.",
+            "The largest number of seconds of the whole fit, reading and report included, e.g. 60.",
             metavar="SECONDS",
             default_help="none",
         ),

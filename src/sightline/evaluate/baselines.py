@@ -34,6 +34,8 @@ MOST_DRAWN, FEWEST_DRAWS = 20_000_000, 200
 """All bootstrap samples together hold at most this many rows, but there are at least 200 samples."""
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 THIS_MODEL = "this model"
+LINEAR_SPEED, BOOSTED_SPEED = 1e6, 1e6
+"""About how many rows x columns x classes the simple models learn from in a second."""
 
 Moved = Literal["class weights", "threshold"]
 """What moves a model's decisions away from the most probable class, on purpose."""
@@ -52,6 +54,7 @@ def score_baselines(
     seed: int = 0,
     draws: int = 1000,
     plain: Callable[[Batch, Batch], tuple[Batch, Batch]] | None = None,
+    allows: Callable[[str, float], bool] | None = None,
 ) -> dict[str, Any]:
     """Score a model and simple models, with 95 % bootstrap intervals (Efron 1979).
 
@@ -76,6 +79,8 @@ def score_baselines(
         plain: Takes training and test rows and returns them with their numbers scaled linearly. A
             quantile scaling would hide a linear relation from the linear model. None does not
             scale them.
+        allows: Takes the name of a simple model and the seconds that it takes, about, and returns whether there is
+            time for it; None means that there is.
 
     Returns:
         `rows`, `metric` ("log_loss", "rmse", "roc_auc" or "balanced_accuracy"), `greater_is_better`, `models` (each `name`, `score`, the ends `low` and
@@ -112,8 +117,15 @@ def score_baselines(
     scorers = {THIS_MODEL: metric.of(values, truth, guessed)}
     predictions = {THIS_MODEL: values}
     for name, fit in _simple_models(classification):
-        if too_much is not None and fit is not _constant:
-            left_out = {"second": None, "seconds": None, "note": f"left out: {too_much}"}
+        why = None if fit is _constant else too_much
+        if (
+            why is None
+            and allows is not None
+            and not (fit is _constant or allows(name, _seconds(fit, data)))
+        ):
+            why = "the time limit leaves no time for it"
+        if why is not None:
+            left_out = {"second": None, "seconds": None, "note": f"left out: {why}"}
             models.append({"name": name, **left_out})
             continue
         began = time.perf_counter()
@@ -220,6 +232,13 @@ def _simple_models(classification: bool) -> list[tuple[str, Fit]]:
         ("logistic regression" if classification else "ridge regression", _linear),
         ("gradient boosting", _boosted),
     ]
+
+
+def _seconds(fit: Fit, data: _Data) -> float:
+    """Return about how long it takes to fit a simple model on a core of 2020."""
+    rows, columns = data.train.shape
+    work: int = rows * max(columns, 1) * (data.classes if data.classes > 2 else 1)
+    return 0.1 + work / (LINEAR_SPEED if fit is _linear else BOOSTED_SPEED)
 
 
 def _fitted(fit: Fit, data: _Data) -> tuple[np.ndarray, bool]:

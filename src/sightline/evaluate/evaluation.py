@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sightline.build.modes import evaluating
 from sightline.errors import counted
 from sightline.evaluate.baselines import Moved, score_baselines
 from sightline.evaluate.curves import measure_curves
 from sightline.evaluate.dependence import partial_dependence
+from sightline.evaluate.in_time import InTime
 from sightline.evaluate.outliers import outlier_effect
 from sightline.evaluate.over_time import coverage_warning, time_warnings, times_of
 from sightline.evaluate.rows import example_row, explained_rows, measured_rows
@@ -20,7 +23,9 @@ from sightline.evaluate.slices import report_slices
 from sightline.evaluate.trust import by_class_sentence, calibration_sentence, measure_calibration
 from sightline.evaluate.worst import worst_rows
 from sightline.load.table import Table, subset
+from sightline.metrics.importance import SAMPLED_ROWS
 from sightline.metrics.importance import importance as measure_importance
+from sightline.predict.attributions import permutations_for, rows_explained
 from sightline.predict.conformal import ALPHA
 from sightline.predict.threshold import count_decisions, possible_thresholds
 from sightline.prepare.prepared import Prepared
@@ -36,9 +41,21 @@ MANY_COLUMNS = 1_000
 """... unless the table has more columns than this: then each is shuffled once."""
 RECORDS = (
     "example", "metrics", "calibration", "sets", "threshold", "thresholds", "baselines", "curves", "worst", "rows",
-    "importance", "dependence", "slices",
+    "importance", "dependence", "slices", "time_limit",
 )  # fmt: skip
 """The types of records of stage 5, in the order in which a run writes them."""
+TRIED_ROWS = 1_024
+"""Rows that are predicted to see how long a row takes, where there is a time limit."""
+SORTED_ROWS = 1e6
+"""About how many rows are sorted in a second, for a curve of a class or for the worst rows."""
+SHORT_SECONDS = 0.1
+"""Seconds of a result that takes about as long for every table."""
+DEPENDENCE_ROWS = 8 * 15 * 200
+"""Predictions of the partial dependence: columns x points x rows."""
+CONTRIBUTIONS_SECONDS = 1.2
+"""Seconds of loading what computes contributions (Captum), about."""
+EXPLAINED_SECONDS = 0.01
+"""Seconds of an explained row, besides its predictions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +82,7 @@ class Evaluation:
         with_report: Whether to compute what only the report shows: curves, worst and explained rows,
             importance, dependence, slices.
         seed: Seed of the samples, the shuffles and the bootstrap.
+        in_time: Says whether there is time for what may be left out: simple models, and what only the report shows.
 
     Example:
         >>> import sightline as sl
@@ -90,6 +108,7 @@ class Evaluation:
     with_baselines: bool = True
     with_report: bool = True
     seed: int = 0
+    in_time: InTime = field(default_factory=InTime)
 
     def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the type and the body of each record that this run has, in the order of `RECORDS`."""
@@ -140,6 +159,11 @@ class Evaluation:
         return subset(self.predictions.table, np.flatnonzero(usable))
 
     @property
+    def _rows(self) -> int:
+        """How many rows are measured."""
+        return len(self.rows_measured)
+
+    @property
     def _times(self) -> np.ndarray | None:
         """The times of the rows of `_compared`, if the newest rows are held out; else None."""
         _, usable = self._truth
@@ -186,12 +210,43 @@ class Evaluation:
         _, usable = self._truth
         return {"source": held_out["source"], "part": self.part, "rows": int(usable.sum())}
 
+    @cached_property
+    def _row_seconds(self) -> float:
+        """About how long the prediction of a row takes among many; 0 where no clock decides."""
+        if not self.in_time.is_limited():
+            return 0.0
+        model, table = self.model, self.predictions.table
+        sample = np.arange(min(TRIED_ROWS, table.rows))
+        numeric_BD, codes_BC = model.inputs(model.encoder.open(table)(sample))
+        times = -(-TRIED_ROWS // len(sample))
+        numeric_BD, codes_BC = numeric_BD.repeat(times, 1), codes_BC.repeat(times, 1)
+        with evaluating(*model.modules):
+            began = time.perf_counter()
+            model.outputs(numeric_BD, codes_BC)
+        return (time.perf_counter() - began) / len(numeric_BD)
+
+    @property
+    def _turns(self) -> int:
+        """How many predictions the contributions of a row's columns take."""
+        columns = len(self.model.encoder.encodings)
+        return columns * permutations_for(columns)
+
+    @cached_property
+    def _contributions(self) -> bool:
+        """Whether there is time for the contributions of each column."""
+        seconds = CONTRIBUTIONS_SECONDS + self._turns * self._row_seconds
+        return self.in_time.allows("contributions", seconds)
+
+    def _allows(self, name: str, seconds: float) -> bool:
+        """Return whether what only the report shows is computed: there is a report, and time for it."""
+        return self.with_report and self.in_time.allows(name, seconds)
+
     # ------------------------------------------------------------- the bodies
 
     @cached_property
     def example(self) -> dict[str, Any]:
         """The first measured row, followed through the model."""
-        return example_row(self.model, self.prepared.splits)
+        return example_row(self.model, self.prepared.splits, self._contributions)
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -288,6 +343,7 @@ class Evaluation:
         body = score_baselines(
             target, train, batch, self.model.spec.cardinalities, values, truth,
             guessed=self._chosen(values), seed=self.seed, plain=prepared.standardised, moved=self._moved,
+            allows=self.in_time.allows,
         )  # fmt: skip
         remark = prepared.splits.table.remark
         return {"part": self.part, **body, **({"remark": remark} if remark else {})}
@@ -295,14 +351,15 @@ class Evaluation:
     @cached_property
     def curves(self) -> dict[str, Any] | None:
         """ROC, precision-recall and reliability curves, or residuals."""
-        if not self.with_report:
+        classes = len(self.model.classes) or 1
+        if not self._allows("curves", SHORT_SECONDS + self._rows * classes / SORTED_ROWS):
             return None
         return {"part": self.part, **measure_curves(self.model.spec.target, *self._compared)}
 
     @cached_property
     def worst(self) -> dict[str, Any] | None:
         """The rows with the largest errors, with their raw values."""
-        if not self.with_report:
+        if not self._allows("worst", SHORT_SECONDS + self._rows / SORTED_ROWS):
             return None
         _, usable = self._truth
         values, truth = self._compared
@@ -316,16 +373,28 @@ class Evaluation:
     @cached_property
     def rows(self) -> dict[str, Any] | None:
         """A sample of rows, each followed through the model."""
-        if not self.with_report:
+        if not self.with_report or not self._contributions:
             return None
-        return explained_rows(self.model, self.prepared.splits, self.seed)
+        most = rows_explained(len(self.model.encoder.encodings))
+        most = self.in_time.at_most(
+            "rows", most, EXPLAINED_SECONDS + self._turns * self._row_seconds
+        )
+        if not most:
+            return None
+        return explained_rows(self.model, self.prepared.splits, self.seed, most)
 
     @cached_property
     def importance(self) -> dict[str, Any] | None:
         """How much worse the metric gets when a column is shuffled."""
         if not self.with_report:
             return None
-        repeats = REPEATS if len(self.model.encoder.encodings) <= MANY_COLUMNS else 1
+        columns = len(self.model.encoder.encodings)
+        repeats = self.in_time.at_most(
+            "importance", REPEATS if columns <= MANY_COLUMNS else 1,
+            columns * min(self._rows, SAMPLED_ROWS) * self._row_seconds,
+        )  # fmt: skip
+        if not repeats:
+            return None
         truth, usable = self.model.truth(self.predictions)
         return measure_importance(
             self.model, self.predictions.table, truth, usable, self.part, repeats=repeats,
@@ -335,7 +404,8 @@ class Evaluation:
     @cached_property
     def dependence(self) -> dict[str, Any] | None:
         """The mean prediction by the value of each of the most important columns."""
-        if self.importance is None:
+        seconds = SHORT_SECONDS + DEPENDENCE_ROWS * self._row_seconds
+        if self.importance is None or not self._allows("dependence", seconds):
             return None
         columns = [column["column"] for column in self.importance["columns"]]
         body = partial_dependence(self.model, self.predictions.table, columns, seed=self.seed)
@@ -344,9 +414,14 @@ class Evaluation:
     @cached_property
     def slices(self) -> dict[str, Any] | None:
         """The metrics by the value of the most important columns that have few values."""
-        if self.importance is None:
+        if self.importance is None or not self._allows("slices", 2 * SHORT_SECONDS):
             return None
         values, truth = self._compared
         columns = [column["column"] for column in self.importance["columns"]]
         body = report_slices(self.model, self._compared_table, values, truth, columns, self._moved)
         return None if body is None else {"part": self.part, **body}
+
+    @property
+    def time_limit(self) -> dict[str, Any] | None:
+        """What of the above a time limit left out or shortened; None if nothing."""
+        return self.in_time.body()

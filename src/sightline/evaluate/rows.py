@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from sightline.evaluate.trust import conformal_output
 from sightline.load.split import Splits
 from sightline.load.table import subset
 from sightline.predict.attributions import rows_explained
+from sightline.predict.explain import explain_rows
 from sightline.trace.records import rounded
 
 if TYPE_CHECKING:
     from sightline.predict.model import Model
     from sightline.predict.path import Explanation
 
+NO_TIME = "The time limit left no time for the contribution of each column."
 UNROUNDED = ("raw", "classes", "prediction")
 """Fields of an explanation that come from the table and keep all their digits."""
 
@@ -61,12 +64,13 @@ def true_values(splits: Splits, rows: np.ndarray) -> list[Any]:
     return [splits.table.cells(target.name, row) for row in rows.tolist()]
 
 
-def example_row(model: Model, splits: Splits) -> dict[str, Any]:
+def example_row(model: Model, splits: Splits, contributions: bool = True) -> dict[str, Any]:
     """Follow the first measured row through a model: the body of `predict/example`.
 
     Args:
         model: A trained model.
         splits: The divided table that it was trained on.
+        contributions: Whether each column's contribution to the prediction is computed.
 
     Returns:
         `row` (its number in the table), `part` such as "a test row", `truth`, `explanation`, and
@@ -83,14 +87,21 @@ def example_row(model: Model, splits: Splits) -> dict[str, Any]:
     """
     part, rows = measured_rows(splits)
     table = model.read(subset(splits.table, rows[:1]))
-    explanation = model.explain_rows(table, [0])[0].to_json()
+    explained = explain_rows(
+        model, model.encoder, table, [0], model.typical if contributions else None
+    )[0]
+    if not contributions:
+        explained = replace(explained, pushes_note=NO_TIME)
+    explanation = explained.to_json()
     return {
         "row": int(splits.row_numbers(rows[:1])[0]), "part": f"a {part} row", "truth": true_values(splits, rows[:1])[0],
         "explanation": explanation, **conformal_output(model, explanation),
     }  # fmt: skip
 
 
-def explained_rows(model: Model, splits: Splits, seed: int) -> dict[str, Any]:
+def explained_rows(
+    model: Model, splits: Splits, seed: int, most: int | None = None
+) -> dict[str, Any]:
     """Follow a sample of rows through a model: the body of `predict/rows`.
 
     The sample comes from the validation rows; without any from the test rows, then the training rows.
@@ -100,6 +111,7 @@ def explained_rows(model: Model, splits: Splits, seed: int) -> dict[str, Any]:
         splits: The divided table that it was trained on.
         seed: Seed of the sample, if there are more rows than are explained (50; fewer for wide
             tables).
+        most: The most rows; None means 50, and fewer for wide tables.
 
     Returns:
         `part`, `of` (how many rows the part has), `sentence` (how the sample was taken) and `rows`:
@@ -117,7 +129,7 @@ def explained_rows(model: Model, splits: Splits, seed: int) -> dict[str, Any]:
     """
     parts = (("validation", splits.valid), ("test", splits.test), ("training", splits.train))
     part, rows = next((part, rows) for part, rows in parts if len(rows))
-    most = rows_explained(len(model.encoder.encodings))
+    most = rows_explained(len(model.encoder.encodings)) if most is None else most
     sample, sentence = rows, f"all {len(rows):,} {part} rows"
     if len(rows) > most:
         sample = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))

@@ -220,9 +220,7 @@ def predict(part: str, row: int, edits: int, start: Body | None = None) -> Block
         were = "edit was" if edits == 1 else "edits were"
         lines.append(f"# {edits} {were} made during training: sl.replay makes them again.")
     if start is not None and _recipe(start):
-        limit = start.get("trees_limit")
-        arguments = ["training", "recipe", "apart", *([] if limit is None else [literal(limit)])]
-        model = f"model = finish({', '.join(arguments)}).model  # the best epoch's weights, the trees, calibration"
+        model = "model = finish(training, recipe, apart).model  # the best epoch's weights, the trees, calibration"
     else:
         model = "model = training.model()  # the weights of the best epoch"
     lines += [

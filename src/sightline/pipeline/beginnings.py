@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -17,8 +16,9 @@ from sightline.contracts.metrics import check_metric
 from sightline.errors import OptionError, RunError
 from sightline.load.large import LargeTable, Spread, read_within
 from sightline.load.limits import settle_limit
+from sightline.pipeline.deadline import Budget, Deadline, recipe_in_time
 from sightline.pipeline.decisions import Decisions
-from sightline.pipeline.flow import Loaded
+from sightline.pipeline.flow import FirstRun, Loaded
 from sightline.pipeline.origin import provenance, read_again
 from sightline.pipeline.recipe import (
     Recipe,
@@ -26,12 +26,11 @@ from sightline.pipeline.recipe import (
     make_settings,
     make_training,
     size_of,
-    trees_limit,
 )
 from sightline.pipeline.runner import edits_left, edits_of
 from sightline.pipeline.spool import Spooled
 from sightline.pipeline.warm_start import WarmStart
-from sightline.predict.parts import PARTS
+from sightline.predict.parts import PARTS, NetworkPart
 from sightline.prepare.prepared import Prepared, prepare
 from sightline.trace.records import find
 from sightline.train.checkpoints import SavedCheckpoint, read_first
@@ -50,12 +49,14 @@ class Handed:
         loaded: The result of stage 1.
         prepared: The result of stage 2.
         settings: The settings of the training of a new run.
+        deadline: The clock of its time limit.
     """
 
     source: str | Path | None
     loaded: Loaded
     prepared: Prepared
     settings: TrainingSettings | None
+    deadline: Deadline
 
 
 class Fresh:
@@ -73,17 +74,20 @@ class Fresh:
         spread: What applies functions to pieces of such a table; None takes threads.
         sharing: How many processes of this machine share its memory; None takes those that torchrun has started.
         settings: The settings of the training, once the table is loaded.
+        deadline: The clock of the time limit, which starts here: before the table is read.
         watched: "file.py:Class" if the network's file is reloaded whenever it is saved; else None.
 
     Raises:
         UserError: An option is invalid, or the network cannot be loaded.
     """
 
-    first_parts: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    first: FirstRun | None = None
 
     def __init__(self, source: Any, options: FitOptions, start: WarmStart | None = None) -> None:
         model = options.model
-        check_device(options.settings().device)
+        settings = options.settings()
+        self.deadline = Deadline(settings.time_limit)
+        check_device(settings.device)
         self.source, self.options, self.start = source, options, start
         self.folder: Path | None = None
         self.spread: Spread | None = None
@@ -107,7 +111,7 @@ class Fresh:
         """Read the table, split its rows, and choose the settings that depend on them."""
         options, source = self.options, self.source
         if isinstance(source, Handed):
-            self.settings = source.settings
+            self.settings, self.deadline = source.settings, source.deadline
             return source.loaded
         # Each of several processes has rows of its own in memory, and all draw the same sample.
         sharing = self.sharing or processes_here()
@@ -119,9 +123,13 @@ class Fresh:
         else:
             table = read_within(source, options.read, limit, self.folder, spread=self.spread)
         earlier = None if self.start is None else self.start.earlier
-        splits = divide(
-            table, options.target, self._recipe, seed=options.seed, earlier=earlier, **vars(options.split)
-        )  # fmt: skip
+        given = {"seed": options.seed, "earlier": earlier, **vars(options.split)}
+        splits = divide(table, options.target, self._recipe, **given)
+        if earlier is None:
+            asked = self._recipe
+            self._recipe = recipe_in_time(asked, options, size_of(splits))
+            if self._recipe.folds != asked.folds:
+                splits = divide(table, options.target, self._recipe, **given)
         if (metric := options.settings().eval_metric) is not None:
             check_metric(metric, splits.target.task, splits.target.name)
         if isinstance(table, LargeTable):
@@ -129,9 +137,7 @@ class Fresh:
         size = size_of(splits)
         self.settings = make_settings(self._recipe, options, size)
         origin = provenance(source, table, splits, options.split.valid, options.split.test, address)
-        decisions = Decisions(
-            options, origin, self._recipe, self.settings.to_json(), trees_limit(options)
-        )  # fmt: skip
+        decisions = Decisions(options, origin, self._recipe, self.settings.to_json())
         rows = settle_batch_size(self.settings.batch_size, splits.train_rows)
         return Loaded(table, splits, rows, decisions, self.start)
 
@@ -139,11 +145,12 @@ class Fresh:
         """Make tensors of the rows."""
         return _prepared(self.source, loaded)
 
-    def build(self, prepared: Prepared, decisions: Decisions) -> Training:
+    def build(self, prepared: Prepared, decisions: Decisions, budget: Budget) -> Training:
         """Build the network, with first weights drawn from the seed or those of the warm start, and its training."""
         assert self.settings is not None  # load
+        settings = replace(self.settings, time_limit=budget.seconds(NetworkPart.name))
         network = self._network if self.start is None else self.start.network(prepared.spec)
-        training = make_training(network, prepared, self.settings, decisions.recipe)
+        training = make_training(network, prepared, settings, decisions.recipe)
         if not self._is_rebuilt_by_its_source():
             training.first_network.pop("source", None)
         return training
@@ -177,9 +184,10 @@ class Resumed:
     Attributes:
         spread: As in `Fresh`.
         decisions: The options of the fit, and what was decided when the run began.
+        deadline: The clock of the time limit, without what was used before the checkpoint.
     """
 
-    first_parts: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    first: FirstRun | None = None
 
     def __init__(
         self,
@@ -192,6 +200,8 @@ class Resumed:
     ) -> None:
         self.run, self.saved, self.records, self.source = run, saved, records, source
         self.decisions = Decisions.from_json(saved.more)
+        limit = self.decisions.options.training.get("time_limit")
+        self.deadline = Deadline(limit, saved.more.get("used", 0.0))
         self._own: dict[str, Any] = own
         self.spread: Spread | None = None
 
@@ -210,7 +220,7 @@ class Resumed:
         """Make tensors of the rows."""
         return _prepared(self.source, loaded)
 
-    def build(self, prepared: Prepared, decisions: Decisions) -> Training:
+    def build(self, prepared: Prepared, decisions: Decisions, budget: Budget) -> Training:
         """Restore the training."""
         return restore(self.saved, prepared, sources=self.run / "sources", **self._own)
 
@@ -240,13 +250,16 @@ class Replayed(Resumed):
             )
         super().__init__(run, read_first(run), records, **own)
         self.ended: Mapping[str, Any] = ended[-1].body
-        self.first_parts = {
-            name: parts[-1].body for name in PARTS if (parts := find(records, "train", name))
-        }
+        self.deadline = Deadline()
+        shortened = find(records, "predict", "time_limit")
+        self.first = FirstRun(
+            {name: parts[-1].body for name in PARTS if (parts := find(records, "train", name))},
+            shortened[-1].body if shortened else {},
+        )
 
-    def build(self, prepared: Prepared, decisions: Decisions) -> Training:
+    def build(self, prepared: Prepared, decisions: Decisions, budget: Budget) -> Training:
         """Restore the training as it was before its first step."""
-        training = super().build(prepared, decisions)
+        training = super().build(prepared, decisions, budget)
         # What the time limit decided in the first run is in its plan and its edits.
         training.settings = replace(training.settings, time_limit=None)
         return training

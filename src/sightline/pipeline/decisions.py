@@ -13,7 +13,7 @@ from sightline.pipeline.recipe import Recipe
 
 @dataclass(frozen=True)
 class Decisions:
-    """The options of a fit, and what was decided from the table, the quality and the time limit.
+    """The options of a fit, and what was decided from the table and the quality.
 
     Resume and replay take the decisions from here, because a later version may decide differently.
 
@@ -22,14 +22,12 @@ class Decisions:
         origin: Where the table is and how it was split, from `origin.provenance`.
         recipe: Folds, trees, calibration.
         settings: All settings of the training, as JSON.
-        trees_limit: Time limit for the trees in seconds; None means no limit.
     """
 
     options: FitOptions
     origin: Mapping[str, Any]
     recipe: Recipe
     settings: Mapping[str, Any]
-    trees_limit: float | None = None
 
     def into(self, folder: Path) -> Self:
         """Return the same decisions for a run that is made again in another folder, and watches no file."""
@@ -46,7 +44,7 @@ class Decisions:
             "origin": dict(self.origin), "numeric": self.options.model.numeric,
             "settings": dict(self.settings), "report": self.options.run.report,
             "recipe": self.recipe.to_json(), "baselines": self.options.model.baselines,
-            "trees_limit": self.trees_limit, "options": self.options.to_json(),
+            "options": self.options.to_json(),
         }  # fmt: skip
 
     @classmethod
@@ -57,9 +55,7 @@ class Decisions:
             RunError: The options are of a newer version, or damaged.
         """
         plain = Recipe(quality=None).to_json()  # the oldest checkpoints have no recipe
-        kept = {"report": True, "recipe": plain, "baselines": False, "trees_limit": None, **kept}
+        kept = {"report": True, "recipe": plain, "baselines": False, **kept}
         complete = "options" in kept
         options = FitOptions.from_json(kept["options"]) if complete else FitOptions.of_older(kept)
-        return cls(
-            options, kept["origin"], Recipe(**kept["recipe"]), kept["settings"], kept["trees_limit"]
-        )
+        return cls(options, kept["origin"], Recipe(**kept["recipe"]), kept["settings"])

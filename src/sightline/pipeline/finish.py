@@ -17,6 +17,7 @@ from sightline.build.modes import evaluating
 from sightline.contracts import Batch
 from sightline.errors import InternalError, counted
 from sightline.load.batches import map_tensors
+from sightline.pipeline.deadline import Budget
 from sightline.pipeline.parts import PART_FITS, FittedPart, PartRequest
 from sightline.pipeline.recipe import LEAST_GAIN, Recipe
 from sightline.pipeline.selection import Selection, select_parts
@@ -44,6 +45,7 @@ class Finished:
             the parts' weights and the temperature were fitted on. None where the model was not calibrated.
         out_of_fold: Out-of-fold probabilities [N, K] or numbers [N, 1] of the training rows, or of those that stand for
             the time to come (`Splits.newest`); None without folds, or if the trees hold out only one of several folds.
+        time_limit: The body of the record "train/time_limit"; None without a limit.
     """
 
     model: Model
@@ -52,6 +54,7 @@ class Finished:
     held_out_values: tuple[np.ndarray, np.ndarray] | None = None
     held_out_loss: float | None = None
     out_of_fold: np.ndarray | None = None
+    time_limit: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def finish(
     training: Training,
     recipe: Recipe,
     apart: Batch | None,
-    limit: float | None = None,
+    budget: Budget | None = None,
     first: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Finished:
     """Make the final model from a finished training.
@@ -97,20 +100,20 @@ def finish(
         training: The finished training; its best weights are used.
         recipe: Which other parts the model has, and whether it is calibrated.
         apart: The validation rows that `set_apart` kept for calibration.
-        limit: Time limit for the boosted trees in seconds; None means no limit.
-        first: Of a replay, the records of the first run's parts, by part.
+        budget: How many seconds each part may take; None means no limit.
+        first: Of a replay, the records of the first run's parts, by part: no other parts are made. Else None.
 
     Raises:
         NetworkError: The loss with the best weights is not a finite number.
     """
+    budget = Budget() if budget is None else budget
     model = training.model()
     if isinstance(recipe.threshold, int | float):
         model.threshold = Threshold.given(recipe.threshold)
     if not recipe.calibrate or (training.prepared.splits.folds is None and apart is None):
-        return Finished(model)
+        return Finished(model, time_limit=budget.record())
     network = model.fitted_parts[NetworkPart.name]
-    request = PartRequest(training, network, recipe, limit, first or {})
-    fitted = [part for fit in PART_FITS.values() if (part := fit(request)) is not None]
+    fitted = _fitted_parts(PartRequest(training, network, recipe), budget, first)
     model.fitted_parts = {result.part.name: result.part for result in fitted}
     held_out = _out_of_fold(training, fitted) if apart is None else _set_apart_rows(model, apart)
     selection = _select(training, held_out, recipe)
@@ -129,7 +132,26 @@ def finish(
         (values, to_come.rows.target.numpy()),
         _loss(training, to_come.rows, values),
         values if held_out.complete or held_out.latest is not None else None,
+        budget.record(),
     )
+
+
+def _fitted_parts(
+    request: PartRequest, budget: Budget, first: Mapping[str, Mapping[str, Any]] | None
+) -> list[FittedPart]:
+    """Fit the parts one after another: those for which there is time, or of a replay those of the first run."""
+    fitted = []
+    for name, fit in PART_FITS.items():
+        if name == NetworkPart.name:
+            part = fit(request)
+        elif first is not None:
+            part = fit(replace(request, first=first[name])) if name in first else None
+        else:
+            seconds = budget.seconds(name)
+            part = None if seconds == 0 else fit(replace(request, limit=seconds))
+        if part is not None:
+            fitted.append(part)
+    return fitted
 
 
 def _out_of_fold(training: Training, fitted: list[FittedPart]) -> HeldOut:

@@ -151,7 +151,8 @@ def fit(
         view: Shows the run in place of the terminal.
         settings: Any other setting of `sl.Training` by name: epochs, batch_size, learning_rate,
             optimizer, schedule, ema, time_limit, eval_metric, precision, device, ... The quality
-            chooses those that are not given.
+            chooses those that are not given. `time_limit` covers the whole fit in seconds, from reading to the report: it may take a
+            tenth longer, or a second; what there is no time for is left out and recorded.
 
     Returns:
         The run: `.model`, `.records`, `.metrics`, `.epochs`, `.folder`.
@@ -235,9 +236,10 @@ def replay(
     name = f"{first.name}-replay"
     with run_folder(name, to) as folder, recording(view, quiet) as (trace, view):
         beginning.decisions = beginning.decisions.into(folder)
-        recorder = Recorder(trace, folder, first=(beginning.ended, beginning.first_parts))
+        assert beginning.first is not None  # the records of the first run
+        recorder = Recorder(trace, folder, first=(beginning.ended, beginning.first.parts))
         runner = Runner(
-            recorder, folder, beginning.edits, checkpoint_seconds=CHECKPOINT_SECONDS,
+            recorder, folder, beginning.edits, beginning.deadline, checkpoint_seconds=CHECKPOINT_SECONDS,
             checkpoint_epochs=None,
         )  # fmt: skip
         kept = RunFolder(folder, beginning.decisions.options.run.report, first=first)

@@ -14,8 +14,10 @@ from typing import Any, Protocol
 from sightline.build.modes import usual_settings
 from sightline.contracts import Batch, Step
 from sightline.evaluate.evaluation import Evaluation
+from sightline.evaluate.in_time import InTime
 from sightline.load.split import Splits
 from sightline.load.table import Table
+from sightline.pipeline.deadline import Budget, Deadline
 from sightline.pipeline.decisions import Decisions
 from sightline.pipeline.finish import Finished, finish
 from sightline.pipeline.recipe import set_apart
@@ -44,6 +46,19 @@ class Loaded:
     start: WarmStart | None = None
 
 
+@dataclass(frozen=True)
+class FirstRun:
+    """What a replay takes from the records of the first run, besides the steps of its training.
+
+    Attributes:
+        parts: The bodies of the records of the parts beside the network, by part: only these parts are made again.
+        end: The body of "predict/time_limit": what the clock left out or shortened after the training; empty if nothing.
+    """
+
+    parts: Mapping[str, Mapping[str, Any]]
+    end: Mapping[str, Any]
+
+
 class Beginning(Protocol):
     """The start of a run: fresh, from a checkpoint, or from an earlier run."""
 
@@ -53,12 +68,16 @@ class Beginning(Protocol):
     def prepare(self, loaded: Loaded) -> Prepared:
         """Make tensors of the rows."""
 
-    def build(self, prepared: Prepared, decisions: Decisions) -> Training:
+    def build(self, prepared: Prepared, decisions: Decisions, budget: Budget) -> Training:
         """Build the network and its training, or restore them."""
 
     @property
-    def first_parts(self) -> Mapping[str, Mapping[str, Any]]:
-        """Of a replay, the records of the first run's parts, by part; else empty."""
+    def deadline(self) -> Deadline:
+        """The clock of the fit's time limit."""
+
+    @property
+    def first(self) -> FirstRun | None:
+        """Of a replay, what the first run's clock decided; else None."""
 
 
 class Observer:
@@ -119,12 +138,14 @@ class Trained:
         prepared: The result of stage 2.
         calibration_rows: Validation rows that early stopping has not seen; None without any.
         training: The finished training of the network.
+        budget: How much of the time limit each other part may take.
     """
 
     loaded: Loaded
     prepared: Prepared
     calibration_rows: Batch | None
     training: Training
+    budget: Budget
 
 
 @usual_settings()
@@ -155,7 +176,8 @@ def train_network(beginning: Beginning, observers: Sequence[Observer] = ()) -> T
     _notify(observers, "prepared", prepared)
 
     # 3 build: a network, features in, logits out
-    training = beginning.build(prepared, decisions)
+    budget = Budget.of(beginning.deadline, recipe, decisions.options, prepared)
+    training = beginning.build(prepared, decisions, budget)
     _notify(observers, "built", training)
 
     # 4 train: weights are updated after each batch
@@ -166,7 +188,7 @@ def train_network(beginning: Beginning, observers: Sequence[Observer] = ()) -> T
     for _ in steps:
         pass
     leave()
-    return Trained(loaded, prepared, calibration_rows, training)
+    return Trained(loaded, prepared, calibration_rows, training, budget)
 
 
 @usual_settings()
@@ -192,17 +214,18 @@ def run_stages(beginning: Beginning, observers: Sequence[Observer] = ()) -> Outc
     training, decisions = trained.training, trained.loaded.decisions
 
     # 4 train, the rest: trees, the parts' weights, calibration
+    options, first = decisions.options, beginning.first
     finished = finish(
-        training, decisions.recipe, trained.calibration_rows, decisions.trees_limit,
-        beginning.first_parts,
+        training, decisions.recipe, trained.calibration_rows, trained.budget,
+        None if first is None else first.parts,
     )  # fmt: skip
     _notify(observers, "finished", finished)
 
     # 5 predict: the model is measured on rows that it has not seen
-    options = decisions.options
     evaluation = Evaluation(
         finished.model, trained.prepared, finished.held_out, finished.held_out_values, finished.out_of_fold,
         training.settings.class_weights, with_baselines=options.model.baselines, with_report=options.run.report, seed=options.seed,
+        in_time=InTime(beginning.deadline.left, None if first is None else first.end),
     )  # fmt: skip
     _notify(observers, "evaluated", evaluation)
     _notify(observers, "ended")

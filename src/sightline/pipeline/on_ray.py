@@ -100,7 +100,7 @@ def fit_on_ray(
         loaded = beginning.load()
         settings = beginning.settings if isinstance(beginning, Fresh) else None
         place = loaded.decisions.origin["source"]
-        handed = Handed(place, loaded, beginning.prepare(loaded), settings)
+        handed = Handed(place, loaded, beginning.prepare(loaded), settings, beginning.deadline)
         show_page(START_SECONDS)
         with _interrupts(folder), _shown(folder, view_of(view, quiet)):
             _train(ray, _Sent(handed, options, start, os.getcwd(), temporary.absolute()))

@@ -8,8 +8,9 @@ Letters: N training rows, K outputs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,14 @@ from torch import Tensor
 
 from sightline.build.boosting import FittedTrees, fit_trees
 from sightline.build.forests import FittedForest, fit_forest
-from sightline.build.modes import drawing
+from sightline.build.modes import drawing, threads_set
 from sightline.build.networks import describe_network
 from sightline.contracts import Batch
 from sightline.errors import counted, shorten, spelled
 from sightline.load.batches import join_batches
 from sightline.pipeline.recipe import (
-    FOREST_SHARE,
-    SYMMETRIC_SHARE,
+    LEAST_LIMIT,
     TREES_CLASSES,
-    TREES_SHARE,
     Recipe,
     Size,
     forest_for,
@@ -59,16 +58,16 @@ class PartRequest:
         training: The network's training, which has ended.
         network: The network with the best weights, from `training.model()`.
         recipe: Which parts the model has.
-        limit: Time limit for the trees in seconds; None means no limit.
-        first: Of a replay, the records of the first run's parts, by part: what the clock decided then
-            is decided alike.
+        limit: Seconds that this part may take, out-of-fold predictions included; None means no limit.
+        first: Of a replay, the record of the first run's part: what the clock decided then is decided alike.
+            Else None.
     """
 
     training: Training
     network: Part
     recipe: Recipe
     limit: float | None = None
-    first: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    first: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,34 +96,43 @@ def _out_of_fold(training: Training, part: Part) -> Tensor | None:
     rows, splits = training.prepared.train, training.prepared.splits
     if splits.folds is None:
         return None
-    _, _, values = evaluate_folds(
-        part.module, training.task, rows, torch.from_numpy(splits.folds), splits.fold_count
-    )
+    values = training.state.out_of_fold
+    if values is None:
+        folds = torch.from_numpy(splits.folds)
+        with threads_set(
+            training.plan.threads
+        ):  # as in the training, so that every bit is the same
+            _, _, values = evaluate_folds(
+                part.module, training.task, rows, folds, splits.fold_count
+            )
     return blend_values(training.task, values)
 
 
 def fit_second_network(request: PartRequest) -> FittedPart | None:
     """Train a second network on the training rows, with the settings of the first.
 
-    Of a table larger than memory it learns from the sample of rows that is in memory, as the trees do. It may take as
-    long as the first may. A replay makes as many steps as the first run did.
+    Of a table larger than memory it learns from the sample of rows that is in memory, as the trees do. A replay makes as
+    many steps as the first run did.
     """
     first, recipe = request.training, request.recipe
     prepared = replace(first.prepared, stored=None)
     if not has_second_network(recipe, prepared.spec):
         return None
-    settings = first.settings
-    steps = None
-    if (record := request.first.get(SecondNetworkPart.name)) is not None:
-        settings = replace(settings, time_limit=None, epochs=int(record["planned_epochs"]))
-        steps = int(record["steps"])
+    began = time.perf_counter()
+    limit = request.limit
+    settings = replace(first.settings, time_limit=limit)
+    if request.first is not None:
+        settings = replace(settings, epochs=int(request.first["planned_epochs"]))
     with drawing(settings.seed):
         training = Training(
             second_network_for(recipe, prepared.spec), prepared, **settings.arguments()
         )
-    for step in training.steps() if steps != 0 else ():
-        if step.number == steps:
-            break
+    if limit is not None:
+        limit = max(limit - (time.perf_counter() - began), LEAST_LIMIT)
+        training.settings = replace(settings, time_limit=limit)
+    for step in training.steps():
+        if request.first is not None and step.number == int(request.first["steps"]):
+            training.stop(request.first["stopped"])  # unless it has ended by itself
     part = SecondNetworkPart(training.model().network)
     return FittedPart(
         part, _out_of_fold(training, part), _second_network_record(training, part, first)
@@ -166,21 +174,20 @@ def fit_boosted_trees(request: PartRequest) -> FittedPart | None:
     """
     if not request.recipe.trees or request.training.prepared.spec.outputs > TREES_CLASSES:
         return None
-    return _boosted(request, TreesPart, trees_for, TREES_SHARE)
+    return _boosted(request, TreesPart, trees_for)
 
 
 def fit_symmetric_trees(request: PartRequest) -> FittedPart | None:
     """Grow boosted symmetric trees, in the same way."""
     if not request.recipe.symmetric_trees:
         return None
-    return _boosted(request, SymmetricTreesPart, symmetric_trees_for, SYMMETRIC_SHARE)
+    return _boosted(request, SymmetricTreesPart, symmetric_trees_for)
 
 
 def _boosted(
-    request: PartRequest, kind: type[TreesPart], options_for: Callable[[Recipe, Size], dict[str, Any] | None],
-    share: float,
+    request: PartRequest, kind: type[TreesPart], options_for: Callable[[Recipe, Size], dict[str, Any] | None]
 ) -> FittedPart | None:  # fmt: skip
-    """Grow one kind of boosted trees, if the recipe has them, in their share of the time limit."""
+    """Grow one kind of boosted trees, if the recipe has them."""
     training = request.training
     prepared, task = training.prepared, training.task
     rows, folds = prepared.train, prepared.splits.folds
@@ -194,10 +201,11 @@ def _boosted(
     if options.pop("one_fold", False):
         held = folds.max() if prepared.splits.options["time"] is not None else 0  # the newest fold
         folds = np.where(folds == held, 0, -1)
-    limit = _limit(request, share)
-    if (first := request.first.get(kind.name)) is not None:
-        options, limit = {**options, "iterations": int(first["iterations"])}, None
-    fitted = fit_trees(**_arrays(training, rows), folds_N=folds, time_limit=limit, **options)
+    if request.first is not None:
+        options = {**options, "iterations": int(request.first["iterations"])}
+    fitted = fit_trees(
+        **_arrays(training, rows), folds_N=folds, time_limit=request.limit, **options
+    )
     out_of_fold = None
     if prepared.splits.folds is not None:
         out_of_fold = kind.in_unit(task, torch.from_numpy(fitted.held_out))
@@ -209,11 +217,6 @@ def _numbered(folds: np.ndarray) -> np.ndarray:
     """Number the folds that have rows from 0: of a warm start, a fold may have none."""
     numbers: np.ndarray = np.unique(folds, return_inverse=True)[1]
     return numbers
-
-
-def _limit(request: PartRequest, share: float) -> float | None:
-    """Return the seconds for a part whose share of the time limit is `share`; the request has those for trees."""
-    return None if request.limit is None else request.limit * (share / TREES_SHARE)
 
 
 def _arrays(training: Training, rows: Batch) -> dict[str, Any]:
@@ -268,13 +271,11 @@ def fit_random_forest(request: PartRequest) -> FittedPart | None:
     options = forest_for(request.recipe, prepared_size(prepared))
     if options is None:
         return None
-    limit = _limit(request, FOREST_SHARE)
-    if (first := request.first.get(ForestPart.name)) is not None:
-        options |= {name: int(first[name]) for name in ("trees", "max_leaves")}
-        limit = None
+    if request.first is not None:
+        options |= {name: int(request.first[name]) for name in ("trees", "max_leaves")}
     rows = prepared.train
     fitted = fit_forest(
-        **_arrays(training, rows), time_limit=limit, **options,
+        **_arrays(training, rows), time_limit=request.limit, **options,
         folds_N=np.full(len(rows.row), -1) if folds is None else _numbered(folds),
     )  # fmt: skip
     out_of_fold = None

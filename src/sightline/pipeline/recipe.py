@@ -66,8 +66,12 @@ NODE_ROWS = 16_000
 LEAST_ROUNDS = 20
 LARGEST_RATE = 0.3
 """The fewest boosting rounds, and the largest learning rate of the trees, on very large tables."""
+LEAST_LIMIT = 1e-3
+"""Seconds of a network whose time is over when it begins: it makes one step."""
+NETWORK_SHARE = 0.35
+"""Share of a time limit that each network may take, relative to the other parts' (see `pipeline/deadline.py`)."""
 TREES_SHARE = 0.2
-"""Share of a time limit that the boosted trees may take; the networks take what is left."""
+"""Share that the boosted trees may take."""
 SYMMETRIC_SHARE = 0.2
 """Share that the symmetric trees may take."""
 SYMMETRIC_ROWS = {"fast": 20_000, "default": 20_000, "best": 100_000}
@@ -280,11 +284,7 @@ def settings_for(recipe: Recipe, size: Size) -> dict[str, Any]:
         return {}
     quality, rows = recipe.quality, size.rows
     epochs = EPOCHS[quality] if rows < 100_000 else EPOCHS[quality] // 2
-    widths = recipe.hidden or _widths(quality, rows, size.outputs)
-    pieces = min(SEGMENTS * size.features, MOST_PIECES)
-    sides = [size.features + pieces, *widths, size.outputs]
-    weights = MEMBERS[quality] * sum(a * b for a, b in pairwise(sides))
-    affordable = max(int(WORK[quality] * NETWORK_WORK / (rows * weights)), 2)
+    affordable = max(int(WORK[quality] * NETWORK_WORK / (rows * epoch_work(recipe, size))), 2)
     fewer = affordable < epochs
     return {
         "epochs": min(affordable, epochs),
@@ -295,6 +295,21 @@ def settings_for(recipe: Recipe, size: Size) -> dict[str, Any]:
     }
 
 
+def epoch_work(recipe: Recipe, size: Size) -> int:
+    """Return the weights of the default network of a quality, about: what an epoch costs for each row."""
+    quality = recipe.quality or "default"
+    widths = recipe.hidden or _widths(quality, size.rows, size.outputs)
+    pieces = min(SEGMENTS * size.features, MOST_PIECES)
+    sides = [size.features + pieces, *widths, size.outputs]
+    return MEMBERS[quality] * sum(a * b for a, b in pairwise(sides))
+
+
+def round_work(size: Size) -> int:
+    """Return the work of one round of boosted trees, in the unit of `TREES_WORK`."""
+    trees = 1 if size.outputs <= 2 else size.outputs
+    return (size.rows + NODE_ROWS) * max(size.features, 1) * trees
+
+
 def trees_for(recipe: Recipe, size: Size) -> dict[str, Any]:
     """Return how boosted trees of a quality are grown on a table of a size.
 
@@ -302,13 +317,13 @@ def trees_for(recipe: Recipe, size: Size) -> dict[str, Any]:
     `TREES_WORK`) the trees hold out one fold only and are kept as they are (`one_fold`); if that is
     still too much work, there are fewer rounds with a larger learning rate.
     """
-    rows, features, outputs = size[:3]
+    rows, _, outputs = size[:3]
     small, few = rows < SMALL_ROWS, outputs <= 2
     quality = recipe.quality or "default"
     trees = {"fast": (300, 120), "default": (300, 120), "best": (6_000, 600)}[quality]
     rate = {"fast": 0.2, "default": 0.1, "best": 0.05}[quality]
     rounds = {"fast": 60, "default": 200, "best": 600}[quality]
-    work_per_round = (rows + NODE_ROWS) * max(features, 1) * (1 if few else outputs)
+    work_per_round = round_work(size)
     one_fold = work_per_round * rounds > WORK[quality] * TREES_WORK
     affordable = max(
         int(ONE_FOLD_SPEEDUP * WORK[quality] * TREES_WORK / work_per_round), LEAST_ROUNDS
@@ -361,21 +376,7 @@ def make_settings(recipe: Recipe, options: FitOptions, size: Size) -> TrainingSe
     Raises:
         OptionError: An unknown setting, or an invalid value.
     """
-    settings = options.settings(settings_for(recipe, size))
-    limit = settings.time_limit
-    if limit is None:
-        return settings
-    share = 1.0
-    if recipe.trees and size.outputs <= TREES_CLASSES:
-        share -= TREES_SHARE
-    if symmetric_trees_for(recipe, size) is not None:
-        share -= SYMMETRIC_SHARE
-    if forest_for(recipe, size) is not None:
-        share -= FOREST_SHARE
-    limit *= share
-    if recipe.second_network and size.numbers:  # it takes as long as the first
-        limit /= 2
-    return replace(settings, time_limit=limit)
+    return options.settings(settings_for(recipe, size))
 
 
 def set_apart(prepared: Prepared, recipe: Recipe) -> tuple[Prepared, Batch | None]:
@@ -470,12 +471,6 @@ def prepared_size(prepared: Prepared) -> Size:
     features = len(spec.numeric) + len(spec.categorical)
     described = spec.outputs <= MOST_CLASSES and max(spec.cardinalities, default=0) > MANY_VALUES
     return Size(len(prepared.train.row), features, spec.outputs, many_values=described)
-
-
-def trees_limit(options: FitOptions) -> float | None:
-    """Return the seconds of the time limit that the boosted trees may take; None without a limit."""
-    limit = options.training.get("time_limit")
-    return None if limit is None else TREES_SHARE * limit
 
 
 def make_training(

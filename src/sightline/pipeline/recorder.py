@@ -150,7 +150,8 @@ class Recorder(Observer):
         if self.resumed:
             return
         start, network = self._body("run", "start"), self._body("build", "network")
-        settings, defaults = start["settings"], TrainingSettings().to_json()
+        settings = {**start["settings"], "time_limit": training.settings.time_limit}
+        defaults = TrainingSettings().to_json()
         changed = {name: value for name, value in settings.items() if value != defaults[name]}
         task = training.task
         scaled = (None, None) if task.classification else (task.center, task.scale)
@@ -217,6 +218,8 @@ class Recorder(Observer):
         """Record the parts beside the network, and of a replay whether all weights equal the first run's."""
         for name, body in finished.part_records.items():
             self.trace.write("train", name, body)
+        if finished.time_limit is not None:
+            self.trace.write("train", "time_limit", finished.time_limit)
         if self.first is None:
             return
         end, (first_end, first_parts) = self._body("train", "end"), self.first

@@ -19,6 +19,7 @@ from types import FrameType
 from sightline.contracts import Edit, Record, Step, Stop, edit_from_json
 from sightline.errors import Interrupted
 from sightline.evaluate.typed_row import answer
+from sightline.pipeline.deadline import Deadline
 from sightline.pipeline.flow import Loaded, Observer
 from sightline.pipeline.recorder import Recorder
 from sightline.train.checkpoints import Checkpoints, SavedCheckpoint
@@ -36,6 +37,7 @@ class Runner(Observer):
         recorder: Writes the records.
         folder: The run folder.
         edits: Returns the edits to repeat, as (steps done before it, edit).
+        deadline: The clock of the time limit; pauses do not count.
         checkpoint_seconds, checkpoint_epochs: How often to write checkpoints.
         watch: "file.py:Class" to reload whenever it is saved.
     """
@@ -45,13 +47,14 @@ class Runner(Observer):
         recorder: Recorder,
         folder: Path,
         edits: Callable[[Training], list[tuple[int, Edit]]],
+        deadline: Deadline,
         *,
         checkpoint_seconds: float | None,
         checkpoint_epochs: int | None,
         watch: str | None = None,
     ) -> None:
         self.recorder, self.folder = recorder, folder
-        self._edits, self._watched = edits, watch
+        self._edits, self._deadline, self._watched = edits, deadline, watch
         self._intervals = (checkpoint_seconds, checkpoint_epochs)
         self.paused = False
         self._pause_at: int | None = None  # the number of epochs after which to pause
@@ -68,7 +71,7 @@ class Runner(Observer):
         self.checkpoints = Checkpoints(
             training, self.folder, seconds=seconds, epochs=epochs,
             more=lambda: {
-                **self._decisions, "records": len(self.recorder.trace.records),
+                **self._decisions, "used": self._deadline.used(), "records": len(self.recorder.trace.records),
                 "later": [[step, edit.to_json()] for step, edit in self.replayed],
             },
         )  # fmt: skip
@@ -125,10 +128,12 @@ class Runner(Observer):
                 self._continue("continues, to stop")
                 break
             self.recorder.catch_up(self.training)
+            began = time.perf_counter()
             time.sleep(PAUSE_SECONDS)
             self.commands.read()
             if self.watch is not None:
                 self.watch.after_step()
+            self._deadline.exclude(time.perf_counter() - began)
 
     def _obey(self, command: Command) -> None:
         """Execute a command that is not an edit."""

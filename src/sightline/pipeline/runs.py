@@ -81,7 +81,7 @@ def make_run(
         beginning.folder = folder.parent
         recorder = Recorder(trace, folder)
         runner = Runner(
-            recorder, folder, beginning.edits, checkpoint_seconds=asked.checkpoint_seconds,
+            recorder, folder, beginning.edits, beginning.deadline, checkpoint_seconds=asked.checkpoint_seconds,
             checkpoint_epochs=asked.checkpoint_epochs, watch=beginning.watched,
         )  # fmt: skip
         data = beginning.source if isinstance(beginning.source, Spooled) else None
@@ -152,7 +152,7 @@ def resume(
         recorder = Recorder(trace, folder, resumed=True)
         asked = replace(beginning.decisions.options.run, **given)  # type: ignore[arg-type]
         runner = Runner(
-            recorder, folder, beginning.edits, checkpoint_seconds=asked.checkpoint_seconds,
+            recorder, folder, beginning.edits, beginning.deadline, checkpoint_seconds=asked.checkpoint_seconds,
             checkpoint_epochs=asked.checkpoint_epochs, watch=watch,
         )  # fmt: skip
         kept = RunFolder(folder, asked.report, keep_data=asked.keep_data, resumed=True)

@@ -112,28 +112,36 @@ class TrainingData:
         return ShuffledSource(self.stored, batch_size, seed, self.weigh)
 
     @property
+    def held_out(self) -> Batch:
+        """The rows that the network is measured on: with folds the training rows, else the validation rows."""
+        return self.valid if self.folds is None else self.train
+
+    @property
     def has_held_out_rows(self) -> bool:
         """Whether there is a validation loss or an out-of-fold loss."""
         return self.folds is not None or len(self.valid.row) > 0
 
     def evaluate_held_out(
-        self, network: nn.Module, processes: Processes = ALONE
+        self, network: nn.Module, processes: Processes = ALONE, most: int | None = None
     ) -> tuple[float, float, Tensor, Batch]:
         """Measure a network on held-out rows: validation or out-of-fold.
 
         Args:
             network: The network.
             processes: The processes that share the rows; all get the result.
+            most: The most rows, evenly spaced; None takes all.
 
         Returns:
             The loss; accuracy or RMSE; the values of the task's head [N, K]; these N rows.
         """
+        every = 1 if most is None else -(-len(self.held_out.row) // most)
+        rows = map_tensors(self.held_out, lambda x: x[::every])
         if self.folds is None:
-            return *evaluate(network, self.task, self.valid, processes=processes), self.valid
+            return *evaluate(network, self.task, rows, processes=processes), rows
         measured = evaluate_folds(
-            network, self.task, self.train, self.folds, self.fold_count, processes
+            network, self.task, rows, self.folds[::every], self.fold_count, processes
         )
-        return *measured, self.train
+        return *measured, rows
 
 
 def data_fingerprint(prepared: Prepared) -> str:

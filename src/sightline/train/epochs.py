@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 
+from torch import Tensor
+
 from sightline.contracts import EpochRecord
 from sightline.load.batches import map_tensors
 from sightline.train import health
@@ -14,7 +16,7 @@ from sightline.train.progress import Sums
 from sightline.train.state import TrainingState
 
 UNTRAINED_ROWS = 10_000
-"""The untrained network is measured on at most this many training rows, evenly spaced."""
+"""The untrained network is measured on at most this many training rows, and held-out rows, evenly spaced."""
 MAX_DROPS = 3
 """How often the schedule "plateau" lowers the learning rate before training stops."""
 DROP = 0.3
@@ -131,28 +133,30 @@ def _record(
     }
     layers = tuple(state.layers)
     numbers = EpochNumbers(loss, None, metric, (), metric, layers, None)
+    values = None
     with state.validated_weights():
         if state.data.has_held_out_rows:
-            numbers = _validate(state, loss, metric, metrics)
+            numbers, values = _validate(state, loss, metric, metrics)
         decided = numbers, metrics
         numbers, metrics = state.processes.decide(lambda: decided)
         progress.numbers.append(numbers)
         observation = observe(progress.numbers, state.data.yardstick)
         record = EpochRecord(number, numbers.train_loss, numbers.valid_loss, metrics, observation)
         progress.history.append(record)
-        _keep_best(state, number)
+        _keep_best(state, number, values)
     state.layers = []
 
 
 def _validate(
     state: TrainingState, loss: float, metric: float, metrics: dict[str, float]
-) -> EpochNumbers:
-    """Measure the network on the rows held out, and add what was measured to `metrics`."""
+) -> tuple[EpochNumbers, Tensor]:
+    """Measure the network on the rows held out, and add what was measured to `metrics`; return the values too."""
     data = state.data
     task, name = data.task, data.task.metric
     started = time.perf_counter()
+    most = None if state.progress.history else UNTRAINED_ROWS
     valid_loss, valid_metric, values, held_out = data.evaluate_held_out(
-        state.network, state.processes
+        state.network, state.processes, most
     )
     metrics[f"valid_{name}"] = valid_metric
     never: tuple[str, ...] = ()
@@ -166,13 +170,14 @@ def _validate(
         value = data.eval_metric.of(values, held_out, task.target)
         metrics[f"valid_{data.eval_metric.name}"] = value
         score = data.eval_metric.as_loss(value)
-    seconds = time.perf_counter() - started
-    state.validation_seconds = metrics["validation_seconds"] = seconds
+    seconds = metrics["validation_seconds"] = time.perf_counter() - started
+    state.validation_seconds = seconds * len(data.held_out.row) / len(held_out.row)
     state.progress.elapsed += seconds
-    return EpochNumbers(loss, valid_loss, valid_metric, never, metric, tuple(state.layers), score)
+    layers = tuple(state.layers)
+    return EpochNumbers(loss, valid_loss, valid_metric, never, metric, layers, score), values
 
 
-def _keep_best(state: TrainingState, number: int) -> None:
+def _keep_best(state: TrainingState, number: int, values: Tensor | None) -> None:
     """Keep the weights of the lowest validation loss; without one, the latest finite ones."""
     progress = state.progress
     now = progress.numbers[-1]
@@ -185,5 +190,8 @@ def _keep_best(state: TrainingState, number: int) -> None:
     )
     if number == 0 or (better and math.isfinite(now.watched) and math.isfinite(now.criterion)):
         progress.best_epoch, progress.best_edits = number, len(progress.edits)
+        own = state.device.type == "cpu" and state.processes.size == 1
+        state.out_of_fold = None
         if number:
             state.best.keep(state.network, state.structure)
+            state.out_of_fold = values if own and state.data.folds is not None else None

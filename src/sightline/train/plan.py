@@ -145,7 +145,7 @@ def make_plan(
     network: nn.Module,
     task: Task,
     train: Batch,
-    valid: Batch,
+    held_out: Batch,
     rows: int | None = None,
 ) -> Plan:
     """Make the plan of a training, by rule: the same request on the same machine gives the same plan.
@@ -161,7 +161,7 @@ def make_plan(
         network: The network, on the device; a copy of it is timed.
         task: Its loss.
         train: Training rows, on the device.
-        valid: Validation rows, on the device.
+        held_out: Rows that the network is measured on after each epoch, on the device.
         rows: The number of training rows; None means those of `train`.
 
     Raises:
@@ -192,7 +192,7 @@ def make_plan(
         epochs = request.epochs
         if request.time_limit is not None:
             seconds = trial.seconds(precision) * rows / micro
-            seconds += trial.evaluation_seconds() * len(valid.row) / micro
+            seconds += trial.evaluation_seconds() * len(held_out.row) / micro
             epochs = max(1, min(epochs, int(SHARE_OF_LIMIT * request.time_limit / seconds)))
     return Plan(
         device=device, device_reason=device_reason, precision=precision,

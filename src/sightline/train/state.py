@@ -70,9 +70,11 @@ class TrainingState:
         randomness: What dropout draws in a step.
         progress: Counts, history, events and edits so far.
         sums: The training loss and metric of the current epoch.
+        out_of_fold: Of the best epoch, the out-of-fold values [N, K] of all training rows; None where they have to be
+            computed again: without folds, on a GPU, with several processes, or if a checkpoint was loaded since.
         waiting: Edits that the next step applies.
         layers: The doctor's numbers of the current epoch.
-        validation_seconds: How long the last validation took.
+        validation_seconds: How long the last validation took; after that of some rows, how long all would take.
         first_network: The initial network: its class, configuration and source.
         first_printed: The same network as PyTorch prints it.
         sources: The folder that keeps the source text of reloaded networks.
@@ -115,7 +117,7 @@ class TrainingState:
         task, train = self.data.task, self.data.train
         rows = self.data.rows
         self.plan = plan or self.processes.decide(
-            lambda: make_plan(request, self.network, task, train, self.data.valid, rows)
+            lambda: make_plan(request, self.network, task, train, self.data.held_out, rows)
         )
         self.processes.begin_alike(
             self.network, self.device, self.plan.batch_size, lambda: data_fingerprint(prepared)
@@ -130,6 +132,7 @@ class TrainingState:
         )
         self.take_network(self.network, self.make_optimizer(self.network))
         self.best = WeightsCopy(self.network, self.structure)
+        self.out_of_fold: Tensor | None = None
         self.waiting: deque[Edit] = deque()
         self.layers: list[LayerNumbers] = []
         self.validation_seconds = 0.0
@@ -280,6 +283,8 @@ class TrainingState:
         self.first_network, self.first_printed = values["network"], values["printed"]
         self.last_gradient_norm = values["gradient_norm"]
         self.progress = Progress.from_json(values["progress"])
+        if history := self.progress.history:
+            self.validation_seconds = history[-1].metrics.get("validation_seconds", 0.0)
         network.to(self.device).load_state_dict(tensors["network"])
         self.learning_rate.base = values["learning_rate"]["base"]
         self.take_network(network, self.make_optimizer(network))

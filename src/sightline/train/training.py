@@ -316,7 +316,9 @@ class Training(TrainingFacade):
         progress.elapsed += seconds
         limit = state.settings.time_limit
         if limit is not None and progress.elapsed + state.validation_seconds > limit:
-            state.waiting.append(Stop(f"the time limit of {limit:g} s is reached"))
+            state.waiting.append(
+                Stop(f"the time limit of {limit:.3g} s for the training is reached")
+            )
         if last and self.stopped is None:
             finish_epoch(state)
 

@@ -54,7 +54,7 @@ def of_run(records: Sequence[Record], steps: tuple[int, int] | None = None) -> s
     if end is not None:
         kept = f"the weights of epoch {end['best_epoch']} are kept"
         lines.append(sentence(f"Training: {end['stopped']}; {kept}."))
-    for part in ("second_network", "trees", "symmetric_trees", "forest"):
+    for part in ("second_network", "trees", "symmetric_trees", "forest", "time_limit"):
         if body := _last(records, "train", part):
             lines.append(sentence(f"{body['said']}."))
     if metrics := _last(records, "predict", "metrics"):
@@ -66,6 +66,8 @@ def of_run(records: Sequence[Record], steps: tuple[int, int] | None = None) -> s
             lines.append(sentence(body["said"]))
     if slices := _last(records, "predict", "slices"):
         lines.append(sentence(slices["sentence"]))
+    if shortened := _last(records, "predict", "time_limit"):
+        lines.append(sentence(shortened["said"]))
     if run_end := _last(records, "run", "end"):
         lines.append(_files(run_end))
     return card(opening["title"] if opening else "A run", *lines)

@@ -155,6 +155,9 @@ class TerminalView(TablePrinter):
 
     _train_second_network = _train_symmetric_trees = _train_forest = _train_trees
 
+    def _train_time_limit(self, body: Body) -> None:
+        self.say(f"{body['said']}.")
+
     # ------------------------------------------------------------- predict
 
     def _predict_example(self, body: Body) -> None:
@@ -175,7 +178,7 @@ class TerminalView(TablePrinter):
     def _predict_calibration(self, body: Body) -> None:
         self.say(body["said"])
 
-    _predict_sets = _predict_threshold = _predict_calibration
+    _predict_sets = _predict_threshold = _predict_time_limit = _predict_calibration
 
     def _predict_slices(self, body: Body) -> None:
         names = ", ".join(plain(column["column"], 40) for column in body["columns"])

@@ -487,6 +487,16 @@ class PredictWorst(TypedDict):
     sentence: Annotated[str, "what the list shows, in words"]
 
 
+class PredictTimeLimit(TypedDict):
+    """What the time limit left out or shortened after the training; only where it did."""
+
+    left_out: Annotated[list[str], "simple models by name, and results by type of record"]
+    shortened: Annotated[
+        dict[str, int], "of `importance` the shuffles of each column, of `rows` the explained rows"
+    ]
+    said: Annotated[str, "the same in one sentence"]
+
+
 class PredictAsked(_Held):
     """The prediction for a row that a user typed in, during or after training."""
 

@@ -122,7 +122,7 @@ class SettingsBody(TypedDict):
     ]
     patience: Annotated[int | None, "epochs without improvement before early stopping"]
     eval_metric: Annotated[str | None, "metric that chooses the best epoch; null for the loss"]
-    time_limit: Annotated[float | None, "limit of the training time, in seconds"]
+    time_limit: Annotated[float | None, "time limit of the whole fit, in seconds"]
     precision: Annotated[str, '"auto", "float32" or "bfloat16"']
     doctor: Annotated[bool, "whether layer statistics are recorded"]
     seed: Annotated[int, "seed of the run"]
@@ -143,7 +143,9 @@ class RunStart(TypedDict):
     report: Annotated[bool, "whether a report is written"]
     recipe: Annotated[RecipeBody, "what the model consists of besides one network"]
     baselines: Annotated[bool, "whether simple models are scored on the same rows"]
-    trees_limit: Annotated[float | None, "time limit for growing the trees, in seconds"]
+    trees_limit: NotRequired[
+        Annotated[float | None, "of older runs: time limit for growing the trees, in seconds"]
+    ]
     versions: Annotated[dict[str, str], "versions of sightline, torch, numpy, pyarrow and Python"]
     options: NotRequired[Annotated[dict[str, Any], "all options of the fit (version 1)"]]
 

@@ -1,6 +1,6 @@
 """Bodies of the records of stage 4, train."""
 
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 
 class _Where(TypedDict):
@@ -284,6 +284,26 @@ class TrainForest(_Beside):
     leaves: Annotated[float, "mean number of leaves of a tree"]
     max_leaves: Annotated[int, "most leaves that a tree was allowed"]
     columns: Annotated[list[ColumnGain], "up to 20 columns, largest gain first"]
+
+
+class PartLeftOut(TypedDict):
+    """A part that was not made for want of time."""
+
+    part: Annotated[str, "name of the part"]
+    by: Annotated[
+        Literal["estimate", "clock"],
+        "what decided it: an estimate from sizes and the limit, or the time that was left",
+    ]
+
+
+class TrainTimeLimit(TypedDict):
+    """How far the time limit was used when the model was complete, and which parts it left out."""
+
+    limit: Annotated[float, "time limit of the whole fit, in seconds"]
+    seconds: Annotated[float, "seconds used so far, without pauses"]
+    parts: Annotated[list[str], "parts for which sizes and the limit allow time"]
+    left_out: Annotated[list[PartLeftOut], "parts that were not made"]
+    said: Annotated[str, "the same in one sentence"]
 
 
 class TrainReplay(TypedDict):
