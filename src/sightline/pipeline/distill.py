@@ -1,0 +1,528 @@
+"""distill(): one network that learns the predictions of a model with many parts, and ships in its place.
+
+The model is called the teacher, the network the student (Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a
+neural network"). The student also learns what the teacher predicts for perturbed copies of the rows, since a few thousand
+rows show little of the function that a model is (Bucila, Caruana and Niculescu-Mizil 2006, "Model compression"; Fakoor,
+Mueller, Erickson, Chaudhari and Smola 2020, "Fast, accurate, and simple models for tabular data via augmented
+distillation"). It never learns from a true target: that decides only its calibration and what is shown.
+
+Letters: N rows, A encoded numbers, C codes, G columns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sightline.build.ensemble import Ensemble
+from sightline.build.modes import drawing, usual_settings
+from sightline.build.networks import NetworkMaker
+from sightline.contracts import Batch, Spec
+from sightline.contracts.arguments import names_checked
+from sightline.errors import DataError, OptionError, counted, readable
+from sightline.evaluate.drift import reference_of
+from sightline.load.batches import map_tensors
+from sightline.load.known import TEST, TRAINING
+from sightline.load.sources import as_source
+from sightline.load.split import Splits
+from sightline.load.table import Table, subset
+from sightline.pipeline.warm_start import earlier_of
+from sightline.predict.calibration import Blend
+from sightline.predict.conformal import Conformal
+from sightline.predict.model import Model
+from sightline.predict.parts import NetworkPart, blend_values
+from sightline.predict.tables import ENCODED_AT_ONCE
+from sightline.prepare.encode import Encoded, Encoder
+from sightline.prepare.prepared import Prepared
+from sightline.train.training import Training
+
+ROWS_LEARNED = 50_000
+"""About how many rows the student learns from, perturbed copies included; of few rows at most `MOST_COPIES` each."""
+MOST_COPIES = 20
+MOST_ROWS = 200_000
+"""Of a larger table, so many rows are drawn."""
+MOST_VALUES = 100_000_000
+"""The most prepared numbers of all rows together; they are held in memory."""
+REPLACED = 0.5
+"""Up to this share of a copy's values, drawn anew for each, comes from another row."""
+STOPPING_SHARE, MOST_STOPPING = 0.1, 10_000
+"""Rows whose predictions decide when training ends."""
+HELD_OUT_SHARE, MOST_HELD_OUT = 0.2, 20_000
+"""Of the rows that the teacher did not learn from, so many (as a share of all rows) are kept for calibration."""
+LEAST_HELD_OUT = 100
+"""With fewer of these, none is kept."""
+LEAST_ROWS = 20
+"""The fewest rows that a student can learn from."""
+TIMED_ROWS, TIMES = 10_000, 3
+"""How many rows are predicted to measure the speed, and how often; the fastest counts."""
+WAVES = 32
+"""Frequencies per number in a regression, as in the default network."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the teacher or the student costs and how good it is.
+
+    Attributes:
+        loss: Log loss, or RMSE; None without rows whose target is known.
+        score: Accuracy, or R2; None likewise.
+        rows_per_second: Rows of a table in memory that are encoded and predicted in a second, on this machine.
+        bytes: The size of its file, without an ONNX model.
+    """
+
+    loss: float | None
+    score: float | None
+    rows_per_second: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A student, and how it compares with its teacher.
+
+    Attributes:
+        model: The student.
+        teacher, student: What was measured of both.
+        metrics: The names of their `loss` and `score`.
+        measured_on: The rows that both were measured on, in words.
+        held_out: Whether neither has learned from these rows.
+        agreement: In rows that the student did not learn from: how often both predict the same class, or for numbers
+            the share (R2) of the teacher's variance that the student's numbers explain.
+        rows: How many rows were `learned`, `perturbed` (copies), for `stopping` and `calibration`, `measured`, for
+            `agreement`, and `left_out` because they cannot be read.
+        calibrated_on: The rows that sets and intervals come from, in words; None if there are none.
+        epochs: Epochs of training, and `best_epoch`, whose weights are kept.
+        seconds: Of training.
+    """
+
+    model: Model
+    teacher: Measured
+    student: Measured
+    metrics: tuple[str, str]
+    measured_on: str
+    held_out: bool
+    agreement: float
+    rows: Mapping[str, int]
+    calibrated_on: str | None
+    epochs: int
+    best_epoch: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the model, as plain JSON values."""
+        values = {name: value for name, value in self.__dict__.items() if name != "model"}
+        return {
+            **values, "teacher": asdict(self.teacher), "student": asdict(self.student),
+            "metrics": list(self.metrics), "rows": dict(self.rows),
+        }  # fmt: skip
+
+    def lines(self) -> list[str]:
+        """Return the comparison as lines of text: a table, and which rows it was measured on."""
+        loss, score = (_TITLES[name] for name in self.metrics)
+        head = ["", loss, score, "rows a second", "file"]
+        cells = [
+            [
+                name,
+                "-" if side.loss is None else readable(side.loss, 4),
+                "-" if side.score is None else readable(side.score, 4),
+                f"{side.rows_per_second:,.0f}",
+                f"{side.bytes / 1e6:.1f} MB",
+            ]
+            for name, side in (("teacher", self.teacher), ("student", self.student))
+        ]
+        widths = [max(len(row[at]) for row in [head, *cells]) for at in range(len(head))]
+        table = [
+            "  ".join(
+                text.ljust(width) if at == 0 else text.rjust(width)
+                for at, (text, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in [head, *cells]
+        ]
+        share = readable(100 * self.agreement, 3)
+        same = (
+            f"The student predicts the teacher's class for {share} % of"
+            if self.metrics[0] == "log_loss"
+            else f"The student explains {share} % of the variance of the teacher's numbers for"
+        )
+        sets = "sets" if self.metrics[0] == "log_loss" else "intervals"
+        return [
+            f"The student learned what the teacher predicts for {counted(self.rows['learned'], 'row')} and "
+            f"{counted(self.rows['perturbed'], 'perturbed copy', 'perturbed copies')} of them, in "
+            f"{counted(self.epochs, 'epoch')}.",
+            *table,
+            f"Measured on {self.measured_on}.",
+            f"{same} {counted(self.rows['agreement'], 'row')} that it did not learn from.",
+            f"No {sets}: they need rows with a target."
+            if self.calibrated_on is None
+            else f"Its {sets} come from {self.calibrated_on}.",
+        ]
+
+
+_TITLES = {"log_loss": "log loss", "accuracy": "accuracy", "rmse": "RMSE", "r2": "R2"}
+
+
+@names_checked
+@usual_settings()
+def distill(
+    model: Model | str | Path,
+    data: Any,
+    *,
+    seed: int = 0,
+    network: torch.nn.Module | NetworkMaker | str | None = None,
+    encoding: str | None = None,
+    query: str | None = None,
+) -> Distilled:
+    """Train one network to predict what a model predicts: a smaller, faster model with the same columns.
+
+    The student is a model like others: it is saved, served, exported and explained alike. It learns the teacher's
+    probabilities, or numbers, of the rows of `data` and of perturbed copies of them, in which up to half of the values
+    come from another row. The target is not learned from; rows may lack it.
+
+    The teacher recognises rows that it has seen. Its test rows, if they are in `data`, are only for measuring both. Of other
+    rows with a target that it did not learn from, up to a fifth of the table is kept to calibrate the student. Where there are
+    none, the student keeps the teacher's calibration, and each end of its sets or intervals is the wider one of the teacher's
+    and of its own on rows that it did not learn from.
+
+    Args:
+        model: The teacher, or its file.
+        data: Rows like those that the teacher was trained on, such as these themselves; anything `sl.read` takes. They are
+            read into memory, and of more than 200,000 so many are drawn.
+        seed: Decides which rows are held out, the perturbed copies, the first weights and the batches; from 0.
+        network: Of a teacher whose network is your own: its class, as in `Model.load`.
+        encoding: Of a text file that is not UTF-8.
+        query: The rows to read from a database, if `data` is its address.
+
+    Returns:
+        The student with what was measured of both.
+
+    Raises:
+        DataError: A column is missing, a class is none of the teacher's, or fewer than 20 rows can be learned from.
+        OptionError: `seed` is no whole number from 0.
+        BundleError: The teacher's file is missing or damaged, or needs `network`.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+        >>> distilled = sl.distill(run.model, "examples/penguins.csv")
+        >>> distilled.measured_on
+        "34 rows that neither has learned from: the teacher's test rows"
+        >>> distilled.agreement > 0.8, distilled.rows["perturbed"] > 1000
+        (True, True)
+        >>> distilled.model.save("student.sightline")
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise OptionError(f"seed is {seed!r}.", "Give a whole number from 0.")
+    teacher = model if isinstance(model, Model) else Model.load(model, network=network)
+    table = teacher.read(as_source(data, query), encoding=encoding)
+    parts = Parts.of(teacher, table, np.random.default_rng(seed))
+    prepared = _prepared(teacher, table, parts, np.random.default_rng([seed, 1]))
+    began = time.perf_counter()
+    with drawing(seed):
+        training = Training(
+            network_for(teacher.spec), prepared, epochs=30, learning_rate=2e-3, weight_decay=1e-4, schedule="plateau",
+            patience=2, doctor=False, seed=seed,
+        )  # fmt: skip
+    for _ in training.steps():
+        pass
+    seconds = time.perf_counter() - began
+    student = _student(teacher, training)
+    _calibrate(student, teacher, table, parts)
+    apart = subset(table, parts.apart)
+    student.reference = reference_of(
+        student, subset(table, parts.learned), apart, counted(apart.rows, "row held out from the student", "rows held out from the student"),
+    )  # fmt: skip
+    distilled = _compared(
+        student, teacher, table, parts,
+        perturbed=len(prepared.train.row) - len(parts.learned), epochs=training.history[-1].number,
+        best_epoch=training.best_epoch, seconds=seconds,
+    )  # fmt: skip
+    student.provenance["distilled"] = distilled.to_json()
+    return replace(distilled, student=replace(distilled.student, bytes=_size(student)))
+
+
+def network_for(spec: Spec) -> Ensemble:
+    """Return a student's network, untrained: one member of the default network, without dropout, but wider."""
+    waves = WAVES if spec.target.task == "regression" else 0
+    return Ensemble(spec, members=1, hidden=[256] * 3, dropout=0.0, bins=True, waves=waves)
+
+
+# ------------------------------------------------------------- which rows are for what
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which rows of a table are for what, int64 row numbers.
+
+    Attributes:
+        learned: The student learns what the teacher predicts for them.
+        stopping: They decide when its training ends.
+        calibration: Rows with a target that neither learns from; there may be none.
+        measured: Rows with a target that both are measured on.
+        measured_on: Which rows these are, in words.
+        held_out: Whether neither has learned from these rows.
+        truth: The target of each row of the table, [N]; None if no row has one.
+        known: Which rows have a target and can be read, bool [N].
+    """
+
+    learned: np.ndarray
+    stopping: np.ndarray
+    calibration: np.ndarray
+    measured: np.ndarray
+    measured_on: str
+    held_out: bool
+    truth: np.ndarray | None
+    known: np.ndarray
+
+    @property
+    def apart(self) -> np.ndarray:
+        """All rows that the student does not learn from."""
+        return np.unique(np.concatenate([self.stopping, self.calibration, self.measured]))
+
+    @classmethod
+    def of(cls, teacher: Model, table: Table, random: np.random.Generator) -> Parts:
+        """Divide the rows of a table that the teacher has read.
+
+        Raises:
+            DataError: A class is none of the teacher's, or too few rows can be learned from.
+        """
+        truth, known = _truth(teacher, table)
+        places = np.full(
+            table.rows, TRAINING
+        )  # unless it is known better, the teacher may have learned from a row
+        told = truth is not None and "known_keys" in teacher.rows
+        if told:
+            places = earlier_of(teacher.spec, teacher.encoder, teacher.rows).places(table)
+        readable_ = np.ones(table.rows, bool)
+        readable_[[row for row, _ in table.bad]] = False
+        test = np.flatnonzero(readable_ & known & (places == TEST))
+        new = random.permutation(
+            np.flatnonzero(readable_ & known & (places < TRAINING) & (places != TEST))
+        )
+        kept = new[: min(int(HELD_OUT_SHARE * readable_.sum()), MOST_HELD_OUT)]
+        if len(kept) < LEAST_HELD_OUT:
+            kept = kept[:0]
+        measured = test
+        if not len(test):
+            kept, measured = kept[: len(kept) // 2], kept[len(kept) // 2 :]
+        free = readable_ & (places != TEST)
+        free[np.concatenate([kept, measured])] = False
+        rows = random.permutation(np.flatnonzero(free))[:MOST_ROWS]
+        count = min(int(np.ceil(STOPPING_SHARE * len(rows))), MOST_STOPPING)
+        if len(rows) - count < LEAST_ROWS:
+            raise DataError(
+                f"{table.name} has {counted(len(rows), 'row')} that can be read and are no test rows of the model: too few to "
+                f"learn from.",
+                f"Give at least {LEAST_ROWS + LEAST_ROWS // 9} rows; many more are better, and they need no target.",
+            )
+        stopping, learned = np.sort(rows[:count]), np.sort(rows[count:])
+        words, held_out = "", True
+        if len(test):
+            words = f"{counted(len(test), 'row')} that neither has learned from: the teacher's test rows"
+        elif len(measured):
+            words = f"{counted(len(measured), 'row')} that neither has learned from"
+        elif truth is not None and (found := stopping[known[stopping]]).size:
+            measured, held_out = found, False
+            may = "has" if told else "may have"
+            words = (
+                f"{counted(len(found), 'row')} that the student did not learn from, but the teacher {may}: both losses are "
+                "too good"
+            )
+        else:
+            held_out, words = (
+                False,
+                "no row: none has a target, so that only their agreement is known",
+            )
+        return cls(
+            learned, stopping, np.sort(kept), np.sort(measured), words, held_out, truth, known
+        )
+
+
+def _truth(teacher: Model, table: Table) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return the targets of the rows, None if there are none, and which rows have one.
+
+    Raises:
+        DataError: A class is none of the teacher's.
+    """
+    if teacher.spec.target.name not in table.columns:
+        return None, np.zeros(table.rows, bool)
+    truth, known = teacher.truth_of(table)
+    return (truth, known) if known.any() else (None, known)
+
+
+# ------------------------------------------------------------- what the student learns from
+
+
+def _prepared(teacher: Model, table: Table, parts: Parts, random: np.random.Generator) -> Prepared:
+    """Return the rows that the student learns from, perturbed copies last, and those for early stopping.
+
+    Their target is what the teacher predicts: probabilities [N, K], or numbers [N].
+    """
+    reader, rows = teacher.encoder.open(table), parts.learned
+    wide = len(teacher.spec.numeric) + len(teacher.spec.categorical)
+    most = max(min(MOST_VALUES // max(wide, 1), 2 * MOST_ROWS), len(rows))
+    copies = int(np.clip(round(ROWS_LEARNED / len(rows)) - 1, 1, MOST_COPIES))
+    blocks = [_labelled(teacher, reader(some), some) for some in _blocks(rows)]
+    numeric, codes = _columns_of(teacher.encoder)
+    for some in _blocks(np.tile(rows, copies)[: most - len(rows)]):
+        own, other = reader(some), reader(random.choice(rows, len(some)))
+        replaced = _replaced(len(some), 1 + max([*numeric, *codes], default=0), random)
+        perturbed = replace(
+            own,
+            numeric=np.where(replaced[:, numeric], other.numeric, own.numeric),
+            categorical=np.where(replaced[:, codes], other.categorical, own.categorical),
+        )
+        blocks.append(_labelled(teacher, perturbed, some))
+    valid = [_labelled(teacher, reader(some), some) for some in _blocks(parts.stopping)]
+    splits = Splits(
+        table, teacher.spec.target, "it is the teacher's", rows, parts.stopping, parts.measured,
+        "for distillation", 0, {},
+    )  # fmt: skip
+    none = map_tensors(valid[0], lambda x: x[:0])
+    return Prepared(
+        teacher.spec, teacher.encoder, teacher.transform, _joined(blocks), _joined(valid), none, splits, ()
+    )  # fmt: skip
+
+
+def _blocks(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + ENCODED_AT_ONCE] for start in range(0, len(rows), ENCODED_AT_ONCE)]
+
+
+def _labelled(teacher: Model, encoded: Encoded, rows: np.ndarray) -> Batch:
+    """Return encoded rows as the networks take them, with the teacher's predictions as their target."""
+    values = torch.from_numpy(teacher.values_of(encoded))
+    target = values.float() if teacher.task.classification else values[:, 0].double()
+    numeric, codes = (x.cpu() for x in teacher.inputs(encoded))
+    return Batch(numeric, codes, target, None, torch.from_numpy(rows))
+
+
+def _joined(blocks: list[Batch]) -> Batch:
+    fields = [
+        torch.cat(tensors)
+        for tensors in zip(*(batch._replace(weight=batch.row) for batch in blocks), strict=True)
+    ]
+    return Batch(*fields)._replace(weight=None)
+
+
+def _columns_of(encoder: Encoder) -> tuple[list[int], list[int]]:
+    """Return the number of the column that each encoded number [A] and each code [C] comes from."""
+    columns: dict[str, int] = {}
+    numeric = [columns.setdefault(column, len(columns)) for _, column in encoder.numbers]
+    return numeric, [columns.setdefault(column, len(columns)) for column in encoder.codes]
+
+
+def _replaced(rows: int, columns: int, random: np.random.Generator) -> np.ndarray:
+    """Draw which values of perturbed rows come from another row, bool [N, G]: of each row a share of its own."""
+    share = random.uniform(0, REPLACED, rows)[:, None]
+    drawn: np.ndarray = random.random((rows, columns)) < share
+    return drawn
+
+
+# ------------------------------------------------------------- the student as a model
+
+
+def _student(teacher: Model, training: Training) -> Model:
+    """Return the trained network as a model, with the teacher's columns, target and threshold."""
+    trained = training.model()
+    rows = dict(teacher.rows)
+    for name in ("known_places", "known_group_places"):
+        if name in rows:  # the student has learned from all folds at once
+            rows[name] = rows[name].clamp(max=TRAINING)
+    return Model(
+        spec=teacher.spec, encoder=teacher.encoder, transform=teacher.transform, network=trained.network, task=trained.task,
+        baseline=teacher.baseline, provenance=teacher.provenance, rows=rows, typical=trained.typical,
+        blend=Blend({NetworkPart.name: 1.0}), threshold=teacher.threshold,
+    )  # fmt: skip
+
+
+def _calibrate(student: Model, teacher: Model, table: Table, parts: Parts) -> None:
+    """Fit the student's temperature and conformal scores on rows that neither learned from, if there are enough.
+
+    A teacher's predictions are too good for rows that it has learned from, and so are those of its student.
+    """
+
+    def values_of(rows: np.ndarray) -> np.ndarray:
+        return student.predictions_of(subset(table, rows)).values
+
+    if len(parts.calibration):
+        assert parts.truth is not None
+        values, truth = values_of(parts.calibration), parts.truth[parts.calibration]
+        source = (
+            f"{counted(len(truth), 'row')} that neither the student nor its teacher learned from"
+        )
+        if student.task.classification:
+            logs = blend_values(student.task, torch.from_numpy(values)).numpy()
+            student.blend = Blend.fit({NetworkPart.name: logs}, truth)
+            student.conformal = Conformal.fit_classes(
+                values_of(parts.calibration), truth, source=source
+            )
+        else:
+            student.conformal = Conformal.fit_numbers(values[:, 0], truth, source=source)
+    elif parts.truth is not None and teacher.conformal is not None:
+        rows = parts.stopping[parts.known[parts.stopping]]
+        if len(rows):
+            source = (
+                f"the teacher's ({teacher.conformal.source}), and are wider where the student's errors in "
+                f"{counted(len(rows), 'row')} are larger"
+            )
+            student.conformal = teacher.conformal.wider(
+                values_of(rows), parts.truth[rows], source=source
+            )
+
+
+# ------------------------------------------------------------- the comparison
+
+
+def _compared(
+    student: Model, teacher: Model, table: Table, parts: Parts, *, perturbed: int, epochs: int, best_epoch: int, seconds: float
+) -> Distilled:  # fmt: skip
+    """Measure teacher and student."""
+    metrics = ("log_loss", "accuracy") if student.task.classification else ("rmse", "r2")
+    measured = subset(table, parts.measured)
+    timed = subset(table, np.resize(parts.learned, TIMED_ROWS))
+
+    def side(model: Model) -> Measured:
+        found = model.measure(model.predictions_of(measured)) if measured.rows else {}
+        loss, score = (found.get(name) for name in metrics)
+        return Measured(loss, score, _speed(model, timed), _size(model))
+
+    apart = subset(table, parts.apart)
+    rows = {
+        "learned": len(parts.learned), "perturbed": perturbed, "stopping": len(parts.stopping),
+        "calibration": len(parts.calibration), "measured": measured.rows, "agreement": apart.rows, "left_out": len(table.bad),
+    }  # fmt: skip
+    return Distilled(
+        student, side(teacher), side(student), metrics, parts.measured_on, parts.held_out,
+        _agreement(teacher.predictions_of(apart).values, student.predictions_of(apart).values), rows,
+        None if student.conformal is None else student.conformal.source, epochs, best_epoch, seconds,
+    )  # fmt: skip
+
+
+def _agreement(teacher_NK: np.ndarray, student_NK: np.ndarray) -> float:
+    """Return the share of rows with the same likeliest class, or R2 of the student's numbers for the teacher's."""
+    if teacher_NK.shape[1] > 1:
+        return float((teacher_NK.argmax(axis=1) == student_NK.argmax(axis=1)).mean())
+    variance = float(teacher_NK.var())
+    error = float(np.square(teacher_NK - student_NK).mean())
+    return 1 - error / variance if variance else float(error == 0)
+
+
+def _speed(model: Model, table: Table) -> float:
+    seconds = []
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        model.predictions_of(table)
+        seconds.append(time.perf_counter() - began)
+    return table.rows / min(seconds)
+
+
+def _size(model: Model) -> int:
+    file = BytesIO()
+    model.save(file)
+    return len(file.getvalue())
