@@ -122,8 +122,8 @@ def distill(
 ) -> None:  # fmt: skip
     """Train one network to predict what MODEL predicts for the rows of SOURCE and perturbed copies of them.
 
-    The network is a model like others, smaller and faster. The target is not learned from: SOURCE may lack it. With it, both are compared on rows
-    that neither has learned from, if there are any.
+    The network is a model like others, and faster than one of several parts. The target is not learned from: SOURCE may
+    lack it. With it, both are compared on rows that neither has learned from, if there are any.
     """
     from sightline.pipeline.distill import distill as run_distill
 

@@ -179,7 +179,7 @@ def distill(
     encoding: str | None = None,
     query: str | None = None,
 ) -> Distilled:
-    """Train one network to predict what a model predicts: a smaller, faster model with the same columns.
+    """Train one network to predict what a model predicts: a faster model with the same columns.
 
     The student is a model like others: it is saved, served, exported and explained alike. It learns the teacher's
     probabilities, or numbers, of the rows of `data` and of perturbed copies of them, in which up to half of the values
