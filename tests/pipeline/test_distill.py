@@ -11,9 +11,9 @@ import sightline as sl
 from sightline.errors import DataError, OptionError
 from sightline.load.known import TEST, TRAINING
 from sightline.load.table import subset
-from sightline.pipeline import distill as module
-from sightline.pipeline.distill import Parts
+from sightline.pipeline import student_rows as module
 from sightline.pipeline.origin import evaluate
+from sightline.pipeline.student_rows import Parts
 from sightline.pipeline.warm_start import earlier_of
 
 SMALL = {"quality": "fast", "report": False, "baselines": False, "quiet": True, "test": 0.2}
@@ -142,7 +142,7 @@ def test_values_of_copies_come_from_other_rows_a_column_at_once(made):
     teacher, path, _ = made["number"]
     table = teacher.read(path)
     parts = Parts.of(teacher, table, np.random.default_rng(0))
-    prepared = module._prepared(teacher, table, parts, np.random.default_rng(0))
+    prepared = module.prepared_for(teacher, table, parts, np.random.default_rng(0))
     rows, count = prepared.train, len(parts.learned)
     own, copies = rows.numeric[:count], rows.numeric[count:]
     changed = 0
@@ -165,7 +165,7 @@ def test_few_numbers_fit_into_memory(made, monkeypatch):
     parts = Parts.of(teacher, table, np.random.default_rng(0))
     width = len(teacher.spec.numeric) + len(teacher.spec.categorical)
     monkeypatch.setattr(module, "MOST_VALUES", 500 * width)
-    prepared = module._prepared(teacher, table, parts, np.random.default_rng(0))
+    prepared = module.prepared_for(teacher, table, parts, np.random.default_rng(0))
     assert len(prepared.train.row) == 500
     monkeypatch.setattr(module, "MOST_ROWS", 100)
     assert len(Parts.of(teacher, table, np.random.default_rng(0)).learned) == 90
@@ -205,6 +205,8 @@ def test_new_rows_alone_are_shared_between_calibration_and_measuring(made):
     few, _ = parts_of(teacher, table_of("answer", rows_of(300, 4)))
     assert len(few.calibration) == 0  # 60 would be too few
     assert len(few.learned) + len(few.stopping) == 300
+    assert few.held_out  # those for early stopping, which are new to the teacher
+    assert few.measured_on == "30 rows that neither has learned from"
 
 
 def test_without_new_rows_sets_and_intervals_are_no_narrower_than_the_teachers(made):
@@ -226,7 +228,9 @@ def test_rows_that_only_the_teacher_has_learned_from_are_said_to_be_so(made):
     _, places = parts_of(teacher, rows)
     only, _ = parts_of(teacher, rows.iloc[np.flatnonzero(places != TEST)])
     assert not only.held_out
-    assert "the teacher has: both losses are too good" in only.measured_on
+    assert only.measured_on.startswith(
+        "48 rows that the student did not learn from, but the teacher has learned from 48"
+    )
     assert set(only.measured) <= set(only.stopping)
 
 
@@ -238,6 +242,8 @@ def test_a_model_that_does_not_know_its_rows(few_copies):
         pass
     distilled = sl.distill(training.model(), table)
     assert "the teacher may have" in distilled.measured_on
+    assert not distilled.held_out
+    assert distilled.lines()[-1] == "No sets: the teacher has none, and too few rows are new to it."
     assert distilled.calibrated_on is None  # neither has scores
     with pytest.raises(OptionError, match="not calibrated"):
         distilled.model.predict_set(table)
@@ -323,7 +329,7 @@ def test_what_cannot_be_learned_from_is_refused(made):
         sl.distill(teacher, rows.drop(columns="z"))
     with pytest.raises(DataError, match="row 3: the class 'perhaps' is none of the model's"):
         sl.distill(teacher, rows.assign(answer=["yes"] * 3 + ["perhaps"] + ["no"] * 596))
-    with pytest.raises(DataError, match="9 rows that can be read"):
+    with pytest.raises(DataError, match="9 rows to learn from"):
         sl.distill(teacher, table_of("answer", rows_of(9, 8)))
     for seed in (-1, 1.5, True):
         with pytest.raises(OptionError, match="seed is"):

@@ -6,7 +6,7 @@ rows show little of the function that a model is (Bucila, Caruana and Niculescu-
 Mueller, Erickson, Chaudhari and Smola 2020, "Fast, accurate, and simple models for tabular data via augmented
 distillation"). It never learns from a true target: that decides only its calibration and what is shown.
 
-Letters: N rows, A encoded numbers, C codes, G columns.
+Letters: N rows, K outputs.
 """
 
 from __future__ import annotations
@@ -24,42 +24,20 @@ import torch
 from sightline.build.ensemble import Ensemble
 from sightline.build.modes import drawing, usual_settings
 from sightline.build.networks import NetworkMaker
-from sightline.contracts import Batch, Spec
+from sightline.contracts import Spec
 from sightline.contracts.arguments import names_checked
-from sightline.errors import DataError, OptionError, counted, readable
+from sightline.errors import OptionError, counted, readable
 from sightline.evaluate.drift import reference_of
-from sightline.load.batches import map_tensors
-from sightline.load.known import TEST, TRAINING
+from sightline.load.known import TRAINING
 from sightline.load.sources import as_source
-from sightline.load.split import Splits
 from sightline.load.table import Table, subset
-from sightline.pipeline.warm_start import earlier_of
+from sightline.pipeline.student_rows import Parts, prepared_for
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
 from sightline.predict.model import Model
 from sightline.predict.parts import NetworkPart, blend_values
-from sightline.predict.tables import ENCODED_AT_ONCE
-from sightline.prepare.encode import Encoded, Encoder
-from sightline.prepare.prepared import Prepared
 from sightline.train.training import Training
 
-ROWS_LEARNED = 50_000
-"""About how many rows the student learns from, perturbed copies included; of few rows at most `MOST_COPIES` each."""
-MOST_COPIES = 20
-MOST_ROWS = 200_000
-"""Of a larger table, so many rows are drawn."""
-MOST_VALUES = 100_000_000
-"""The most prepared numbers of all rows together; they are held in memory."""
-REPLACED = 0.5
-"""Up to this share of a copy's values, drawn anew for each, comes from another row."""
-STOPPING_SHARE, MOST_STOPPING = 0.1, 10_000
-"""Rows whose predictions decide when training ends."""
-HELD_OUT_SHARE, MOST_HELD_OUT = 0.2, 20_000
-"""Of the rows that the teacher did not learn from, so many (as a share of all rows) are kept for calibration."""
-LEAST_HELD_OUT = 100
-"""With fewer of these, none is kept."""
-LEAST_ROWS = 20
-"""The fewest rows that a student can learn from."""
 TIMED_ROWS, TIMES = 10_000, 3
 """How many rows are predicted to measure the speed, and how often; the fastest counts."""
 WAVES = 32
@@ -100,6 +78,15 @@ class Distilled:
         calibrated_on: The rows that sets and intervals come from, in words; None if there are none.
         epochs: Epochs of training, and `best_epoch`, whose weights are kept.
         seconds: Of training.
+
+    Example:
+        >>> import sightline as sl
+        >>> run = sl.fit("examples/penguins.csv", target="species", quality="fast", quiet=True)
+        >>> distilled = sl.distill(run.model, "examples/penguins.csv")
+        >>> distilled.metrics, list(distilled.model.fitted_parts)
+        (('log_loss', 'accuracy'), ['network'])
+        >>> [line.split()[0] for line in distilled.lines()[2:4]]
+        ['teacher', 'student']
     """
 
     model: Model
@@ -159,10 +146,15 @@ class Distilled:
             *table,
             f"Measured on {self.measured_on}.",
             f"{same} {counted(self.rows['agreement'], 'row')} that it did not learn from.",
-            f"No {sets}: they need rows with a target."
-            if self.calibrated_on is None
-            else f"Its {sets} come from {self.calibrated_on}.",
+            f"Its {sets} come from {self.calibrated_on}."
+            if self.calibrated_on
+            else self._why_no(sets),
         ]
+
+    def _why_no(self, sets: str) -> str:
+        if not self.rows["measured"]:
+            return f"No {sets}: they need rows with a target."
+        return f"No {sets}: the teacher has none, and too few rows are new to it."
 
 
 _TITLES = {"log_loss": "log loss", "accuracy": "accuracy", "rmse": "RMSE", "r2": "R2"}
@@ -193,7 +185,7 @@ def distill(
     Args:
         model: The teacher, or its file.
         data: Rows like those that the teacher was trained on, such as these themselves; anything `sl.read` takes. They are
-            read into memory, and of more than 200,000 so many are drawn.
+            read into memory, and of more than 100,000 so many are drawn.
         seed: Decides which rows are held out, the perturbed copies, the first weights and the batches; from 0.
         network: Of a teacher whose network is your own: its class, as in `Model.load`.
         encoding: Of a text file that is not UTF-8.
@@ -222,7 +214,7 @@ def distill(
     teacher = model if isinstance(model, Model) else Model.load(model, network=network)
     table = teacher.read(as_source(data, query), encoding=encoding)
     parts = Parts.of(teacher, table, np.random.default_rng(seed))
-    prepared = _prepared(teacher, table, parts, np.random.default_rng([seed, 1]))
+    prepared = prepared_for(teacher, table, parts, np.random.default_rng([seed, 1]))
     began = time.perf_counter()
     with drawing(seed):
         training = Training(
@@ -235,9 +227,8 @@ def distill(
     student = _student(teacher, training)
     _calibrate(student, teacher, table, parts)
     apart = subset(table, parts.apart)
-    student.reference = reference_of(
-        student, subset(table, parts.learned), apart, counted(apart.rows, "row held out from the student", "rows held out from the student"),
-    )  # fmt: skip
+    held_out = f"{counted(apart.rows, 'row')} that the student did not learn from"
+    student.reference = reference_of(student, subset(table, parts.learned), apart, held_out)
     distilled = _compared(
         student, teacher, table, parts,
         perturbed=len(prepared.train.row) - len(parts.learned), epochs=training.history[-1].number,
@@ -251,177 +242,6 @@ def network_for(spec: Spec) -> Ensemble:
     """Return a student's network, untrained: one member of the default network, without dropout, but wider."""
     waves = WAVES if spec.target.task == "regression" else 0
     return Ensemble(spec, members=1, hidden=[256] * 3, dropout=0.0, bins=True, waves=waves)
-
-
-# ------------------------------------------------------------- which rows are for what
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Which rows of a table are for what, int64 row numbers.
-
-    Attributes:
-        learned: The student learns what the teacher predicts for them.
-        stopping: They decide when its training ends.
-        calibration: Rows with a target that neither learns from; there may be none.
-        measured: Rows with a target that both are measured on.
-        measured_on: Which rows these are, in words.
-        held_out: Whether neither has learned from these rows.
-        truth: The target of each row of the table, [N]; None if no row has one.
-        known: Which rows have a target and can be read, bool [N].
-    """
-
-    learned: np.ndarray
-    stopping: np.ndarray
-    calibration: np.ndarray
-    measured: np.ndarray
-    measured_on: str
-    held_out: bool
-    truth: np.ndarray | None
-    known: np.ndarray
-
-    @property
-    def apart(self) -> np.ndarray:
-        """All rows that the student does not learn from."""
-        return np.unique(np.concatenate([self.stopping, self.calibration, self.measured]))
-
-    @classmethod
-    def of(cls, teacher: Model, table: Table, random: np.random.Generator) -> Parts:
-        """Divide the rows of a table that the teacher has read.
-
-        Raises:
-            DataError: A class is none of the teacher's, or too few rows can be learned from.
-        """
-        truth, known = _truth(teacher, table)
-        places = np.full(
-            table.rows, TRAINING
-        )  # unless it is known better, the teacher may have learned from a row
-        told = truth is not None and "known_keys" in teacher.rows
-        if told:
-            places = earlier_of(teacher.spec, teacher.encoder, teacher.rows).places(table)
-        readable_ = np.ones(table.rows, bool)
-        readable_[[row for row, _ in table.bad]] = False
-        test = np.flatnonzero(readable_ & known & (places == TEST))
-        new = random.permutation(
-            np.flatnonzero(readable_ & known & (places < TRAINING) & (places != TEST))
-        )
-        kept = new[: min(int(HELD_OUT_SHARE * readable_.sum()), MOST_HELD_OUT)]
-        if len(kept) < LEAST_HELD_OUT:
-            kept = kept[:0]
-        measured = test
-        if not len(test):
-            kept, measured = kept[: len(kept) // 2], kept[len(kept) // 2 :]
-        free = readable_ & (places != TEST)
-        free[np.concatenate([kept, measured])] = False
-        rows = random.permutation(np.flatnonzero(free))[:MOST_ROWS]
-        count = min(int(np.ceil(STOPPING_SHARE * len(rows))), MOST_STOPPING)
-        if len(rows) - count < LEAST_ROWS:
-            raise DataError(
-                f"{table.name} has {counted(len(rows), 'row')} that can be read and are no test rows of the model: too few to "
-                f"learn from.",
-                f"Give at least {LEAST_ROWS + LEAST_ROWS // 9} rows; many more are better, and they need no target.",
-            )
-        stopping, learned = np.sort(rows[:count]), np.sort(rows[count:])
-        words, held_out = "", True
-        if len(test):
-            words = f"{counted(len(test), 'row')} that neither has learned from: the teacher's test rows"
-        elif len(measured):
-            words = f"{counted(len(measured), 'row')} that neither has learned from"
-        elif truth is not None and (found := stopping[known[stopping]]).size:
-            measured, held_out = found, False
-            may = "has" if told else "may have"
-            words = (
-                f"{counted(len(found), 'row')} that the student did not learn from, but the teacher {may}: both losses are "
-                "too good"
-            )
-        else:
-            held_out, words = (
-                False,
-                "no row: none has a target, so that only their agreement is known",
-            )
-        return cls(
-            learned, stopping, np.sort(kept), np.sort(measured), words, held_out, truth, known
-        )
-
-
-def _truth(teacher: Model, table: Table) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return the targets of the rows, None if there are none, and which rows have one.
-
-    Raises:
-        DataError: A class is none of the teacher's.
-    """
-    if teacher.spec.target.name not in table.columns:
-        return None, np.zeros(table.rows, bool)
-    truth, known = teacher.truth_of(table)
-    return (truth, known) if known.any() else (None, known)
-
-
-# ------------------------------------------------------------- what the student learns from
-
-
-def _prepared(teacher: Model, table: Table, parts: Parts, random: np.random.Generator) -> Prepared:
-    """Return the rows that the student learns from, perturbed copies last, and those for early stopping.
-
-    Their target is what the teacher predicts: probabilities [N, K], or numbers [N].
-    """
-    reader, rows = teacher.encoder.open(table), parts.learned
-    wide = len(teacher.spec.numeric) + len(teacher.spec.categorical)
-    most = max(min(MOST_VALUES // max(wide, 1), 2 * MOST_ROWS), len(rows))
-    copies = int(np.clip(round(ROWS_LEARNED / len(rows)) - 1, 1, MOST_COPIES))
-    blocks = [_labelled(teacher, reader(some), some) for some in _blocks(rows)]
-    numeric, codes = _columns_of(teacher.encoder)
-    for some in _blocks(np.tile(rows, copies)[: most - len(rows)]):
-        own, other = reader(some), reader(random.choice(rows, len(some)))
-        replaced = _replaced(len(some), 1 + max([*numeric, *codes], default=0), random)
-        perturbed = replace(
-            own,
-            numeric=np.where(replaced[:, numeric], other.numeric, own.numeric),
-            categorical=np.where(replaced[:, codes], other.categorical, own.categorical),
-        )
-        blocks.append(_labelled(teacher, perturbed, some))
-    valid = [_labelled(teacher, reader(some), some) for some in _blocks(parts.stopping)]
-    splits = Splits(
-        table, teacher.spec.target, "it is the teacher's", rows, parts.stopping, parts.measured,
-        "for distillation", 0, {},
-    )  # fmt: skip
-    none = map_tensors(valid[0], lambda x: x[:0])
-    return Prepared(
-        teacher.spec, teacher.encoder, teacher.transform, _joined(blocks), _joined(valid), none, splits, ()
-    )  # fmt: skip
-
-
-def _blocks(rows: np.ndarray) -> list[np.ndarray]:
-    return [rows[start : start + ENCODED_AT_ONCE] for start in range(0, len(rows), ENCODED_AT_ONCE)]
-
-
-def _labelled(teacher: Model, encoded: Encoded, rows: np.ndarray) -> Batch:
-    """Return encoded rows as the networks take them, with the teacher's predictions as their target."""
-    values = torch.from_numpy(teacher.values_of(encoded))
-    target = values.float() if teacher.task.classification else values[:, 0].double()
-    numeric, codes = (x.cpu() for x in teacher.inputs(encoded))
-    return Batch(numeric, codes, target, None, torch.from_numpy(rows))
-
-
-def _joined(blocks: list[Batch]) -> Batch:
-    fields = [
-        torch.cat(tensors)
-        for tensors in zip(*(batch._replace(weight=batch.row) for batch in blocks), strict=True)
-    ]
-    return Batch(*fields)._replace(weight=None)
-
-
-def _columns_of(encoder: Encoder) -> tuple[list[int], list[int]]:
-    """Return the number of the column that each encoded number [A] and each code [C] comes from."""
-    columns: dict[str, int] = {}
-    numeric = [columns.setdefault(column, len(columns)) for _, column in encoder.numbers]
-    return numeric, [columns.setdefault(column, len(columns)) for column in encoder.codes]
-
-
-def _replaced(rows: int, columns: int, random: np.random.Generator) -> np.ndarray:
-    """Draw which values of perturbed rows come from another row, bool [N, G]: of each row a share of its own."""
-    share = random.uniform(0, REPLACED, rows)[:, None]
-    drawn: np.ndarray = random.random((rows, columns)) < share
-    return drawn
 
 
 # ------------------------------------------------------------- the student as a model
