@@ -31,6 +31,7 @@ from sightline.evaluate.drift import reference_of
 from sightline.load.known import TRAINING
 from sightline.load.sources import as_source
 from sightline.load.table import Table, subset
+from sightline.pipeline.recipe import FEW_CLASSES, WAVES
 from sightline.pipeline.student_rows import Parts, prepared_for
 from sightline.predict.calibration import Blend
 from sightline.predict.conformal import Conformal
@@ -40,8 +41,6 @@ from sightline.train.training import Training
 
 TIMED_ROWS, TIMES = 10_000, 3
 """How many rows are predicted to measure the speed, and how often; the fastest counts."""
-WAVES = 32
-"""Frequencies per number in a regression, as in the default network."""
 
 
 @dataclass(frozen=True)
@@ -239,9 +238,14 @@ def distill(
 
 
 def network_for(spec: Spec) -> Ensemble:
-    """Return a student's network, untrained: one member of the default network, without dropout, but wider."""
-    waves = WAVES if spec.target.task == "regression" else 0
-    return Ensemble(spec, members=1, hidden=[256] * 3, dropout=0.0, bins=True, waves=waves)
+    """Return a student's network, untrained: one member of the default network, without dropout and wider.
+
+    Numbers and many classes need still wider layers (docs/decisions.md).
+    """
+    numbers = spec.target.task == "regression"
+    width = 256 if numbers or spec.outputs > FEW_CLASSES else 128
+    waves = WAVES if numbers else 0
+    return Ensemble(spec, members=1, hidden=[width] * 3, dropout=0.0, bins=True, waves=waves)
 
 
 # ------------------------------------------------------------- the student as a model
