@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sightline.load.split import Splits, split
     from sightline.load.table import Table, read
     from sightline.pipeline.demo import demo
+    from sightline.pipeline.distill import Distilled, distill
     from sightline.pipeline.fit import fit, replay
     from sightline.pipeline.folder import Run
     from sightline.pipeline.lessons import teach
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from sightline.train.training import Training
 
 _PLACES = {
-    "fit": "pipeline.fit", "demo": "pipeline.demo", "teach": "pipeline.lessons", "refit": "pipeline.refit", "tune": "pipeline.tuning", "resume": "pipeline.runs", "replay": "pipeline.fit",
+    "fit": "pipeline.fit", "demo": "pipeline.demo", "teach": "pipeline.lessons", "refit": "pipeline.refit", "tune": "pipeline.tuning", "distill": "pipeline.distill", "Distilled": "pipeline.distill", "resume": "pipeline.runs", "replay": "pipeline.fit",
     "slices": "pipeline.origin", "Run": "pipeline.folder", "compare": "trace.compare", "runs": "trace.listing",
     "read": "load.table", "Query": "load.databases", "Table": "load.table", "split": "load.split", "Splits": "load.split",
     "prepare": "prepare.prepared", "Prepared": "prepare.prepared",
@@ -71,7 +72,7 @@ _PLACES = {
 }  # fmt: skip
 
 __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
-    "fit", "resume", "refit", "replay", "tune", "slices", "Ray", "compare", "runs", "demo", "teach", "Run", "read", "Query", "Table", "split", "Splits", "prepare",
+    "fit", "resume", "refit", "replay", "tune", "distill", "Distilled", "slices", "Ray", "compare", "runs", "demo", "teach", "Run", "read", "Query", "Table", "split", "Splits", "prepare",
     "Prepared", "Ensemble", "MLP", "Flat", "Training", "Checkpoints", "Widen", "Deepen", "Replace", "Freeze",
     "Unfreeze", "Stop", "Model", "OnnxModel", "Batch", "Column", "EpochRecord", "Event", "Record", "Schema", "Spec",
     "Step", "SightlineClassifier", "SightlineRegressor",

@@ -248,12 +248,17 @@ def test_a_network_between_two_hosts_that_breaks_ends_in_one_line_and_a_run_to_r
 # ------------------------------------------------------------- what is refused, and what goes on
 
 
-@pytest.mark.parametrize("command", ["tune", "replay", "demo"])
+@pytest.mark.parametrize("command", ["tune", "replay", "demo", "distill"])
 def test_commands_for_one_process_refuse_several(command, monkeypatch, folder):
     values = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}  # fmt: skip
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    words = {"tune": ["t.csv", "--target", "class"], "replay": ["run"], "demo": []}[command]
+    words = {
+        "tune": ["t.csv", "--target", "class"],
+        "replay": ["run"],
+        "demo": [],
+        "distill": ["run", "t.csv", "-o", "s.sightline"],
+    }[command]
     with pytest.raises(OptionError, match=f"{command} is for one process, and torchrun has started 2"):  # fmt: skip
         cli([command, *words], standalone_mode=False)
 

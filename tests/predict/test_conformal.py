@@ -211,3 +211,37 @@ def test_sets_say_how_often_they_cover_each_class():
     conformal = Conformal.fit_classes(values, truth, source="")
     by_class = conformal.coverage(values, truth, 0.2)["by_class"]
     assert by_class == [(int(sure.sum()), 1.0), (int((~sure).sum()), 0.0), (0, None)]
+
+
+# ------------------------------------------------------------- scores for a model that learned another's predictions
+
+
+def test_the_wider_of_two_scores_for_classes():
+    values, truth = classes(500, 0)
+    first = Conformal.fit_classes(values, truth, source="held out")
+    sure = np.where(np.arange(4) == truth[:, None], 1.0, 0.0)  # it knows these rows
+    same = first.wider(sure, truth, source="both")
+    worse = first.wider(1 - sure, truth, source="both")
+    for alpha in (0.05, 0.1, 0.5):
+        assert same.set_limit(alpha) == first.set_limit(alpha)
+        assert worse.set_limit(alpha) == pytest.approx(1.0)
+    assert (same.rows, same.source) == (500, "both")
+    assert (np.diff(worse.scores) >= 0).all()
+
+
+@pytest.mark.parametrize("rows", [3, 200, 3 * KEPT_SCORES])
+def test_the_wider_of_two_scores_for_numbers(rows):
+    random = np.random.default_rng(0)
+    values = random.uniform(1, 10, 2000)
+    truth = values * (1 + 0.1 * random.normal(size=2000))
+    first = Conformal.fit_numbers(values, truth, source="held out")
+    other = random.uniform(1, 10, rows)
+    off = first.wider(
+        other[:, None], other + 5, source="both"
+    )  # always too low: the upper end is wider
+    low, high = first.interval(np.array([5.0]), 0.1)[0]
+    lower, higher = off.interval(np.array([5.0]), 0.1)[0]
+    assert lower == pytest.approx(low, abs=0.05)
+    assert higher > high + 1
+    assert (np.diff(off.scores) >= 0).all()
+    assert np.array_equal(off.sizes, first.sizes)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from sightline.contracts import Batch, Target
-from sightline.predict.task import Task
+from sightline.predict.task import Task, class_numbers
 
 CLASSES = Task(Target("y", "classification", ("a", "b", "c")))
 NUMBER = Task(Target("y", "regression"), center=10.0, scale=4.0)
@@ -176,3 +176,37 @@ def test_members_weights_choose_among_members(task):
     weight[:, 1] = 1.0
     expected = task.loss(logits[:, 1], batch_of(task))
     assert torch.allclose(task.loss(logits, batch_of(task, weight)), expected)
+
+
+# ------------------------------------------------------------- probabilities as targets
+
+
+@pytest.mark.parametrize("shape", [(B,), (B, M)], ids=["B", "BM"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_loss_of_probabilities_is_the_mean_of_the_losses_of_the_classes(shape, weighted):
+    random = torch.Generator().manual_seed(2)
+    logits = torch.randn(*shape, 3, generator=random)
+    shares = torch.rand(B, 3, generator=random).softmax(dim=1)
+    batch = batch_of(CLASSES, torch.rand(B, generator=random) + 0.1 if weighted else None)
+    each = torch.stack([CLASSES.losses(logits, torch.full((B,), k)) for k in range(3)], dim=-1)
+    wanted = (each * (shares if len(shape) == 1 else shares[:, None])).sum(dim=-1)
+    torch.testing.assert_close(CLASSES.losses(logits, shares), wanted)
+    weight = torch.ones(B) if batch.weight is None else batch.weight
+    mean = wanted if len(shape) == 1 else wanted.mean(dim=1)
+    loss = CLASSES.loss(logits, batch._replace(target=shares))
+    torch.testing.assert_close(loss, (mean * weight).sum() / weight.sum())
+    if len(shape) == 1:
+        torch.testing.assert_close(CLASSES.value_losses(CLASSES.head(logits), shares), wanted)
+
+
+def test_probabilities_of_one_class_are_that_class():
+    batch = batch_of(CLASSES)
+    sure = F.one_hot(batch.target, 3).float()
+    logits = torch.randn(B, 3, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(class_numbers(sure), batch.target)
+    torch.testing.assert_close(
+        CLASSES.loss(logits, batch._replace(target=sure)), CLASSES.loss(logits, batch)
+    )
+    values = CLASSES.head(logits)
+    assert CLASSES.score(values, sure) == CLASSES.score(values, batch.target)
+    np.testing.assert_allclose(CLASSES.baseline(sure), CLASSES.baseline(batch.target))

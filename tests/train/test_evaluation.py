@@ -113,6 +113,8 @@ def test_classes_never_predicted():
     assert never_predicted(CLASSES, values, torch.tensor([0, 1])) == ("a",)
     assert never_predicted(CLASSES, values, torch.tensor([0, 2])) == ("a", "c")
     assert never_predicted(CLASSES, values, torch.tensor([1, 1])) == ()
+    shares = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.2, 0.6]])  # the likeliest classes count
+    assert never_predicted(CLASSES, values, shares) == ("a", "c")
 
 
 def test_yardsticks(species, weight, penguins):

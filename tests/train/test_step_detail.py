@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -124,3 +126,18 @@ def test_a_weight_without_gradient_stays(species):
     seen = training.detailed_steps[1]
     assert seen["weight"].startswith("never.weight[")
     assert (seen["gradient"], seen["update"]) == (0.0, 0.0)
+
+
+def test_the_first_row_of_probabilities_adds_up_to_its_loss(species):
+    shares = F.one_hot(species.train.target, 3) * 0.7 + 0.1
+    soft = replace(
+        species, train=species.train._replace(target=shares), valid=species.valid._replace(target=F.one_hot(species.valid.target, 3).float()),
+    )  # fmt: skip
+    training = sl.Training(network(soft), soft, epochs=1, batch_size=32, device="cpu")
+    step = next(training.steps())
+    first = training.detailed_steps[1]["first_row"]
+    wanted = F.cross_entropy(step.logits[:1], step.batch.target[:1])
+    assert first["loss"] == pytest.approx(float(wanted), rel=1e-5)
+    assert first["target"] == float(step.batch.target[0].argmax())
+    list(training)
+    assert training.model().predictions_of(species.splits.table).values.shape == (344, 3)

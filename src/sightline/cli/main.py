@@ -14,7 +14,7 @@ import click
 from sightline.cli.change import edit
 from sightline.cli.output import safe
 from sightline.cli.predict import check, evaluate, explain, importance, inspect, predict
-from sightline.cli.ship import card, export, serve, threshold
+from sightline.cli.ship import card, distill, export, serve, threshold
 from sightline.cli.show import compare, live, quiz, report, runs
 from sightline.cli.train import demo, fit, replay, resume, tune
 from sightline.errors import DataWarning, Interrupted, UserError, did_you_mean
@@ -56,7 +56,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, fit, tune, resume, replay, edit, runs, live, compare, predict, evaluate, check, importance, explain, inspect, threshold, export, card, serve, report, quiz):  # fmt: skip
+for command in (demo, fit, tune, resume, replay, edit, runs, live, compare, predict, evaluate, check, importance, explain, inspect, threshold, distill, export, card, serve, report, quiz):  # fmt: skip
     cli.add_command(command)
 
 

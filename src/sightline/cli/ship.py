@@ -1,4 +1,4 @@
-"""Commands that take a model to production: threshold, export, card, serve."""
+"""Commands that take a model to production: threshold, distill, export, card, serve."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import click
 from sightline.archive import atomic_file, member
 from sightline.cli.options import (
     Command,
+    encoding_option,
     json_option,
     model_argument,
     network_option,
+    query_option,
     quiet_option,
     ready_json_option,
 )
 from sightline.cli.output import load_model, print_json, print_json_line, safe
+from sightline.cli.train import alone
 from sightline.contracts.exported import ONNX_MEMBER
 from sightline.errors import OptionError, counted, readable
 
@@ -93,6 +96,54 @@ def _file_of(model: str) -> Path:
 
 def _same_file(output: str | None, own: Path) -> bool:
     return output is not None and Path(output).exists() and own.exists() and own.samefile(output)
+
+
+@click.command(cls=Command)
+@model_argument
+@click.argument("source")
+@click.option(
+    "-o", "--output", type=click.Path(), required=True, help="The file to write, e.g. student.sightline."
+)  # fmt: skip
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    help="Seed of the rows held out, the perturbed copies, the first weights and the batches.",
+)
+@encoding_option
+@query_option
+@network_option
+@quiet_option
+@json_option
+@alone
+def distill(
+    model: str, source: str, output: str, seed: int, encoding: str | None, query: str | None, network: str | None,
+    quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Train one network to predict what MODEL predicts for the rows of SOURCE and perturbed copies of them.
+
+    The network is a model like others, and faster than one of several parts. The target is not learned from: SOURCE may
+    lack it. With it, both are compared on rows that neither has learned from, if there are any.
+    """
+    from sightline.pipeline.distill import distill as run_distill
+
+    for name, what in ((_file_of(model), "the model"), (Path(source), "the rows to learn from")):
+        if _same_file(output, name):
+            raise OptionError(
+                f"{output} is {what}, which the new model would overwrite.",
+                "Give another file to -o.",
+            )
+    if Path(output).is_dir():
+        raise OptionError(f"{output} is a folder.", "Give a file to -o, such as student.sightline.")
+    distilled = run_distill(
+        load_model(model, network), source, seed=seed, encoding=encoding, query=query
+    )
+    distilled.model.save(output)
+    if as_json:
+        print_json({"output": output, **distilled.to_json()})
+    elif not quiet:
+        for line in distilled.lines():
+            click.echo(safe(line))
 
 
 @click.command(cls=Command)

@@ -20,7 +20,8 @@ class Batch(NamedTuple):
     Attributes:
         numeric: float32 [B, D]; D may be 0.
         categorical: int32 [B, C] codes: 0 missing, 1 unseen, 2.. known; C may be 0.
-        target: [B], int64 class indices, or float64 numbers in the target's own unit.
+        target: [B], int64 class indices, or float64 numbers in the target's own unit; or [B, K], float32
+            probabilities of the classes that another model gives (knowledge distillation).
         weight: [B] or [B, M] weights in the loss; None when every row counts the same.
         row: int64 [B], row numbers in the table.
 

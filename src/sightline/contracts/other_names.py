@@ -160,6 +160,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "live": ("watch", "dashboard", "ui", "view", "open", "tensorboard"),
     "importance": ("features", "feature-importance", "importances"),
     "explain": ("shap", "why", "interpret"),
+    "distill": ("compress", "shrink", "student", "distil", "distillation"),
     "export": ("onnx", "convert", "save"),
     "serve": ("api", "deploy", "server"),
     "compare": ("diff",),

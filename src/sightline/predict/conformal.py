@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -131,6 +131,44 @@ class Conformal:
             kept = np.linspace(0, rows - 1, KEPT_SCORES).round().astype(int)
             scores, shares = scores[kept], shares[kept]
         return cls(scores, shares, rows, source, *sizes)
+
+    def wider(self, values: np.ndarray, truth: np.ndarray, *, source: str) -> Self:
+        """Return scores for another model: each quantile is this one, or that of its own scores if that is wider.
+
+        For a model that was made to predict what this one's model predicts. Its own errors in rows that the first
+        model learned from are too small; scores of rows that the first model held out do not have this fault, but would
+        ignore that the other model is worse.
+
+        Args:
+            values: The other model's probabilities [N, K], or numbers [N, 1].
+            truth: The rows' classes, int64 [N], or numbers [N].
+            source: Which rows all these are, in words.
+
+        Example:
+            >>> import numpy as np
+            >>> from sightline.predict.conformal import Conformal
+            >>> truth = np.arange(-50.0, 51.0)
+            >>> first = Conformal.fit_numbers(np.zeros(101), truth, source="held out")
+            >>> worse = first.wider(np.zeros((101, 1)), 2 * truth, source="both")
+            >>> better = first.wider(np.zeros((101, 1)), truth / 2, source="both")
+            >>> [one.interval(np.zeros(1), 0.1)[0].tolist() for one in (first, worse, better)]
+            [[-46.0, 46.0], [-92.0, 92.0], [-46.0, 46.0]]
+        """
+        classes = values.shape[1] > 1
+        if classes:
+            scores = 1 - values[np.arange(len(truth)), truth].astype(np.float64)
+        else:
+            scores = (truth - values[:, 0].astype(np.float64)) / self.sizes_at(values[:, 0])
+        other = self._of(scores, None, source)
+        count = max(len(self.scores), len(other.scores))
+        shares = (1 + np.arange(count)) / count
+        mine, its = (
+            one.scores[np.searchsorted(one.shares, shares - 1e-9).clip(max=len(one.scores) - 1)]
+            for one in (self, other)
+        )
+        upper = np.ones(count, bool) if classes else shares > 0.5
+        wider = np.where(upper, np.maximum(mine, its), np.minimum(mine, its))
+        return replace(self, scores=wider, shares=shares, source=source)
 
     @property
     def smallest_alpha(self) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ class _Comparison:
             if len(good[part]):
                 found = self._run({name: values[part] for name, values in inputs.items()})
                 self._values(theirs, found, good[part])
-        self._other_outputs(ours, good, inputs)
+        self._other_outputs(inputs)
         return {
             "rows": len(good), "largest_difference": float(difference.max(initial=0.0)),
             "ties": self._ties(theirs, ours, good),
@@ -147,23 +147,23 @@ class _Comparison:
             )
         return difference
 
-    def _other_outputs(
-        self, ours: Predictions, rows: np.ndarray, inputs: Mapping[str, np.ndarray]
-    ) -> None:
-        """Compare the graph's own labels, and its sets or intervals, with those made from its values."""
+    def _other_outputs(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Compare the graph's own labels, and its sets or intervals, with those made from its values of the same run."""
         names, alpha = self.exported.output_names, self.exported.metadata["alpha"]
-        values = ours.values[rows]
-        wanted: dict[str, np.ndarray] = {}
-        if "label" in names:
-            wanted["label"] = self.exported.decode(values)
-        if "set" in names:
-            wanted["set"] = self.exported.sets(values, alpha)
-        if "interval" in names:
-            wanted["interval"] = self.exported.intervals(values, alpha)
-        if not wanted:  # a run without names would return every output
-            return
-        found = self.exported.session.run([names[what] for what in wanted], dict(inputs))
-        for (what, expected), array in zip(wanted.items(), found, strict=True):
+        made: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+            "label": self.exported.decode,
+            "set": lambda values: self.exported.sets(values, alpha),
+            "interval": lambda values: self.exported.intervals(values, alpha),
+        }
+        others = [what for what in made if what in names]
+        main = "probabilities" if self.model.classification else "value"
+        # A run of other rows, or of more of them, may round otherwise in the last bits.
+        values, *outputs = self.exported.session.run(
+            [names[what] for what in (main, *others)], dict(inputs)
+        )
+        values_NK = values.reshape(len(values), -1)
+        for what, array in zip(others, outputs, strict=True):
+            expected = made[what](values_NK)
             same = (
                 np.allclose(expected, array, rtol=1e-12)
                 if what == "interval"

@@ -477,7 +477,11 @@ class TableModel(Decisions, ABC):
             >>> truth[:3].tolist(), int(usable.sum())
             ([0, 0, 0], 344)
         """
-        target, table = self.spec.target, predictions.table
+        return self.truth_of(predictions.table)
+
+    def truth_of(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        """Return the true targets of rows that `read` has read; see `truth`."""
+        target = self.spec.target
         if target.name not in table.columns:
             raise DataError(
                 f"{table.name} has no column {target.name!r}, the target: nothing to compare with.",
@@ -485,7 +489,7 @@ class TableModel(Decisions, ABC):
             )
         truth = target_values(table, target)
         usable = table.columns[target.name].is_valid().to_numpy().copy()
-        usable[[row for row, _ in predictions.bad]] = False
+        usable[[row for row, _ in table.bad]] = False
         if self.classification and (unknown := usable & (truth < 0)).any():
             row = int(np.flatnonzero(unknown)[0])
             raise DataError(

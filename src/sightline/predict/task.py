@@ -21,6 +21,18 @@ LEAST_TOTAL_WEIGHT = 1e-12
 """The least sum of weights to divide by: all rows of a batch may have weight zero."""
 
 
+def class_numbers(target: Tensor) -> Tensor:
+    """Return class numbers [B]: a batch's target itself, or the likeliest classes of probabilities [B, K].
+
+    Example:
+        >>> import torch
+        >>> from sightline.predict.task import class_numbers
+        >>> class_numbers(torch.tensor([[0.1, 0.9], [0.7, 0.3]])).tolist()
+        [1, 0]
+    """
+    return target.argmax(dim=1) if target.dim() == 2 else target
+
+
 class Task:
     """The meaning of logits for one target.
 
@@ -68,7 +80,7 @@ class Task:
 
         Args:
             logits: [B, K], or [B, M, K] for M members, each of which is scored.
-            batch: Its target [B] and weight count.
+            batch: Its target ([B], or probabilities [B, K] to learn) and weight count.
             label_smoothing: Share of the target probability that is spread over all classes.
         """
         if batch.weight is None and logits.dim() == 2:  # the usual case, kept fast
@@ -84,10 +96,14 @@ class Task:
         return (losses * weight).sum() / weight.sum().clamp(min=LEAST_TOTAL_WEIGHT)
 
     def losses(self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Return each row's loss: [B], or [B, M]."""
+        """Return each row's loss: [B], or [B, M].
+
+        The target is [B]; probabilities [B, K] give the cross-entropy with them (Hinton, Vinyals and Dean 2015,
+        "Distilling the knowledge in a neural network").
+        """
         if logits.dim() == 3:
             rows, members, outputs = logits.shape
-            repeated = target.repeat_interleave(members)
+            repeated = target.repeat_interleave(members, dim=0)
             flat = self.losses(logits.reshape(-1, outputs), repeated, label_smoothing)
             return flat.view(rows, members)
         if self.classification:
@@ -122,8 +138,11 @@ class Task:
     def value_losses(self, values: Tensor, target: Tensor) -> Tensor:
         """Return each row's loss [B] from the output of `head`, [B, K]: the same loss as from logits."""
         if self.classification:
+            tiny = torch.finfo(torch.float32).tiny
+            if target.dim() == 2:
+                return -(target * values.clamp(min=tiny).log()).sum(dim=1)
             given = values.gather(1, target[:, None])[:, 0]
-            return -given.clamp(min=torch.finfo(torch.float32).tiny).log()
+            return -given.clamp(min=tiny).log()
         return ((values[:, 0] - target) / self.scale).square()
 
     def score(self, values: Tensor, target: Tensor) -> Tensor:
@@ -131,13 +150,13 @@ class Task:
 
         Args:
             values: The output of `head`, [B, K].
-            target: [B].
+            target: [B]; of probabilities [B, K] the likeliest class counts.
 
         Returns:
             The number of correct rows, or the sum of squared errors in the target's unit: a scalar.
         """
         if self.classification:
-            return (values.argmax(dim=1) == target).sum()
+            return (values.argmax(dim=1) == class_numbers(target)).sum()
         return (values[:, 0] - target).double().square().sum()
 
     def score_of(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -162,6 +181,9 @@ class Task:
         """Return the prediction that uses no features: class shares [K], or the mean [1]."""
         if not self.classification:
             return np.array([self.center])
+        if train.dim() == 2:
+            shares: np.ndarray = train.double().mean(dim=0).numpy()
+            return shares
         counts = torch.bincount(train, minlength=len(self.target.classes)).double()
         return (counts / counts.sum()).numpy()
 

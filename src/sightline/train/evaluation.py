@@ -13,7 +13,7 @@ from sightline.contracts import Batch
 from sightline.errors import NetworkError, OptionError, counted, did_you_mean
 from sightline.load.batches import map_tensors
 from sightline.predict.predictor import rows_at_once
-from sightline.predict.task import LEAST_TOTAL_WEIGHT, Task
+from sightline.predict.task import LEAST_TOTAL_WEIGHT, Task, class_numbers
 from sightline.prepare.prepared import Prepared
 from sightline.train.observations import Yardstick
 from sightline.train.processes import ALONE, Processes
@@ -217,7 +217,7 @@ def never_predicted(task: Task, values: Tensor, target: Tensor) -> tuple[str, ..
     Args:
         task: Of a classification.
         values: Probabilities [N, K].
-        target: Class indices [N].
+        target: Class indices [N], or probabilities [N, K], whose likeliest classes count.
 
     Example:
         >>> import torch
@@ -230,7 +230,7 @@ def never_predicted(task: Task, values: Tensor, target: Tensor) -> tuple[str, ..
     """
     classes = task.target.classes
     predicted = torch.bincount(values.argmax(dim=1), minlength=len(classes)).tolist()
-    present = torch.bincount(target, minlength=len(classes)).tolist()
+    present = torch.bincount(class_numbers(target), minlength=len(classes)).tolist()
     counts = zip(task.target.texts, predicted, present, strict=True)
     return tuple(text for text, times, rows in counts if rows and not times)
 
@@ -253,7 +253,7 @@ def yardstick(task: Task, prepared: Prepared) -> Yardstick:
     guess, warm = task.baseline(prepared.train.target), prepared.kept is not None
     if task.classification:
         shares = guess[guess > 0]
-        accuracy = float((rows.target == int(guess.argmax())).double().mean())
+        accuracy = float((class_numbers(rows.target) == int(guess.argmax())).double().mean())
         return Yardstick(True, float(-(shares * np.log(shares)).sum()), accuracy, name, warm)
     rmse = float((rows.target.double() - task.center).square().mean().sqrt())
     return Yardstick(False, 1.0, rmse, name, warm)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sightline.contracts import Step
+from sightline.predict.task import class_numbers
 
 ROWS_SHOWN = 4
 LOGITS_SHOWN = 6
@@ -121,12 +122,13 @@ def _first_row(step: Step) -> dict[str, Any]:
     """Return what the loss of the first row follows from; of an ensemble, that of the first member."""
     logits = step.logits.detach()[0].cpu().double()  # Apple's GPUs have no float64
     logits = logits[0] if logits.dim() == 2 else logits
-    target = float(step.batch.target[0])
+    first = step.batch.target[:1].cpu()
+    target = float(class_numbers(first)[0])
     body: dict[str, Any] = {"row": int(step.batch.row[0]), "target": target}
-    if step.batch.target.is_floating_point():
+    if first.dim() == 1 and first.is_floating_point():
         return {**body, "output": float(logits[0])}
     total = float(logits.logsumexp(0))
-    own = float(logits[int(target)])
+    own = float(logits @ first[0].double() if first.dim() == 2 else logits[int(target)])
     top = logits.topk(min(len(logits), LOGITS_SHOWN)).indices.tolist()
     return {
         **body, "classes": len(logits), "logit": own, "log_sum": total, "loss": total - own,

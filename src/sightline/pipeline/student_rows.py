@@ -1,0 +1,215 @@
+"""What a student learns from: the rows of a table, divided, and perturbed copies, with its teacher's predictions.
+
+Letters: N rows, A encoded numbers, C codes, G columns.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from sightline.contracts import Batch
+from sightline.errors import DataError, counted
+from sightline.load.batches import map_tensors
+from sightline.load.known import TEST, TRAINING
+from sightline.load.split import Splits
+from sightline.load.table import Table
+from sightline.pipeline.warm_start import earlier_of
+from sightline.predict.model import Model
+from sightline.predict.tables import ENCODED_AT_ONCE
+from sightline.prepare.encode import Encoded, Encoder
+from sightline.prepare.prepared import Prepared
+
+ROWS_LEARNED = 50_000
+"""About how many rows the student learns from, perturbed copies included; of few rows at most `MOST_COPIES` each."""
+MOST_COPIES = 20
+MOST_ROWS = 100_000
+"""Of a larger table, so many rows are drawn."""
+MOST_VALUES = 100_000_000
+"""The most prepared numbers of all rows together; they are held in memory."""
+REPLACED = 0.5
+"""Up to this share of a copy's values, drawn anew for each, comes from another row."""
+STOPPING_SHARE, MOST_STOPPING = 0.1, 10_000
+"""Rows whose predictions decide when training ends."""
+HELD_OUT_SHARE, MOST_HELD_OUT = 0.2, 20_000
+"""Of the rows that the teacher did not learn from, so many (as a share of all rows) are kept for calibration."""
+LEAST_HELD_OUT = 100
+"""With fewer of these, none is kept: sets and intervals from so few rows vary much."""
+LEAST_ROWS = 20
+"""The fewest rows that a student can learn from."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which rows of a table are for what, int64 row numbers.
+
+    Attributes:
+        learned: The student learns what the teacher predicts for them.
+        stopping: They decide when its training ends.
+        calibration: Rows with a target that neither learns from; there may be none.
+        measured: Rows with a target that both are measured on.
+        truth: The target of each row of the table, [N]; None if no row has one.
+        known: Which rows have a target and can be read, bool [N].
+        seen: How many of `measured` the teacher has, or may have, learned from.
+        told: Whether it is known which rows it has learned from.
+        test: Whether `measured` are its test rows.
+    """
+
+    learned: np.ndarray
+    stopping: np.ndarray
+    calibration: np.ndarray
+    measured: np.ndarray
+    truth: np.ndarray | None
+    known: np.ndarray
+    seen: int
+    told: bool
+    test: bool
+
+    @property
+    def apart(self) -> np.ndarray:
+        """All rows that the student does not learn from."""
+        return np.unique(np.concatenate([self.stopping, self.calibration, self.measured]))
+
+    @property
+    def held_out(self) -> bool:
+        """Whether neither the student nor its teacher has learned from the rows that both are measured on."""
+        return len(self.measured) > 0 and not self.seen
+
+    @property
+    def measured_on(self) -> str:
+        """The rows that both are measured on, in words."""
+        rows = counted(len(self.measured), "row")
+        if not len(self.measured):
+            return "no row: none has a target, so that only their agreement is known"
+        if not self.seen:
+            which = ": the teacher's test rows" if self.test else ""
+            return f"{rows} that neither has learned from{which}"
+        learned = f"has learned from {self.seen:,} of them" if self.told else "may have"
+        return f"{rows} that the student did not learn from, but the teacher {learned}: both losses are too good"
+
+    @classmethod
+    def of(cls, teacher: Model, table: Table, random: np.random.Generator) -> Parts:
+        """Divide the rows of a table that the teacher has read.
+
+        Raises:
+            DataError: A class is none of the teacher's, or too few rows can be learned from.
+        """
+        truth, known = _truth(teacher, table)
+        can_be_read = np.ones(table.rows, bool)
+        can_be_read[[row for row, _ in table.bad]] = False
+        # Unless it is known better, the teacher may have learned from a row.
+        told, places = False, np.full(table.rows, TRAINING)
+        if truth is not None and "known_keys" in teacher.rows:
+            told = True
+            places = earlier_of(teacher.spec, teacher.encoder, teacher.rows).places(table)
+        is_test, is_new = places == TEST, places < TRAINING
+        test = np.flatnonzero(can_be_read & known & is_test)
+        new = random.permutation(np.flatnonzero(can_be_read & known & is_new & ~is_test))
+        kept = new[: min(int(HELD_OUT_SHARE * can_be_read.sum()), MOST_HELD_OUT)]
+        if len(kept) < LEAST_HELD_OUT:
+            kept = kept[:0]
+        half = len(kept) if len(test) else len(kept) // 2
+        calibration, measured = kept[:half], test if len(test) else kept[half:]
+
+        free = can_be_read & ~is_test
+        free[kept] = False
+        rows = random.permutation(np.flatnonzero(free))[:MOST_ROWS]
+        count = min(math.ceil(STOPPING_SHARE * len(rows)), MOST_STOPPING)
+        if len(rows) - count < LEAST_ROWS:
+            raise DataError(
+                f"{table.name} has {counted(len(rows), 'row')} to learn from, test rows of the model and unreadable rows "
+                "apart: too few.",
+                f"Give at least {LEAST_ROWS + 3}; many more are better, and they need no target.",
+            )
+        stopping, learned = np.sort(rows[:count]), np.sort(rows[count:])
+        if not len(measured):
+            measured = stopping[known[stopping]]
+        return cls(
+            learned=learned, stopping=stopping, calibration=np.sort(calibration), measured=np.sort(measured), truth=truth,
+            known=known, seen=int((~is_new[measured]).sum()), told=told, test=bool(len(test)),
+        )  # fmt: skip
+
+
+def _truth(teacher: Model, table: Table) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return the targets of the rows, None if there are none, and which rows have one.
+
+    Raises:
+        DataError: A class is none of the teacher's.
+    """
+    if teacher.spec.target.name not in table.columns:
+        return None, np.zeros(table.rows, bool)
+    truth, known = teacher.truth_of(table)
+    return (truth, known) if known.any() else (None, known)
+
+
+# ------------------------------------------------------------- what the student learns from
+
+
+def prepared_for(
+    teacher: Model, table: Table, parts: Parts, random: np.random.Generator
+) -> Prepared:
+    """Return the rows that the student learns from, perturbed copies last, and those for early stopping.
+
+    Their target is what the teacher predicts: probabilities [N, K], or numbers [N].
+    """
+    reader, rows = teacher.encoder.open(table), parts.learned
+    wide = len(teacher.spec.numeric) + len(teacher.spec.categorical)
+    most = max(min(MOST_VALUES // max(wide, 1), 2 * MOST_ROWS), len(rows))
+    copies = int(np.clip(round(ROWS_LEARNED / len(rows)) - 1, 1, MOST_COPIES))
+    blocks = [_labelled(teacher, reader(some), some) for some in _blocks(rows)]
+    numeric, codes = _columns_of(teacher.encoder)
+    for some in _blocks(np.tile(rows, copies)[: most - len(rows)]):
+        own, other = reader(some), reader(random.choice(rows, len(some)))
+        replaced = _replaced(len(some), 1 + max([*numeric, *codes], default=0), random)
+        perturbed = replace(
+            own,
+            numeric=np.where(replaced[:, numeric], other.numeric, own.numeric),
+            categorical=np.where(replaced[:, codes], other.categorical, own.categorical),
+        )
+        blocks.append(_labelled(teacher, perturbed, some))
+    valid = [_labelled(teacher, reader(some), some) for some in _blocks(parts.stopping)]
+    splits = Splits(
+        table, teacher.spec.target, "it is the teacher's", rows, parts.stopping, parts.measured,
+        "for distillation", 0, {},
+    )  # fmt: skip
+    none = map_tensors(valid[0], lambda x: x[:0])
+    return Prepared(
+        teacher.spec, teacher.encoder, teacher.transform, _joined(blocks), _joined(valid), none, splits, ()
+    )  # fmt: skip
+
+
+def _blocks(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + ENCODED_AT_ONCE] for start in range(0, len(rows), ENCODED_AT_ONCE)]
+
+
+def _labelled(teacher: Model, encoded: Encoded, rows: np.ndarray) -> Batch:
+    """Return encoded rows as the networks take them, with the teacher's predictions as their target."""
+    values = torch.from_numpy(teacher.values_of(encoded))
+    target = values.float() if teacher.task.classification else values[:, 0].double()
+    numeric, codes = (x.cpu() for x in teacher.inputs(encoded))
+    return Batch(numeric, codes, target, None, torch.from_numpy(rows))
+
+
+def _joined(blocks: list[Batch]) -> Batch:
+    fields = [
+        torch.cat(tensors)
+        for tensors in zip(*(batch._replace(weight=batch.row) for batch in blocks), strict=True)
+    ]
+    return Batch(*fields)._replace(weight=None)
+
+
+def _columns_of(encoder: Encoder) -> tuple[list[int], list[int]]:
+    """Return the number of the column that each encoded number [A] and each code [C] comes from."""
+    columns: dict[str, int] = {}
+    numeric = [columns.setdefault(column, len(columns)) for _, column in encoder.numbers]
+    return numeric, [columns.setdefault(column, len(columns)) for column in encoder.codes]
+
+
+def _replaced(rows: int, columns: int, random: np.random.Generator) -> np.ndarray:
+    """Draw which values of perturbed rows come from another row, bool [N, G]: of each row a share of its own."""
+    share = random.uniform(0, REPLACED, rows)[:, None]
+    drawn: np.ndarray = random.random((rows, columns)) < share
+    return drawn
