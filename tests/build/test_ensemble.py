@@ -132,6 +132,8 @@ def test_shapes(spec, bins, waves):
     again = sl.Ensemble.from_config(spec, network.config()).eval()
     again.load_state_dict(network.state_dict())
     assert torch.equal(again(numeric, codes), logits)
+    odd = slice(1, None, 2)
+    torch.testing.assert_close(network(numeric, codes, odd), logits[:, odd])
     assert [layer.name for layer in network.layers()][-1].startswith("Output layer of 4 members")
 
 

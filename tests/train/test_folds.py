@@ -252,3 +252,26 @@ def test_a_metric_never_keeps_the_untrained_network():
     scores = [epoch.metrics["valid_f1"] for epoch in training.history[1:]]
     assert max(scores) == min(scores) == 0.0  # all alike: the loss decides
     assert training.best_epoch == 1 + losses.index(min(losses))
+
+
+class Wrapped(torch.nn.Module):
+    """An ensemble that always computes all of its members, as one of your own does."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, numeric, codes):
+        return self.inner(numeric, codes)
+
+
+@pytest.mark.parametrize("target", ["species", "body_mass_g"])
+@pytest.mark.parametrize("members", [3, 7])
+def test_only_the_members_that_hold_a_row_out_are_computed(penguins, target, members):
+    prepared = prepared_in(3, penguins, target)
+    network = ensemble(prepared, members=members, waves=4)
+    folds, task = torch.from_numpy(prepared.splits.folds), Task(prepared.spec.target)
+    some = evaluate_folds(network, task, prepared.train, folds)
+    every = evaluate_folds(Wrapped(network), task, prepared.train, folds)
+    torch.testing.assert_close(some[2], every[2], rtol=1e-5, atol=1e-6)
+    assert some[:2] == pytest.approx(every[:2], rel=1e-5)

@@ -27,6 +27,8 @@ SMALLEST_SPAN = 1e-6
 """A piece of the encoding is at least this wide, so that nothing is divided by zero."""
 GAIN = 0.7
 """Scale of the first layer's initial weights; its inputs are mostly 0 or 1."""
+EVERY = slice(None)
+"""All members."""
 GOLDEN = (5**0.5 - 1) / 2
 """Multiples of the golden ratio spread the waves' phases evenly."""
 FREQUENCY_DEVIATION = 2.0
@@ -165,12 +167,16 @@ class Waves(nn.Module):
         self.weight = nn.Parameter(torch.empty(C, waves, U).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(C, 1, U).uniform_(-bound, bound))
 
-    def forward(self, numeric_BD: Tensor) -> Tensor:
-        """Compute each member's units."""
+    def forward(self, numeric_BD: Tensor, members: slice = EVERY) -> Tensor:
+        """Compute the units of each of some members."""
         x_CB1 = numeric_BD.index_select(1, self.columns).T[:, :, None]
         waves_CBF = torch.cos(x_CB1 * self.frequency + self.phase)
-        units_CBU = torch.baddbmm(self.bias, waves_CBF, self.weight).relu_()
-        units_CBME = units_CBU.view(len(self.columns), len(numeric_BD), self.members, self.units)
+        weight, bias = (
+            _of_members(x, self.members, self.units, members) for x in (self.weight, self.bias)
+        )
+        units_CBU = torch.baddbmm(bias, waves_CBF, weight).relu_()
+        some = len(range(self.members)[members])
+        units_CBME = units_CBU.view(len(self.columns), len(numeric_BD), some, self.units)
         units_MBE: Tensor = units_CBME.permute(2, 1, 0, 3).flatten(2)
         return units_MBE
 
@@ -195,7 +201,7 @@ class Ensemble(nn.Module):
         pieces: Whether each number is also encoded piece by piece (`Pieces`).
         waves: Frequencies of the periodic embedding of each number without bins; 0 for none.
 
-    Shapes: float32 [B, D] and int32 [B, C] -> logits [B, M, K].
+    Shapes: float32 [B, D] and int32 [B, C] -> logits [B, M, K]; with `members`, a slice, those of some members.
 
     Raises:
         OptionError: A number of members, width, activation, dropout or number of waves that is out of
@@ -266,20 +272,21 @@ class Ensemble(nn.Module):
             if self.numbers.vectors is not None:
                 self.numbers.vectors[untrained] = 0.0
 
-    def forward(self, numeric_BD: Tensor, categorical_BC: Tensor) -> Tensor:
-        """Map features to each member's logits."""
+    def forward(self, numeric_BD: Tensor, categorical_BC: Tensor, members: slice = EVERY) -> Tensor:
+        """Map features to the logits of each member, or of some."""
         x_BI = torch.cat([numeric_BD, self.pieces(numeric_BD)], dim=1)
         codes_BC = categorical_BC
         if self.bins is not None:
             codes_BC = torch.cat([categorical_BC, self.bins(numeric_BD)], dim=1)
-        x_BMH: Tensor = self.numbers(x_BI, codes_BC + self.starts)
-        x_MBH = x_BMH.view(len(numeric_BD), self.members, self.widths[0]).transpose(0, 1)
+        x_BMH: Tensor = self.numbers(x_BI, codes_BC + self.starts, self.members, members)
+        some = len(range(self.members)[members])
+        x_MBH = x_BMH.view(len(numeric_BD), some, self.widths[0]).transpose(0, 1)
         if self.waves is not None and self.mixed is not None:
-            x_MBH = x_MBH + self.mixed(self.waves(numeric_BD))
+            x_MBH = x_MBH + self.mixed(self.waves(numeric_BD, members), members)
         x_MBH = self._drop(self.activation(x_MBH))
         for layer in self.hidden:
-            x_MBH = self._drop(self.activation(layer(x_MBH)))
-        logits_BMK: Tensor = self.output(x_MBH).transpose(0, 1)
+            x_MBH = self._drop(self.activation(layer(x_MBH, members)))
+        logits_BMK: Tensor = self.output(x_MBH, members).transpose(0, 1)
         return logits_BMK
 
     def _drop(self, x_MBH: Tensor) -> Tensor:
@@ -396,12 +403,22 @@ class Features(nn.Module):
         if sum(sizes):
             self.vectors = nn.Parameter(torch.empty(sum(sizes), outputs).normal_(0.0, spread))
 
-    def forward(self, x_BI: Tensor, codes_BC: Tensor) -> Tensor:
-        """Map features to the first layer's sums."""
-        x_BO = torch.addmm(self.bias, x_BI, self.weight)
+    def forward(self, x_BI: Tensor, codes_BC: Tensor, count: int = 1, members: slice = EVERY) -> Tensor:  # fmt: skip
+        """Map features to the first layer's sums; with `members` to those of some of `count` members."""
+        units = len(self.bias) // count
+        weight, bias = (_of_members(x, count, units, members) for x in (self.weight, self.bias))
+        x_BO = torch.addmm(bias, x_BI, weight)
         if self.vectors is not None:
-            x_BO = x_BO + F.embedding_bag(codes_BC, self.vectors, mode="sum")
+            vectors = _of_members(self.vectors, count, units, members)
+            x_BO = x_BO + F.embedding_bag(codes_BC, vectors, mode="sum")
         return x_BO
+
+
+def _of_members(weights: Tensor, count: int, units: int, members: slice) -> Tensor:
+    """Return the columns of some members, whose units lie side by side in the last dimension."""
+    if members == EVERY:
+        return weights
+    return weights.view(*weights.shape[:-1], count, units)[..., members, :].flatten(-2)
 
 
 class Members(nn.Module):
@@ -426,6 +443,6 @@ class Members(nn.Module):
         self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
 
-    def forward(self, x_MBI: Tensor) -> Tensor:
-        """Map each member's units to those of its next layer."""
-        return torch.baddbmm(self.bias, x_MBI, self.weight)
+    def forward(self, x_MBI: Tensor, members: slice = EVERY) -> Tensor:
+        """Map the units of each member, or of some, to those of its next layer."""
+        return torch.baddbmm(self.bias[members], x_MBI, self.weight[members])

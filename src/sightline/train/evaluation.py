@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sightline.build.ensemble import Ensemble
 from sightline.contracts import Batch
 from sightline.errors import NetworkError, OptionError, counted, did_you_mean
 from sightline.load.batches import map_tensors
@@ -128,21 +129,14 @@ def evaluate_folds(
     network.eval()
     count = count or int(folds.max()) + 1
     processes, own = _shared(processes, batch)
-    values, rows, start = [], PROBED_ROWS, own.start
+    part, own_folds = map_tensors(batch, lambda x: x[own]), folds[own]
     with torch.no_grad():
-        while start < own.stop:
-            stop = min(start + rows, own.stop)
-            numeric, codes = batch.numeric[start:stop], batch.categorical[start:stop]
-            logits = network(numeric, codes).float()
-            fold_M = torch.arange(logits.shape[1], device=logits.device) % count
-            held_out_BM = fold_M == folds[start:stop, None]
-            values_BMK = task.member_values(logits)
-            counts_BM1 = held_out_BM[:, :, None].to(values_BMK.dtype)
-            values.append((values_BMK * counts_BM1).sum(dim=1) / counts_BM1.sum(dim=1))
-            start = stop
-            rows = max(min(rows_at_once(numeric), MAX_LOGITS // logits[0].numel()), 1)
+        if isinstance(network, Ensemble):
+            own_values_NK = _held_out_values(network, task, part, own_folds, count)
+        else:
+            own_values_NK = _values_of_all(network, task, part, own_folds, count)
     network.train(mode)
-    values_NK = processes.gather(torch.cat(values), len(batch.row))
+    values_NK = processes.gather(own_values_NK, len(batch.row))
     weight = batch.weight
     if weight is not None and weight.dim() == 2:
         weight = weight.amax(dim=1)  # the row's own; it is 0 for members it is held out from
@@ -154,6 +148,44 @@ def evaluate_folds(
     )
     score = float(task.score(values_NK, batch.target))
     return float(loss), task.mean_score(score, len(batch.row)), values_NK
+
+
+def _held_out_values(
+    network: Ensemble, task: Task, batch: Batch, folds: Tensor, count: int
+) -> Tensor:
+    """Compute each row's mean [N, K] over the members that hold it out, and no other member."""
+    values, places = [], []
+    for fold in range(count):
+        members = slice(fold, None, count)
+        logits_a_row = len(range(network.members)[members]) * network.spec.outputs
+        at_once = max(min(rows_at_once(batch.numeric), MAX_LOGITS // logits_a_row), 1)
+        of_fold = (folds == fold).nonzero().ravel()
+        for start in range(0, len(of_fold), at_once):
+            rows = of_fold[start : start + at_once]
+            logits = network(batch.numeric[rows], batch.categorical[rows], members).float()
+            values.append(task.member_values(logits).mean(dim=1))
+            places.append(rows)
+    values_NK = torch.cat(values)
+    return torch.empty_like(values_NK).index_copy_(0, torch.cat(places), values_NK)
+
+
+def _values_of_all(
+    network: nn.Module, task: Task, batch: Batch, folds: Tensor, count: int
+) -> Tensor:
+    """Compute the same by a network that always computes all of its members."""
+    values, rows, start = [], PROBED_ROWS, 0
+    while start < len(batch.row):
+        stop = start + rows
+        numeric, codes = batch.numeric[start:stop], batch.categorical[start:stop]
+        logits = network(numeric, codes).float()
+        fold_M = torch.arange(logits.shape[1], device=logits.device) % count
+        held_out_BM = fold_M == folds[start:stop, None]
+        values_BMK = task.member_values(logits)
+        counts_BM1 = held_out_BM[:, :, None].to(values_BMK.dtype)
+        values.append((values_BMK * counts_BM1).sum(dim=1) / counts_BM1.sum(dim=1))
+        start = stop
+        rows = max(min(rows_at_once(numeric), MAX_LOGITS // logits[0].numel()), 1)
+    return torch.cat(values)
 
 
 def count_members(network: nn.Module, batch: Batch) -> int:
