@@ -80,6 +80,28 @@ def test_rows_of_weight_zero_have_no_effect():
     np.testing.assert_array_equal(one[1], two[1])
 
 
+def test_the_unit_of_the_weights_does_not_matter():
+    _, codes, target, _ = table()
+    learns, weight = np.ones(len(target), bool), np.arange(len(target)) % 4 / 2
+    one, many = (rows_of(codes, target, weight * unit).of(learns, seed=0) for unit in (1.0, 2e3))
+    np.testing.assert_allclose(one[0], many[0], rtol=1e-5)
+    np.testing.assert_allclose(one[1], many[1], rtol=1e-5)
+    alike, _ = rows_of(codes, target, np.full(len(target), 1e-3)).of(learns, seed=0)
+    np.testing.assert_allclose(alike, rows_of(codes, target).of(learns, seed=0)[0], rtol=1e-5)
+
+
+def test_no_row_takes_part_in_the_mean_of_a_row_of_its_group():
+    _, codes, target, _ = table()
+    groups, learns = np.arange(len(target)) % 100, np.ones(len(target), bool)
+
+    def numbers(truth):
+        rows = StatisticsOfRows(codes, truth, None, classification=True, outputs=2, groups_N=groups)
+        return rows.of(learns, seed=1)[1][groups == 7, 0]
+
+    other = np.where(groups == 7, 1 - target, target)
+    assert np.abs(numbers(other) - numbers(target)).max() < PRIOR_ROWS / len(target)
+
+
 def test_the_module_looks_up_what_was_computed_and_is_read_back():
     _, codes, target, folds = table()
     rows = rows_of(codes, target)
@@ -124,6 +146,16 @@ def test_trees_learn_from_them_and_their_tensors_predict_the_same(symmetric, mos
     torch.testing.assert_close(
         copy(torch.from_numpy(numeric), torch.from_numpy(codes)), torch.from_numpy(each).mean(dim=0)
     )
+
+
+def test_without_statistics_trees_ask_for_sets_of_values():
+    numeric, codes, target, folds = table()
+    trees = fit_trees(
+        numeric, codes, target, folds, classification=True, outputs=2, iterations=5, statistics=False
+    ).trees  # fmt: skip
+    assert trees.statistics is None
+    assert trees.gain[0] > 0
+    assert "statistics" not in trees.config()
 
 
 @pytest.mark.parametrize("rows", [200, 1_000, 5_000])

@@ -193,3 +193,19 @@ def test_a_warm_start_by_time_gives_each_fold_a_stretch_of_the_new_rows(tmp_path
     assert (
         splits.newest == (splits.folds == 2)
     ).all()  # twelve new rows are too few: all of that fold
+
+
+@pytest.mark.parametrize("late", [0, 3])
+def test_where_the_newest_rows_have_hardly_any_of_a_class_all_rows_choose_the_threshold(late):
+    data = series(kind="class")
+    newest = np.arange(1_000) >= 400
+    early = (np.array(data["x"]) > 0.8) & ~newest
+    chosen = early | (np.arange(1_000) >= 1_000 - late)
+    data["y"] = np.where(chosen, "yes", "no").tolist()
+    found = outcome(
+        data, time="day", test=0, positive="yes", threshold="f1", eval_metric="roc_auc"
+    ).finished
+    truth = found.held_out_values[1]
+    assert truth.sum() == late
+    assert found.model.threshold.score > 0.5, "there are many of the class among the older rows"
+    assert np.isfinite(found.held_out_loss)

@@ -180,7 +180,7 @@ def test_held_out_rows_are_those_of_the_folds(models):
 
 def test_what_is_chosen_without_being_told():
     parts = dict.fromkeys(("second_network", "trees", "symmetric_trees", "forest"), True)
-    assert choose() == Recipe(quality="default", folds=5, calibrate=True, **parts)
+    assert choose() == Recipe(quality="default", folds=5, calibrate=True, statistics=True, **parts)
     fast = choose(quality="fast")
     assert (fast.second_network, fast.trees, fast.forest) == (False, True, False)
     assert choose(trees=True, forest=False, quality="fast").asked == ("trees",)
@@ -199,6 +199,8 @@ def test_symmetric_trees_are_for_best_and_for_categories_of_many_values():
     assert symmetric_trees_for(choose(quality="best"), few)["iterations"] == 1_000
     assert symmetric_trees_for(choose(symmetric_trees=True), few)["iterations"] == 300
     assert symmetric_trees_for(choose(symmetric_trees=False), many) is None
+    older = replace(choose(), statistics=False)  # a run that was made before there were statistics
+    assert symmetric_trees_for(older, many) is None
     assert symmetric_trees_for(choose(), many._replace(rows=10**6)) is None
 
 

@@ -275,3 +275,13 @@ def test_only_the_members_that_hold_a_row_out_are_computed(penguins, target, mem
     every = evaluate_folds(Wrapped(network), task, prepared.train, folds)
     torch.testing.assert_close(some[2], every[2], rtol=1e-5, atol=1e-6)
     assert some[:2] == pytest.approx(every[:2], rel=1e-5)
+
+
+def test_an_epoch_0_that_was_measured_on_some_rows_is_never_the_best(monkeypatch, penguins):
+    monkeypatch.setattr("sightline.train.epochs.UNTRAINED_ROWS", 155)  # every other row
+    prepared = prepared_in(3, penguins, "body_mass_g")
+    prepared.train.target[1::2] *= torch.where(torch.arange(154) == 70, 1e4, 1.0)  # not among them
+    training = sl.Training(ensemble(prepared), prepared, epochs=2, device="cpu", learning_rate=1e-3)
+    history = list(training)
+    assert history[0].valid_loss < min(epoch.valid_loss for epoch in history[1:])
+    assert training.best_epoch > 0

@@ -83,14 +83,15 @@ def fit_trees(
     max_features: float = 1.0,
     most_trees: int = 300,
     symmetric: SymmetricOptions | None = None,
+    statistics: bool = True,
+    groups_N: np.ndarray | None = None,
     seed: int = 0,
     time_limit: float | None = None,
 ) -> FittedTrees:
     """Grow an ensemble of boosted trees for each fold, until the held-out loss stops falling.
 
     Args:
-        numeric_ND, categorical_NC: Prepared rows, float32 and int32 codes in order of frequency. Trees
-            see target statistics in place of a category of many values (`statistics.py`).
+        numeric_ND, categorical_NC: Prepared rows, float32 and int32 codes in order of frequency.
         target_N: int64 class numbers, or scaled numbers.
         folds_N: Each row's fold, from 0; the ensemble of fold f grows on all rows of other folds.
             Rows of fold -1 are in every ensemble's training rows.
@@ -101,6 +102,8 @@ def fit_trees(
         most_trees: The most trees (per class) of all folds' ensembles together; if they have more, one
             ensemble that is grown on all rows replaces them.
         symmetric: Grow symmetric trees in this way, with this `learning_rate`; None grows scikit-learn's.
+        statistics: Whether trees see target statistics in place of a category of many values (`statistics.py`).
+        groups_N: Each row's group, which the statistics keep whole; None without groups.
         iterations: The most boosting rounds.
         seed: Of scikit-learn's random numbers.
         time_limit: Seconds; as many rounds are grown as fit in, at least one. None for no limit.
@@ -125,17 +128,18 @@ def fit_trees(
         )
     began = time.perf_counter()
     learnable = np.ones(len(target_N), bool) if weight_N is None else weight_N > 0
-    statistics = StatisticsOfRows(
-        categorical_NC, target_N, weight_N, classification=classification, outputs=outputs
-    )
+    described = StatisticsOfRows(
+        categorical_NC if statistics else categorical_NC[:, :0], target_N, weight_N,
+        classification=classification, outputs=outputs, groups_N=groups_N,
+    )  # fmt: skip
     cuts = _cuts(numeric_ND[learnable])
     asked_NC = categorical_NC.copy()
-    asked_NC[:, statistics.columns] = 0  # no tree asks for sets of their values
+    asked_NC[:, described.columns] = 0  # no tree asks for sets of their values
     codes_NV = coded(torch.from_numpy(numeric_ND), torch.from_numpy(asked_NC), cuts).numpy()
     of_growth: dict[Growing, tuple[np.ndarray, Tensor]] = {}
 
     def growth_of(learns: np.ndarray, fold: int) -> Growing:
-        table, numbers_NW = statistics.of(learns, seed + fold + 1)
+        table, numbers_NW = described.of(learns, seed + fold + 1)
         own_cuts = _cuts(numbers_NW[learns])
         own_NV = np.concatenate([codes_NV, binned(torch.from_numpy(numbers_NW), own_cuts).numpy()], axis=1)  # fmt: skip
         growth: Growing
@@ -169,7 +173,7 @@ def fit_trees(
     tables, own_cuts = zip(*(of_growth[growth] for growth in shipped), strict=True)
     trees = pack(
         shipped, best, [cuts, *own_cuts], categorical_NC.shape[1], classification, outputs,
-        statistics.module(tables),
+        described.module(tables),
     )  # fmt: skip
     held_out = np.full((len(target_N), outputs), np.nan, np.float32)
     for growth in growths:

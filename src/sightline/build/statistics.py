@@ -4,7 +4,7 @@ A tree that asks for sets of hundreds of categories finds sets that fit its trai
 category of many values is described by two kinds of numbers: the mean target of its training rows, shrunk
 towards the mean of all rows where there are few (Micci-Barreca 2001), and how many rows it has. A row that trees
 learn from takes part in its own category's mean, which would give its target away: its mean is computed
-from other rows, those of the other inner folds. Rows that trees do not learn from get the mean of all
+from other rows, those of the other inner folds, which keep groups whole. Rows that trees do not learn from get the mean of all
 rows that they do.
 
 Letters: N rows, C codes, S categories with statistics, K outputs, W numbers that describe a category (a mean
@@ -84,8 +84,9 @@ class StatisticsOfRows:
     Args:
         codes_NC: The rows' categories: 0 for missing, 1 for unknown, then the known values.
         target_N: int64 class numbers, or numbers.
-        weight_N: The rows' weights; a row of weight 0 has no effect.
+        weight_N: The rows' weights, relative to each other; a row of weight 0 has no effect.
         classification, outputs: What is predicted.
+        groups_N: Each row's group: the means of a row come from other groups. None means that each row is one.
 
     Attributes:
         columns: The numbers of the categories that get statistics.
@@ -104,9 +105,12 @@ class StatisticsOfRows:
 
     def __init__(
         self, codes_NC: np.ndarray, target_N: np.ndarray, weight_N: np.ndarray | None, *,
-        classification: bool, outputs: int,
+        classification: bool, outputs: int, groups_N: np.ndarray | None = None,
     ) -> None:  # fmt: skip
-        self.weight_N = np.ones(len(target_N)) if weight_N is None else weight_N.astype(np.float64)
+        weight = np.ones(len(target_N)) if weight_N is None else weight_N.astype(np.float64)
+        # A row of mean weight counts as one, whatever the unit of the weights.
+        self.weight_N = weight / max(weight[weight > 0].mean(), 1e-12) if weight.any() else weight
+        self.groups_N = np.arange(len(target_N)) if groups_N is None else groups_N
         few = outputs <= MOST_CLASSES
         learnable = codes_NC[self.weight_N > 0]
         self.columns = [
@@ -139,7 +143,8 @@ class StatisticsOfRows:
             The tables, float32 [E, W], and the numbers of all N rows, float32 [N, S * W].
         """
         weight_N = np.where(learns, self.weight_N, 0.0)
-        inner_N = np.random.default_rng(seed).permutation(len(learns)) % INNER_FOLDS
+        groups = int(self.groups_N.max(initial=-1)) + 1
+        inner_N = (np.random.default_rng(seed).permutation(groups) % INNER_FOLDS)[self.groups_N]
         tables, numbers = [], []
         for codes, size in zip(self._codes, self._sizes, strict=True):
             table = self._table(codes, weight_N, size)

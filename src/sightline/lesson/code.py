@@ -41,6 +41,7 @@ RECIPE_DEFAULTS = {
     "asked": [],
     "calibrate": False,
     "whole_groups": False,
+    "statistics": False,
     "threshold": None,
     "hidden": None,
     "dropout": None,

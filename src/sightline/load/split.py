@@ -662,7 +662,7 @@ def _overlap(times: np.ndarray, fold_of_row: np.ndarray, group: str | None) -> s
         return ""
     newest = fold_of_row == fold_of_row.max()
     older = int((times[newest] < times[~newest].max()).sum())
-    each = f"; of the newest, {older:,} of {counted(int(newest.sum()), 'row')} are older than the newest row of the others"
+    each = f"; {older:,} of the {counted(int(newest.sum()), 'row')} of the newest fold are older than some rows of the others"
     return f", in whole groups of {group}{each if older else ''}"
 
 

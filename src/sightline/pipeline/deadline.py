@@ -307,7 +307,7 @@ class Budget:
         used = self.deadline.used()
         said = f"{used:.3g} of the time limit's {limit:g} s were used when the model was complete"
         if self.lowered:
-            said += f'; it allowed a model of quality "{self.lowered}"'
+            said += f'; the limit allowed a model of quality "{self.lowered}"'
         for reason, why in (
             ("estimate", "would take too long"),
             ("clock", "had no time left"),

@@ -5,6 +5,7 @@ Letters: N held-out rows, K outputs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,7 +27,7 @@ from sightline.predict.conformal import Conformal
 from sightline.predict.model import Model
 from sightline.predict.parts import NetworkPart
 from sightline.predict.task import Task
-from sightline.predict.threshold import Threshold, find_threshold
+from sightline.predict.threshold import FEWEST_ROWS_OF_A_CLASS, Threshold, find_threshold
 from sightline.train.evaluation import with_class_weights
 from sightline.train.training import Training
 
@@ -120,7 +121,13 @@ def finish(
     model.fitted_parts = {name: model.fitted_parts[name] for name in selection.kept}
     held_out = replace(held_out, parts={name: held_out.parts[name] for name in selection.kept})
     to_come = held_out.to_come()
-    values = _calibrate(model, held_out, to_come, training, recipe)
+    every = _calibrate(model, held_out, to_come, training, recipe)
+    values = every if held_out.latest is None else every[held_out.latest]
+    loss = _loss(training, to_come.rows, values)
+    if not math.isfinite(
+        loss
+    ):  # such as the area under the curve, if the newest rows are of one class
+        loss = _loss(training, held_out.rows, every)
     return Finished(
         model,
         {
@@ -130,7 +137,7 @@ def finish(
         },
         {"source": held_out.source, "rows": len(held_out.rows.row)},
         (values, to_come.rows.target.numpy()),
-        _loss(training, to_come.rows, values),
+        loss,
         values if held_out.complete or held_out.latest is not None else None,
         budget.record(),
     )
@@ -220,26 +227,28 @@ def _calibrate(
     """Fit the model's blend on held-out rows, conformal scores and threshold on those that stand for the time to come.
 
     Returns:
-        The blended values of the latter rows, [N, K].
+        The blended values of all held-out rows, [N, K].
     """
     rows, task = to_come.rows, training.task
     truth, weight = rows.target.numpy(), _row_weights(rows)
-    model.blend, values_NK = _blend(task, held_out.parts, _favoured(training, held_out))
-    if held_out.latest is not None:
-        values_NK = values_NK[held_out.latest]
+    model.blend, every_NK = _blend(task, held_out.parts, _favoured(training, held_out))
+    values_NK = every_NK if held_out.latest is None else every_NK[held_out.latest]
     if not task.classification:
         values_N = values_NK[:, 0]
         model.conformal = Conformal.fit_numbers(values_N, truth, weight, source=to_come.source)
-        return values_NK
+        return every_NK
     model.conformal = Conformal.fit_classes(values_NK, truth, weight, source=to_come.source)
     if isinstance(recipe.threshold, str):
         positive = model.spec.target.positive
         assert positive is not None  # `divide` refuses a threshold for other targets
         index = model.classes.index(positive)
+        # Of the newest rows a class may have too few.
+        if np.bincount(truth == index, minlength=2).min() < FEWEST_ROWS_OF_A_CLASS:
+            rows, values_NK = held_out.rows, every_NK
         model.threshold = find_threshold(
-            values_NK[:, index], truth == index, recipe.threshold, weight
+            values_NK[:, index], rows.target.numpy() == index, recipe.threshold, _row_weights(rows)
         )
-    return values_NK
+    return every_NK
 
 
 def _loss(training: Training, rows: Batch, values_NK: np.ndarray) -> float:

@@ -24,6 +24,7 @@ from sightline.build.networks import describe_network
 from sightline.contracts import Batch
 from sightline.errors import counted, shorten, spelled
 from sightline.load.batches import join_batches
+from sightline.load.divide import group_rows
 from sightline.pipeline.recipe import (
     LEAST_LIMIT,
     TREES_CLASSES,
@@ -204,8 +205,9 @@ def _boosted(
     if request.first is not None:
         options = {**options, "iterations": int(request.first["iterations"])}
     fitted = fit_trees(
-        **_arrays(training, rows), folds_N=folds, time_limit=request.limit, **options
-    )
+        **_arrays(training, rows), folds_N=folds, groups_N=_groups(training, rows),
+        statistics=request.recipe.statistics, time_limit=request.limit, **options,
+    )  # fmt: skip
     out_of_fold = None
     if prepared.splits.folds is not None:
         out_of_fold = kind.in_unit(task, torch.from_numpy(fitted.held_out))
@@ -229,6 +231,14 @@ def _arrays(training: Training, rows: Batch) -> dict[str, Any]:
         "weight_N": None if weight is None else weight.numpy(), "classification": task.classification,
         "outputs": training.prepared.spec.outputs, "seed": training.settings.seed,
     }  # fmt: skip
+
+
+def _groups(training: Training, rows: Batch) -> np.ndarray | None:
+    """Return each row's group where groups divide the table; None otherwise, and of a table larger than memory."""
+    splits = training.prepared.splits
+    if splits.options["group"] is None or training.prepared.stored is not None:
+        return None
+    return group_rows(splits.table, splits.options["group"], rows.row.numpy()).of_row
 
 
 def _columns(training: Training) -> list[str]:

@@ -104,6 +104,7 @@ class Recipe:
         forest: Whether a forest of randomised trees is added.
         asked: The parts that were asked for, which stay in the model whatever they bring.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from.
+        statistics: Whether trees see target statistics in place of a category of many values; of older runs they do not.
         whole_groups: Whether the validation rows that are kept for calibration are whole groups; of older runs they are
             not.
         threshold: The metric that the decision threshold of two classes is chosen for, or the threshold.
@@ -125,6 +126,7 @@ class Recipe:
     asked: Sequence[str] = ()
     calibrate: bool = False
     whole_groups: bool = False
+    statistics: bool = False
     threshold: str | float | None = None
     hidden: Sequence[int] | None = None
     dropout: float | None = None
@@ -159,6 +161,7 @@ class Recipe:
             asked=tuple(name for name, wish in given.items() if wish),
             calibrate=wanted if model.calibrate is None else model.calibrate,
             whole_groups=split_options.group is not None,
+            statistics=bool(optional["trees"] or optional["symmetric_trees"]),
             threshold=model.threshold,
             hidden=model.hidden,
             dropout=model.dropout,
@@ -345,7 +348,8 @@ def symmetric_trees_for(recipe: Recipe, size: Size) -> dict[str, Any] | None:
     """Return how symmetric trees of a quality are grown on a table of a size; None if there are none."""
     quality = recipe.quality or "default"
     many = size.outputs > TREES_CLASSES or size.rows > SYMMETRIC_ROWS[quality]
-    worth = size.many_values or quality == "best" or "symmetric_trees" in recipe.asked
+    described = size.many_values and recipe.statistics
+    worth = described or quality == "best" or "symmetric_trees" in recipe.asked
     if not recipe.symmetric_trees or many or not worth:
         return None
     like = trees_for(recipe, size)

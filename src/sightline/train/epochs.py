@@ -154,7 +154,7 @@ def _validate(
     data = state.data
     task, name = data.task, data.task.metric
     started = time.perf_counter()
-    most = None if state.progress.history else UNTRAINED_ROWS
+    most = UNTRAINED_ROWS if not state.progress.history and _is_sampled(state) else None
     valid_loss, valid_metric, values, held_out = data.evaluate_held_out(
         state.network, state.processes, most
     )
@@ -177,12 +177,19 @@ def _validate(
     return EpochNumbers(loss, valid_loss, valid_metric, never, metric, layers, score), values
 
 
+def _is_sampled(state: TrainingState) -> bool:
+    """Whether epoch 0 is measured on some of the held-out rows: not of a warm start, where it may be the best."""
+    return state.prepared.kept is None and len(state.data.held_out.row) > UNTRAINED_ROWS
+
+
 def _keep_best(state: TrainingState, number: int, values: Tensor | None) -> None:
     """Keep the weights of the lowest validation loss; without one, the latest finite ones."""
     progress = state.progress
     now = progress.numbers[-1]
-    # A metric may rate the untrained network highest by chance, and may tie where the loss does not.
-    counts = now.score is None or state.prepared.kept is not None
+    # A metric may rate the untrained network highest by chance, and may tie where the loss does not; and a loss of
+    # some rows is not comparable to that of all.
+    warm = state.prepared.kept is not None
+    counts = (now.score is None or warm) and not _is_sampled(state)
     earlier = progress.numbers[:-1] if counts else progress.numbers[1:-1]
     keys = [(n.criterion, n.watched) for n in earlier if math.isfinite(n.criterion)]
     better = now.valid_loss is None or (now.criterion, now.watched) < min(

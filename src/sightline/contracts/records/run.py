@@ -91,6 +91,9 @@ class RecipeBody(TypedDict):
     forest: NotRequired[Annotated[bool, "whether a forest is grown too"]]
     asked: NotRequired[Annotated[list[str], "parts that stay in the model whatever they bring"]]
     calibrate: Annotated[bool, "whether probabilities are calibrated on held-out rows"]
+    statistics: NotRequired[Annotated[
+        bool, "whether trees see target statistics in place of a category of many values"
+    ]]  # fmt: skip
     whole_groups: NotRequired[Annotated[
         bool, "whether validation rows that are kept for calibration are whole groups"
     ]]  # fmt: skip
