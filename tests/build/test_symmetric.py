@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sightline.build.boosting import fit_trees
-from sightline.build.symmetric import SymmetricGrowth, SymmetricOptions
+from sightline.build.symmetric import Histograms, SymmetricGrowth, SymmetricOptions
+from sightline.errors import OptionError
 
 OPTIONS = SymmetricOptions()
 
@@ -58,6 +59,36 @@ def test_all_nodes_of_a_level_ask_the_same_question():
             assert len({(column[node], row[node], left[node] == node) for node in level}) == 1
             level = [left[node] + side for node in level if left[node] != node for side in (0, 1)]
     assert int((left == np.arange(len(left))).sum()) == len(trees.roots) * 2**OPTIONS.depth
+
+
+def test_a_tree_of_too_many_leaves_is_refused():
+    with pytest.raises(OptionError, match=r"The depth is 6.*"):
+        fit(table(), 2, symmetric=SymmetricOptions(depth=6))
+
+
+def test_a_split_is_worth_the_squared_gradients_over_the_rows_on_both_sides():
+    random = np.random.default_rng(0)
+    codes, leaf = random.integers(5, size=(3, 200)), random.integers(4, size=200)
+    gradient, weight = random.normal(size=(2, 200)), random.random(200)
+    scores = Histograms(
+        torch.from_numpy(codes), 5, torch.from_numpy(gradient), torch.from_numpy(weight), l2=1.0
+    ).scores(torch.from_numpy(leaf), 4)
+    for column in range(3):
+        for cut in range(4):
+            sides = [
+                (leaf == number) & ((codes[column] > cut) == right)
+                for number in range(4)
+                for right in (False, True)
+            ]
+            worth = sum(
+                slot[side].sum() ** 2 / (weight[side].sum() + 1)
+                for slot in gradient
+                for side in sides
+            )
+            assert scores[column, cut].item() == pytest.approx(worth)
+    nothing = torch.zeros(1, 200, dtype=torch.int64)
+    alone = Histograms(nothing, 2, torch.from_numpy(gradient), torch.from_numpy(weight), l2=1.0)
+    assert alone.scores(torch.from_numpy(leaf), 4)[0, 0] == -np.inf, "it divides no rows"
 
 
 def test_the_seed_decides_and_the_number_of_threads_does_not():

@@ -195,9 +195,9 @@ def test_what_is_chosen_without_being_told():
 def test_symmetric_trees_are_for_best_and_for_categories_of_many_values():
     few, many = Size(1_000, 5, 2), Size(1_000, 5, 2, many_values=True)
     assert symmetric_trees_for(choose(), few) is None
-    assert symmetric_trees_for(choose(), many)["iterations"] == 300
+    assert symmetric_trees_for(choose(), many)["iterations"] == 600
     assert symmetric_trees_for(choose(quality="best"), few)["iterations"] == 1_000
-    assert symmetric_trees_for(choose(symmetric_trees=True), few)["iterations"] == 300
+    assert symmetric_trees_for(choose(symmetric_trees=True), few)["iterations"] == 600
     assert symmetric_trees_for(choose(symmetric_trees=False), many) is None
     older = replace(choose(), statistics=False)  # a run that was made before there were statistics
     assert symmetric_trees_for(older, many) is None

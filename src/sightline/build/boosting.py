@@ -109,7 +109,7 @@ def fit_trees(
         time_limit: Seconds; as many rounds are grown as fit in, at least one. None for no limit.
 
     Raises:
-        OptionError: leaves is below 2 or above 63.
+        OptionError: leaves is below 2 or above 63, or the depth of symmetric trees above 5.
         InternalError: This version of scikit-learn stores its trees in a form that was misread.
 
     Example:
@@ -125,6 +125,11 @@ def fit_trees(
         raise OptionError(
             f"leaves is {leaves}: a tree has 2 to {LEAVES_OF_A_TREE}.",
             f"Give a number from 2 to {LEAVES_OF_A_TREE}.",
+        )
+    if symmetric is not None and 2**symmetric.depth > LEAVES_OF_A_TREE:
+        raise OptionError(
+            f"The depth is {symmetric.depth}: a symmetric tree of {2**symmetric.depth} leaves, more than {LEAVES_OF_A_TREE}.",
+            f"Give a depth of at most {LEAVES_OF_A_TREE.bit_length() - 1}.",
         )
     began = time.perf_counter()
     learnable = np.ones(len(target_N), bool) if weight_N is None else weight_N > 0

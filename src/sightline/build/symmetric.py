@@ -38,7 +38,7 @@ class SymmetricOptions:
     Attributes:
         learning_rate: Of the boosting.
         depth: Levels of a tree.
-        l2: L2 regularisation of the leaves' values.
+        l2: L2 regularisation of the leaves' values, and rows that are added to each leaf where splits are compared.
         columns: The share of the columns that a tree may look at.
         noise: The standard deviation of the noise on scores, relative to the root mean square gradient.
         seed: Of the random numbers.
@@ -154,13 +154,13 @@ class SymmetricGrowth(Growing):
         left = math.exp(math.log(len(self.target)) - len(self.trees) * self.options.learning_rate)
         scale = self.options.noise * left / (1 + left) * float(gradient_SN.square().mean().sqrt())
         drawn_N = torch.from_numpy(self._random.standard_exponential(len(self.target)))
-        g_SN, h_SN = self._sketched(gradient_SN, curvature_SN, drawn_N)
+        g_SN, drawn_N = self._sketched(gradient_SN) * drawn_N, self._weight * drawn_N
         some = max(round(self.options.columns * len(self._varying)), 1)
         columns = np.sort(self._random.permutation(self._varying)[:some])
-        histograms = Histograms(self._codes[columns], self._bins, g_SN, h_SN, self.options.l2)
+        histograms = Histograms(self._codes[columns], self._bins, g_SN, drawn_N, self.options.l2)
         leaf_N = torch.zeros(len(self.target), dtype=torch.int64)
         splits: list[tuple[int, int]] = []
-        before = float((g_SN.sum(dim=1) ** 2 / (h_SN.sum(dim=1) + self.options.l2)).sum())
+        before = float(g_SN.sum(dim=1).square().sum() / (drawn_N.sum() + self.options.l2))
         gains: list[float] = []
         for _ in range(self.options.depth if len(columns) else 0):
             score_CB = histograms.scores(leaf_N, 1 << len(splits))
@@ -194,13 +194,13 @@ class SymmetricGrowth(Growing):
             gradient, curvature = p - self._truth, p * (1 - p)
         return gradient * self._weight, curvature.clamp_(min=SMALLEST_CURVATURE) * self._weight
 
-    def _sketched(self, g_SN: Tensor, h_SN: Tensor, drawn_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the derivatives by which a tree's structure is chosen, with the rows' random weights."""
+    def _sketched(self, g_SN: Tensor) -> Tensor:
+        """Return the first derivatives by which a tree's structure is chosen: those of the slots, or random sums of them."""
         if len(g_SN) <= SKETCH:
-            return g_SN * drawn_N, h_SN * drawn_N
+            return g_SN
         mix = torch.from_numpy(self._random.standard_normal((SKETCH, len(g_SN))))
-        h_N = h_SN.mean(dim=0) * drawn_N
-        return (mix @ g_SN / SKETCH**0.5) * drawn_N, h_N.expand(SKETCH, -1)
+        sums_SN: Tensor = mix @ g_SN / SKETCH**0.5
+        return sums_SN
 
     def _values(self, leaf_N: Tensor, leaves: int, g_SN: Tensor, h_SN: Tensor) -> Tensor:
         """Return the value of each leaf, times the learning rate: [S, L]."""
@@ -241,24 +241,29 @@ class SymmetricGrowth(Growing):
 
 
 class Histograms:
-    """Sums of the rows' derivatives by leaf, column and bin, while a tree grows level after level.
+    """Sums of the rows' first derivatives by leaf, column and bin, while a tree grows level after level.
+
+    A split is worth the squared sums of the first derivatives over the numbers of rows, as in CatBoost, and not over the
+    sums of the second derivatives, which are all but 0 where the model is sure: by those, few rows decide.
 
     Args:
         codes_CN: The values of the columns that the tree may look at.
         bins: B, more than the largest value.
-        g_SN, h_SN: The derivatives of each slot's loss; `h_SN` may be one row that is expanded.
-        l2: L2 regularisation of the leaves' values.
+        g_SN: The first derivative of each slot's loss, times the rows' weights.
+        weight_N: The rows' weights.
+        l2: Rows that are added to each leaf.
     """
 
-    def __init__(self, codes_CN: Tensor, bins: int, g_SN: Tensor, h_SN: Tensor, l2: float) -> None:
+    def __init__(
+        self, codes_CN: Tensor, bins: int, g_SN: Tensor, weight_N: Tensor, l2: float
+    ) -> None:
         self.codes_CN, self.bins, self.l2 = codes_CN, bins, l2
         columns = len(codes_CN)
         # The values that a level adds up, and where, are the same but for the rows' leaves: made once.
         self._cells_CN = codes_CN + torch.arange(columns)[:, None] * bins
         self._index_CN = torch.empty_like(self._cells_CN)
-        self._first = [g_N.repeat(columns) for g_N in g_SN]
-        slots = h_SN if h_SN.stride(0) else h_SN[:1]  # the sums of a sketch share theirs
-        self._second = [h_N.repeat(columns) for h_N in slots]
+        self._slots = [g_N.repeat(columns) for g_N in g_SN]
+        self._weight = weight_N.repeat(columns)
 
     def scores(self, leaf_N: Tensor, leaves: int) -> Tensor:
         """Return each cut's score, by how much the leaves on both sides lower the loss: [C, B - 1].
@@ -267,15 +272,16 @@ class Histograms:
         """
         columns, bins = len(self.codes_CN), self.bins
         torch.add(self._cells_CN, leaf_N * (columns * bins), out=self._index_CN)
-        h_LCB = [self._sums(values, leaves) for values in self._second]
+        rows_LCB = self._sums(self._weight, leaves)
+        left = rows_LCB[:, :, :-1] + self.l2
+        right = (rows_LCB[:, :, -1:] - rows_LCB[:, :, :-1]).clamp_(min=0).add_(self.l2)
         total = torch.zeros(columns, bins - 1, dtype=torch.float64)
-        for number, values in enumerate(self._first):
-            g_LCB, h_sums = self._sums(values, leaves), h_LCB[min(number, len(h_LCB) - 1)]
-            g_left, h_left = g_LCB[:, :, :-1], h_sums[:, :, :-1]
-            h_right = (h_sums[:, :, -1:] - h_left).clamp_(min=0)
-            right = (g_LCB[:, :, -1:] - g_left).square_().div_(h_right.add_(self.l2))
-            total += right.addcdiv_(g_left.square(), h_left + self.l2).sum(dim=0)
-        rows = h_LCB[-1].sum(dim=0)
+        for values in self._slots:
+            g_LCB = self._sums(values, leaves)
+            g_left = g_LCB[:, :, :-1]
+            score = (g_LCB[:, :, -1:] - g_left).square_().div_(right)
+            total += score.addcdiv_(g_left.square(), left).sum(dim=0)
+        rows = rows_LCB.sum(dim=0)
         divides = (rows[:, :-1] > 0) & (rows[:, :-1] < rows[:, -1:] * (1 - 1e-12))
         return total.masked_fill_(~divides, -torch.inf)
 
