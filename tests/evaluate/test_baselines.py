@@ -119,6 +119,9 @@ def test_a_verdict_says_how_much_lower_the_lower_score_is(ours, theirs, interval
     ]
     metric = b._Metric("log_loss", "log loss", b._log_loss)
     assert b._verdict(models, differences, 250, metric) == verdict
+    models.append({"name": "gradient boosting", "score": None, "seconds": None})
+    untried = "It is not compared with gradient boosting, left out here."
+    assert b._verdict(models, differences, 250, metric) == f"{verdict} {untried}"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sightline.contracts import Batch, Target
-from sightline.errors import counted, readable
+from sightline.errors import counted, listed, readable
 from sightline.evaluate.labels import doubtful_labels
 from sightline.metrics.scores import area_of_ranks, balanced_accuracy
 
@@ -501,6 +501,8 @@ def _verdict(
             f"No clear difference with {other}: {whose} {metric.words} is {lower}, which may be chance "
             f"with only {counted(rows, 'row')}."
         )
+    if untried := [model["name"] for model in models if model["score"] is None]:
+        said += f" It is not compared with {listed(untried, 10)}, left out here."
     return f"{said} {metric.why}".rstrip()
 
 
