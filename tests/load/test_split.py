@@ -11,6 +11,7 @@ import sightline as sl
 from sightline.errors import DataError, DataWarning, OptionError, UserError
 from sightline.load.divide import stratified_order
 from sightline.load.roles import row_weights
+from sightline.load.split import read_given
 
 
 def table_of(y: list, **more: list) -> sl.Table:
@@ -263,6 +264,14 @@ def test_targets_that_cannot_be_learned() -> None:
     )
     refused(sl.read({"y": ["a", "b"] * 9}), "no feature besides the target")
     refused(table_of(["a", "b"] * 9, t=[None, *range(17)]), "missing in 1 row", time="t")
+
+
+def test_given_rows_that_cannot_be_read_are_left_out() -> None:
+    values = {"x": [i + 0.5 for i in range(40)], "y": list("ab") * 20}
+    table = sl.split(sl.read(values, on_bad_rows="skip"), "y").table
+    found = read_given({"x": ["1.5", "many", "3"], "y": ["a", "b", "b"]}, table)
+    assert (found.rows, found.skipped, found.bad) == (2, 1, ())
+    assert found.numbers("x").tolist() == [1.5, 3]
 
 
 def test_groups_and_given_rows_do_not_go_together() -> None:

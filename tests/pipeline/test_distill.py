@@ -345,16 +345,32 @@ def test_a_target_of_another_kind_counts_as_missing(made, few_copies):
     assert distilled.teacher.loss is None
 
 
-def test_rows_that_cannot_be_read_are_left_out(made, few_copies):
-    teacher, path, _ = made["two"]
-    rows = pd.read_csv(path).astype({"z": object})
-    rows.loc[[3, 5], "z"] = "much"
+@pytest.mark.parametrize(("name", "more"), [("two", 0), ("number", 1_000)])
+def test_rows_that_cannot_be_read_are_left_out(made, few_copies, name, more):
+    teacher, path, _ = made[name]
+    rows = pd.read_csv(path, parse_dates=["day"])
+    if more:
+        new = table_of(TARGETS[name], rows_of(more, 2))
+        rows = pd.concat([rows, new], ignore_index=True)
+    bad = [3, 5, 40, 41, 42, len(rows) - 1]  # the last one is beyond the end of each part
+    rows = rows.astype({"z": object})
+    rows.loc[bad, "z"] = "much"
     distilled = sl.distill(teacher, rows)
-    assert distilled.rows["left_out"] == 2
-    assert (
-        sum(distilled.rows[part] for part in ("learned", "stopping", "calibration", "measured"))
-        == 598
-    )
+    assert distilled.rows["left_out"] == len(bad)
+    parts = ("learned", "stopping", "calibration", "measured")
+    assert sum(distilled.rows[part] for part in parts) == len(rows) - len(bad)
+    assert (distilled.rows["calibration"] > 0) == (more > 0)
+    values = distilled.model.predictions(rows).values
+    assert np.isnan(values[bad]).all()
+    assert np.isfinite(np.delete(values, bad, axis=0)).all()
+    assert distilled.agreement > 0.8
+    for side in (distilled.teacher, distilled.student):
+        assert np.isfinite([side.loss, side.score]).all()
+    conformal = distilled.model.conformal
+    assert np.isfinite(np.concatenate([conformal.scores, conformal.shares, conformal.sizes])).all()
+    assert np.isfinite(list(distilled.model.blend.weights.values())).all()
+    if more:
+        assert conformal.rows == distilled.rows["calibration"]
 
 
 # ------------------------------------------------------------- on the command line

@@ -344,12 +344,7 @@ def typed_table(raw: Raw, options: ReadOptions, rules: int) -> Table:
     bad = sorted({row for column in typed for row in column.bad})
     if bad and options.on_bad_rows == "error":
         raise _bad_value(raw, typed, bad)
-    keep = np.setdiff1d(np.arange(rows), bad) if bad else None
-    columns = {
-        column.column.name: column.data if keep is None else take(column.data, keep)
-        for column in typed
-    }
-    if keep is not None and not len(keep):
+    if len(bad) == rows:
         raise DataError(
             f"Every row of {raw.name} has a value that does not fit its column's kind.",
             "Correct the kinds (kinds=, --kind).",
@@ -357,10 +352,10 @@ def typed_table(raw: Raw, options: ReadOptions, rules: int) -> Table:
     for column in typed:
         if writings[column.column.name].odd:
             _warn_of_numbers(raw.name, column)
-    return Table(
+    table = Table(
         schema=Schema(tuple(column.column for column in typed), tokens, rules=rules),
-        columns=columns,
-        rows=rows - len(bad),
+        columns={column.column.name: column.data for column in typed},
+        rows=rows,
         name=raw.name,
         paths=raw.paths,
         skipped=raw.skipped + len(bad),
@@ -373,6 +368,7 @@ def typed_table(raw: Raw, options: ReadOptions, rules: int) -> Table:
         locate=raw.locate,
         said=(*raw.said, *_footer(raw)),
     )  # fmt: skip
+    return subset(table, np.setdiff1d(np.arange(rows), bad)) if bad else table
 
 
 def read_like(
@@ -541,11 +537,11 @@ def take(data: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
 
 
 def subset(table: Table, rows: np.ndarray) -> Table:
-    """Return some rows of a table as a new table.
+    """Return some rows of a table as a new table, in which `bad` and `locate` count the rows anew.
 
     Args:
         table: Any.
-        rows: Row numbers of it, int64 [N], in the order wanted.
+        rows: Row numbers of it, int64 [N], in the order wanted; a row may be there more than once.
 
     Example:
         >>> import numpy as np
@@ -556,7 +552,15 @@ def subset(table: Table, rows: np.ndarray) -> Table:
         True
     """
     columns = {name: take(data, rows) for name, data in table.columns.items()}
-    return replace(table, columns=columns, rows=len(rows))
+    bad, locate = table.bad, table.locate
+    if bad:
+        errors = dict(bad)
+        found = np.flatnonzero(np.isin(rows, list(errors)))
+        bad = tuple(BadRow(int(at), errors[int(rows[at])]) for at in found)
+    return replace(
+        table, columns=columns, rows=len(rows), bad=bad,
+        locate=None if locate is None else lambda row, column: locate(int(rows[row]), column),
+    )  # fmt: skip
 
 
 def absolute_paths(paths: Sequence[str]) -> list[str]:
