@@ -166,9 +166,22 @@ def test_few_numbers_fit_into_memory(made, monkeypatch):
     width = len(teacher.spec.numeric) + len(teacher.spec.categorical)
     monkeypatch.setattr(module, "MOST_VALUES", 500 * width)
     prepared = module.prepared_for(teacher, table, parts, np.random.default_rng(0))
-    assert len(prepared.train.row) == 500
+    assert len(prepared.train.row) + len(prepared.valid.row) == 500
     monkeypatch.setattr(module, "MOST_ROWS", 100)
     assert len(Parts.of(teacher, table, np.random.default_rng(0)).learned) == 90
+
+
+@pytest.mark.parametrize(("most", "drawn"), [(200, 200), (0.1, module.LEAST_DRAWN)])
+def test_of_a_wide_table_fewer_rows_are_drawn(made, monkeypatch, most, drawn):
+    teacher, path, _ = made["two"]
+    table = teacher.read(path)
+    width = len(teacher.spec.numeric) + len(teacher.spec.categorical)
+    monkeypatch.setattr(module, "MOST_VALUES", int(most * width))
+    parts = Parts.of(teacher, table, np.random.default_rng(0))
+    assert len(parts.learned) + len(parts.stopping) == drawn
+    prepared = module.prepared_for(teacher, table, parts, np.random.default_rng(0))
+    assert len(prepared.train.row) == len(parts.learned)  # no room for copies
+    assert len(prepared.valid.row) == len(parts.stopping)
 
 
 # ------------------------------------------------------------- calibration

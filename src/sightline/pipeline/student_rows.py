@@ -29,7 +29,8 @@ MOST_COPIES = 20
 MOST_ROWS = 100_000
 """Of a larger table, so many rows are drawn."""
 MOST_VALUES = 100_000_000
-"""The most prepared numbers of all rows together; they are held in memory."""
+"""The most prepared numbers of all rows together, perturbed copies included; they are held in memory. Of a table with more,
+fewer rows are drawn, though not fewer than can be learned from."""
 REPLACED = 0.5
 """Up to this share of a copy's values, drawn anew for each, comes from another row."""
 STOPPING_SHARE, MOST_STOPPING = 0.1, 10_000
@@ -40,6 +41,8 @@ LEAST_HELD_OUT = 100
 """With fewer of these, none is kept: sets and intervals from so few rows vary much."""
 LEAST_ROWS = 20
 """The fewest rows that a student can learn from."""
+LEAST_DRAWN = LEAST_ROWS + 3
+"""With `STOPPING_SHARE` of so many rows for early stopping, `LEAST_ROWS` are left."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +119,14 @@ class Parts:
 
         free = can_be_read & ~is_test
         free[kept] = False
-        rows = random.permutation(np.flatnonzero(free))[:MOST_ROWS]
+        most = max(min(MOST_ROWS, _most_prepared(teacher)), LEAST_DRAWN)
+        rows = random.permutation(np.flatnonzero(free))[:most]
         count = min(math.ceil(STOPPING_SHARE * len(rows)), MOST_STOPPING)
         if len(rows) - count < LEAST_ROWS:
             raise DataError(
                 f"{table.name} has {counted(len(rows), 'row')} to learn from, test rows of the model and unreadable rows "
                 "apart: too few.",
-                f"Give at least {LEAST_ROWS + 3}; many more are better, and they need no target.",
+                f"Give at least {LEAST_DRAWN}; many more are better, and they need no target.",
             )
         stopping, learned = np.sort(rows[:count]), np.sort(rows[count:])
         if not len(measured):
@@ -145,6 +149,19 @@ def _truth(teacher: Model, table: Table) -> tuple[np.ndarray | None, np.ndarray]
     return (truth, known) if known.any() else (None, known)
 
 
+def _missing_groups(teacher: Model, table: Table) -> str | None:
+    """Return the column of the teacher's groups, without which their rows are not recognised, if the table lacks it."""
+    columns = teacher.encoder.schema.columns
+    return next(
+        (c.name for c in columns if c.role == "group" and c.name not in table.columns), None
+    )
+
+
+def _most_prepared(teacher: Model) -> int:
+    """Return of how many rows `MOST_VALUES` holds the prepared numbers."""
+    return MOST_VALUES // max(len(teacher.spec.numeric) + len(teacher.spec.categorical), 1)
+
+
 # ------------------------------------------------------------- what the student learns from
 
 
@@ -156,12 +173,11 @@ def prepared_for(
     Their target is what the teacher predicts: probabilities [N, K], or numbers [N].
     """
     reader, rows = teacher.encoder.open(table), parts.learned
-    wide = len(teacher.spec.numeric) + len(teacher.spec.categorical)
-    most = max(min(MOST_VALUES // max(wide, 1), 2 * MOST_ROWS), len(rows))
+    room = min(_most_prepared(teacher) - len(parts.stopping), 2 * MOST_ROWS) - len(rows)
     copies = int(np.clip(round(ROWS_LEARNED / len(rows)) - 1, 1, MOST_COPIES))
     blocks = [_labelled(teacher, reader(some), some) for some in _blocks(rows)]
     numeric, codes = _columns_of(teacher.encoder)
-    for some in _blocks(np.tile(rows, copies)[: most - len(rows)]):
+    for some in _blocks(np.tile(rows, copies)[: max(room, 0)]):
         own, other = reader(some), reader(random.choice(rows, len(some)))
         replaced = _replaced(len(some), 1 + max([*numeric, *codes], default=0), random)
         perturbed = replace(
