@@ -1,8 +1,10 @@
 """Who is in which part: disjoint, complete, fair, and refused when it cannot be."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -381,6 +383,18 @@ def test_a_missing_boolean_weight() -> None:
 def test_weights_of_zero_everywhere() -> None:
     with pytest.raises(DataError, match="The weight 'w' is 0 in every row"):
         weights_of([0.0] * 40)
+
+
+def test_only_some_rows_need_a_weight() -> None:
+    table = sl.split(table_of(["a", "b"] * 2, w=[0.5, 1.5, 2.5, 3.5]), "y", weight="w", valid=0, test=0).table  # fmt: skip
+    broken = replace(table, columns={**table.columns, "w": pa.chunked_array([[0.5, None, 2.5, -1.0]])})  # fmt: skip
+    with pytest.raises(DataError, match="The weight 'w' of row 1 is missing"):
+        row_weights(broken)
+    with pytest.raises(DataError, match="The weight 'w' of row 3 is -1"):
+        row_weights(broken, np.array([True, False, True, True]))
+    found = row_weights(broken, np.array([True, False, True, False]))
+    assert found is not None
+    assert found.tolist() == [0.5, 0, 2.5, 0]
 
 
 def test_given_rows_need_weights_too() -> None:

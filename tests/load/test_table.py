@@ -98,6 +98,21 @@ def test_rows_that_are_skipped_do_not_shift_the_others(tmp_path) -> None:
     assert [table.locate(row, "n")[1] for row in range(2)] == ["2", "3"]
 
 
+def test_columns_of_other_roles_are_read_on_request() -> None:
+    values = {"n": [1.5, 2.5], "site": [1.0, 2.0], "w": [0.5, 2.5], "y": ["a", "b"]}
+    table = sl.read({name: pair * 10 for name, pair in values.items()}, kinds={"site": "numeric"})
+    schema = sl.split(table, "y", group="site", weight="w", valid=0, test=0).table.schema
+    new = {"n": ["1.5", "2"], "site": ["1", "far"], "w": ["3", "4.5"], "y": ["a", "b"]}
+    assert read_like(new, schema).extra == ("site", "w")
+    rows = read_like(new, schema, roles=("group", "weight"))
+    assert (rows.extra, rows.bad) == ((), ())  # a group that cannot be read is missing
+    assert [rows.schema[name].role for name in ("site", "w")] == ["group", "weight"]
+    assert rows.numbers("w").tolist() == [3, 4.5]
+    assert rows.columns["site"].is_valid().to_pylist() == [True, False]
+    del new["site"]
+    assert "site" not in read_like(new, schema, roles=("group", "weight")).columns
+
+
 def test_a_model_misses_its_columns() -> None:
     schema = sl.read({"age": [1, 2], "y": ["a", "b"]}).schema
     with pytest.raises(DataError, match=r"no column 'age', which the model needs.*'ages'"):

@@ -15,6 +15,7 @@ from sightline.contracts import Batch
 from sightline.errors import DataError, counted
 from sightline.load.batches import map_tensors
 from sightline.load.known import TEST, TRAINING
+from sightline.load.roles import row_weights
 from sightline.load.split import Splits
 from sightline.load.table import Table
 from sightline.pipeline.warm_start import earlier_of
@@ -54,10 +55,12 @@ class Parts:
         stopping: They decide when its training ends.
         calibration: Rows with a target that neither learns from; there may be none.
         measured: Rows with a target that both are measured on.
-        truth: The target of each row of the table, [N]; None if no row has one.
-        known: Which rows have a target and can be read, bool [N].
+        truth: The target of each row of the table, [N]; None if no row has one that can be used.
+        known: Which rows have a target, a weight above 0 and can be read, bool [N].
+        weight: The weight of each row, float32 [N]; None if the teacher was fitted without weights or the table has none.
         seen: How many of `measured` the teacher has, or may have, learned from.
         told: Whether it is known which rows it has learned from.
+        no_groups: The column of the teacher's groups, if that is not known because the table lacks it.
         test: Whether `measured` are its test rows.
     """
 
@@ -67,8 +70,10 @@ class Parts:
     measured: np.ndarray
     truth: np.ndarray | None
     known: np.ndarray
+    weight: np.ndarray | None
     seen: int
     told: bool
+    no_groups: str | None
     test: bool
 
     @property
@@ -86,27 +91,36 @@ class Parts:
         """The rows that both are measured on, in words."""
         rows = counted(len(self.measured), "row")
         if not len(self.measured):
-            return "no row: none has a target, so that only their agreement is known"
+            needed = "target" if self.weight is None else "target and a weight above 0"
+            return f"no row: none has a {needed}, so that only their agreement is known"
         if not self.seen:
             which = ": the teacher's test rows" if self.test else ""
             return f"{rows} that neither has learned from{which}"
         learned = f"has learned from {self.seen:,} of them" if self.told else "may have"
+        if self.no_groups is not None:
+            learned += f" (it knows its own by the column {self.no_groups!r}, which is missing)"
         return f"{rows} that the student did not learn from, but the teacher {learned}: both losses are too good"
 
     @classmethod
     def of(cls, teacher: Model, table: Table, random: np.random.Generator) -> Parts:
-        """Divide the rows of a table that the teacher has read.
+        """Divide the rows of a table that the teacher has read, with the columns of its groups and weights if there are any.
 
         Raises:
-            DataError: A class is none of the teacher's, or too few rows can be learned from.
+            DataError: A class is none of the teacher's, a row with a target has no valid weight, or too few rows can be
+                learned from.
         """
         truth, known = _truth(teacher, table)
+        weight = None if truth is None else row_weights(table, known)
+        if weight is not None:
+            known &= weight > 0
         can_be_read = np.ones(table.rows, bool)
         can_be_read[[row for row, _ in table.bad]] = False
         # Unless it is known better, the teacher may have learned from a row.
-        told, places = False, np.full(table.rows, TRAINING)
+        told, no_groups, places = False, None, np.full(table.rows, TRAINING)
         if truth is not None and "known_keys" in teacher.rows:
-            told = True
+            no_groups = _missing_groups(teacher, table)
+            told = no_groups is None
+        if told:
             places = earlier_of(teacher.spec, teacher.encoder, teacher.rows).places(table)
         is_test, is_new = places == TEST, places < TRAINING
         test = np.flatnonzero(can_be_read & known & is_test)
@@ -133,7 +147,8 @@ class Parts:
             measured = stopping[known[stopping]]
         return cls(
             learned=learned, stopping=stopping, calibration=np.sort(calibration), measured=np.sort(measured), truth=truth,
-            known=known, seen=int((~is_new[measured]).sum()), told=told, test=bool(len(test)),
+            known=known, weight=weight, seen=int((~is_new[measured]).sum()), told=told, no_groups=no_groups,
+            test=bool(len(test)),
         )  # fmt: skip
 
 
