@@ -1,8 +1,10 @@
 """Who is in which part: disjoint, complete, fair, and refused when it cannot be."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ import sightline as sl
 from sightline.errors import DataError, DataWarning, OptionError, UserError
 from sightline.load.divide import stratified_order
 from sightline.load.roles import row_weights
+from sightline.load.split import read_given
 
 
 def table_of(y: list, **more: list) -> sl.Table:
@@ -265,6 +268,14 @@ def test_targets_that_cannot_be_learned() -> None:
     refused(table_of(["a", "b"] * 9, t=[None, *range(17)]), "missing in 1 row", time="t")
 
 
+def test_given_rows_that_cannot_be_read_are_left_out() -> None:
+    values = {"x": [i + 0.5 for i in range(40)], "y": list("ab") * 20}
+    table = sl.split(sl.read(values, on_bad_rows="skip"), "y").table
+    found = read_given({"x": ["1.5", "many", "3"], "y": ["a", "b", "b"]}, table)
+    assert (found.rows, found.skipped, found.bad) == (2, 1, ())
+    assert found.numbers("x").tolist() == [1.5, 3]
+
+
 def test_groups_and_given_rows_do_not_go_together() -> None:
     table = sl.read({"x": [1.5, 2, 3, 4], "g": list("aabb"), "y": list("abab")})
     with pytest.raises(
@@ -372,6 +383,18 @@ def test_a_missing_boolean_weight() -> None:
 def test_weights_of_zero_everywhere() -> None:
     with pytest.raises(DataError, match="The weight 'w' is 0 in every row"):
         weights_of([0.0] * 40)
+
+
+def test_only_some_rows_need_a_weight() -> None:
+    table = sl.split(table_of(["a", "b"] * 2, w=[0.5, 1.5, 2.5, 3.5]), "y", weight="w", valid=0, test=0).table  # fmt: skip
+    broken = replace(table, columns={**table.columns, "w": pa.chunked_array([[0.5, None, 2.5, -1.0]])})  # fmt: skip
+    with pytest.raises(DataError, match="The weight 'w' of row 1 is missing"):
+        row_weights(broken)
+    with pytest.raises(DataError, match="The weight 'w' of row 3 is -1"):
+        row_weights(broken, np.array([True, False, True, True]))
+    found = row_weights(broken, np.array([True, False, True, False]))
+    assert found is not None
+    assert found.tolist() == [0.5, 0, 2.5, 0]
 
 
 def test_given_rows_need_weights_too() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 import sightline as sl
 from sightline.errors import DataError, OptionError
-from sightline.load.table import join, read_like
+from sightline.load.table import join, read_like, subset
 
 VALUES = {"n": [1.5, None, -0.0], "w": ["x", None, "z"], "b": [True, None, False],
           "d": ["2020-01-01", "", "2020-01-02 03:04:05"]}  # fmt: skip
@@ -72,6 +72,45 @@ def test_rows_for_a_model(tmp_path) -> None:
     assert "'soon' is not a date" in errors[1]
     assert "line 4: 1 cells" in errors[2]
     assert read_like({**VALUES, "y": ["a"] * 3}, train.schema).extra == ("w", "b")
+
+
+def test_some_rows_keep_what_cannot_be_read_and_where_it_is(tmp_path) -> None:
+    train = sl.read({"n": [1.5, 2], "y": ["a", "b"]})
+    path = tmp_path / "new.csv"
+    path.write_text("n,y\n1,a\nmany,b\n3,a\n4,b\nmore,a\n")
+    table = read_like(path, train.schema)
+    assert [row for row, _ in table.bad] == [1, 4]
+    some = subset(table, np.array([4, 0, 1, 3, 4]))
+    assert [row for row, _ in some.bad] == [0, 2, 4]
+    assert [("more" in error, "many" in error) for _, error in some.bad] == [(True, False), (False, True), (True, False)]  # fmt: skip
+    assert [some.locate(row, "n")[1] for row in range(5)] == ["more", "1", "many", "4", "more"]
+    again = subset(some, np.array([3, 2]))
+    assert [(row, "many" in error) for row, error in again.bad] == [(1, True)]
+    assert again.locate(0, "n") == table.locate(3, "n")
+    assert subset(table, np.array([0, 3])).bad == ()
+
+
+def test_rows_that_are_skipped_do_not_shift_the_others(tmp_path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("n,y\nmany,a\n2,b\n3,a\n")
+    table = sl.read(path, kinds={"n": "numeric"}, on_bad_rows="skip")
+    assert (table.rows, table.skipped, table.bad) == (2, 1, ())
+    assert [table.locate(row, "n")[1] for row in range(2)] == ["2", "3"]
+
+
+def test_columns_of_other_roles_are_read_on_request() -> None:
+    values = {"n": [1.5, 2.5], "site": [1.0, 2.0], "w": [0.5, 2.5], "y": ["a", "b"]}
+    table = sl.read({name: pair * 10 for name, pair in values.items()}, kinds={"site": "numeric"})
+    schema = sl.split(table, "y", group="site", weight="w", valid=0, test=0).table.schema
+    new = {"n": ["1.5", "2"], "site": ["1", "far"], "w": ["3", "4.5"], "y": ["a", "b"]}
+    assert read_like(new, schema).extra == ("site", "w")
+    rows = read_like(new, schema, roles=("group", "weight"))
+    assert (rows.extra, rows.bad) == ((), ())  # a group that cannot be read is missing
+    assert [rows.schema[name].role for name in ("site", "w")] == ["group", "weight"]
+    assert rows.numbers("w").tolist() == [3, 4.5]
+    assert rows.columns["site"].is_valid().to_pylist() == [True, False]
+    del new["site"]
+    assert "site" not in read_like(new, schema, roles=("group", "weight")).columns
 
 
 def test_a_model_misses_its_columns() -> None:

@@ -15,6 +15,7 @@ from sightline.pipeline import student_rows as module
 from sightline.pipeline.origin import evaluate
 from sightline.pipeline.student_rows import Parts
 from sightline.pipeline.warm_start import earlier_of
+from sightline.predict.conformal import Conformal
 
 SMALL = {"quality": "fast", "report": False, "baselines": False, "quiet": True, "test": 0.2}
 TARGETS = {"two": "answer", "three": "kind", "number": "price"}
@@ -102,7 +103,7 @@ def test_no_test_row_is_learned_from_in_whatever_order(made):
 
 
 def parts_of(teacher, rows, seed=0):
-    table = teacher.read(rows)
+    table = teacher.read(rows, roles=("group", "weight"))
     places = earlier_of(teacher.spec, teacher.encoder, teacher.rows).places(table)
     return Parts.of(teacher, table, np.random.default_rng(seed)), places
 
@@ -166,9 +167,22 @@ def test_few_numbers_fit_into_memory(made, monkeypatch):
     width = len(teacher.spec.numeric) + len(teacher.spec.categorical)
     monkeypatch.setattr(module, "MOST_VALUES", 500 * width)
     prepared = module.prepared_for(teacher, table, parts, np.random.default_rng(0))
-    assert len(prepared.train.row) == 500
+    assert len(prepared.train.row) + len(prepared.valid.row) == 500
     monkeypatch.setattr(module, "MOST_ROWS", 100)
     assert len(Parts.of(teacher, table, np.random.default_rng(0)).learned) == 90
+
+
+@pytest.mark.parametrize(("most", "drawn"), [(200, 200), (0.1, module.LEAST_DRAWN)])
+def test_of_a_wide_table_fewer_rows_are_drawn(made, monkeypatch, most, drawn):
+    teacher, path, _ = made["two"]
+    table = teacher.read(path)
+    width = len(teacher.spec.numeric) + len(teacher.spec.categorical)
+    monkeypatch.setattr(module, "MOST_VALUES", int(most * width))
+    parts = Parts.of(teacher, table, np.random.default_rng(0))
+    assert len(parts.learned) + len(parts.stopping) == drawn
+    prepared = module.prepared_for(teacher, table, parts, np.random.default_rng(0))
+    assert len(prepared.train.row) == len(parts.learned)  # no room for copies
+    assert len(prepared.valid.row) == len(parts.stopping)
 
 
 # ------------------------------------------------------------- calibration
@@ -269,6 +283,122 @@ def test_rows_without_a_target_teach_as_well(made, few_copies):
     assert not set(parts.learned) & set(np.flatnonzero(places == TEST))
 
 
+# ------------------------------------------------------------- groups and weights
+
+
+def patients(numbers, seed):
+    """Rows of three visits of each patient, with a weight."""
+    who = np.repeat([f"p{number:03}" for number in numbers], 3)
+    return table_of("answer", rows_of(len(who), seed)).assign(patient=who, w=1.0)
+
+
+@pytest.fixture(scope="module")
+def of_patients(tmp_path_factory):
+    """A teacher of 200 patients whose rows have weights, and its rows."""
+    rows = patients(range(200), 0)
+    rows.loc[rows.index % 10 == 0, "w"] = 0
+    folder = tmp_path_factory.mktemp("patients")
+    return sl.fit(
+        rows, "answer", group="patient", weight="w", run=folder / "run", **SMALL
+    ).model, rows
+
+
+def test_new_rows_of_known_groups_are_not_new(of_patients, few_copies):
+    teacher, rows = of_patients
+    _, places = parts_of(teacher, rows)
+    learned = set(rows["patient"][places >= TRAINING])
+    tested = set(rows["patient"][places == TEST])
+    assert not learned & tested
+    assert learned | tested == set(rows["patient"])
+    visits = patients(range(800), 1)  # new ones of all known patients, and 600 new patients
+    parts, _ = parts_of(teacher, visits)
+    who = visits["patient"]
+    assert set(who[parts.measured]) == tested
+    assert len(parts.calibration) == 0.2 * len(visits)
+    assert not set(who[parts.calibration]) & (learned | tested)
+    # All rows are new, and none of their patients is.
+    distilled = sl.distill(teacher, visits[who.isin(learned)])
+    assert not distilled.held_out
+    assert distilled.rows["calibration"] == 0
+    assert "the teacher has learned from" in distilled.measured_on
+
+
+def test_without_the_column_of_the_groups_any_row_may_be_known(of_patients, few_copies):
+    teacher, _ = of_patients
+    distilled = sl.distill(teacher, patients(range(300, 600), 1).drop(columns="patient"))
+    assert not distilled.held_out
+    assert distilled.rows["calibration"] == 0
+    assert (
+        "the teacher may have (it knows its own by the column 'patient', which is missing)"
+        in distilled.measured_on
+    )
+
+
+def test_rows_of_weight_0_neither_calibrate_nor_measure(of_patients):
+    teacher, rows = of_patients
+    rows = pd.concat([rows, patients(range(200, 800), 1)], ignore_index=True)
+    rows.loc[rows.index % 3 == 0, "w"] = 0
+    for some in (rows, rows[600:].reset_index(drop=True)):  # with and without the test rows
+        parts, _ = parts_of(teacher, some)
+        assert len(parts.calibration) > 100
+        assert (some["w"][parts.calibration] > 0).all()
+        assert len(parts.measured)
+        assert (some["w"][parts.measured] > 0).all()
+        assert (some["w"][parts.learned] == 0).any()  # they need no weight
+    few, _ = parts_of(teacher, rows[600:800].reset_index(drop=True))
+    assert len(few.calibration) == 0
+    assert set(few.measured) == {row for row in few.stopping if few.weight[row] > 0}
+    assert 0 < len(few.measured) < len(few.stopping)
+
+
+def test_weights_count_in_the_calibration(of_patients, few_copies):
+    teacher, _ = of_patients
+    rows = patients(range(200, 800), 1)
+    wrong = rows.index % 2 == 0
+    rows.loc[wrong, "answer"] = np.where(rows["answer"][wrong] == "yes", "no", "yes")
+    rows.loc[wrong, "w"] = 1e-6
+    weighted = sl.distill(teacher, rows).model
+    alike = sl.distill(teacher, rows.drop(columns="w")).model
+    assert alike.blend.temperature > 5  # half of the answers are wrong
+    assert weighted.blend.temperature < 3
+    table = teacher.read(rows, roles=("group", "weight"))
+    parts = Parts.of(teacher, table, np.random.default_rng(0))
+    values = weighted.predictions_of(subset(table, parts.calibration)).values
+    weight = rows["w"].to_numpy()[parts.calibration]
+    wanted = Conformal.fit_classes(values, parts.truth[parts.calibration], weight, source="")
+    assert np.allclose(weighted.conformal.shares, wanted.shares, atol=1e-6)
+    assert np.allclose(weighted.conformal.scores, wanted.scores)
+
+
+def test_weights_count_where_the_teachers_calibration_is_kept(of_patients, few_copies):
+    teacher, rows = of_patients
+    rows = rows.copy()
+    stopping = parts_of(teacher, rows)[0].stopping
+    wrong = stopping[::2]
+    rows.loc[wrong, "answer"] = np.where(rows["answer"][wrong] == "yes", "no", "yes")
+    found = []
+    for weight in (1.0, 1e-6):
+        rows.loc[wrong, "w"] = weight
+        parts, _ = parts_of(teacher, rows)
+        assert len(parts.calibration) == 0
+        assert np.array_equal(parts.stopping, stopping)
+        found.append(sl.distill(teacher, rows).model.conformal.set_limit(0.1))
+    assert found[0] > found[1] + 0.1  # the wrong answers count no more
+
+
+def test_rows_with_a_target_need_a_valid_weight(of_patients):
+    teacher, _ = of_patients
+    for value, said in ((None, "missing"), (-1.0, "-1")):
+        rows = patients(range(200, 300), 1)
+        rows.loc[7, "w"] = value
+        with pytest.raises(DataError, match=f"The weight 'w' of row 7 is {said}"):
+            sl.distill(teacher, rows)
+        rows.loc[7, "answer"] = None  # without a target it is only learned from
+        assert 7 not in parts_of(teacher, rows)[0].measured
+    with pytest.raises(DataError, match="'w' is 0 in every row"):
+        sl.distill(teacher, patients(range(200, 300), 1).assign(w=0.0))
+
+
 # ------------------------------------------------------------- a model like others
 
 
@@ -345,16 +475,32 @@ def test_a_target_of_another_kind_counts_as_missing(made, few_copies):
     assert distilled.teacher.loss is None
 
 
-def test_rows_that_cannot_be_read_are_left_out(made, few_copies):
-    teacher, path, _ = made["two"]
-    rows = pd.read_csv(path).astype({"z": object})
-    rows.loc[[3, 5], "z"] = "much"
+@pytest.mark.parametrize(("name", "more"), [("two", 0), ("number", 1_000)])
+def test_rows_that_cannot_be_read_are_left_out(made, few_copies, name, more):
+    teacher, path, _ = made[name]
+    rows = pd.read_csv(path, parse_dates=["day"])
+    if more:
+        new = table_of(TARGETS[name], rows_of(more, 2))
+        rows = pd.concat([rows, new], ignore_index=True)
+    bad = [3, 5, 40, 41, 42, len(rows) - 1]  # the last one is beyond the end of each part
+    rows = rows.astype({"z": object})
+    rows.loc[bad, "z"] = "much"
     distilled = sl.distill(teacher, rows)
-    assert distilled.rows["left_out"] == 2
-    assert (
-        sum(distilled.rows[part] for part in ("learned", "stopping", "calibration", "measured"))
-        == 598
-    )
+    assert distilled.rows["left_out"] == len(bad)
+    parts = ("learned", "stopping", "calibration", "measured")
+    assert sum(distilled.rows[part] for part in parts) == len(rows) - len(bad)
+    assert (distilled.rows["calibration"] > 0) == (more > 0)
+    values = distilled.model.predictions(rows).values
+    assert np.isnan(values[bad]).all()
+    assert np.isfinite(np.delete(values, bad, axis=0)).all()
+    assert distilled.agreement > 0.8
+    for side in (distilled.teacher, distilled.student):
+        assert np.isfinite([side.loss, side.score]).all()
+    conformal = distilled.model.conformal
+    assert np.isfinite(np.concatenate([conformal.scores, conformal.shares, conformal.sizes])).all()
+    assert np.isfinite(list(distilled.model.blend.weights.values())).all()
+    if more:
+        assert conformal.rows == distilled.rows["calibration"]
 
 
 # ------------------------------------------------------------- on the command line

@@ -229,6 +229,17 @@ def test_the_wider_of_two_scores_for_classes():
     assert (np.diff(worse.scores) >= 0).all()
 
 
+def test_the_wider_of_two_scores_counts_the_weights():
+    values, truth = classes(500, 0)
+    first = Conformal.fit_classes(values, truth, source="held out")
+    weight = np.where(np.arange(500) % 2, 1.0, 0.0)
+    wrong = np.where(np.arange(4) == truth[:, None], 1 - weight[:, None], weight[:, None] / 3)
+    heavy = first.wider(wrong, truth, weight, source="both")
+    light = first.wider(wrong, truth, 1 - weight, source="both")
+    assert heavy.set_limit(0.6) == pytest.approx(1.0)  # all rows that count are wrong
+    assert light.set_limit(0.6) == first.set_limit(0.6)
+
+
 @pytest.mark.parametrize("rows", [3, 200, 3 * KEPT_SCORES])
 def test_the_wider_of_two_scores_for_numbers(rows):
     random = np.random.default_rng(0)

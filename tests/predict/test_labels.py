@@ -49,6 +49,13 @@ def test_predictions_columns_and_sets_spell_a_class_as_the_file_does(tmp_path, t
     assert model.evaluate(path)["accuracy"] > 0.9
 
 
+def test_rows_without_a_target_do_not_shift_where_a_class_is_looked_up(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = [f"{x},{('FALSE', 'TRUE')[int(x > 0)]}" for x in X]
+    path.write_text("\n".join(["x,y", "0.5,", *rows]) + "\n", encoding="utf-8")
+    assert sl.split(sl.read(path), "y").target.texts == ("FALSE", "TRUE")
+
+
 def test_truth_values_of_json_and_memory_are_true_and_false(tmp_path):
     _, _, model = fitted(tmp_path, (False, True), "t.json")
     table = prediction_table(model, model.predictions({"x": [-0.9, 0.9]}), [])

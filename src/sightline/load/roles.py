@@ -65,8 +65,12 @@ def with_roles(
     return replace(table, schema=schema)
 
 
-def row_weights(table: Table) -> np.ndarray | None:
+def row_weights(table: Table, rows: np.ndarray | None = None) -> np.ndarray | None:
     """Return each row's weight in the loss, float32 [rows], or None without a weight column.
+
+    Args:
+        table: The table.
+        rows: Which rows need a weight, bool [rows]; that of the others is not looked at, and is 0. None needs all.
 
     Raises:
         DataError: A weight is missing, negative or not finite, or all are 0.
@@ -83,6 +87,8 @@ def row_weights(table: Table) -> np.ndarray | None:
         return None
     boolean = traits_of(table.schema[name].kind).storage == "flags"
     values = table.flags(name).astype(np.float64) if boolean else table.numbers(name)
+    if rows is not None:
+        values = np.where(rows, values, 0.0)
     bad = np.flatnonzero(~((values >= 0) & (values <= np.finfo(np.float32).max)))
     if len(bad):
         value = values[bad[0]]
@@ -93,5 +99,8 @@ def row_weights(table: Table) -> np.ndarray | None:
             "Fill or drop these rows, or choose another column.",
         )
     if not values.any():
-        raise DataError(f"The weight {name!r} is 0 in every row.", "Choose another column.")
+        raise DataError(
+            f"The weight {name!r} is 0 in every row.",
+            "Choose another column, or give some rows a weight above 0.",
+        )
     return values.astype(np.float32)

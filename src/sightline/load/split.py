@@ -29,7 +29,7 @@ from sightline.load.limits import in_units
 from sightline.load.places import Places
 from sightline.load.remarks import Remarks, remarks
 from sightline.load.roles import row_weights, with_roles
-from sightline.load.table import Table, join, read_like, subset, take
+from sightline.load.table import Table, join, read_like, subset
 from sightline.load.target import find_task, target_values
 from sightline.views.format import plain
 
@@ -495,10 +495,8 @@ def _with_known_target(
             "Choose another target.",
         )
     if dropped:
-        keep = np.flatnonzero(known)
-        part_of_row = part_of_row[keep]
-        columns = {name: take(data, keep) for name, data in table.columns.items()}
-        table = replace(table, columns=columns, rows=len(keep))
+        part_of_row = part_of_row[known]
+        table = subset(table, np.flatnonzero(known))
     return table, part_of_row, dropped
 
 
@@ -526,17 +524,16 @@ def read_given(source: Any, table: Table) -> Table:
             f"{other.name}, row {row:,}: {error}.",
             "Correct the row, or leave such rows out with on_bad_rows='skip' (--on-bad-rows skip).",
         )
-    keep = np.setdiff1d(np.arange(other.rows), sorted(bad))
+    if bad:
+        other = subset(other, np.setdiff1d(np.arange(other.rows), sorted(bad)))
     columns = {}
     for column in table.schema.columns:
         if column.name in other.columns:
-            columns[column.name] = (
-                take(other.columns[column.name], keep) if bad else other.columns[column.name]
-            )
+            columns[column.name] = other.columns[column.name]
         else:  # an ignored or group column, which is not an input
             data = table.columns[column.name]
-            columns[column.name] = pa.chunked_array([pa.nulls(len(keep), data.type)])
-    return replace(other, schema=table.schema, columns=columns, rows=len(keep), skipped=len(bad))
+            columns[column.name] = pa.chunked_array([pa.nulls(other.rows, data.type)])
+    return replace(other, schema=table.schema, columns=columns, skipped=len(bad))
 
 
 def _refuse_new_classes(table: Table, target: Target) -> None:

@@ -21,6 +21,7 @@ from sightline.contracts import (
     DateOrder,
     Kind,
     ReadOptions,
+    Role,
     Schema,
     Target,
     traits_of,
@@ -344,12 +345,7 @@ def typed_table(raw: Raw, options: ReadOptions, rules: int) -> Table:
     bad = sorted({row for column in typed for row in column.bad})
     if bad and options.on_bad_rows == "error":
         raise _bad_value(raw, typed, bad)
-    keep = np.setdiff1d(np.arange(rows), bad) if bad else None
-    columns = {
-        column.column.name: column.data if keep is None else take(column.data, keep)
-        for column in typed
-    }
-    if keep is not None and not len(keep):
+    if len(bad) == rows:
         raise DataError(
             f"Every row of {raw.name} has a value that does not fit its column's kind.",
             "Correct the kinds (kinds=, --kind).",
@@ -357,10 +353,10 @@ def typed_table(raw: Raw, options: ReadOptions, rules: int) -> Table:
     for column in typed:
         if writings[column.column.name].odd:
             _warn_of_numbers(raw.name, column)
-    return Table(
+    table = Table(
         schema=Schema(tuple(column.column for column in typed), tokens, rules=rules),
-        columns=columns,
-        rows=rows - len(bad),
+        columns={column.column.name: column.data for column in typed},
+        rows=rows,
         name=raw.name,
         paths=raw.paths,
         skipped=raw.skipped + len(bad),
@@ -373,6 +369,7 @@ def typed_table(raw: Raw, options: ReadOptions, rules: int) -> Table:
         locate=raw.locate,
         said=(*raw.said, *_footer(raw)),
     )  # fmt: skip
+    return subset(table, np.setdiff1d(np.arange(rows), bad)) if bad else table
 
 
 def read_like(
@@ -380,6 +377,7 @@ def read_like(
     schema: Schema,
     *,
     keep: Sequence[str] = (),
+    roles: Sequence[Role] = (),
     encoding: str | None = None,
     like: Mapping[str, Any] = MappingProxyType({}),
     target_counts: bool = False,
@@ -393,6 +391,8 @@ def read_like(
         source: As in `read`.
         schema: The schema of the training table.
         keep: Further columns to keep as they are.
+        roles: Columns of these roles, such as "group", are read too, with their kinds, where the source has them. A
+            cell of theirs that cannot be read is missing and makes no row bad.
         encoding: The encoding of text files that are not UTF-8.
         like: The options by which the training table was read. Its encoding is used for a text file that is
             not UTF-8, its header's line where the guessed one lacks a feature.
@@ -403,8 +403,9 @@ def read_like(
         DataError: A feature is missing, or the source cannot be read.
         OptionError: A column of `keep` does not exist.
     """
-    request = _request_like(schema, keep, encoding, like)
-    return _like(open_source(source, request), schema, keep, target_counts)
+    known = _known(schema, roles)
+    request = _request_like(schema, known, keep, encoding, like)
+    return _like(open_source(source, request), schema, known, keep, target_counts)
 
 
 def pieces_like(
@@ -433,14 +434,19 @@ def pieces_like(
     Raises:
         DataError, OptionError: As `read_like`.
     """
-    for raw in pieces(source, _request_like(schema, keep, encoding, like), size, rows, groups):
-        yield _like(raw, schema, keep, target_counts=False)
+    known = _known(schema)
+    request = _request_like(schema, known, keep, encoding, like)
+    for raw in pieces(source, request, size, rows, groups):
+        yield _like(raw, schema, known, keep, target_counts=False)
 
 
 def _request_like(
-    schema: Schema, keep: Sequence[str], encoding: str | None, like: Mapping[str, Any]
+    schema: Schema,
+    known: Mapping[str, Column],
+    keep: Sequence[str],
+    encoding: str | None,
+    like: Mapping[str, Any],
 ) -> RawRequest:
-    known = _known(schema)
     text = frozenset(
         name for name, column in known.items() if column.kind != "numeric" or column.number_format
     )
@@ -452,15 +458,15 @@ def _request_like(
     )  # fmt: skip
 
 
-def _known(schema: Schema) -> dict[str, Column]:
-    return {
-        column.name: column for column in schema.columns if column.role in ("feature", "target")
-    }
+def _known(schema: Schema, roles: Sequence[Role] = ()) -> dict[str, Column]:
+    wanted = ("feature", "target", *roles)
+    return {column.name: column for column in schema.columns if column.role in wanted}
 
 
-def _like(raw: Raw, schema: Schema, keep: Sequence[str], target_counts: bool) -> Table:
+def _like(
+    raw: Raw, schema: Schema, known: Mapping[str, Column], keep: Sequence[str], target_counts: bool
+) -> Table:
     """Type raw columns for a model; see `read_like`."""
-    known = _known(schema)
     names = raw.table.column_names
     absent = [column.name for column in schema.features if column.name not in names]
     if absent:
@@ -484,7 +490,7 @@ def _like(raw: Raw, schema: Schema, keep: Sequence[str], target_counts: bool) ->
                 writing=Writing(rules=schema.rules),
             )  # fmt: skip
             columns[name] = typed.data
-            if column.role == "target" and not target_counts:
+            if column.role != "feature" and not (column.role == "target" and target_counts):
                 continue  # it is not an input of the model
             for row, text_ in typed.bad.items():
                 cell = _bad_cell(raw, row, name, text_)
@@ -541,11 +547,11 @@ def take(data: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
 
 
 def subset(table: Table, rows: np.ndarray) -> Table:
-    """Return some rows of a table as a new table.
+    """Return some rows of a table as a new table, in which `bad` and `locate` count the rows anew.
 
     Args:
         table: Any.
-        rows: Row numbers of it, int64 [N], in the order wanted.
+        rows: Row numbers of it, int64 [N], in the order wanted; a row may be there more than once.
 
     Example:
         >>> import numpy as np
@@ -556,7 +562,15 @@ def subset(table: Table, rows: np.ndarray) -> Table:
         True
     """
     columns = {name: take(data, rows) for name, data in table.columns.items()}
-    return replace(table, columns=columns, rows=len(rows))
+    bad, locate = table.bad, table.locate
+    if bad:
+        errors = dict(bad)
+        found = np.flatnonzero(np.isin(rows, list(errors)))
+        bad = tuple(BadRow(int(at), errors[int(rows[at])]) for at in found)
+    return replace(
+        table, columns=columns, rows=len(rows), bad=bad,
+        locate=None if locate is None else lambda row, column: locate(int(rows[row]), column),
+    )  # fmt: skip
 
 
 def absolute_paths(paths: Sequence[str]) -> list[str]:

@@ -181,6 +181,10 @@ def distill(
     none, the student keeps the teacher's calibration, and each end of its sets or intervals is the wider one of the teacher's
     and of its own on rows that it did not learn from.
 
+    If the teacher was fitted with groups, rows are recognised by their group; without its column any row may be one that the
+    teacher has learned from. If it was fitted with weights and the rows have them, the calibration is weighted, and rows of
+    weight 0 neither calibrate nor measure.
+
     Args:
         model: The teacher, or its file.
         data: Rows like those that the teacher was trained on, such as these themselves; anything `sl.read` takes. They are
@@ -194,7 +198,8 @@ def distill(
         The student with what was measured of both.
 
     Raises:
-        DataError: A column is missing, a class is none of the teacher's, or fewer than 20 rows can be learned from.
+        DataError: A column is missing, a class is none of the teacher's, a row with a target has no valid weight, or fewer
+            than 20 rows can be learned from.
         OptionError: `seed` is no whole number from 0.
         BundleError: The teacher's file is missing or damaged, or needs `network`.
 
@@ -211,7 +216,7 @@ def distill(
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise OptionError(f"seed is {seed!r}.", "Give a whole number from 0.")
     teacher = model if isinstance(model, Model) else Model.load(model, network=network)
-    table = teacher.read(as_source(data, query), encoding=encoding)
+    table = teacher.read(as_source(data, query), roles=("group", "weight"), encoding=encoding)
     parts = Parts.of(teacher, table, np.random.default_rng(seed))
     prepared = prepared_for(teacher, table, parts, np.random.default_rng([seed, 1]))
     began = time.perf_counter()
@@ -274,20 +279,21 @@ def _calibrate(student: Model, teacher: Model, table: Table, parts: Parts) -> No
     def values_of(rows: np.ndarray) -> np.ndarray:
         return student.predictions_of(subset(table, rows)).values
 
-    if len(parts.calibration):
+    def weight_of(rows: np.ndarray) -> np.ndarray | None:
+        return None if parts.weight is None else parts.weight[rows]
+
+    if len(rows := parts.calibration):
         assert parts.truth is not None
-        values, truth = values_of(parts.calibration), parts.truth[parts.calibration]
+        values, truth, weight = values_of(rows), parts.truth[rows], weight_of(rows)
         source = (
             f"{counted(len(truth), 'row')} that neither the student nor its teacher learned from"
         )
         if student.task.classification:
             logs = blend_values(student.task, torch.from_numpy(values)).numpy()
-            student.blend = Blend.fit({NetworkPart.name: logs}, truth)
-            student.conformal = Conformal.fit_classes(
-                values_of(parts.calibration), truth, source=source
-            )
+            student.blend = Blend.fit({NetworkPart.name: logs}, truth, weight)
+            student.conformal = Conformal.fit_classes(values_of(rows), truth, weight, source=source)
         else:
-            student.conformal = Conformal.fit_numbers(values[:, 0], truth, source=source)
+            student.conformal = Conformal.fit_numbers(values[:, 0], truth, weight, source=source)
     elif parts.truth is not None and teacher.conformal is not None:
         rows = parts.stopping[parts.known[parts.stopping]]
         if len(rows):
@@ -296,7 +302,7 @@ def _calibrate(student: Model, teacher: Model, table: Table, parts: Parts) -> No
                 f"{counted(len(rows), 'row')} are larger"
             )
             student.conformal = teacher.conformal.wider(
-                values_of(rows), parts.truth[rows], source=source
+                values_of(rows), parts.truth[rows], weight_of(rows), source=source
             )
 
 

@@ -15,6 +15,7 @@ from sightline.contracts import Batch
 from sightline.errors import DataError, counted
 from sightline.load.batches import map_tensors
 from sightline.load.known import TEST, TRAINING
+from sightline.load.roles import row_weights
 from sightline.load.split import Splits
 from sightline.load.table import Table
 from sightline.pipeline.warm_start import earlier_of
@@ -29,7 +30,8 @@ MOST_COPIES = 20
 MOST_ROWS = 100_000
 """Of a larger table, so many rows are drawn."""
 MOST_VALUES = 100_000_000
-"""The most prepared numbers of all rows together; they are held in memory."""
+"""The most prepared numbers of all rows together, perturbed copies included; they are held in memory. Of a table with more,
+fewer rows are drawn, though not fewer than can be learned from."""
 REPLACED = 0.5
 """Up to this share of a copy's values, drawn anew for each, comes from another row."""
 STOPPING_SHARE, MOST_STOPPING = 0.1, 10_000
@@ -40,6 +42,8 @@ LEAST_HELD_OUT = 100
 """With fewer of these, none is kept: sets and intervals from so few rows vary much."""
 LEAST_ROWS = 20
 """The fewest rows that a student can learn from."""
+LEAST_DRAWN = LEAST_ROWS + 3
+"""With `STOPPING_SHARE` of so many rows for early stopping, `LEAST_ROWS` are left."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,12 @@ class Parts:
         stopping: They decide when its training ends.
         calibration: Rows with a target that neither learns from; there may be none.
         measured: Rows with a target that both are measured on.
-        truth: The target of each row of the table, [N]; None if no row has one.
-        known: Which rows have a target and can be read, bool [N].
+        truth: The target of each row of the table, [N]; None if no row has one that can be used.
+        known: Which rows have a target, a weight above 0 and can be read, bool [N].
+        weight: The weight of each row, float32 [N]; None if the teacher was fitted without weights or the table has none.
         seen: How many of `measured` the teacher has, or may have, learned from.
         told: Whether it is known which rows it has learned from.
+        no_groups: The column of the teacher's groups, if that is not known because the table lacks it.
         test: Whether `measured` are its test rows.
     """
 
@@ -64,8 +70,10 @@ class Parts:
     measured: np.ndarray
     truth: np.ndarray | None
     known: np.ndarray
+    weight: np.ndarray | None
     seen: int
     told: bool
+    no_groups: str | None
     test: bool
 
     @property
@@ -83,27 +91,36 @@ class Parts:
         """The rows that both are measured on, in words."""
         rows = counted(len(self.measured), "row")
         if not len(self.measured):
-            return "no row: none has a target, so that only their agreement is known"
+            needed = "target" if self.weight is None else "target and a weight above 0"
+            return f"no row: none has a {needed}, so that only their agreement is known"
         if not self.seen:
             which = ": the teacher's test rows" if self.test else ""
             return f"{rows} that neither has learned from{which}"
         learned = f"has learned from {self.seen:,} of them" if self.told else "may have"
+        if self.no_groups is not None:
+            learned += f" (it knows its own by the column {self.no_groups!r}, which is missing)"
         return f"{rows} that the student did not learn from, but the teacher {learned}: both losses are too good"
 
     @classmethod
     def of(cls, teacher: Model, table: Table, random: np.random.Generator) -> Parts:
-        """Divide the rows of a table that the teacher has read.
+        """Divide the rows of a table that the teacher has read, with the columns of its groups and weights if there are any.
 
         Raises:
-            DataError: A class is none of the teacher's, or too few rows can be learned from.
+            DataError: A class is none of the teacher's, a row with a target has no valid weight, or too few rows can be
+                learned from.
         """
         truth, known = _truth(teacher, table)
+        weight = None if truth is None else row_weights(table, known)
+        if weight is not None:
+            known &= weight > 0
         can_be_read = np.ones(table.rows, bool)
         can_be_read[[row for row, _ in table.bad]] = False
         # Unless it is known better, the teacher may have learned from a row.
-        told, places = False, np.full(table.rows, TRAINING)
+        told, no_groups, places = False, None, np.full(table.rows, TRAINING)
         if truth is not None and "known_keys" in teacher.rows:
-            told = True
+            no_groups = _missing_groups(teacher, table)
+            told = no_groups is None
+        if told:
             places = earlier_of(teacher.spec, teacher.encoder, teacher.rows).places(table)
         is_test, is_new = places == TEST, places < TRAINING
         test = np.flatnonzero(can_be_read & known & is_test)
@@ -116,20 +133,22 @@ class Parts:
 
         free = can_be_read & ~is_test
         free[kept] = False
-        rows = random.permutation(np.flatnonzero(free))[:MOST_ROWS]
+        most = max(min(MOST_ROWS, _most_prepared(teacher)), LEAST_DRAWN)
+        rows = random.permutation(np.flatnonzero(free))[:most]
         count = min(math.ceil(STOPPING_SHARE * len(rows)), MOST_STOPPING)
         if len(rows) - count < LEAST_ROWS:
             raise DataError(
                 f"{table.name} has {counted(len(rows), 'row')} to learn from, test rows of the model and unreadable rows "
                 "apart: too few.",
-                f"Give at least {LEAST_ROWS + 3}; many more are better, and they need no target.",
+                f"Give at least {LEAST_DRAWN}; many more are better, and they need no target.",
             )
         stopping, learned = np.sort(rows[:count]), np.sort(rows[count:])
         if not len(measured):
             measured = stopping[known[stopping]]
         return cls(
             learned=learned, stopping=stopping, calibration=np.sort(calibration), measured=np.sort(measured), truth=truth,
-            known=known, seen=int((~is_new[measured]).sum()), told=told, test=bool(len(test)),
+            known=known, weight=weight, seen=int((~is_new[measured]).sum()), told=told, no_groups=no_groups,
+            test=bool(len(test)),
         )  # fmt: skip
 
 
@@ -145,6 +164,19 @@ def _truth(teacher: Model, table: Table) -> tuple[np.ndarray | None, np.ndarray]
     return (truth, known) if known.any() else (None, known)
 
 
+def _missing_groups(teacher: Model, table: Table) -> str | None:
+    """Return the column of the teacher's groups, without which their rows are not recognised, if the table lacks it."""
+    columns = teacher.encoder.schema.columns
+    return next(
+        (c.name for c in columns if c.role == "group" and c.name not in table.columns), None
+    )
+
+
+def _most_prepared(teacher: Model) -> int:
+    """Return of how many rows `MOST_VALUES` holds the prepared numbers."""
+    return MOST_VALUES // max(len(teacher.spec.numeric) + len(teacher.spec.categorical), 1)
+
+
 # ------------------------------------------------------------- what the student learns from
 
 
@@ -156,12 +188,11 @@ def prepared_for(
     Their target is what the teacher predicts: probabilities [N, K], or numbers [N].
     """
     reader, rows = teacher.encoder.open(table), parts.learned
-    wide = len(teacher.spec.numeric) + len(teacher.spec.categorical)
-    most = max(min(MOST_VALUES // max(wide, 1), 2 * MOST_ROWS), len(rows))
+    room = min(_most_prepared(teacher) - len(parts.stopping), 2 * MOST_ROWS) - len(rows)
     copies = int(np.clip(round(ROWS_LEARNED / len(rows)) - 1, 1, MOST_COPIES))
     blocks = [_labelled(teacher, reader(some), some) for some in _blocks(rows)]
     numeric, codes = _columns_of(teacher.encoder)
-    for some in _blocks(np.tile(rows, copies)[: most - len(rows)]):
+    for some in _blocks(np.tile(rows, copies)[: max(room, 0)]):
         own, other = reader(some), reader(random.choice(rows, len(some)))
         replaced = _replaced(len(some), 1 + max([*numeric, *codes], default=0), random)
         perturbed = replace(

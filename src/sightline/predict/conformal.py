@@ -132,7 +132,14 @@ class Conformal:
             scores, shares = scores[kept], shares[kept]
         return cls(scores, shares, rows, source, *sizes)
 
-    def wider(self, values: np.ndarray, truth: np.ndarray, *, source: str) -> Self:
+    def wider(
+        self,
+        values: np.ndarray,
+        truth: np.ndarray,
+        weight: np.ndarray | None = None,
+        *,
+        source: str,
+    ) -> Self:
         """Return scores for another model: each quantile is this one, or that of its own scores if that is wider.
 
         For a model that was made to predict what this one's model predicts. Its own errors in rows that the first
@@ -142,6 +149,7 @@ class Conformal:
         Args:
             values: The other model's probabilities [N, K], or numbers [N, 1].
             truth: The rows' classes, int64 [N], or numbers [N].
+            weight: As in `fit_classes`.
             source: Which rows all these are, in words.
 
         Example:
@@ -159,7 +167,7 @@ class Conformal:
             scores = 1 - values[np.arange(len(truth)), truth].astype(np.float64)
         else:
             scores = (truth - values[:, 0].astype(np.float64)) / self.sizes_at(values[:, 0])
-        other = self._of(scores, None, source)
+        other = self._of(scores, weight, source)
         count = max(len(self.scores), len(other.scores))
         shares = (1 + np.arange(count)) / count
         mine, its = (

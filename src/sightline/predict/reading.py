@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sightline.contracts import BadRow, Schema, traits_of
+from sightline.contracts import BadRow, Role, Schema, traits_of
 from sightline.load.memory import columns_of_rows
 from sightline.load.pandas_columns import column_name
 from sightline.load.table import Table, read_like
@@ -20,6 +20,7 @@ def read_rows(
     schema: Schema,
     *,
     keep: tuple[str, ...] = (),
+    roles: tuple[Role, ...] = (),
     encoding: str | None = None,
     like: Mapping[str, Any] = MappingProxyType({}),
 ) -> Table:
@@ -30,6 +31,7 @@ def read_rows(
             Series of pandas.
         schema: Of the training table.
         keep: Further columns to carry along.
+        roles: Columns of these roles are read too, as in `read_like`.
         encoding: Of a text file that is not UTF-8.
         like: The options by which the training table was read, as in `read_like`.
 
@@ -49,7 +51,7 @@ def read_rows(
         data = columns_of_rows(data, [column.name for column in schema.features])
     if isinstance(data, Mapping) and is_one_row(data):
         data = {name: [value] for name, value in data.items()}
-    table = read_like(data, schema, keep=keep, encoding=encoding, like=like)
+    table = read_like(data, schema, keep=keep, roles=roles, encoding=encoding, like=like)
     if not bad:
         return table
     rows = sorted({**dict(table.bad), **bad}.items())

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.contracts import BadRow, Ray, Schema
+from sightline.contracts import BadRow, Ray, Role, Schema
 from sightline.errors import DataError, DataWarning, OptionError
 from sightline.load.databases import Query
 from sightline.load.object_stores import Stored
@@ -389,19 +389,27 @@ class TableModel(Decisions, ABC):
         """Return the intervals of rows whose predictions are known, [N, 2]; see `predict_interval`."""
         return required(self.conformal).interval(values_N1[:, 0], alpha)
 
-    def read(self, data: Any, *, keep: tuple[str, ...] = (), encoding: str | None = None) -> Table:
+    def read(
+        self,
+        data: Any,
+        *,
+        keep: tuple[str, ...] = (),
+        roles: tuple[Role, ...] = (),
+        encoding: str | None = None,
+    ) -> Table:
         """Read rows as the training table was read; one dict of single values is one row.
 
         Args:
             data: As in `predict`.
             keep: Further columns to carry along.
+            roles: Columns of these roles at training, such as "group", are read too, where the data have them.
             encoding: Of a text file that is not UTF-8.
 
         Raises:
             DataError: As `predict`.
         """
-        like = self.provenance.get("read", {})
-        return read_rows(data, self.encoder.schema, keep=keep, encoding=encoding, like=like)
+        like, schema = self.provenance.get("read", {}), self.encoder.schema
+        return read_rows(data, schema, keep=keep, roles=roles, encoding=encoding, like=like)
 
     # ------------------------------------------------------------- evaluate
 
