@@ -149,7 +149,7 @@ def test_the_versions_of_each_kind_are_counted_apart(tmp_path, monkeypatch):
     monkeypatch.setitem(archive.VERSIONS, "checkpoint", 7)
     write(tmp_path / "new", kind="checkpoint")
     write(tmp_path / "bundle", kind="model")
-    assert archive.read(tmp_path / "checkpoint", "checkpoint").manifest["format_version"] == 3
+    assert archive.read(tmp_path / "checkpoint", "checkpoint").manifest["format_version"] == 4
     assert archive.read(tmp_path / "new", "checkpoint").manifest["format_version"] == 7
     assert archive.read(tmp_path / "bundle", "model").manifest["format_version"] == 5
     monkeypatch.undo()
