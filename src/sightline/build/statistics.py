@@ -8,7 +8,8 @@ from other rows, those of the other inner folds, which keep groups whole. Rows t
 rows that they do.
 
 Letters: N rows, C codes, S categories with statistics, K outputs, W numbers that describe a category (a mean
-per class, or one, then the logarithm of the rows), F ensembles, E cells (a cell is one value of one category).
+per class, or one, then the logarithm of the rows), M means, F ensembles, I inner folds, E cells (a cell is one value of
+one category).
 """
 
 from __future__ import annotations
@@ -147,27 +148,30 @@ class StatisticsOfRows:
         inner_N = (np.random.default_rng(seed).permutation(groups) % INNER_FOLDS)[self.groups_N]
         tables, numbers = [], []
         for codes, size in zip(self._codes, self._sizes, strict=True):
-            table = self._table(codes, weight_N, size)
+            rows_IE, sums_IEM = self._sums(inner_N * size + codes, weight_N, size)
+            rows_E, sums_EM = rows_IE.sum(axis=0), sums_IEM.sum(axis=0)
+            means_EM = _shrunk(rows_E, sums_EM)
+            table = np.concatenate([means_EM, np.log1p(rows_E)[:, None]], axis=1)
             own = table[codes]
-            for fold in range(INNER_FOLDS):
-                outside = np.where(inner_N == fold, 0.0, weight_N)
-                rows = learns & (inner_N == fold)
-                own[rows, :-1] = self._table(codes, outside, size)[codes[rows], :-1]
+            outside_IEM = _shrunk(rows_E - rows_IE, sums_EM - sums_IEM)
+            own[learns, :-1] = outside_IEM[inner_N[learns], codes[learns]]
             tables.append(table)
             numbers.append(own)
         joined = np.concatenate(tables) if tables else np.zeros((0, self.width))
         rows_N = np.concatenate(numbers, axis=1) if numbers else np.zeros((len(learns), 0))
         return joined.astype(np.float32), rows_N.astype(np.float32)
 
-    def _table(self, codes: np.ndarray, weight_N: np.ndarray, size: int) -> np.ndarray:
-        """Return the shrunken mean target of each value of a category, and the logarithm of its rows: [size, W]."""
-        rows = np.bincount(codes, weight_N, size)
-        sums = np.stack(
-            [np.bincount(codes, weight_N * truth, size) for truth in self._truth_NM.T], axis=1
-        )
-        prior = sums.sum(axis=0) / max(rows.sum(), 1e-12)
-        means = (sums + PRIOR_ROWS * prior) / (rows + PRIOR_ROWS)[:, None]
-        return np.concatenate([means, np.log1p(rows)[:, None]], axis=1)
+    def _sums(
+        self, cells_N: np.ndarray, weight_N: np.ndarray, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Add up rows and targets by inner fold and value of a category: [I, E] and [I, E, M]."""
+        shape = INNER_FOLDS, size
+        rows = np.bincount(cells_N, weight_N, INNER_FOLDS * size).reshape(shape)
+        sums = [
+            np.bincount(cells_N, weight_N * truth, INNER_FOLDS * size).reshape(shape)
+            for truth in self._truth_NM.T
+        ]
+        return rows, np.stack(sums, axis=-1)
 
     def module(self, tables: Sequence[np.ndarray]) -> TargetStatistics | None:
         """Return the module that looks the numbers up, from the tables of each ensemble; None without categories."""
@@ -185,3 +189,10 @@ class StatisticsOfRows:
             "starts": torch.tensor(np.cumsum([0, *self._sizes])),
         })  # fmt: skip
         return made
+
+
+def _shrunk(rows_E: np.ndarray, sums_EM: np.ndarray) -> np.ndarray:
+    """Return the mean target of each value of a category, shrunk towards the mean of all rows: [..., E, M]."""
+    prior = sums_EM.sum(axis=-2, keepdims=True) / np.maximum(rows_E.sum(axis=-1), 1e-12)[..., None, None]  # fmt: skip
+    means: np.ndarray = (sums_EM + PRIOR_ROWS * prior) / (rows_E + PRIOR_ROWS)[..., None]
+    return means
