@@ -177,8 +177,8 @@ def map_tensors(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) ->
     )
 
 
-def join_batches(first: Batch, second: Batch) -> Batch:
-    """Append the rows of one batch to another's.
+def join_batches(*batches: Batch) -> Batch:
+    """Put the rows of some batches one after another; without weights in one of them, the result has none.
 
     Example:
         >>> import torch
@@ -189,8 +189,8 @@ def join_batches(first: Batch, second: Batch) -> Batch:
         [0, 1, 0, 1]
     """
     joined = [
-        None if a is None or b is None else torch.cat([a, b])
-        for a, b in zip(first, second, strict=True)
+        None if any(part is None for part in parts) else torch.cat(parts)
+        for parts in zip(*batches, strict=True)
     ]
     return Batch(*joined)  # type: ignore[arg-type]
 

@@ -13,7 +13,7 @@ import torch
 
 from sightline.contracts import Batch
 from sightline.errors import DataError, counted
-from sightline.load.batches import map_tensors
+from sightline.load.batches import join_batches, map_tensors
 from sightline.load.known import TEST, TRAINING
 from sightline.load.roles import row_weights
 from sightline.load.split import Splits
@@ -208,7 +208,7 @@ def prepared_for(
     )  # fmt: skip
     none = map_tensors(valid[0], lambda x: x[:0])
     return Prepared(
-        teacher.spec, teacher.encoder, teacher.transform, _joined(blocks), _joined(valid), none, splits, ()
+        teacher.spec, teacher.encoder, teacher.transform, join_batches(*blocks), join_batches(*valid), none, splits, ()
     )  # fmt: skip
 
 
@@ -222,14 +222,6 @@ def _labelled(teacher: Model, encoded: Encoded, rows: np.ndarray) -> Batch:
     target = values.float() if teacher.task.classification else values[:, 0].double()
     numeric, codes = (x.cpu() for x in teacher.inputs(encoded))
     return Batch(numeric, codes, target, None, torch.from_numpy(rows))
-
-
-def _joined(blocks: list[Batch]) -> Batch:
-    fields = [
-        torch.cat(tensors)
-        for tensors in zip(*(batch._replace(weight=batch.row) for batch in blocks), strict=True)
-    ]
-    return Batch(*fields)._replace(weight=None)
 
 
 def _columns_of(encoder: Encoder) -> tuple[list[int], list[int]]:
