@@ -76,6 +76,10 @@ class HeldOut:
     complete: bool
     latest: np.ndarray | None = None
 
+    def newest(self, values_NK: np.ndarray) -> np.ndarray:
+        """Return those of the rows' values that are of the rows that stand for the time to come."""
+        return values_NK if self.latest is None else values_NK[self.latest]
+
     def to_come(self) -> HeldOut:
         """Return the rows that stand for the time to come."""
         if self.latest is None:
@@ -83,7 +87,7 @@ class HeldOut:
         chosen, count = torch.from_numpy(self.latest), int(self.latest.sum())
         return replace(
             self, rows=map_tensors(self.rows, lambda x: x[chosen]), latest=None,
-            parts={name: values[self.latest] for name, values in self.parts.items()},
+            parts={name: self.newest(values) for name, values in self.parts.items()},
             source=f"out-of-fold predictions of {counted(count, 'newest training row')}",
         )  # fmt: skip
 
@@ -122,11 +126,10 @@ def finish(
     held_out = replace(held_out, parts={name: held_out.parts[name] for name in selection.kept})
     to_come = held_out.to_come()
     every = _calibrate(model, held_out, to_come, training, recipe)
-    values = every if held_out.latest is None else every[held_out.latest]
+    values = held_out.newest(every)
     loss = _loss(training, to_come.rows, values)
-    if not math.isfinite(
-        loss
-    ):  # such as the area under the curve, if the newest rows are of one class
+    # Such as the area under the curve, if the newest rows are of one class.
+    if not math.isfinite(loss):
         loss = _loss(training, held_out.rows, every)
     return Finished(
         model,
@@ -232,7 +235,7 @@ def _calibrate(
     rows, task = to_come.rows, training.task
     truth, weight = rows.target.numpy(), _row_weights(rows)
     model.blend, every_NK = _blend(task, held_out.parts, _favoured(training, held_out))
-    values_NK = every_NK if held_out.latest is None else every_NK[held_out.latest]
+    values_NK = held_out.newest(every_NK)
     if not task.classification:
         values_N = values_NK[:, 0]
         model.conformal = Conformal.fit_numbers(values_N, truth, weight, source=to_come.source)

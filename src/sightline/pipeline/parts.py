@@ -100,9 +100,8 @@ def _out_of_fold(training: Training, part: Part) -> Tensor | None:
     values = training.state.out_of_fold
     if values is None:
         folds = torch.from_numpy(splits.folds)
-        with threads_set(
-            training.plan.threads
-        ):  # as in the training, so that every bit is the same
+        # As in the training, so that every bit is the same.
+        with threads_set(training.plan.threads):
             _, _, values = evaluate_folds(
                 part.module, training.task, rows, folds, splits.fold_count
             )
