@@ -1,10 +1,11 @@
-"""Small tables, and trees and forests grown on them."""
+"""Small tables, and trees, forests and kernel models fitted to them."""
 
 import numpy as np
 import torch
 
 from sightline.build.boosting import fit_trees
 from sightline.build.forests import fit_forest
+from sightline.build.kernel_fit import fit_kernel
 
 SMALL = {"iterations": 10, "min_rows": 5, "leaves": 8}
 
@@ -43,5 +44,14 @@ def grown_forest(kind="binary", rows=300, numbers=3, codes=2, folds=3, weight=No
     fitted = fit_forest(
         x, c, target, np.arange(rows) % folds, classification=outputs > 1, outputs=outputs,
         weight_N=weight, **{"trees": 10, **options},
+    )  # fmt: skip
+    return fitted, torch.from_numpy(x), torch.from_numpy(c), target
+
+
+def fitted_kernel(kind="binary", rows=300, numbers=3, codes=2, folds=3, weight=None, **options):
+    x, c, target, outputs = asked(kind, rows, numbers, codes)
+    fitted = fit_kernel(
+        x, c, target, np.arange(rows) % folds, classification=outputs > 1, outputs=outputs,
+        weight_N=weight, **options,
     )  # fmt: skip
     return fitted, torch.from_numpy(x), torch.from_numpy(c), target

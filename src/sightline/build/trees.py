@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from sightline.build.statistics import TargetStatistics
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 CODES = 255
 """The number of bins of a number, and of distinct categories."""
 LEAVES_OF_A_TREE = 63
@@ -285,15 +287,15 @@ def padded(cuts: Sequence[np.ndarray]) -> Tensor:
 
 
 def map_in_threads(
-    run: Callable[[slice], Tensor], slices: list[slice], threads: int
-) -> list[Tensor]:
-    """Call a function on each slice of some rows, in several threads; return the results in order.
+    run: Callable[[Item], Result], items: Sequence[Item], threads: int
+) -> list[Result]:
+    """Call a function on each of some items, such as slices of rows, in several threads; return the results in order.
 
     Each Python thread uses one PyTorch thread. With one thread, everything runs in the caller's.
 
     Args:
         run: What to call; it must keep nothing between two calls.
-        slices: Its arguments.
+        items: Its arguments.
         threads: The largest number of threads.
 
     Example:
@@ -303,14 +305,14 @@ def map_in_threads(
         >>> [part.tolist() for part in map_in_threads(lambda rows: x[rows] * 2, [slice(0, 3), slice(3, 4)], 2)]
         [[0, 2, 4], [6]]
     """
-    threads = min(threads, len(slices))
+    threads = min(threads, len(items))
     if threads < 2:
-        return [run(rows) for rows in slices]
+        return [run(item) for item in items]
 
-    def work(number: int) -> list[Tensor]:
+    def work(number: int) -> list[Result]:
         torch.set_num_threads(1)  # for this Python thread only
         with torch.no_grad():
-            return [run(rows) for rows in slices[number::threads]]
+            return [run(item) for item in items[number::threads]]
 
     before = torch.get_num_threads()
     try:
@@ -318,4 +320,4 @@ def map_in_threads(
             results = list(pool.map(work, range(threads)))
     finally:
         torch.set_num_threads(before)
-    return [results[index % threads][index // threads] for index in range(len(slices))]
+    return [results[index % threads][index // threads] for index in range(len(items))]
