@@ -25,7 +25,7 @@ from sightline.errors import BundleError
 if TYPE_CHECKING:
     import torch
 
-VERSIONS = {"model": 5, "checkpoint": 4}
+VERSIONS = {"model": 6, "checkpoint": 4}
 """Per kind of archive, the format version that is written; every earlier one is read too.
 
 The kinds are counted apart: a new version of checkpoints does not touch bundles.

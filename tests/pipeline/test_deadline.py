@@ -24,8 +24,8 @@ from sightline.pipeline.runs import interrupted
 from sightline.predict.parts import PARTS
 
 QUICK = {"quality": "fast", "epochs": 2, "device": "cpu"}
-EVERY = {"second_network": True, "symmetric_trees": True, "forest": True}
-LATER = ["second_network", "trees", "symmetric_trees", "forest"]
+EVERY = {"second_network": True, "symmetric_trees": True, "forest": True, "kernel": True}
+LATER = ["second_network", "trees", "symmetric_trees", "forest", "kernel"]
 
 
 class Clock:
@@ -183,7 +183,7 @@ def test_there_is_an_estimate_for_every_part():
     times = part_times(recipe, Size(1_000, 10, 2), second_network=True)
     assert set(times) == set(PARTS)
     assert next(iter(times)) == "network"  # the most important one
-    larger = part_times(recipe, Size(40_000, 10, 2), second_network=True)
+    larger = part_times(recipe, Size(15_000, 10, 2), second_network=True)
     assert all(larger[name].least > times[name].least > 0 for name in times)
     plain = part_times(Recipe.choose(FitOptions.of("y", network=sl.MLP)), Size(9, 1, 2), False)
     assert list(plain) == ["network"]

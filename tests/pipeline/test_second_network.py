@@ -24,6 +24,7 @@ QUICK = {
     "trees": False,
     "symmetric_trees": False,
     "forest": False,
+    "kernel": False,
 }
 
 
@@ -49,6 +50,7 @@ def test_a_table_without_numbers_has_one_network():
         "trees": False,
         "symmetric_trees": False,
         "forest": False,
+        "kernel": False,
         "epochs": 1,
     }
     model, training = train_model(sl.read(data, kinds={"c": "categorical"}), "y", **options)
@@ -91,7 +93,13 @@ def test_a_replay_makes_as_many_steps_as_the_clock_allowed(penguins, tmp_path, m
 def test_its_held_out_rows_are_not_learned():
     random = np.random.default_rng(0)
     data = {"x": random.normal(size=400), "y": random.integers(2, size=400)}
-    options = {"second_network": True, "trees": False, "symmetric_trees": False, "forest": False}
+    options = {
+        "second_network": True,
+        "trees": False,
+        "symmetric_trees": False,
+        "forest": False,
+        "kernel": False,
+    }
     model, training = train_model(
         sl.read(data, kinds={"y": "categorical"}), "y", epochs=8, **options
     )
@@ -100,7 +108,7 @@ def test_its_held_out_rows_are_not_learned():
     assert "second_network" in model.blend.weights
 
 
-@pytest.mark.parametrize("part", ["second_network", "forest"])
+@pytest.mark.parametrize("part", ["second_network", "forest", "kernel"])
 def test_a_part_needs_calibration_which_decides_its_weight(part):
     with pytest.raises(OptionError, match="Calibration decides the weights"):
         FitOptions.of("y", calibrate=False, trees=False, **{part: True})

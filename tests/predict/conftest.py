@@ -7,10 +7,12 @@ import torch
 import sightline as sl
 from sightline.build.boosting import fit_trees
 from sightline.build.forests import fit_forest
+from sightline.build.kernel_fit import fit_kernel
 from sightline.build.symmetric import SymmetricOptions
 from sightline.predict.parts import (
     PARTS,
     ForestPart,
+    KernelPart,
     NetworkPart,
     SecondNetworkPart,
     SymmetricTreesPart,
@@ -69,12 +71,17 @@ def parts_of(prepared):
         rows.numeric.numpy(), rows.categorical.numpy(), rows.target.numpy(),
         np.full(len(rows.row), -1), classification=True, outputs=2, trees=5,
     ).forest  # fmt: skip
+    kernel = fit_kernel(
+        rows.numeric.numpy(), rows.categorical.numpy(), rows.target.numpy(), np.arange(len(rows.row)) % 2,
+        classification=True, outputs=2,
+    ).kernel  # fmt: skip
     return {
         "network": NetworkPart(sl.MLP(prepared.spec, hidden=[4])),
         "second_network": SecondNetworkPart(sl.Ensemble(prepared.spec, members=2, hidden=[4])),
         "trees": TreesPart(fitted.trees),
         "symmetric_trees": SymmetricTreesPart(symmetric.trees),
         "forest": ForestPart(forest),
+        "kernel": KernelPart(kernel),
     }
 
 

@@ -83,7 +83,7 @@ def test_a_bundle_holds_what_the_design_says(every, tmp_path):
             "transform.safetensors", "rows.safetensors", "typical.safetensors",
         }  # fmt: skip
         manifest = json.loads(bundle.read("manifest.json"))
-    assert (manifest["format_version"], manifest["kind"]) == (5, "model")
+    assert (manifest["format_version"], manifest["kind"]) == (6, "model")
     assert manifest["network"] == {
         "class": "MLP", "built_in": True,
         "config": {"hidden": [8], "activation": "relu", "dropout": 0.0, "residual": [], "replaced": {}},

@@ -71,10 +71,11 @@ def test_a_network_of_ones_own_is_not_loaded_without_its_class(small):
     assert isinstance(again.module, Own)
 
 
-def test_a_forest_of_other_columns_is_refused(parts, small, species):
-    saved = parts["forest"].save()
-    with pytest.raises(BundleError, match="forest does not fit its columns and classes"):
-        PARTS["forest"].load(
+@pytest.mark.parametrize(("name", "called"), [("forest", "forest"), ("kernel", "kernel model")])
+def test_a_part_of_other_columns_is_refused(parts, small, species, name, called):
+    saved = parts[name].save()
+    with pytest.raises(BundleError, match=f"{called} does not fit its columns and classes"):
+        PARTS[name].load(
             SavedPart(saved.config, saved.tensors), LoadContext("a.sightline", species.spec)
         )
 

@@ -346,6 +346,13 @@ class ModelOptions:
             default_help="yes where it lowers the held-out loss; no with --network, --quality fast and --no-calibrate",
         ),
     ] = None
+    kernel: Annotated[
+        bool | None,
+        Option(
+            "Add a kernel model, which compares a row with training rows that it keeps, to the model.",
+            default_help="yes on small tables where it lowers the held-out loss; no with --network, --quality fast and --no-calibrate",
+        ),
+    ] = None
     calibrate: Annotated[
         bool | None,
         Option(
@@ -370,7 +377,7 @@ class ModelOptions:
         for name, choices in (("numeric", SCALINGS), ("quality", get_args(Quality))):
             if getattr(self, name) is not None:
                 check_choice(name, getattr(self, name), choices)
-        for name in ("second_network", "trees", "symmetric_trees", "forest", "calibrate"):
+        for name in ("second_network", "trees", "symmetric_trees", "forest", "kernel", "calibrate"):
             if getattr(self, name) is not None:
                 check_bool(name, getattr(self, name))
         check_bool("baselines", self.baselines)
@@ -386,7 +393,7 @@ class ModelOptions:
                 "second_network=True adds to the default network, but a network is given as well.",
                 "Leave one of the two out.",
             )
-        asked = [self.second_network, self.trees, self.symmetric_trees, self.forest]
+        asked = [self.second_network, self.trees, self.symmetric_trees, self.forest, self.kernel]
         if self.calibrate is False and (
             any(asked) or (self.trees is None and self.network is None)
         ):

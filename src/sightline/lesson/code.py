@@ -38,6 +38,7 @@ RECIPE_DEFAULTS = {
     "trees": False,
     "symmetric_trees": False,
     "forest": False,
+    "kernel": False,
     "asked": [],
     "calibrate": False,
     "whole_groups": False,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from sightline.build.kernel_fit import SEARCH_LANDMARKS
 from sightline.contracts import FitOptions
 from sightline.contracts.options import Quality
 from sightline.errors import listed, spelled
@@ -20,6 +21,7 @@ from sightline.pipeline.recipe import (
     FOLDS,
     FOREST_SHARE,
     FOREST_TREES,
+    KERNEL_SHARE,
     LEAST_LIMIT,
     LEAST_ROUNDS,
     NETWORK_SHARE,
@@ -31,6 +33,7 @@ from sightline.pipeline.recipe import (
     epoch_work,
     forest_for,
     has_second_network,
+    kernel_for,
     prepared_size,
     round_work,
     symmetric_trees_for,
@@ -38,6 +41,7 @@ from sightline.pipeline.recipe import (
 from sightline.predict.parts import (
     PARTS,
     ForestPart,
+    KernelPart,
     NetworkPart,
     SecondNetworkPart,
     SymmetricTreesPart,
@@ -57,6 +61,8 @@ ROUNDS_SPEED = 7e7
 """About how much of `TREES_WORK` is done in a second, on two cores."""
 FOREST_SPEED = 4e5
 """About how many rows x trees a forest grows a second, for one fold."""
+KERNEL_SPEED = 2e10
+"""About how many multiplications a kernel model needs a second, on two cores."""
 LEAST_PART = 0.5
 """The parts that are tried need at most this share of the time, so that each gets more than its least."""
 LEAST_TREES = 10
@@ -198,7 +204,15 @@ def part_times(recipe: Recipe, size: Size, second_network: bool) -> dict[str, Pa
         trees = min(LEAST_TREES, FOREST_TREES[recipe.quality or "default"])
         forests = 1 + FOLDS[recipe.quality or "default"]
         times[ForestPart.name] = PartTime(size.rows * trees * forests / FOREST_SPEED, FOREST_SHARE)
+    if kernel_for(recipe, size) is not None:
+        times[KernelPart.name] = PartTime(_kernel_seconds(size), KERNEL_SHARE)
     return times
+
+
+def _kernel_seconds(size: Size) -> float:
+    """Return the seconds of a kernel model with few landmarks and one bandwidth, about."""
+    landmarks = min(SEARCH_LANDMARKS, size.rows)
+    return 4 * size.rows * landmarks**2 / KERNEL_SPEED
 
 
 def end_seconds(options: FitOptions, size: Size, limit: float) -> tuple[float, float]:

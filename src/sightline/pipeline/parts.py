@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sightline.build.boosting import FittedTrees, fit_trees
 from sightline.build.forests import FittedForest, fit_forest
+from sightline.build.kernel_fit import FittedKernel, fit_kernel
 from sightline.build.modes import drawing, threads_set
 from sightline.build.networks import describe_network
 from sightline.contracts import Batch
@@ -26,12 +27,14 @@ from sightline.errors import counted, shorten, spelled
 from sightline.load.batches import join_batches
 from sightline.load.divide import group_rows
 from sightline.pipeline.recipe import (
+    KERNEL_WORTH,
     LEAST_LIMIT,
     TREES_CLASSES,
     Recipe,
     Size,
     forest_for,
     has_second_network,
+    kernel_for,
     prepared_size,
     second_network_for,
     symmetric_trees_for,
@@ -39,6 +42,7 @@ from sightline.pipeline.recipe import (
 )
 from sightline.predict.parts import (
     ForestPart,
+    KernelPart,
     NetworkPart,
     Part,
     SecondNetworkPart,
@@ -303,11 +307,55 @@ def _forest_record(fitted: FittedForest, training: Training) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def fit_kernel_model(request: PartRequest) -> FittedPart | None:
+    """Fit a kernel model to the training rows.
+
+    Without folds the validation rows decide its width and regularisation. A replay tries what the first run tried.
+    """
+    training = request.training
+    prepared, task = training.prepared, training.task
+    rows, folds = prepared.train, prepared.splits.folds
+    if folds is None:
+        rows, folds = _with_validation_rows(rows, prepared.valid)
+    else:
+        folds = _numbered(folds)
+    options = kernel_for(request.recipe, prepared_size(prepared)._replace(rows=len(rows.row)))
+    if options is None:
+        return None
+    if (first := request.first) is not None:
+        # Of a fit with a time limit, those that the clock allowed.
+        bandwidths = dict.fromkeys(bandwidth for bandwidth, _, _ in first["tried"])
+        options |= {"landmarks": int(first["landmarks"]), "bandwidths": list(bandwidths)}
+    network_loss = training.history[training.best_epoch].valid_loss
+    fitted = fit_kernel(
+        **_arrays(training, rows), folds_N=folds, time_limit=request.limit, **options,
+        worth=None if network_loss is None else KERNEL_WORTH * network_loss,
+    )  # fmt: skip
+    out_of_fold = None
+    if prepared.splits.folds is not None:
+        out_of_fold = KernelPart.in_unit(task, torch.from_numpy(fitted.held_out))
+    return FittedPart(KernelPart(fitted.kernel), out_of_fold, _kernel_record(fitted, training))
+
+
+def _kernel_record(fitted: FittedKernel, training: Training) -> dict[str, Any]:
+    """Return the body of the record "train/kernel"."""
+    sentence = (
+        f"A kernel model, which keeps the features of {counted(fitted.landmarks, 'training row')}: width {fitted.bandwidth:g} "
+        f"times their median distance, ridge {fitted.ridge:g}"
+    )
+    return {
+        "landmarks": fitted.landmarks, "bandwidth": fitted.bandwidth, "ridge": fitted.ridge,
+        "tried": [list(one) for one in fitted.history], "fingerprint": weights_fingerprint(fitted.kernel),
+        "seconds": fitted.seconds, **_compared(sentence, fitted.held_out_loss, training),
+    }  # fmt: skip
+
+
 PART_FITS: dict[str, Callable[[PartRequest], FittedPart | None]] = {
     NetworkPart.name: fit_network,
     SecondNetworkPart.name: fit_second_network,
     TreesPart.name: fit_boosted_trees,
     SymmetricTreesPart.name: fit_symmetric_trees,
     ForestPart.name: fit_random_forest,
+    KernelPart.name: fit_kernel_model,
 }
 """By the name of each entry of `PARTS`, in the same order, the function that fits it."""

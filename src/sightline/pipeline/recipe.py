@@ -85,6 +85,13 @@ FOREST_ROWS = {"fast": 10_000, "default": 10_000, "best": 50_000}
 """With more training rows there is no forest."""
 FOREST_TREES = {"fast": 50, "default": 100, "best": 300}
 FOREST_BYTES = {"fast": 8_000_000, "default": 8_000_000, "best": 40_000_000}
+KERNEL_SHARE = 0.1
+"""Share of a time limit that the kernel model may take."""
+KERNEL_ROWS = {"fast": 5_000, "default": 5_000, "best": 20_000}
+"""With more training rows there is no kernel model: the more rows, the less it adds to the others."""
+KERNEL_LANDMARKS = 2_000
+KERNEL_WORTH = 1.3
+"""All landmarks are used if the held-out loss with few is at most so many times the network's."""
 LEAST_GAIN = {"fast": 0.005, "default": 0.005, "best": 0.001}
 """A part that was not asked for stays in the model if the held-out loss without it is higher by this share."""
 SECOND_WIDTHS = [128, 128, 128]
@@ -102,6 +109,7 @@ class Recipe:
         trees: Whether boosted trees are added.
         symmetric_trees: Whether boosted symmetric trees are added.
         forest: Whether a forest of randomised trees is added.
+        kernel: Whether a kernel model is added.
         asked: The parts that were asked for, which stay in the model whatever they bring.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from.
         statistics: Whether trees see target statistics in place of a category of many values; of older runs they do not.
@@ -123,6 +131,7 @@ class Recipe:
     trees: bool = False
     symmetric_trees: bool = False
     forest: bool = False
+    kernel: bool = False
     asked: Sequence[str] = ()
     calibrate: bool = False
     whole_groups: bool = False
@@ -144,13 +153,13 @@ class Recipe:
         quality: Any = None if own else model.quality or "default"
         wanted = (
             not own
-            or bool(model.trees or model.symmetric_trees or model.forest)
+            or bool(model.trees or model.symmetric_trees or model.forest or model.kernel)
             or model.threshold is not None
         )
         others = not own and quality != "fast" and model.calibrate is not False
         optional = {
             "second_network": others, "trees": not own,
-            "symmetric_trees": others, "forest": others,
+            "symmetric_trees": others, "forest": others, "kernel": others,
         }  # fmt: skip
         given = {name: getattr(model, name) for name in optional}
         optional |= {name: wish for name, wish in given.items() if wish is not None}
@@ -372,6 +381,14 @@ def forest_for(recipe: Recipe, size: Size) -> dict[str, Any] | None:
         "min_rows": 1 if size.outputs > 1 else 2,
         "max_features": min(size.features**-0.5, 1.0) if size.outputs > 1 else 0.5,
     }
+
+
+def kernel_for(recipe: Recipe, size: Size) -> dict[str, Any] | None:
+    """Return how a kernel model of a quality is fitted to a table of a size; None if there is none."""
+    quality = recipe.quality or "default"
+    if not recipe.kernel or size.outputs > TREES_CLASSES or size.rows > KERNEL_ROWS[quality]:
+        return None
+    return {"landmarks": KERNEL_LANDMARKS}
 
 
 def make_settings(recipe: Recipe, options: FitOptions, size: Size) -> TrainingSettings:

@@ -1,4 +1,4 @@
-"""The parts of a model, networks, boosted trees and a forest, and the registry that lists them.
+"""The parts of a model, networks, boosted trees, a forest and a kernel model, and the registry that lists them.
 
 Each part predicts alone. The blend (`calibration.py`) weights the parts' predictions. Adding a part
 takes an entry in `PARTS` below, which says how it predicts and how the bundle keeps it, and an entry of
@@ -21,12 +21,14 @@ from torch import Tensor, nn
 
 from sightline.build.ensemble import Ensemble
 from sightline.build.forest import Forest
+from sightline.build.kernel import Kernel
 from sightline.build.networks import BUILT_IN, NetworkMaker, describe_network, make_network
 from sightline.build.trees import Trees
 from sightline.contracts import Spec
 from sightline.errors import BundleError
 from sightline.export.forest import write_forest
 from sightline.export.graph import Graph
+from sightline.export.kernel import write_kernel
 from sightline.export.networks import write_network
 from sightline.export.preparation import Prepared
 from sightline.export.trees import write_trees
@@ -190,18 +192,18 @@ class SecondNetworkPart(NetworkPart):
         return super().write(graph, task, prepared)._replace(members=None)
 
 
-class GrownPart(Part):
-    """Trees of some kind, which give log-probabilities, or numbers on the scale of the training target."""
+class OtherPart(Part):
+    """A part that is no network: it gives log-probabilities, or numbers on the scale of the training target."""
 
-    module: Trees | Forest
+    module: Trees | Forest | Kernel
 
     @property
     def thread_safe(self) -> bool:
-        """Trees keep nothing between two calls."""
+        """Such parts keep nothing between two calls."""
         return True
 
     def values(self, task: Task, numeric_BD: Tensor, codes_BC: Tensor) -> Tensor:
-        """Return what the trees together predict."""
+        """Return what the module predicts."""
         return self.in_unit(task, self.module(numeric_BD, codes_BC))
 
     @staticmethod
@@ -210,30 +212,30 @@ class GrownPart(Part):
         return outputs if task.classification else task.head(outputs)
 
     def write(self, graph: Graph, task: Task, prepared: Prepared) -> WrittenPart:
-        """Write the trees."""
-        outputs = self.write_trees(graph, prepared)
+        """Write the module, and for numbers the target's unit."""
+        outputs = self.write_outputs(graph, prepared)
         if task.classification:
             return WrittenPart(outputs, graph.op("Exp", outputs))
         numbers = _write_head(graph, task, outputs)
         return WrittenPart(numbers, numbers)
 
     @abstractmethod
-    def write_trees(self, graph: Graph, prepared: Prepared) -> str:
+    def write_outputs(self, graph: Graph, prepared: Prepared) -> str:
         """Write what the module's `forward` returns."""
 
     def save(self) -> SavedPart:
-        """Return the sizes of the trees and their tensors."""
+        """Return the sizes of the module and its tensors."""
         return SavedPart(self.module.config(), self.module.state_dict())
 
 
-class TreesPart(GrownPart):
+class TreesPart(OtherPart):
     """Boosted trees."""
 
     name = "trees"
     member = "trees"
     module: Trees
 
-    def write_trees(self, graph: Graph, prepared: Prepared) -> str:
+    def write_outputs(self, graph: Graph, prepared: Prepared) -> str:
         """Write the trees, whose mean over the folds' ensembles counts."""
         return write_trees(graph, self.module, prepared)
 
@@ -252,14 +254,14 @@ class SymmetricTreesPart(TreesPart):
     member = "symmetric_trees"
 
 
-class ForestPart(GrownPart):
+class ForestPart(OtherPart):
     """A forest of extremely randomised trees."""
 
     name = "forest"
     member = "forest"
     module: Forest
 
-    def write_trees(self, graph: Graph, prepared: Prepared) -> str:
+    def write_outputs(self, graph: Graph, prepared: Prepared) -> str:
         """Write the forest, whose mean over the trees counts."""
         return write_forest(graph, self.module, prepared)
 
@@ -276,9 +278,40 @@ class ForestPart(GrownPart):
         return cls(forest)
 
 
+class KernelPart(OtherPart):
+    """A kernel model."""
+
+    name = "kernel"
+    member = "kernel"
+    module: Kernel
+
+    def write_outputs(self, graph: Graph, prepared: Prepared) -> str:
+        """Write the kernel model."""
+        return write_kernel(graph, self.module, prepared)
+
+    @classmethod
+    def load(cls, saved: SavedPart, context: LoadContext) -> Self:
+        """Make a kernel model of the saved sizes, fill it, and check that it fits the columns and classes."""
+        kernel, spec = Kernel.restored(saved.config, saved.tensors, context.path), context.spec
+        sizes = (len(kernel.center), kernel.landmark_codes.shape[1], len(kernel.intercept))
+        if sizes != (len(spec.numeric), len(spec.categorical), spec.outputs):
+            raise BundleError(
+                f"{context.path}'s kernel model does not fit its columns and classes.",
+                "Use another copy, or save the model again.",
+            )
+        return cls(kernel)
+
+
 PARTS: dict[str, type[Part]] = {
     part.name: part
-    for part in (NetworkPart, SecondNetworkPart, TreesPart, SymmetricTreesPart, ForestPart)
+    for part in (
+        NetworkPart,
+        SecondNetworkPart,
+        TreesPart,
+        SymmetricTreesPart,
+        ForestPart,
+        KernelPart,
+    )
 }
 """Every kind of part by name, in the order in which they are fitted, blended and shown."""
 

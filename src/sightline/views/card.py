@@ -178,6 +178,9 @@ def _made(
             f"{spelled(one['name'])} {100 * one['share']:.0f} %" for one in calibration["parts"]
         ]
         yield f"- Parts and their weights: {', '.join(parts)}."
+    kernel = last.get(("train", "kernel"))
+    if kernel and kernel.get("kept", True):
+        yield f"- The file holds the features of {counted(kernel['landmarks'], 'training row')}, with which the kernel model compares a row."
     yield f"- Seed {start['seed']}; options: `{json.dumps(start.get('options', {}).get('training', {}), ensure_ascii=False)}`, quality {start.get('options', {}).get('model', {}).get('quality') or 'default'}."
     versions = ", ".join(f"{name} {version}" for name, version in start["versions"].items())
     yield f"- Versions: {versions}."

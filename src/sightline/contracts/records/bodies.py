@@ -38,6 +38,7 @@ BODIES: Mapping[tuple[str, str], type[Any]] = {
     ("train", "trees"): train.TrainTrees,
     ("train", "symmetric_trees"): train.TrainSymmetricTrees,
     ("train", "forest"): train.TrainForest,
+    ("train", "kernel"): train.TrainKernel,
     ("train", "time_limit"): train.TrainTimeLimit,
     ("train", "replay"): train.TrainReplay,
     ("predict", "example"): predict.PredictExample,

@@ -89,6 +89,7 @@ class RecipeBody(TypedDict):
     trees: Annotated[bool, "whether boosted trees are grown too"]
     symmetric_trees: NotRequired[Annotated[bool, "whether boosted symmetric trees are grown too"]]
     forest: NotRequired[Annotated[bool, "whether a forest is grown too"]]
+    kernel: NotRequired[Annotated[bool, "whether a kernel model is fitted too"]]
     asked: NotRequired[Annotated[list[str], "parts that stay in the model whatever they bring"]]
     calibrate: Annotated[bool, "whether probabilities are calibrated on held-out rows"]
     statistics: NotRequired[Annotated[

@@ -286,6 +286,18 @@ class TrainForest(_Beside):
     columns: Annotated[list[ColumnGain], "up to 20 columns, largest gain first"]
 
 
+class TrainKernel(_Beside):
+    """A kernel model was fitted."""
+
+    landmarks: Annotated[int, "number of training rows that it compares a row with"]
+    bandwidth: Annotated[float, "width of the kernel, relative to the landmarks' median distance"]
+    ridge: Annotated[float, "strength of the regularisation"]
+    tried: Annotated[
+        list[tuple[float, float, float]],
+        "bandwidths and ridges that were tried with few landmarks, and their held-out losses",
+    ]
+
+
 class PartLeftOut(TypedDict):
     """A part that was not made for want of time."""
 

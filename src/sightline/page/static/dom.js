@@ -86,7 +86,8 @@ export function table(caption, heads, rows, attributes = {}) {
 }
 
 function isNumber(cell) {
-  return typeof cell === "string" && /^[−+\d.,\s%∞–±]+(e[+−-]\d+)?$/.test(cell);
+  const text = cell?.localName === "b" ? cell.textContent : cell;
+  return typeof text === "string" && /^[−+\d.,\s%∞–±]+(e[+−-]\d+)?$/.test(text);
 }
 
 /** A command of the terminal, with a button that copies it. */

@@ -152,6 +152,26 @@ export const forest = {
   },
 };
 
+/** The kernel model, whose predictions are combined with the networks'. */
+export const kernel = {
+  id: "kernel", title: "Kernel model", uses: ["train/kernel"],
+  render({ run }) {
+    const body = run.last("train/kernel");
+    if (!body) return null;
+    const facts = [["landmarks", num(body.landmarks)], ["width ÷ median distance", num(body.bandwidth)], ["ridge", num(body.ridge)], ["held-out loss", num(body.held_out_loss)], ["first network's held-out loss", num(body.network_held_out_loss)], ["time", `${num(body.seconds, 3)} s`]];
+    const [widths, ridges] = [0, 1].map((i) => [...new Set(body.tried.map((one) => one[i]))]);
+    const lowest = Math.min(...body.tried.map((one) => one[2]));
+    const cell = (width, ridge) => {
+      const loss = body.tried.find((one) => one[0] === width && one[1] === ridge)?.[2];
+      return loss === lowest ? el("b", {}, num(loss)) : num(loss);
+    };
+    return el("section", { class: "trees" }, el("h2", {}, "Kernel model"),
+      el("p", {}, "It compares a row with training rows that it keeps, its landmarks: the nearer a landmark, the more it counts. The width says how far a landmark reaches, and the ridge how strongly its weight is held back. ", data(body.said, 600), "."),
+      el("dl", { class: "facts" }, facts.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text)))),
+      body.tried.length > 1 && table("Held-out loss by width and ridge, with few landmarks; the lowest is bold", ["Width", ...ridges.map((ridge) => `Ridge ${num(ridge)}`)], widths.map((width) => [num(width), ...ridges.map((ridge) => cell(width, ridge))])));
+  },
+};
+
 export const layers = {
   id: "layers", title: "Gradients and updates of each layer", uses: ["train/layers"], grows: true,
   render({ run }) {
