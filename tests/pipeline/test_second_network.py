@@ -1,16 +1,20 @@
 """The second network of the default model."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import sightline as sl
-from sightline.contracts import FitOptions
+from sightline.contracts import FitOptions, TrainingSettings
 from sightline.errors import OptionError
 from sightline.pipeline.recipe import (
+    BEHIND,
+    BEHIND_EPOCHS,
     Recipe,
     has_second_network,
+    may_end_early,
     members_for,
     network_for,
     second_network_for,
@@ -119,3 +123,36 @@ def test_a_part_needs_calibration_which_decides_its_weight(part):
 def test_it_does_not_go_with_a_network_of_ones_own():
     with pytest.raises(OptionError, match="a network is given as well"):
         FitOptions.of("y", network=sl.MLP, second_network=True)
+
+
+def steps_of(rows=2_500):
+    """A number that acts by steps, which the first network learns at once."""
+    random = np.random.default_rng(0)
+    data = {f"x{i}": random.integers(0, 40, size=rows).astype(float) for i in range(6)}
+    effect = random.normal(size=(6, 40))
+    score = sum(effect[i][data[f"x{i}"].astype(int)] for i in range(6))
+    return {**data, "y": score + random.normal(size=rows) * 0.1}
+
+
+def test_it_ends_early_where_it_is_far_behind(tmp_path):
+    options = {"epochs": 12, "patience": None, "schedule": "plateau", "seed": 0}
+    run = sl.fit(steps_of(), "y", run=tmp_path / "a", quality="default", **options, **QUICK)
+    body = run.find("train", "second_network")[0].body
+    assert body["epochs"] == BEHIND_EPOCHS
+    assert body["stopped"] == "far behind the first network after epoch 10"
+    assert body["held_out_loss"] > BEHIND**2 * body["network_held_out_loss"]
+    assert not body["kept"]
+    again = sl.replay(tmp_path / "a", source=steps_of(), to=tmp_path / "b", quiet=True)
+    same = again.find("train", "second_network")[0].body
+    for key in ("epochs", "steps", "stopped", "fingerprint", "kept"):
+        assert same[key] == body[key], key
+
+
+def test_when_it_may_end_early():
+    settings = TrainingSettings(schedule="plateau")
+    chosen = Recipe.choose(FitOptions.of("y"))
+    assert may_end_early(chosen, settings, 2_000)
+    assert not may_end_early(chosen, settings, 1_999)
+    assert not may_end_early(chosen, replace(settings, schedule="cosine"), 2_000)
+    asked = Recipe.choose(FitOptions.of("y", second_network=True))
+    assert not may_end_early(asked, settings, 2_000)

@@ -27,6 +27,8 @@ from sightline.errors import counted, shorten, spelled
 from sightline.load.batches import join_batches
 from sightline.load.divide import group_rows
 from sightline.pipeline.recipe import (
+    BEHIND,
+    BEHIND_EPOCHS,
     KERNEL_WORTH,
     LEAST_LIMIT,
     TREES_CLASSES,
@@ -35,6 +37,7 @@ from sightline.pipeline.recipe import (
     forest_for,
     has_second_network,
     kernel_for,
+    may_end_early,
     prepared_size,
     second_network_for,
     symmetric_trees_for,
@@ -134,13 +137,28 @@ def fit_second_network(request: PartRequest) -> FittedPart | None:
     if limit is not None:
         limit = max(limit - (time.perf_counter() - began), LEAST_LIMIT)
         training.settings = replace(settings, time_limit=limit)
+    early = request.first is None and may_end_early(recipe, settings, len(prepared.train.row))
     for step in training.steps():
         if request.first is not None and step.number == int(request.first["steps"]):
             training.stop(request.first["stopped"])  # unless it has ended by itself
+        if early and training.history[-1].number == BEHIND_EPOCHS:
+            early = False
+            if _is_behind(training, first):
+                training.stop(f"far behind the first network after epoch {BEHIND_EPOCHS}")
     part = SecondNetworkPart(training.model().network)
     return FittedPart(
         part, _out_of_fold(training, part), _second_network_record(training, part, first)
     )
+
+
+def _is_behind(second: Training, first: Training) -> bool:
+    """Return whether the second network's held-out loss is so much higher that it would add nothing in the end."""
+    losses = [
+        min(epoch.valid_loss for epoch in one.history if epoch.valid_loss is not None)
+        for one in (second, first)
+    ]
+    behind = BEHIND if second.task.classification else BEHIND**2
+    return losses[0] > behind * losses[1]
 
 
 def _second_network_record(training: Training, part: Part, first: Training) -> dict[str, Any]:

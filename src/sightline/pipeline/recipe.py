@@ -96,6 +96,9 @@ LEAST_GAIN = {"fast": 0.005, "default": 0.005, "best": 0.001}
 """A part that was not asked for stays in the model if the held-out loss without it is higher by this share."""
 SECOND_WIDTHS = [128, 128, 128]
 """Hidden layers of the second network."""
+BEHIND_EPOCHS, BEHIND = 10, 1.1
+"""The second network's training ends if after so many epochs its held-out loss, for numbers the root of it, is still more than
+so many times the first's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,6 +274,15 @@ def second_network_for(recipe: Recipe, spec: Spec) -> Ensemble:
         spec, members=members_for(recipe, spec), hidden=recipe.hidden or SECOND_WIDTHS, dropout=dropout,
         bins=False, pieces=False,
     )  # fmt: skip
+
+
+def may_end_early(recipe: Recipe, settings: TrainingSettings, rows: int) -> bool:
+    """Return whether the second network's training may end after `BEHIND_EPOCHS`.
+
+    On few rows the other epochs take no time. With a cosine schedule the loss falls late.
+    """
+    asked = "second_network" in recipe.asked
+    return not asked and rows >= SMALL_ROWS and settings.schedule == "plateau"
 
 
 def members_for(recipe: Recipe, spec: Spec) -> int:
