@@ -72,7 +72,9 @@ def test_a_copy_is_filled_from_state_and_config():
     ("name", "change", "problem"),
     [
         ("width", lambda _: torch.zeros((), dtype=torch.float64), "a width or a scale is not above 0"),
-        ("width", lambda _: torch.tensor(torch.nan, dtype=torch.float64), "a width or a scale is not above 0"),
+        ("width", lambda _: torch.tensor(torch.nan, dtype=torch.float64), "not all of its numbers are finite"),
+        ("weights", lambda tensor: tensor * torch.nan, "not all of its numbers are finite"),
+        ("landmark_numbers", lambda tensor: tensor + torch.inf, "not all of its numbers are finite"),
         ("scale", lambda tensor: -tensor, "a width or a scale is not above 0"),
         ("weights", lambda tensor: tensor[1:], "its tensors are not those of its settings"),
         ("weights", lambda tensor: tensor.float(), "its tensors are not those of its settings"),

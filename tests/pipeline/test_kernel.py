@@ -1,13 +1,16 @@
 """The kernel model beside the networks: where it is fitted, what is said of it, and what the model's file holds."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import sightline as sl
+from sightline.build.kernel_fit import fit_kernel
 from sightline.contracts import FitOptions
-from sightline.pipeline.recipe import Recipe, Size, kernel_for
+from sightline.pipeline.recipe import KERNEL_WORTH, Recipe, Size, kernel_for
+from sightline.views.card import model_card
 from tests.pipeline.fits import train_model
 
 QUICK = {
@@ -21,7 +24,10 @@ def ring(rows=400, seed=0):
     x = random.normal(size=(rows, 2))
     far = np.hypot(*x.T)
     names = {"a": x[:, 0], "b": x[:, 1], "c": [f"c{i % 3}" for i in range(rows)]}
-    return {**names, "y": np.where(far < 1.1, "in", "out")}, {**names, "y": np.sin(3 * far)}
+    return {**names, "y": np.where(far < 1.1, "in", "out")}, {
+        **names,
+        "y": 1_000 + 50 * np.sin(3 * far),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +42,7 @@ def test_it_is_recorded_saved_and_said(run):
     assert body["held_out_loss"] < body["network_held_out_loss"]
     assert body["landmarks"] == 360  # all training rows
     assert len({width for width, _, _ in body["tried"]}) > 3
-    assert "keeps the features of 360 training rows" in body["said"]
+    assert "compares a row with 360 training rows" in body["said"]
     assert "holds the features of 360 training rows" in run.model.card
     loaded = sl.Model.load(run.folder / "model.sightline")
     data = ring(seed=1)[0]
@@ -95,6 +101,31 @@ def test_with_validation_rows_they_choose():
     assert set(model.blend.weights) == {"network", "kernel"}
     data = ring(seed=1)[0]
     assert (model.predict(data) == data["y"]).mean() > 0.9
+
+
+def test_a_model_without_it_holds_no_rows(run):
+    records = [
+        replace(record, body={**record.body, "kept": False}) if record.type == "kernel" else record
+        for record in run.records
+    ]
+    assert "holds the features" in model_card(run.records)
+    assert "holds the features" not in model_card(records)
+
+
+def test_it_is_told_its_limit_and_how_good_it_has_to_be(monkeypatch):
+    told = {}
+
+    def watched(**options):
+        told.update(options)
+        return fit_kernel(**options)
+
+    monkeypatch.setattr("sightline.pipeline.parts.fit_kernel", watched)
+    _, training = train_model(
+        sl.read(ring()[0]), "y", kernel=True, trees=False, settings={"epochs": 2, "time_limit": 300.0}
+    )  # fmt: skip
+    assert 1 < told["time_limit"] < 300
+    loss = training.history[training.best_epoch].valid_loss
+    assert told["worth"] == pytest.approx(KERNEL_WORTH * loss)
 
 
 def test_it_is_for_small_tables_and_not_for_fast():

@@ -76,7 +76,7 @@ class Kernel(nn.Module):
     def forward(self, numeric_BD: Tensor, categorical_BC: Tensor) -> Tensor:
         """Return log-probabilities, or scaled numbers."""
         scores_BK = self._in_chunks(
-            numeric_BD, categorical_BC, lambda near_BM: near_BM @ self.weights
+            numeric_BD, categorical_BC, lambda squares_BM: self._near(squares_BM) @ self.weights
         )
         scores_BK = scores_BK + self.intercept
         if scores_BK.shape[1] > 1:
@@ -85,20 +85,28 @@ class Kernel(nn.Module):
 
     def similarities(self, numeric_BD: Tensor, categorical_BC: Tensor) -> Tensor:
         """Return the similarity of each row to each landmark, float64 [B, M]."""
-        return self._in_chunks(numeric_BD, categorical_BC, lambda near_BM: near_BM)
+        return self._in_chunks(numeric_BD, categorical_BC, self._near)
+
+    def squares(self, numeric_BD: Tensor, categorical_BC: Tensor) -> Tensor:
+        """Return the squared distance of each row to each landmark, float64 [B, M]."""
+        return self._in_chunks(numeric_BD, categorical_BC, lambda squares_BM: squares_BM)
+
+    def _near(self, squares_BM: Tensor) -> Tensor:
+        return squares_BM.div_(-2 * self.width.square()).exp_()
 
     def _in_chunks(
         self, numeric_BD: Tensor, categorical_BC: Tensor, function: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """Apply a function to the similarities of some rows at a time, in several threads."""
+        """Apply a function to the squared distances of some rows at a time, in several threads."""
         z_MD = self.standardised(self.landmark_numbers)
         codes_BC = categorical_BC.clamp(max=CODES - 1).to(torch.uint8)
         chunk = max(CHUNK_VALUES // max(len(z_MD), 1), FEWEST_CHUNK_ROWS)
         chunks = [slice(start, start + chunk) for start in range(0, max(len(numeric_BD), 1), chunk)]
 
         def run(rows: slice) -> Tensor:
-            squares_BM = self._squares(self.standardised(numeric_BD[rows]), codes_BC[rows], z_MD)
-            return function(squares_BM.div_(-2 * self.width.square()).exp_())
+            return function(
+                self._squares(self.standardised(numeric_BD[rows]), codes_BC[rows], z_MD)
+            )
 
         return torch.cat(map_in_threads(run, chunks, torch.get_num_threads()))
 
@@ -137,7 +145,7 @@ class Kernel(nn.Module):
             source: The file, for the error.
 
         Raises:
-            BundleError: The tensors have other sizes than the config says, or a width or scale is not above 0.
+            BundleError: The tensors have other sizes than the config says, or are not finite, or a width or scale is not above 0.
         """
         # First without memory: sizes that a file has made up would take all there is.
         with torch.device("meta"):
@@ -145,6 +153,8 @@ class Kernel(nn.Module):
         sizes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in planned.items()}
         if sizes != {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}:
             raise _damaged(source, "its tensors are not those of its settings")
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+            raise _damaged(source, "not all of its numbers are finite")
         if not (bool((tensors["scale"] > 0).all()) and bool(tensors["width"] > 0)):
             raise _damaged(source, "a width or a scale is not above 0")
         kernel = cls(**config)

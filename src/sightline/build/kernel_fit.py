@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,8 @@ LEAST_WEIGHT = 1e-12
 """The least sum of row weights to divide by."""
 SHARPNESSES = tuple(np.geomspace(0.25, 64, 33).tolist())
 """What the scores of classes may be multiplied by. One row's scores add up to 1."""
+DRAWN = 4
+"""Landmarks are the different ones among so many times as many rows, drawn at random."""
 SEARCH_SHARE = 0.5
 """Share of a time limit that the search for bandwidth and ridge may take."""
 
@@ -49,8 +52,8 @@ class FittedKernel:
     Attributes:
         kernel: The mean of the folds' models.
         held_out: float32 [N, K], each row's prediction by the model that did not learn from it, in the unit of
-            `Kernel.forward`; NaN for rows that no model holds out. Bandwidth, ridge and sharpness of a fold's are those that
-            the other folds choose, so that no row chooses what it is predicted with.
+            `Kernel.forward`; NaN for rows that no model holds out. For a fold, the other folds choose bandwidth, ridge and
+            sharpness; with more landmarks than the search has, all folds together choose the bandwidth.
         held_out_loss: Its mean loss (log loss, or squared error), by weight.
         landmarks: M.
         bandwidth, ridge: Those that were chosen.
@@ -126,7 +129,9 @@ def fit_kernel(
             "Give each row's fold, from 0.",
         )
     weight = np.ones(len(target_N)) if weight_N is None else weight_N.astype(np.float64)
-    weight = weight / max(weight.sum() / max((weight > 0).sum(), 1), LEAST_WEIGHT)
+    if weight.any():
+        weight = weight / weight.max()
+        weight /= weight[weight > 0].mean()
     rows = _Rows(
         torch.from_numpy(numeric_ND), torch.from_numpy(categorical_NC), target_N, folds_N, weight, classification, outputs
     )  # fmt: skip
@@ -233,7 +238,7 @@ def _drawn(
     numeric_ND: np.ndarray, categorical_NC: np.ndarray, learnable: np.ndarray, most: int, seed: int
 ) -> np.ndarray:
     """Draw landmarks: the numbers of different rows, in an order that is random."""
-    order = np.random.default_rng(seed).permutation(np.flatnonzero(learnable))
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(learnable))[: DRAWN * most]
     codes = np.minimum(categorical_NC, CODES - 1)
     values = np.concatenate([numeric_ND, codes.astype(np.float32)], axis=1)[order]
     if not values.shape[1]:
@@ -260,9 +265,8 @@ def _empty_kernel(rows: _Rows, landmarks: np.ndarray) -> Kernel:
 
 def _median_distance(kernel: Kernel, rows: _Rows, landmarks: np.ndarray) -> float:
     """Return the median distance of two landmarks; 1 if there are no two."""
-    near_MM = kernel.similarities(rows.numeric[landmarks], rows.categorical[landmarks])
-    pairs = torch.ones_like(near_MM, dtype=torch.bool).triu(diagonal=1)
-    squares = -2 * near_MM[pairs].clamp(min=torch.finfo(torch.float64).tiny).log()
+    squares_MM = kernel.squares(rows.numeric[landmarks], rows.categorical[landmarks])
+    squares = squares_MM[torch.ones_like(squares_MM, dtype=torch.bool).triu(diagonal=1)]
     return float(squares.median().sqrt()) if len(squares) and squares.median() > 0 else 1.0
 
 
@@ -276,7 +280,6 @@ def _solve(
 ) -> list[_Solved]:
     """Fit the folds' models with each ridge, and return what they come to."""
     near_MM = kernel.similarities(rows.numeric[landmarks], rows.categorical[landmarks])
-    near_NM = kernel.similarities(rows.numeric, rows.categorical)
     wanted_NK, weight_N = rows.wanted(), torch.from_numpy(rows.weight)
     # Features whose squared weights are the model's squared norm (Williams and Seeger 2001).
     near_MM.diagonal().add_(JITTER)
@@ -284,7 +287,8 @@ def _solve(
     folds = [torch.from_numpy(rows.folds == fold) for fold in range(-1, int(rows.folds.max()) + 1)]
 
     def features_of(own: Tensor) -> Tensor:
-        solved: Tensor = torch.linalg.solve_triangular(root_MM, near_NM[own].T, upper=False)
+        near = kernel.similarities(rows.numeric[own], rows.categorical[own])
+        solved: Tensor = torch.linalg.solve_triangular(root_MM, near.T, upper=False)
         return solved.T.contiguous()
 
     def sums_of(features: Tensor, own: Tensor) -> _Sums:
@@ -298,7 +302,7 @@ def _solve(
     sums = map_in_threads(
         lambda pair: sums_of(*pair), list(zip(features, folds, strict=True)), threads
     )
-    whole = _Sums(*(torch.stack(kind).sum(dim=0) for kind in zip(*sums, strict=True)))
+    whole = _Sums(*(reduce(torch.add, kind) for kind in zip(*sums, strict=True)))
 
     def fit(fold: int) -> list[tuple[Tensor, Tensor]]:
         squares, products, means, wanted, mass = (
@@ -378,8 +382,8 @@ def _chosen(tried: Sequence[_Solved], rows: _Rows, without: int | None = None) -
 def _held_out(tried: Sequence[_Solved], rows: _Rows) -> tuple[Tensor, float]:
     """Return each row's prediction by the model that did not learn from it, [N, K], and their loss.
 
-    What is chosen for a fold is chosen by the other folds: the best of many choices looks better than it is on the rows that
-    chose it.
+    For a fold the other folds choose among what was tried: the best of many choices looks better than it is on the rows that
+    chose it. (Their models did learn from the fold's targets.)
     """
     values_NK = torch.full((len(rows.target), rows.outputs), torch.nan, dtype=torch.float64)
     folds = range(int(rows.folds.max()) + 1)

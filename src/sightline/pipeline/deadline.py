@@ -62,7 +62,9 @@ ROUNDS_SPEED = 7e7
 FOREST_SPEED = 4e5
 """About how many rows x trees a forest grows a second, for one fold."""
 KERNEL_SPEED = 2e10
-"""About how many multiplications a kernel model needs a second, on two cores."""
+"""About how many of a kernel model's multiplications are done in a second, on two cores."""
+KERNEL_PASSES = 200
+"""Scaling the columns and telling rows apart take as long as comparing all rows with so many landmarks, about."""
 LEAST_PART = 0.5
 """The parts that are tried need at most this share of the time, so that each gets more than its least."""
 LEAST_TREES = 10
@@ -212,7 +214,9 @@ def part_times(recipe: Recipe, size: Size, second_network: bool) -> dict[str, Pa
 def _kernel_seconds(size: Size) -> float:
     """Return the seconds of a kernel model with few landmarks and one bandwidth, about."""
     landmarks = min(SEARCH_LANDMARKS, size.rows)
-    return 4 * size.rows * landmarks**2 / KERNEL_SPEED
+    solving = 4 * size.rows * landmarks**2
+    comparing = 5 * size.rows * (landmarks + KERNEL_PASSES) * size.features
+    return (solving + comparing) / KERNEL_SPEED
 
 
 def end_seconds(options: FitOptions, size: Size, limit: float) -> tuple[float, float]:

@@ -358,7 +358,7 @@ def fit_kernel_model(request: PartRequest) -> FittedPart | None:
 def _kernel_record(fitted: FittedKernel, training: Training) -> dict[str, Any]:
     """Return the body of the record "train/kernel"."""
     sentence = (
-        f"A kernel model, which keeps the features of {counted(fitted.landmarks, 'training row')}: width {fitted.bandwidth:g} "
+        f"A kernel model, which compares a row with {counted(fitted.landmarks, 'training row')}: width {fitted.bandwidth:g} "
         f"times their median distance, ridge {fitted.ridge:g}"
     )
     return {

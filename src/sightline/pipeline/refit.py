@@ -69,7 +69,7 @@ def refit(
     The columns that the model uses keep their kinds, whatever the new values look like; other columns are left out.
     Weights are drawn anew, unless `warm_start` is given.
 
-    A warm start keeps the model's preparation and begins with the weights of its network; boosted trees are grown anew.
+    A warm start keeps the model's preparation and begins with the weights of its network; other parts are made anew.
     Every row that the model has seen keeps its fold or part, so that no row is measured by weights that have learned from
     it. New categories are added to those that the default network knows; for another network they are unseen.
 
