@@ -167,7 +167,9 @@ def fit_trees(
         return growth
 
     growths = [growth_of(learnable & (folds_N != f), f) for f in range(int(folds_N.max()) + 1)]
-    history = _grow(growths, iterations, time_limit, began)
+    # Symmetric trees take many small steps in Python, of which two threads do no more than one.
+    workers = min(len(growths), os.cpu_count() or 1) if symmetric is None else 1
+    history = _grow(growths, iterations, time_limit, began, workers)
     best, lowest = min(history, key=lambda pair: pair[1])
     shipped = growths
     if len(growths) > 1 and len(growths) * best > most_trees:
@@ -187,21 +189,25 @@ def fit_trees(
 
 
 def _grow(
-    growths: Sequence[Growing], iterations: int, time_limit: float | None, began: float
+    growths: Sequence[Growing],
+    iterations: int,
+    time_limit: float | None,
+    began: float,
+    workers: int,
 ) -> list[tuple[int, float]]:
-    """Grow all folds' ensembles at the same time until the held-out loss stops falling.
+    """Grow all folds' ensembles to the same rounds until the held-out loss stops falling.
 
     Args:
         growths: The ensembles.
         iterations: The most rounds.
         time_limit: Seconds from `began` on, or None.
         began: When the clock started, by `time.perf_counter`.
+        workers: How many ensembles grow at the same time.
 
     Returns:
         Pairs of (rounds, held-out loss of all folds).
     """
     history: list[tuple[int, float]] = []
-    workers = min(len(growths), os.cpu_count() or 1)
     done, goal = 0, FIRST_ROUNDS if time_limit is None else 1
     with ThreadPoolExecutor(workers) as pool:
         while True:

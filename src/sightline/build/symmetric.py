@@ -136,7 +136,7 @@ class SymmetricGrowth(Growing):
         return codes.astype(np.int64) if ranks is None else ranks[codes]
 
     def grow(self, rounds: int) -> None:
-        """Grow to this many rounds, on one thread, because the folds grow at the same time."""
+        """Grow to this many rounds, on one thread: the steps are too small for several."""
         if self.is_done:
             return
         threads = torch.get_num_threads()
