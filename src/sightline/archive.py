@@ -112,7 +112,7 @@ def version_of(kind: str) -> int:
     Example:
         >>> from sightline.archive import version_of
         >>> version_of("model"), version_of("demo")
-        (5, 1)
+        (6, 1)
     """
     return VERSIONS.get(kind, 1)
 
