@@ -7,10 +7,8 @@ import torch
 from sightline.build.forest import Forest
 from sightline.build.forests import fit_forest
 from sightline.export.forest import write_forest
-from sightline.export.graph import Graph
-from sightline.export.preparation import Prepared
 from tests.build.grown import grown_forest
-from tests.export.running import Written, run
+from tests.export.running import Written
 
 
 def both(forest, x, codes):
@@ -25,26 +23,13 @@ def both(forest, x, codes):
 
 
 @pytest.mark.parametrize("kind", ["binary", "three", "five", "number"])
-@pytest.mark.parametrize(("numbers", "codes"), [(3, 2), (3, 0)])
+@pytest.mark.parametrize(("numbers", "codes"), [(3, 2), (3, 0), (0, 2)])
 @pytest.mark.parametrize("rows", [1, 300])
 def test_forests_answer_alike(kind, numbers, codes, rows):
     fitted, x, c, _ = grown_forest(kind, numbers=numbers, codes=codes)
     found, wanted = both(fitted.forest, x.numpy()[:rows], c.numpy()[:rows])
     assert found.shape == wanted.shape
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=2e-6)
-
-
-def test_codes_alone():
-    """The features are [N, 0], as the preparation writes them."""
-    fitted, x, c, _ = grown_forest("three", numbers=0)
-    graph = Graph()
-    codes = graph.input("codes", np.int64, [2])
-    shape = graph.op("Shape", codes, start=0, end=1)
-    shape = graph.op("Concat", shape, graph.constant([0], np.int64), axis=0)
-    prepared = Prepared(graph.op("ConstantOfShape", shape), codes, 0, 2)
-    graph.output("result", write_forest(graph, fitted.forest, prepared), np.float32, ["classes"])
-    found = run(graph.model(), "result", {"codes": c.numpy().astype(np.int64)})
-    np.testing.assert_allclose(found, fitted.forest(x, c).numpy(), rtol=1e-5, atol=2e-6)
 
 
 def test_values_at_and_beside_the_thresholds():

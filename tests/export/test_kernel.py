@@ -3,17 +3,15 @@
 import numpy as np
 import pytest
 
-from sightline.export.graph import Graph
 from sightline.export.kernel import write_kernel
-from sightline.export.preparation import Prepared
 from tests.build.grown import fitted_kernel
-from tests.export.running import Written, run
+from tests.export.running import Written
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 
 
 @pytest.mark.parametrize("kind", ["binary", "three", "number"])
-@pytest.mark.parametrize(("numbers", "codes"), [(3, 2), (3, 0)])
+@pytest.mark.parametrize(("numbers", "codes"), [(3, 2), (3, 0), (0, 2)])
 @pytest.mark.parametrize("rows", [1, 300])
 def test_they_answer_alike(kind, numbers, codes, rows):
     fitted, x, c, _ = fitted_kernel(kind, numbers=numbers, codes=codes)
@@ -39,17 +37,4 @@ def test_values_far_away_and_codes_beyond_those_that_are_told_apart():
     written = Written(3, 2)
     tensor = write_kernel(written.graph, fitted.kernel, written.prepared)
     found = written.run(tensor, np.float32, 2, x.numpy(), c.numpy())
-    np.testing.assert_allclose(found, fitted.kernel(x, c).numpy(), **CLOSE)
-
-
-def test_codes_alone():
-    """The features are [N, 0], as the preparation writes them."""
-    fitted, x, c, _ = fitted_kernel("three", numbers=0)
-    graph = Graph()
-    codes = graph.input("codes", np.int64, [2])
-    shape = graph.op("Shape", codes, start=0, end=1)
-    shape = graph.op("Concat", shape, graph.constant([0], np.int64), axis=0)
-    prepared = Prepared(graph.op("ConstantOfShape", shape), codes, 0, 2)
-    graph.output("result", write_kernel(graph, fitted.kernel, prepared), np.float32, ["classes"])
-    found = run(graph.model(), "result", {"codes": c.numpy().astype(np.int64)})
     np.testing.assert_allclose(found, fitted.kernel(x, c).numpy(), **CLOSE)

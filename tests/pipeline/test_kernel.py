@@ -1,6 +1,7 @@
 """The kernel model beside the networks: where it is fitted, what is said of it, and what the model's file holds."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -67,11 +68,7 @@ def test_a_replay_fits_the_same(run, tmp_path):
 
 def test_a_replay_tries_what_the_clock_allowed(run, tmp_path):
     copy = tmp_path / "a"
-    copy.mkdir()
-    for path in run.folder.rglob("*"):
-        if path.is_file():
-            (copy / path.relative_to(run.folder)).parent.mkdir(parents=True, exist_ok=True)
-            (copy / path.relative_to(run.folder)).write_bytes(path.read_bytes())
+    shutil.copytree(run.folder, copy)
     path = copy / "trace.jsonl"
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for record in records:

@@ -21,15 +21,8 @@ from sightline.pipeline.recipe import (
 )
 from tests.pipeline.fits import train_model
 
-QUICK = {
-    "quiet": True,
-    "report": False,
-    "baselines": False,
-    "trees": False,
-    "symmetric_trees": False,
-    "forest": False,
-    "kernel": False,
-}
+ALONE = dict.fromkeys(("trees", "symmetric_trees", "forest", "kernel"), False)
+QUICK = {"quiet": True, "report": False, "baselines": False, **ALONE}
 
 
 def test_it_sees_numbers_as_they_are_and_shares_the_members(species):
@@ -49,14 +42,7 @@ def test_it_sees_numbers_as_they_are_and_shares_the_members(species):
 def test_a_table_without_numbers_has_one_network():
     random = np.random.default_rng(0)
     data = {"c": [f"c{i}" for i in random.integers(4, size=60)], "y": random.integers(2, size=60)}
-    options = {
-        "second_network": True,
-        "trees": False,
-        "symmetric_trees": False,
-        "forest": False,
-        "kernel": False,
-        "epochs": 1,
-    }
+    options = {"second_network": True, "epochs": 1, **ALONE}
     model, training = train_model(sl.read(data, kinds={"c": "categorical"}), "y", **options)
     assert list(model.blend.weights) == ["network"]
     assert training.network.members == 10
@@ -97,13 +83,7 @@ def test_a_replay_makes_as_many_steps_as_the_clock_allowed(penguins, tmp_path, m
 def test_its_held_out_rows_are_not_learned():
     random = np.random.default_rng(0)
     data = {"x": random.normal(size=400), "y": random.integers(2, size=400)}
-    options = {
-        "second_network": True,
-        "trees": False,
-        "symmetric_trees": False,
-        "forest": False,
-        "kernel": False,
-    }
+    options = {"second_network": True, **ALONE}
     model, training = train_model(
         sl.read(data, kinds={"y": "categorical"}), "y", epochs=8, **options
     )

@@ -47,12 +47,14 @@ from sightline.predict.parts import (
     ForestPart,
     KernelPart,
     NetworkPart,
+    OtherPart,
     Part,
     SecondNetworkPart,
     SymmetricTreesPart,
     TreesPart,
     blend_values,
 )
+from sightline.prepare.prepared import Prepared
 from sightline.train.checkpoints import weights_fingerprint
 from sightline.train.evaluation import evaluate_folds, with_class_weights
 from sightline.train.training import Training
@@ -211,12 +213,8 @@ def _boosted(
 ) -> FittedPart | None:  # fmt: skip
     """Grow one kind of boosted trees, if the recipe has them."""
     training = request.training
-    prepared, task = training.prepared, training.task
-    rows, folds = prepared.train, prepared.splits.folds
-    if folds is None:
-        rows, folds = _with_validation_rows(rows, prepared.valid)
-    else:
-        folds = _numbered(folds)
+    prepared = training.prepared
+    rows, folds = _rows_in_folds(prepared)
     options = options_for(request.recipe, prepared_size(prepared)._replace(rows=len(rows.row)))
     if options is None:
         return None
@@ -229,9 +227,7 @@ def _boosted(
         **_arrays(training, rows), folds_N=folds, groups_N=_groups(training, rows),
         statistics=request.recipe.statistics, time_limit=request.limit, **options,
     )  # fmt: skip
-    out_of_fold = None
-    if prepared.splits.folds is not None:
-        out_of_fold = kind.in_unit(task, torch.from_numpy(fitted.held_out))
+    out_of_fold = _held_out(training, kind, fitted.held_out)
     record = _trees_record(fitted, training, spelled(kind.name))
     return FittedPart(kind(fitted.trees), out_of_fold, record)
 
@@ -268,10 +264,23 @@ def _columns(training: Training) -> list[str]:
     return [f.column for f in spec.numeric] + [f.column for f in spec.categorical]
 
 
-def _with_validation_rows(train: Batch, valid: Batch) -> tuple[Batch, np.ndarray]:
-    """Append the validation rows as the one fold that is held out, 0; training rows are in none, -1."""
-    folds = np.repeat([-1, 0], [len(train.row), len(valid.row)])
-    return join_batches(train, valid), folds
+def _rows_in_folds(prepared: Prepared) -> tuple[Batch, np.ndarray]:
+    """Return the rows of a part whose size held-out rows decide, and each row's fold.
+
+    Without folds the validation rows follow the training rows as the one fold that is held out, 0; training rows are in
+    none, -1.
+    """
+    train, valid, folds = prepared.train, prepared.valid, prepared.splits.folds
+    if folds is not None:
+        return train, _numbered(folds)
+    return join_batches(train, valid), np.repeat([-1, 0], [len(train.row), len(valid.row)])
+
+
+def _held_out(training: Training, kind: type[OtherPart], values_NK: np.ndarray) -> Tensor | None:
+    """Return a part's out-of-fold predictions in the unit that is blended; None without folds."""
+    if training.prepared.splits.folds is None:
+        return None
+    return kind.in_unit(training.task, torch.from_numpy(values_NK))
 
 
 def _trees_record(fitted: FittedTrees, training: Training, kind: str) -> dict[str, Any]:
@@ -309,9 +318,7 @@ def fit_random_forest(request: PartRequest) -> FittedPart | None:
         **_arrays(training, rows), time_limit=request.limit, **options,
         folds_N=np.full(len(rows.row), -1) if folds is None else _numbered(folds),
     )  # fmt: skip
-    out_of_fold = None
-    if folds is not None:
-        out_of_fold = ForestPart.in_unit(training.task, torch.from_numpy(fitted.held_out))
+    out_of_fold = _held_out(training, ForestPart, fitted.held_out)
     return FittedPart(ForestPart(fitted.forest), out_of_fold, _forest_record(fitted, training))
 
 
@@ -331,12 +338,8 @@ def fit_kernel_model(request: PartRequest) -> FittedPart | None:
     Without folds the validation rows decide its width and regularisation. A replay tries what the first run tried.
     """
     training = request.training
-    prepared, task = training.prepared, training.task
-    rows, folds = prepared.train, prepared.splits.folds
-    if folds is None:
-        rows, folds = _with_validation_rows(rows, prepared.valid)
-    else:
-        folds = _numbered(folds)
+    prepared = training.prepared
+    rows, folds = _rows_in_folds(prepared)
     options = kernel_for(request.recipe, prepared_size(prepared)._replace(rows=len(rows.row)))
     if options is None:
         return None
@@ -349,9 +352,7 @@ def fit_kernel_model(request: PartRequest) -> FittedPart | None:
         **_arrays(training, rows), folds_N=folds, time_limit=request.limit, **options,
         worth=None if network_loss is None else KERNEL_WORTH * network_loss,
     )  # fmt: skip
-    out_of_fold = None
-    if prepared.splits.folds is not None:
-        out_of_fold = KernelPart.in_unit(task, torch.from_numpy(fitted.held_out))
+    out_of_fold = _held_out(training, KernelPart, fitted.held_out)
     return FittedPart(KernelPart(fitted.kernel), out_of_fold, _kernel_record(fitted, training))
 
 
