@@ -1,11 +1,19 @@
 """Boosted symmetric trees."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from sightline.build.boosting import fit_trees
-from sightline.build.symmetric import Histograms, SymmetricGrowth, SymmetricOptions
+from sightline.build.symmetric import (
+    Histograms,
+    SymmetricFolds,
+    SymmetricGrowth,
+    SymmetricOptions,
+    in_groups,
+)
 from sightline.errors import OptionError
 
 OPTIONS = SymmetricOptions()
@@ -68,27 +76,69 @@ def test_a_tree_of_too_many_leaves_is_refused():
 
 def test_a_split_is_worth_the_squared_gradients_over_the_rows_on_both_sides():
     random = np.random.default_rng(0)
-    codes, leaf = random.integers(5, size=(3, 200)), random.integers(4, size=200)
-    gradient, weight = random.normal(size=(2, 200)), random.random(200)
-    scores = Histograms(
+    codes, leaf = random.integers(5, size=(2, 3, 200)), random.integers(4, size=(2, 200))
+    codes[1, 2] = 0
+    gradient, weight = random.normal(size=(2, 2, 200)), random.random((2, 200))
+    histograms = Histograms(
         torch.from_numpy(codes), 5, torch.from_numpy(gradient), torch.from_numpy(weight), l2=1.0
-    ).scores(torch.from_numpy(leaf), 4)
-    for column in range(3):
-        for cut in range(4):
-            sides = [
-                (leaf == number) & ((codes[column] > cut) == right)
-                for number in range(4)
-                for right in (False, True)
-            ]
-            worth = sum(
-                slot[side].sum() ** 2 / (weight[side].sum() + 1)
-                for slot in gradient
-                for side in sides
+    )
+    scores = histograms.scores(torch.from_numpy(leaf), 4)
+    for fold, column, cut in itertools.product(range(2), range(3), range(4)):
+        sides = [
+            (leaf[fold] == number) & ((codes[fold, column] > cut) == right)
+            for number in range(4)
+            for right in (False, True)
+        ]
+        worth = sum(
+            slot[side].sum() ** 2 / (weight[fold, side].sum() + 1)
+            for slot in gradient[fold]
+            for side in sides
+        )
+        assert scores[fold, column, cut].item() == pytest.approx(worth, rel=1e-4)
+    assert histograms.divides_FCB.tolist()[1][2] == [False] * 4, "a single value"
+    assert histograms.divides_FCB.flatten(0, 1)[:5].all()
+
+
+def test_folds_that_grow_together_are_what_each_is_alone():
+    """Their rows, columns that vary, and bins differ: what is missing is padded."""
+    numeric, codes, target, folds = table(rows=301, outputs=3)
+    values = np.concatenate([codes, np.digitize(numeric, np.linspace(-2, 2, 20))], axis=1).astype(np.int32)  # fmt: skip
+    values[folds != 1, 1] = 2  # a column that only ensembles with rows of fold 1 can divide by
+    values[folds == 2, 2] = 40
+
+    def growths():
+        return [
+            SymmetricGrowth(
+                values, target, None, folds != f, np.flatnonzero(folds == f), categories=2,
+                classification=True, outputs=3, options=SymmetricOptions(seed=f),
             )
-            assert scores[column, cut].item() == pytest.approx(worth)
-    nothing = torch.zeros(1, 200, dtype=torch.int64)
-    alone = Histograms(nothing, 2, torch.from_numpy(gradient), torch.from_numpy(weight), l2=1.0)
-    assert alone.scores(torch.from_numpy(leaf), 4)[0, 0] == -np.inf, "it divides no rows"
+            for f in range(3)
+        ]  # fmt: skip
+
+    together, alone = growths(), growths()
+    SymmetricFolds(together).grow(10)
+    for growth in alone:
+        SymmetricFolds([growth]).grow(10)
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.sums, other.sums, atol=1e-6)
+        assert one.own_loss() == pytest.approx(other.own_loss())
+        assert [len(tree.leaf) for (tree, *_) in one.trees] == [63] * 10
+
+
+def test_folds_are_grouped_by_their_trees_and_by_the_size_of_their_histograms(monkeypatch):
+    _, codes, target, folds = table(rows=400, outputs=3)
+    target = np.where((folds == 0) | (target < 2), target, 0)  # the third class is in fold 0 alone
+    growths = [
+        SymmetricGrowth(
+            codes, target, None, folds != f, np.flatnonzero(folds == f), categories=2,
+            classification=True, outputs=3, options=OPTIONS,
+        )
+        for f in (0, 1, 2, 1, 2)
+    ]  # fmt: skip
+    of = [[growths.index(one) for one in group.growths] for group in in_groups(growths)]
+    assert of == [[0], [1, 2, 3, 4]]
+    monkeypatch.setattr("sightline.build.symmetric.MOST_CELLS", 1)
+    assert [len(group.growths) for group in in_groups(growths)] == [1] * 5
 
 
 def test_the_seed_decides_and_the_number_of_threads_does_not():

@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from torch import Tensor
 from sightline.build.growth import Growing, Growth
 from sightline.build.packing import pack
 from sightline.build.statistics import StatisticsOfRows
-from sightline.build.symmetric import SymmetricGrowth, SymmetricOptions
+from sightline.build.symmetric import SymmetricGrowth, SymmetricOptions, in_groups
 from sightline.build.trees import CODES, LEAVES_OF_A_TREE, Trees, padded
 from sightline.errors import OptionError
 from sightline.prepare.binning import bin_edges
@@ -167,14 +168,15 @@ def fit_trees(
         return growth
 
     growths = [growth_of(learnable & (folds_N != f), f) for f in range(int(folds_N.max()) + 1)]
-    # Symmetric trees take many small steps in Python, of which two threads do no more than one.
+    # Two threads that grow symmetric trees would wait for Python most of the time.
     workers = min(len(growths), os.cpu_count() or 1) if symmetric is None else 1
     history = _grow(growths, iterations, time_limit, began, workers)
     best, lowest = min(history, key=lambda pair: pair[1])
     shipped = growths
     if len(growths) > 1 and len(growths) * best > most_trees:
         whole = growth_of(learnable, -1)
-        whole.grow(best)
+        for grower in _growers([whole]):
+            grower.grow(best)
         if whole.own_loss() <= lowest + DIVERGED:
             shipped = [whole]
     tables, own_cuts = zip(*(of_growth[growth] for growth in shipped), strict=True)
@@ -186,6 +188,19 @@ def fit_trees(
     for growth in growths:
         held_out[growth.held] = growth.held_out_values(best)
     return FittedTrees(trees, held_out, best, history, time.perf_counter() - began, learning_rate)
+
+
+class Grower(Protocol):
+    """What grows one or more ensembles, on one thread, because others may grow at the same time."""
+
+    def grow(self, rounds: int) -> None:
+        """Grow to this many rounds."""
+
+
+def _growers(growths: Sequence[Growing]) -> list[Grower]:
+    """Return what grows some ensembles: each scikit-learn's grows by itself, symmetric ones grow together."""
+    alone = [growth for growth in growths if isinstance(growth, Growth)]
+    return [*alone, *in_groups(one for one in growths if isinstance(one, SymmetricGrowth))]
 
 
 def _grow(
@@ -202,17 +217,18 @@ def _grow(
         iterations: The most rounds.
         time_limit: Seconds from `began` on, or None.
         began: When the clock started, by `time.perf_counter`.
-        workers: How many ensembles grow at the same time.
+        workers: How many growers work at the same time.
 
     Returns:
         Pairs of (rounds, held-out loss of all folds).
     """
     history: list[tuple[int, float]] = []
     done, goal = 0, FIRST_ROUNDS if time_limit is None else 1
+    growers = _growers(growths)
     with ThreadPoolExecutor(workers) as pool:
         while True:
             goal = min(goal, iterations)
-            list(pool.map(lambda one, rounds=goal: one.grow(rounds), growths))
+            list(pool.map(lambda one, rounds=goal: one.grow(rounds), growers))
             tried = {*range(done + ROUNDS_STEP - done % ROUNDS_STEP, goal, ROUNDS_STEP), goal}
             history += [(rounds, _loss(growths, rounds)) for rounds in sorted(tried)]
             done = goal

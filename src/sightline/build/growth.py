@@ -115,10 +115,6 @@ class Growing(ABC):
         self.sums: list[np.ndarray] = []
 
     @abstractmethod
-    def grow(self, rounds: int) -> None:
-        """Grow to this many rounds, on one thread, because the folds grow at the same time."""
-
-    @abstractmethod
     def own_loss(self) -> float:
         """Return the mean loss on some of the rows that it grew on."""
 
