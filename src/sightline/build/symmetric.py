@@ -103,7 +103,7 @@ class SymmetricGrowth(Growing):
         self.codes, self.held_codes = (
             np.stack([self._placed(part[:, column], column) for column in range(count)])
             if count
-            else np.zeros((0, len(part)), np.int64)
+            else np.zeros((0, len(part)), np.uint8)
             for part in (own_NV, codes_NV[held])
         )
         self.varying = np.flatnonzero((self.codes != self.codes[:, :1]).any(axis=1))
@@ -140,11 +140,11 @@ class SymmetricGrowth(Growing):
         # Only codes of these rows take a place; the others share that of the nearest mean.
         seen = np.unique(places[counts > 0])
         ranks: np.ndarray = np.searchsorted(seen, places).clip(max=max(len(seen) - 1, 0))
-        return ranks.astype(np.int64)
+        return ranks
 
     def _placed(self, codes: np.ndarray, column: int) -> np.ndarray:
         ranks = self._ranks[column]
-        return codes.astype(np.int64) if ranks is None else ranks[codes]
+        return (codes if ranks is None else ranks[codes]).astype(np.uint8)
 
     def truth(self) -> np.ndarray:
         """Return what the rows' sums should lead to: whether a row is of a class, or its number, float64 [S, N]."""
@@ -282,7 +282,7 @@ class SymmetricFolds:
         drawn_FN, columns_FC = self._drawn()
         index_FCN = columns_FC[:, :, None].expand(-1, -1, self._codes.shape[2])
         histograms = Histograms(
-            self._codes.gather(1, index_FCN), self._bins, self._sketched(g_FSN) * drawn_FN[:, None],
+            self._codes.gather(1, index_FCN).long(), self._bins, self._sketched(g_FSN) * drawn_FN[:, None],
             self._weight * drawn_FN, self.options.l2,
         )  # fmt: skip
         noise_FLCB = self._noise(g_FSN)
