@@ -107,8 +107,8 @@ def end(forest):
         ("roots", put(2, -1), "a tree begins at a node that is not among its"),
         ("column", put(5, 5), "a node asks for a column that is not among the 5"),
         ("column", put(5, -1), "a node asks for a column that is not among the 5"),
-        ("values", lambda _, tensor: tensor[1:], "the sizes of its tensors"),
-        ("threshold", lambda _, tensor: tensor[None], "the sizes of its tensors"),
+        ("values", lambda _, tensor: tensor[1:], "its tensors are not those of its settings"),
+        ("threshold", lambda _, tensor: tensor[None], "its tensors are not those of its settings"),
     ],
 )  # fmt: skip
 def test_tensors_that_contradict_each_other_are_refused(name, change, problem):
@@ -120,7 +120,7 @@ def test_tensors_that_contradict_each_other_are_refused(name, change, problem):
 @pytest.mark.parametrize("size", ["trees", "nodes", "leaves", "columns"])
 def test_sizes_that_a_file_has_made_up_take_no_memory(size):
     config, state = damaged("gain", lambda _, tensor: tensor)
-    with pytest.raises(BundleError, match="the sizes of its tensors are not those of its settings"):
+    with pytest.raises(BundleError, match="its tensors are not those of its settings"):
         Forest.restored({**config, size: 10**15}, state, "bad.sightline")
 
 
@@ -145,7 +145,7 @@ def test_tensors_that_are_missing_or_unknown_are_refused():
     forest = grown_forest()[0].forest
     state = forest.state_dict()
     for wrong in ({**state, "more": torch.zeros(1)}, {"roots": state["roots"]}):
-        with pytest.raises(BundleError, match="the sizes of its tensors"):
+        with pytest.raises(BundleError, match="its tensors are not those of its settings"):
             Forest.restored(forest.config(), wrong, "bad.sightline")
 
 

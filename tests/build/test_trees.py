@@ -7,6 +7,7 @@ import torch
 from sightline.build import trees as t
 from sightline.build.boosting import fit_trees
 from sightline.build.trees import Trees
+from sightline.errors import BundleError
 from tests.build.grown import grown, table
 
 
@@ -107,3 +108,34 @@ def test_what_it_says_of_itself():
     assert said["columns"][0]["column"] in ("a", "d")  # the two that the target is made of
     assert sum(column["gain"] for column in said["columns"]) == pytest.approx(1)
     assert 2 <= said["leaves"] <= 8
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"levels": 10**9}, "they have 1000000000 levels"),
+        ({"levels": -1}, "they have -1 levels"),
+        ({"nodes": 10**12}, "its tensors are not those of its settings"),
+        ({"table": 10**12}, "its tensors are not those of its settings"),
+        ({"folds": 2}, "its tensors are not those of its settings"),
+    ],
+)
+def test_settings_that_a_file_has_made_up_take_no_memory_and_no_time(change, problem):
+    trees = grown("three")[0].trees
+    with pytest.raises(
+        BundleError, match=rf"^a\.sightline's ensemble of boosted trees is damaged: {problem}"
+    ):
+        Trees.restored({**trees.config(), **change}, trees.state_dict(), "a.sightline")
+
+
+def test_thresholds_may_be_infinite_and_values_may_not():
+    trees = grown("three")[0].trees
+    state = trees.state_dict()
+    state["cuts"] = torch.where(
+        state["cuts"] > 1, torch.inf, state["cuts"]
+    )  # as columns of few values are padded
+    assert Trees.restored(trees.config(), state, "a.sightline").levels == trees.levels
+    for name in ("cuts", "value", "start"):
+        broken = {**state, name: state[name] * torch.nan}
+        with pytest.raises(BundleError, match="not all of its numbers are finite"):
+            Trees.restored(trees.config(), broken, "a.sightline")

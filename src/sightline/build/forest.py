@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sightline.build.restore import restored
 from sightline.build.trees import CHUNK_VALUES, FEWEST_CHUNK_ROWS, map_in_threads
-from sightline.errors import BundleError
 
 MOST_LEAVES = 2**24
 """The most leaves of a forest: float32, in which ONNX keeps their numbers, is exact below."""
@@ -150,18 +150,7 @@ class Forest(nn.Module):
             BundleError: The tensors have other sizes than the config says, or name nodes, leaves or
                 columns that do not exist.
         """
-        # First without memory: sizes that a file has made up would take all there is.
-        with torch.device("meta"):
-            planned = cls.from_config(config).state_dict()
-        sizes = {name: tuple(tensor.shape) for name, tensor in planned.items()}
-        if sizes != {name: tuple(tensor.shape) for name, tensor in tensors.items()}:
-            raise _damaged(source, "the sizes of its tensors are not those of its settings")
-        forest = cls.from_config(config)
-        try:
-            forest.load_state_dict(dict(tensors))
-        except ValueError as error:
-            raise _damaged(source, str(error)) from error
-        return forest
+        return restored(lambda: cls.from_config(config), tensors, source, "forest")
 
     def describe(self, names: Sequence[str]) -> dict[str, Any]:
         """Return the number of trees and leaves, and how much each column lowers the impurity.
@@ -182,12 +171,6 @@ class Forest(nn.Module):
             "trees": len(self.roots), "leaves": len(self.values) / len(self.roots),
             "columns": [{"column": name, "gain": gain / total} for name, gain in ranked[:20]],
         }  # fmt: skip
-
-
-def _damaged(source: str | Path, problem: str) -> BundleError:
-    return BundleError(
-        f"{source}'s forest is damaged: {problem}.", "Use another copy, or save the model again."
-    )
 
 
 def _derive_buffers(forest: Forest, _: Any = None) -> None:

@@ -12,11 +12,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from sightline.build.restore import damaged, restored
+from sightline.build.standard import standardised
 from sightline.build.trees import CHUNK_VALUES, CODES, FEWEST_CHUNK_ROWS, map_in_threads
-from sightline.errors import BundleError
 
-FARTHEST = 5.0
-"""Numbers count as at most so many standard deviations from their mean."""
 UNLIKE = 2.0
 """The squared distance of two different categories: on average that of two standardised numbers."""
 
@@ -111,8 +110,8 @@ class Kernel(nn.Module):
         return torch.cat(map_in_threads(run, chunks, torch.get_num_threads()))
 
     def standardised(self, numeric_BD: Tensor) -> Tensor:
-        """Return numbers in standard deviations from their mean, float64, at most `FARTHEST`."""
-        return ((numeric_BD.double() - self.center) / self.scale).clamp_(-FARTHEST, FARTHEST)
+        """Return numbers in standard deviations from their mean, float64."""
+        return standardised(numeric_BD, self.center, self.scale)
 
     def _squares(self, x_BD: Tensor, codes_BC: Tensor, z_MD: Tensor) -> Tensor:
         """Return the squared distance of each row to each landmark."""
@@ -147,23 +146,7 @@ class Kernel(nn.Module):
         Raises:
             BundleError: The tensors have other sizes than the config says, or are not finite, or a width or scale is not above 0.
         """
-        # First without memory: sizes that a file has made up would take all there is.
-        with torch.device("meta"):
-            planned = cls(**config).state_dict()
-        sizes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in planned.items()}
-        if sizes != {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}:
-            raise _damaged(source, "its tensors are not those of its settings")
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-            raise _damaged(source, "not all of its numbers are finite")
+        kernel = restored(lambda: cls(**config), tensors, source, "kernel model")
         if not (bool((tensors["scale"] > 0).all()) and bool(tensors["width"] > 0)):
-            raise _damaged(source, "a width or a scale is not above 0")
-        kernel = cls(**config)
-        kernel.load_state_dict(dict(tensors))
+            raise damaged(source, "kernel model", "a width or a scale is not above 0")
         return kernel
-
-
-def _damaged(source: str | Path, problem: str) -> BundleError:
-    return BundleError(
-        f"{source}'s kernel model is damaged: {problem}.",
-        "Use another copy, or save the model again.",
-    )

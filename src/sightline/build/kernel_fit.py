@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sightline.build.kernel import Kernel
 from sightline.build.modes import threads_set
+from sightline.build.standard import scales_of
 from sightline.build.trees import CODES, map_in_threads
 from sightline.errors import OptionError
 
@@ -31,8 +32,6 @@ SEARCH_LANDMARKS = 500
 """Width and regularisation are chosen with at most so many landmarks."""
 FINER = 10.0
 """With all landmarks, a ridge weaker by this factor is tried too: more landmarks can tell rows better apart."""
-LEAST_SCALE = 0.05
-"""The least standard deviation of a number: of one that hardly varies, differences say little."""
 JITTER = 1e-7
 """Added to the similarity of each landmark to itself, so that equal landmarks can be told apart by rounding."""
 LEAST_WEIGHT = 1e-12
@@ -252,12 +251,9 @@ def _empty_kernel(rows: _Rows, landmarks: np.ndarray) -> Kernel:
     """Return a kernel model with these rows as landmarks, whose weights are 0."""
     numbers, codes = rows.numeric.shape[1], rows.categorical.shape[1]
     kernel = Kernel(numbers=numbers, codes=codes, landmarks=len(landmarks), outputs=rows.outputs)
-    own = rows.numeric.double()[rows.weight > 0]
-    if len(own):
-        weight = torch.from_numpy(rows.weight[rows.weight > 0])[:, None]
-        kernel.center.copy_((own * weight).sum(dim=0) / weight.sum())
-        variance = ((own - kernel.center).square() * weight).sum(dim=0) / weight.sum()
-        kernel.scale.copy_(variance.sqrt().clamp(min=LEAST_SCALE))
+    scales = scales_of(rows.numeric[torch.from_numpy(rows.weight > 0)])
+    kernel.center.copy_(scales.center)
+    kernel.scale.copy_(scales.scale)
     kernel.landmark_numbers.copy_(rows.numeric[landmarks])
     kernel.landmark_codes.copy_(rows.categorical[landmarks].clamp(max=CODES - 1))
     return kernel

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sightline.build.restore import damaged, restored
 from sightline.build.statistics import TargetStatistics
 
 Item = TypeVar("Item")
@@ -180,6 +182,28 @@ class Trees(nn.Module):
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Make an empty copy from `config`, for `load_state_dict` to fill."""
         return cls(**config)
+
+    @classmethod
+    def restored(
+        cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str | Path
+    ) -> Self:
+        """Make trees of what a file holds.
+
+        Args:
+            config: From `config`.
+            tensors: From `state_dict`.
+            source: The file, for the error.
+
+        Raises:
+            BundleError: The tensors have other sizes than the config says, or are not numbers, or the trees are deeper
+                than trees can be.
+        """
+        if not 0 <= config["levels"] <= LEAVES_OF_A_TREE:
+            raise damaged(
+                source, "ensemble of boosted trees", f"they have {config['levels']} levels"
+            )
+        make = lambda: cls.from_config(config)  # noqa: E731
+        return restored(make, tensors, source, "ensemble of boosted trees", infinite=["cuts"])
 
     def describe(self, names: Sequence[str]) -> dict[str, Any]:
         """Return the number of trees and leaves, and how much each column lowers the loss.

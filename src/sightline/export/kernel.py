@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from sightline.build.kernel import FARTHEST, UNLIKE, Kernel
+from sightline.build.kernel import UNLIKE, Kernel
 from sightline.build.trees import CODES
 from sightline.export.graph import Graph
 from sightline.export.preparation import Prepared
+from sightline.export.standard import write_standardised
 
 
 def write_kernel(graph: Graph, kernel: Kernel, prepared: Prepared) -> str:
@@ -43,15 +44,7 @@ def _of_numbers(graph: Graph, kernel: Kernel, prepared: Prepared) -> list[str]:
     if not prepared.width:
         return []
     squares = graph.constant(np.square(z_MD).sum(axis=1)[None], np.float64)
-    x = graph.op(
-        "Sub",
-        graph.cast(prepared.features, np.float64),
-        graph.constant(kernel.center.cpu().numpy(), np.float64),
-    )
-    x = graph.op("Div", x, graph.constant(kernel.scale.cpu().numpy(), np.float64))
-    x = graph.op(
-        "Clip", x, graph.constant(-FARTHEST, np.float64), graph.constant(FARTHEST, np.float64)
-    )
+    x = write_standardised(graph, kernel.center, kernel.scale, prepared)
     products = graph.op("MatMul", x, graph.constant(-2 * z_MD.T, np.float64))
     own = graph.op("ReduceSum", graph.op("Mul", x, x), graph.constant([1], np.int64), keepdims=1)
     squares = graph.total([products, own, squares])
