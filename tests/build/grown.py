@@ -1,4 +1,4 @@
-"""Small tables, and trees, forests and kernel models fitted to them."""
+"""Small tables, and trees, forests, kernel and nearest-neighbours models fitted to them."""
 
 import numpy as np
 import torch
@@ -6,6 +6,7 @@ import torch
 from sightline.build.boosting import fit_trees
 from sightline.build.forests import fit_forest
 from sightline.build.kernel_fit import fit_kernel
+from sightline.build.neighbors_fit import fit_neighbors
 
 SMALL = {"iterations": 10, "min_rows": 5, "leaves": 8}
 
@@ -53,5 +54,14 @@ def fitted_kernel(kind="binary", rows=300, numbers=3, codes=2, folds=3, weight=N
     fitted = fit_kernel(
         x, c, target, np.arange(rows) % folds, classification=outputs > 1, outputs=outputs,
         weight_N=weight, **options,
+    )  # fmt: skip
+    return fitted, torch.from_numpy(x), torch.from_numpy(c), target
+
+
+def fitted_neighbors(kind="binary", rows=120, numbers=3, codes=2, folds=3, weight=None, **options):
+    x, c, target, outputs = asked(kind, rows, numbers, codes)
+    fitted = fit_neighbors(
+        x, c, target, np.arange(rows) % folds, classification=outputs > 1, outputs=outputs,
+        weight_N=weight, **{"epochs": 2, **options},
     )  # fmt: skip
     return fitted, torch.from_numpy(x), torch.from_numpy(c), target

@@ -55,7 +55,7 @@ OTHER_VALUES = {
     "kinds": {"a": "text"}, "drop": ("b",), "missing": ("-",), "encoding": "cp1252",
     "on_bad_rows": "skip", "task": "regression", "positive": "yes", "valid": 0.3, "test": 0.2,
     "engine": Ray(3), "query": "t", "hidden": (8, 4), "dropout": 0.2, "keep_data": False, "memory_limit": 10**9, "decimal": ",", "thousands": ".", "dates": "day-first", "header": 3, "sheet": "S", "group": "g", "time": "t", "time_feature": True, "weight": "w", "numeric": "minmax", "quality": "fast", "network": "MLP",
-    "second_network": False, "trees": False, "symmetric_trees": False, "forest": False, "kernel": False, "calibrate": True, "threshold": 0.3, "baselines": False, "epochs": 3,
+    "second_network": False, "trees": False, "symmetric_trees": False, "forest": False, "kernel": False, "neighbors": False, "calibrate": True, "threshold": 0.3, "baselines": False, "epochs": 3,
     "batch_size": 7, "accumulate": 2, "learning_rate": 0.5, "weight_decay": 0.25, "optimizer": "sgd",
     "schedule": "cosine", "warm_up": 0.2, "clip_norm": 1.0, "ema": 0.9, "label_smoothing": 0.1,
     "class_weights": "balanced", "patience": None, "eval_metric": "f1", "time_limit": 9.0,

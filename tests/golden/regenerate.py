@@ -37,7 +37,7 @@ def main():
         raise SystemExit(f"{bundle} is there already; delete it if it was never released.")
     model, _ = train_model(
         sl.read(table(), kinds={"code": "categorical"}), "y", quality="fast", second_network=True,
-        symmetric_trees=True, forest=True, kernel=True,
+        symmetric_trees=True, forest=True, kernel=True, neighbors=True,
     )  # fmt: skip
     model.save(bundle)
     expected = {

@@ -24,8 +24,8 @@ from sightline.pipeline.runs import interrupted
 from sightline.predict.parts import PARTS
 
 QUICK = {"quality": "fast", "epochs": 2, "device": "cpu"}
-EVERY = {"second_network": True, "symmetric_trees": True, "forest": True, "kernel": True}
-LATER = ["second_network", "trees", "symmetric_trees", "forest", "kernel"]
+LATER = ["second_network", "trees", "symmetric_trees", "forest", "kernel", "neighbors"]
+EVERY = {name: True for name in LATER if name != "trees"}
 
 
 class Clock:

@@ -85,7 +85,7 @@ def test_a_replay_tries_what_the_clock_allowed(run, tmp_path):
 
 
 def test_a_number():
-    model, training = train_model(sl.read(ring()[1]), "y", kernel=True, trees=False, settings={"epochs": 3, "seed": 1})  # fmt: skip
+    model, training = train_model(sl.read(ring()[1]), "y", kernel=True, neighbors=False, trees=False, settings={"epochs": 3, "seed": 1})  # fmt: skip
     assert model.blend.weights["kernel"] > 0.5
     data = ring(seed=1)[1]
     error = np.sqrt(np.mean(np.square(model.predict(data) - data["y"])))
@@ -94,7 +94,7 @@ def test_a_number():
 
 
 def test_with_validation_rows_they_choose():
-    model, _ = train_model(sl.read(ring()[0]), "y", kernel=True, trees=False, valid=0.3, settings={"epochs": 2})  # fmt: skip
+    model, _ = train_model(sl.read(ring()[0]), "y", kernel=True, neighbors=False, trees=False, valid=0.3, settings={"epochs": 2})  # fmt: skip
     assert set(model.blend.weights) == {"network", "kernel"}
     data = ring(seed=1)[0]
     assert (model.predict(data) == data["y"]).mean() > 0.9
@@ -118,7 +118,7 @@ def test_it_is_told_its_limit_and_how_good_it_has_to_be(monkeypatch):
 
     monkeypatch.setattr("sightline.pipeline.parts.fit_kernel", watched)
     _, training = train_model(
-        sl.read(ring()[0]), "y", kernel=True, trees=False, settings={"epochs": 2, "time_limit": 300.0}
+        sl.read(ring()[0]), "y", kernel=True, neighbors=False, trees=False, settings={"epochs": 2, "time_limit": 300.0}
     )  # fmt: skip
     assert 1 < told["time_limit"] < 300
     loss = training.history[training.best_epoch].valid_loss

@@ -179,7 +179,9 @@ def test_held_out_rows_are_those_of_the_folds(models):
 
 
 def test_what_is_chosen_without_being_told():
-    parts = dict.fromkeys(("second_network", "trees", "symmetric_trees", "forest", "kernel"), True)
+    parts = dict.fromkeys(
+        ("second_network", "trees", "symmetric_trees", "forest", "kernel", "neighbors"), True
+    )
     assert choose() == Recipe(quality="default", folds=5, calibrate=True, statistics=True, **parts)
     fast = choose(quality="fast")
     assert (fast.second_network, fast.trees, fast.forest) == (False, True, False)

@@ -21,7 +21,7 @@ from sightline.pipeline.recipe import (
 )
 from tests.pipeline.fits import train_model
 
-ALONE = dict.fromkeys(("trees", "symmetric_trees", "forest", "kernel"), False)
+ALONE = dict.fromkeys(("trees", "symmetric_trees", "forest", "kernel", "neighbors"), False)
 QUICK = {"quiet": True, "report": False, "baselines": False, **ALONE}
 
 
@@ -92,7 +92,7 @@ def test_its_held_out_rows_are_not_learned():
     assert "second_network" in model.blend.weights
 
 
-@pytest.mark.parametrize("part", ["second_network", "forest", "kernel"])
+@pytest.mark.parametrize("part", ["second_network", "forest", "kernel", "neighbors"])
 def test_a_part_needs_calibration_which_decides_its_weight(part):
     with pytest.raises(OptionError, match="Calibration decides the weights"):
         FitOptions.of("y", calibrate=False, trees=False, **{part: True})

@@ -23,21 +23,31 @@ def test_parts_leave_one_after_another_the_one_that_brings_least_first():
         "n s t f": 1.0, "n t f": 1.001, "n s f": 1.2, "n s t": 1.002, "n t": 1.1, "n f": 1.3,
     })  # fmt: skip
     parts = dict.fromkeys("nstf", np.zeros(1))
-    chosen = select_parts(parts, ["n"], 0.005, loss_from(losses))
+    chosen = select_parts(parts, ["n"], lambda _: 0.005, loss_from(losses))
     assert chosen.kept == ("n", "t", "f"), "without s, the forest brings 10 %"
     assert chosen.gains == pytest.approx({"s": 0.001, "t": 1.3 / 1.001 - 1, "f": 1.1 / 1.001 - 1})
 
 
+def test_a_costly_part_has_to_bring_more():
+    losses = table_of({"n t f": 1.0, "n t": 1.03, "n f": 1.01, "n": 1.2})
+    parts = dict.fromkeys("ntf", np.zeros(1))
+    least = {"n": 0.0, "t": 0.005, "f": 0.05}
+    chosen = select_parts(parts, ["n"], least.__getitem__, loss_from(losses))
+    assert chosen.kept == ("n", "t"), "f brings 3 %, which is not enough"
+
+
 def test_what_was_asked_for_stays_and_the_last_part_too():
     parts = dict.fromkeys("nt", np.zeros(1))
-    assert select_parts(parts, ["n", "t"], 0.005, lambda _: 1.0).kept == ("n", "t")
-    assert select_parts(parts, ["n"], 0.005, lambda _: 1.0).kept == ("n",)
-    assert select_parts({"t": np.zeros(1)}, [], 0.005, lambda _: 1.0).kept == ("t",)
+    assert select_parts(parts, ["n", "t"], lambda _: 0.005, lambda _: 1.0).kept == ("n", "t")
+    assert select_parts(parts, ["n"], lambda _: 0.005, lambda _: 1.0).kept == ("n",)
+    assert select_parts({"t": np.zeros(1)}, [], lambda _: 0.005, lambda _: 1.0).kept == ("t",)
 
 
 def test_a_perfect_blend_keeps_what_makes_it_perfect():
     losses = table_of({"n t f": 0.0, "n t": 0.0, "n f": 0.1, "n": 0.5})
-    chosen = select_parts(dict.fromkeys("ntf", np.zeros(1)), ["n"], 0.005, loss_from(losses))
+    chosen = select_parts(
+        dict.fromkeys("ntf", np.zeros(1)), ["n"], lambda _: 0.005, loss_from(losses)
+    )
     assert chosen.kept == ("n", "t")
     assert chosen.gains == {"f": 0.0, "t": float("inf")}
 
@@ -47,7 +57,7 @@ def test_the_loss_rises_by_less_than_the_least_gain_for_each_part_left_out(value
     def loss_of(parts):
         return 1 + sum(own for name, own in values.items() if name not in parts)
 
-    chosen = select_parts({name: np.zeros(1) for name in values}, [], least, loss_of)
+    chosen = select_parts({name: np.zeros(1) for name in values}, [], lambda _: least, loss_of)
     assert chosen.kept
     assert loss_of(chosen.kept) <= (1 + least) ** (len(values) - len(chosen.kept)) + 1e-9
 

@@ -8,11 +8,13 @@ import sightline as sl
 from sightline.build.boosting import fit_trees
 from sightline.build.forests import fit_forest
 from sightline.build.kernel_fit import fit_kernel
+from sightline.build.neighbors_fit import fit_neighbors
 from sightline.build.symmetric import SymmetricOptions
 from sightline.predict.parts import (
     PARTS,
     ForestPart,
     KernelPart,
+    NeighborsPart,
     NetworkPart,
     SecondNetworkPart,
     SymmetricTreesPart,
@@ -75,6 +77,10 @@ def parts_of(prepared):
         rows.numeric.numpy(), rows.categorical.numpy(), rows.target.numpy(), np.arange(len(rows.row)) % 2,
         classification=True, outputs=2,
     ).kernel  # fmt: skip
+    neighbors = fit_neighbors(
+        rows.numeric.numpy(), rows.categorical.numpy(), rows.target.numpy(), np.arange(len(rows.row)) % 2,
+        classification=True, outputs=2, epochs=2,
+    ).neighbors  # fmt: skip
     return {
         "network": NetworkPart(sl.MLP(prepared.spec, hidden=[4])),
         "second_network": SecondNetworkPart(sl.Ensemble(prepared.spec, members=2, hidden=[4])),
@@ -82,6 +88,7 @@ def parts_of(prepared):
         "symmetric_trees": SymmetricTreesPart(symmetric.trees),
         "forest": ForestPart(forest),
         "kernel": KernelPart(kernel),
+        "neighbors": NeighborsPart(neighbors),
     }
 
 

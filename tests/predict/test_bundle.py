@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 import zipfile
@@ -83,12 +84,28 @@ def test_a_bundle_holds_what_the_design_says(every, tmp_path):
             "transform.safetensors", "rows.safetensors", "typical.safetensors",
         }  # fmt: skip
         manifest = json.loads(bundle.read("manifest.json"))
-    assert (manifest["format_version"], manifest["kind"]) == (6, "model")
+    assert (manifest["format_version"], manifest["kind"]) == (7, "model")
     assert manifest["network"] == {
         "class": "MLP", "built_in": True,
         "config": {"hidden": [8], "activation": "relu", "dropout": 0.0, "residual": [], "replaced": {}},
     }  # fmt: skip
     assert {"sightline", "torch", "numpy", "pyarrow", "python"} == set(manifest["versions"])
+
+
+def test_a_preparation_whose_sizes_are_made_up_takes_no_memory(model, tmp_path):
+    path = saved(model, tmp_path)
+    with zipfile.ZipFile(path) as bundle:
+        members = {name: bundle.read(name) for name in bundle.namelist()}
+    prepare, manifest = (json.loads(members[f"{name}.json"]) for name in ("prepare", "manifest"))
+    prepare["transform"]["numbers"] = 10**12
+    members["prepare.json"] = json.dumps(prepare).encode()
+    manifest["sha256"]["prepare.json"] = hashlib.sha256(members["prepare.json"]).hexdigest()
+    members["manifest.json"] = json.dumps(manifest).encode()
+    with zipfile.ZipFile(path, "w") as bundle:
+        for name, content in members.items():
+            bundle.writestr(name, content)
+    with pytest.raises(BundleError, match="preparation is damaged: its tensors are not those"):
+        sl.Model.load(path)
 
 
 def test_a_full_disk_keeps_the_old_model(every, model, tmp_path, monkeypatch):
@@ -203,7 +220,10 @@ def test_an_archive_of_another_kind(tmp_path):
 def test_a_bundle_that_is_not_a_whole_model(every, tmp_path, parts):
     path = saved(every, tmp_path)
     change(path, **parts)
-    with pytest.raises(BundleError, match=r"m\.sightline is not a complete model: \w+Error"):
+    with pytest.raises(
+        BundleError,
+        match=r"m\.sightline( is not a complete model: \w+Error|'s preparation is damaged)",
+    ):
         sl.Model.load(path)
 
 

@@ -71,7 +71,10 @@ def test_a_network_of_ones_own_is_not_loaded_without_its_class(small):
     assert isinstance(again.module, Own)
 
 
-@pytest.mark.parametrize(("name", "called"), [("forest", "forest"), ("kernel", "kernel model")])
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [("forest", "forest"), ("kernel", "kernel model"), ("neighbors", "nearest-neighbours model")],
+)
 def test_a_part_of_other_columns_is_refused(parts, small, species, name, called):
     saved = parts[name].save()
     with pytest.raises(BundleError, match=f"{called} does not fit its columns and classes"):

@@ -17,7 +17,7 @@ def predictor(prepared, parts, **options):
 
 
 def test_the_blend_weighs_every_part(small, parts):
-    weights = dict(zip(parts, (0.3, 0.2, 0.9, 0.4, 0.1, 0.2), strict=True))
+    weights = dict(zip(parts, (0.3, 0.2, 0.9, 0.4, 0.1, 0.2, 0.3), strict=True))
     one, rows = predictor(small, parts, blend=Blend(weights)), small.train
     with torch.no_grad():
         values = one.outputs(rows.numeric, rows.categorical)

@@ -71,7 +71,13 @@ def edited(folder, penguins):
 
 def binary(folder, penguins):
     """Folds, every kind of part, calibration and a threshold."""
-    parts = {"second_network": True, "symmetric_trees": True, "forest": True, "kernel": True}
+    parts = {
+        "second_network": True,
+        "symmetric_trees": True,
+        "forest": True,
+        "kernel": True,
+        "neighbors": True,
+    }
     return sl.fit(
         penguins, "sex", positive="female", quality="fast", threshold="f1", run=folder / "binary", **parts, **SMALL,
     )  # fmt: skip

@@ -39,6 +39,8 @@ from sightline.contracts.schema import SCALINGS, Label, Scaling, TaskName
 from sightline.errors import OptionError, did_you_mean
 
 Quality = Literal["fast", "default", "best"]
+PARTS_OF_ANY_NETWORK = ("trees", "symmetric_trees", "forest", "kernel", "neighbors")
+"""Options of parts that a network of your own may have beside it, too."""
 ThresholdRule = Literal["f1", "balanced_accuracy", "accuracy"]
 OptimizerName = Literal["adamw", "sgd", "muon"]
 ScheduleName = Literal["constant", "warm-up", "cosine", "one-cycle", "plateau"]
@@ -353,6 +355,13 @@ class ModelOptions:
             default_help="yes on small tables where it lowers the held-out loss; no with --network, --quality fast and --no-calibrate",
         ),
     ] = None
+    neighbors: Annotated[
+        bool | None,
+        Option(
+            "Add a nearest-neighbours model with a learned distance, which compares a row with training rows, to the model.",
+            default_help="yes on small tables where it lowers the held-out loss; no with --network, --quality fast and --no-calibrate",
+        ),
+    ] = None
     calibrate: Annotated[
         bool | None,
         Option(
@@ -377,7 +386,7 @@ class ModelOptions:
         for name, choices in (("numeric", SCALINGS), ("quality", get_args(Quality))):
             if getattr(self, name) is not None:
                 check_choice(name, getattr(self, name), choices)
-        for name in ("second_network", "trees", "symmetric_trees", "forest", "kernel", "calibrate"):
+        for name in ("second_network", *PARTS_OF_ANY_NETWORK, "calibrate"):
             if getattr(self, name) is not None:
                 check_bool(name, getattr(self, name))
         check_bool("baselines", self.baselines)
@@ -393,7 +402,7 @@ class ModelOptions:
                 "second_network=True adds to the default network, but a network is given as well.",
                 "Leave one of the two out.",
             )
-        asked = [self.second_network, self.trees, self.symmetric_trees, self.forest, self.kernel]
+        asked = [self.second_network, *(getattr(self, name) for name in PARTS_OF_ANY_NETWORK)]
         if self.calibrate is False and (
             any(asked) or (self.trees is None and self.network is None)
         ):

@@ -39,6 +39,7 @@ RECIPE_DEFAULTS = {
     "symmetric_trees": False,
     "forest": False,
     "kernel": False,
+    "neighbors": False,
     "asked": [],
     "calibrate": False,
     "whole_groups": False,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from sightline.build.kernel_fit import SEARCH_LANDMARKS
+from sightline.build.neighbors_fit import CANDIDATES, CHECKED_EPOCH
 from sightline.contracts import FitOptions
 from sightline.contracts.options import Quality
 from sightline.errors import listed, spelled
@@ -24,6 +25,7 @@ from sightline.pipeline.recipe import (
     KERNEL_SHARE,
     LEAST_LIMIT,
     LEAST_ROUNDS,
+    NEIGHBORS_SHARE,
     NETWORK_SHARE,
     SYMMETRIC_SHARE,
     TREES_CLASSES,
@@ -34,6 +36,7 @@ from sightline.pipeline.recipe import (
     forest_for,
     has_second_network,
     kernel_for,
+    neighbors_for,
     prepared_size,
     round_work,
     symmetric_trees_for,
@@ -42,6 +45,7 @@ from sightline.predict.parts import (
     PARTS,
     ForestPart,
     KernelPart,
+    NeighborsPart,
     NetworkPart,
     SecondNetworkPart,
     SymmetricTreesPart,
@@ -65,6 +69,10 @@ KERNEL_SPEED = 2e10
 """About how many of a kernel model's multiplications are done in a second, on two cores."""
 KERNEL_PASSES = 200
 """Scaling the columns and telling rows apart take as long as comparing all rows with so many landmarks, about."""
+NEIGHBORS_SPEED = 5e7
+"""About how many rows a nearest-neighbours model compares with another, for one fold, in a second of training, on two cores."""
+PLACING = 15
+"""Placing the rows by one more feature takes as long as comparing each with so many more, about."""
 LEAST_PART = 0.5
 """The parts that are tried need at most this share of the time, so that each gets more than its least."""
 LEAST_TREES = 10
@@ -208,7 +216,16 @@ def part_times(recipe: Recipe, size: Size, second_network: bool) -> dict[str, Pa
         times[ForestPart.name] = PartTime(size.rows * trees * forests / FOREST_SPEED, FOREST_SHARE)
     if kernel_for(recipe, size) is not None:
         times[KernelPart.name] = PartTime(_kernel_seconds(size), KERNEL_SHARE)
+    if neighbors_for(recipe, size) is not None:
+        folds = FOLDS[recipe.quality or "default"]
+        times[NeighborsPart.name] = PartTime(_neighbors_seconds(size, folds), NEIGHBORS_SHARE)
     return times
+
+
+def _neighbors_seconds(size: Size, folds: int) -> float:
+    """Return the seconds until it is known whether a nearest-neighbours model helps, about."""
+    compared = min(size.rows, CANDIDATES) + PLACING * size.features
+    return CHECKED_EPOCH * folds * size.rows * compared / NEIGHBORS_SPEED
 
 
 def _kernel_seconds(size: Size) -> float:

@@ -18,15 +18,15 @@ from sightline.build.modes import evaluating
 from sightline.contracts import Batch
 from sightline.errors import InternalError, counted
 from sightline.load.batches import map_tensors
+from sightline.pipeline.blending import blend_parts, blended_loss, mean_loss, row_weights
 from sightline.pipeline.deadline import Budget
 from sightline.pipeline.parts import PART_FITS, FittedPart, PartRequest
-from sightline.pipeline.recipe import LEAST_GAIN, Recipe
+from sightline.pipeline.recipe import Recipe, least_gain
 from sightline.pipeline.selection import Selection, select_parts
-from sightline.predict.calibration import LEAST_TOTAL_WEIGHT, Blend
+from sightline.predict.calibration import LEAST_TOTAL_WEIGHT
 from sightline.predict.conformal import Conformal
 from sightline.predict.model import Model
 from sightline.predict.parts import NetworkPart
-from sightline.predict.task import Task
 from sightline.predict.threshold import FEWEST_ROWS_OF_A_CLASS, Threshold, find_threshold
 from sightline.train.evaluation import with_class_weights
 from sightline.train.training import Training
@@ -150,8 +150,9 @@ def _fitted_parts(
     request: PartRequest, budget: Budget, first: Mapping[str, Mapping[str, Any]] | None
 ) -> list[FittedPart]:
     """Fit the parts one after another: those for which there is time, or of a replay those of the first run."""
-    fitted = []
+    fitted: list[FittedPart] = []
     for name, fit in PART_FITS.items():
+        request = replace(request, fitted=tuple(fitted))
         if name == NetworkPart.name:
             part = fit(request)
         elif first is not None:
@@ -204,12 +205,11 @@ def _select(training: Training, held_out: HeldOut, recipe: Recipe) -> Selection:
     """Choose the parts that lower the held-out loss enough; the network always stays, and what was asked for."""
     rows, task = _favoured(training, held_out), training.task
 
-    def loss_of(parts: Mapping[str, np.ndarray]) -> float:
-        loss = _mean_loss(task, rows, _blend(task, parts, rows)[1])
-        return loss if task.classification else loss**0.5
-
     always = {NetworkPart.name, *recipe.asked}
-    return select_parts(held_out.parts, always, LEAST_GAIN[recipe.quality or "default"], loss_of)
+    return select_parts(
+        held_out.parts, always, lambda name: least_gain(recipe, name),
+        lambda parts: blended_loss(task, parts, rows),
+    )  # fmt: skip
 
 
 def _with_selection(name: str, record: dict[str, Any], selection: Selection) -> dict[str, Any]:
@@ -233,8 +233,8 @@ def _calibrate(
         The blended values of all held-out rows, [N, K].
     """
     rows, task = to_come.rows, training.task
-    truth, weight = rows.target.numpy(), _row_weights(rows)
-    model.blend, every_NK = _blend(task, held_out.parts, _favoured(training, held_out))
+    truth, weight = rows.target.numpy(), row_weights(rows)
+    model.blend, every_NK = blend_parts(task, held_out.parts, _favoured(training, held_out))
     values_NK = held_out.newest(every_NK)
     if not task.classification:
         values_N = values_NK[:, 0]
@@ -249,7 +249,7 @@ def _calibrate(
         if np.bincount(truth == index, minlength=2).min() < FEWEST_ROWS_OF_A_CLASS:
             rows, values_NK = held_out.rows, every_NK
         model.threshold = find_threshold(
-            values_NK[:, index], rows.target.numpy() == index, recipe.threshold, _row_weights(rows)
+            values_NK[:, index], rows.target.numpy() == index, recipe.threshold, row_weights(rows)
         )
     return every_NK
 
@@ -260,14 +260,7 @@ def _loss(training: Training, rows: Batch, values_NK: np.ndarray) -> float:
     rows = map_tensors(rows, lambda x: x.cpu())
     if (score := training.state.data.eval_metric) is not None:
         return score.as_loss(score.of(torch.from_numpy(values_NK), rows, task.target))
-    return _mean_loss(task, rows, values_NK)
-
-
-def _mean_loss(task: Task, rows: Batch, values_NK: np.ndarray) -> float:
-    """Return the mean loss of predictions over weighted rows."""
-    losses = task.value_losses(torch.from_numpy(values_NK), rows.target).double()
-    weight = torch.ones_like(losses) if rows.weight is None else rows.weight.double()
-    return float((losses * weight).sum() / weight.sum())
+    return mean_loss(task, rows, values_NK)
 
 
 def _weighted(training: Training, rows: Batch) -> Batch:
@@ -283,25 +276,8 @@ def _favoured(training: Training, held_out: HeldOut) -> Batch:
     rows, latest = _weighted(training, held_out.rows), held_out.latest
     if latest is None or latest.all():
         return rows
-    weight = np.ones(len(latest)) if (own := _row_weights(rows)) is None else own
+    weight = np.ones(len(latest)) if (own := row_weights(rows)) is None else own
     total = weight.sum()
     for part in (latest, ~latest):
         weight[part] *= total / (2 * max(weight[part].sum(), LEAST_TOTAL_WEIGHT))
     return rows._replace(weight=torch.from_numpy(weight).float())
-
-
-def _blend(task: Task, parts: Mapping[str, np.ndarray], rows: Batch) -> tuple[Blend, np.ndarray]:
-    """Fit the weights of parts on held-out rows; return them, and the blended values [N, K]."""
-    truth, weight = rows.target.numpy(), _row_weights(rows)
-    if task.classification:
-        blend = Blend.fit(parts, truth, weight)
-        probabilities: np.ndarray = blend.combine(parts)["probabilities"]
-        return blend, probabilities
-    numbers = {name: values[:, 0] for name, values in parts.items()}
-    blend = Blend.fit_values(numbers, truth, weight)
-    values_N = np.sum([blend.weights[name] * values for name, values in numbers.items()], axis=0)
-    return blend, values_N[:, None]
-
-
-def _row_weights(rows: Batch) -> np.ndarray | None:
-    return None if rows.weight is None else rows.weight.numpy().astype(np.float64)

@@ -79,6 +79,7 @@ def fit(
     symmetric_trees: bool | None = None,
     forest: bool | None = None,
     kernel: bool | None = None,
+    neighbors: bool | None = None,
     calibrate: bool | None = None,
     threshold: ThresholdRule | float | None = None,
     baselines: bool = True,
@@ -125,6 +126,9 @@ def fit(
         kernel: Whether a kernel model is added to the model; None as for `second_network`, and no for tables of more than
             5,000 training rows (`quality="best"`: 20,000). It compares a row with up to 2,000 training rows, whose
             features the model's file then holds.
+        neighbors: Whether a nearest-neighbours model with a learned distance is added to the model; None as for `second_network`, and
+            no for tables of more than 10,000 training rows (`quality="best"`: 50,000). In each fold it compares a row with up to
+            3,000 training rows, whose targets and places the model's file then holds.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from, and
             prediction sets and intervals are available; None means yes, and no with a network of your
             own.
@@ -175,7 +179,7 @@ def fit(
     options = FitOptions.of(
         target, seed=seed, kinds=dict(kinds or {}), drop=drop, missing=missing, encoding=encoding,
         decimal=decimal, thousands=thousands, dates=dates, header=header, sheet=sheet, query=query, on_bad_rows=on_bad_rows, task=task, positive=positive, valid=valid, test=test, group=group,
-        time=time, time_feature=time_feature, weight=weight, numeric=numeric, quality=quality, network=network, hidden=hidden, dropout=dropout, second_network=second_network, trees=trees, symmetric_trees=symmetric_trees, forest=forest, kernel=kernel,
+        time=time, time_feature=time_feature, weight=weight, numeric=numeric, quality=quality, network=network, hidden=hidden, dropout=dropout, second_network=second_network, trees=trees, symmetric_trees=symmetric_trees, forest=forest, kernel=kernel, neighbors=neighbors,
         calibrate=calibrate, threshold=threshold, baselines=baselines, watch=watch,
         checkpoint_seconds=checkpoint_seconds, checkpoint_epochs=checkpoint_epochs, run=run, memory_limit=memory_limit, engine=engine, keep_data=keep_data, live=live,
         report=report, quiet=quiet, **settings,

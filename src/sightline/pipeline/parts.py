@@ -20,24 +20,29 @@ from torch import Tensor
 from sightline.build.boosting import FittedTrees, fit_trees
 from sightline.build.forests import FittedForest, fit_forest
 from sightline.build.kernel_fit import FittedKernel, fit_kernel
-from sightline.build.modes import drawing, threads_set
+from sightline.build.modes import drawing, evaluating, threads_set
+from sightline.build.neighbors_fit import FittedNeighbors, Worth, fit_neighbors
 from sightline.build.networks import describe_network
 from sightline.contracts import Batch
 from sightline.errors import counted, shorten, spelled
-from sightline.load.batches import join_batches
+from sightline.load.batches import join_batches, map_tensors
 from sightline.load.divide import group_rows
+from sightline.pipeline.blending import blended_loss
 from sightline.pipeline.recipe import (
     BEHIND,
     BEHIND_EPOCHS,
     KERNEL_WORTH,
     LEAST_LIMIT,
+    NEIGHBORS_WORTH,
     TREES_CLASSES,
     Recipe,
     Size,
     forest_for,
     has_second_network,
     kernel_for,
+    least_gain,
     may_end_early,
+    neighbors_for,
     prepared_size,
     second_network_for,
     symmetric_trees_for,
@@ -46,6 +51,7 @@ from sightline.pipeline.recipe import (
 from sightline.predict.parts import (
     ForestPart,
     KernelPart,
+    NeighborsPart,
     NetworkPart,
     OtherPart,
     Part,
@@ -69,6 +75,7 @@ class PartRequest:
         network: The network with the best weights, from `training.model()`.
         recipe: Which parts the model has.
         limit: Seconds that this part may take, out-of-fold predictions included; None means no limit.
+        fitted: The parts that were fitted before, the network first.
         first: Of a replay, the record of the first run's part: what the clock decided then is decided alike.
             Else None.
     """
@@ -77,6 +84,7 @@ class PartRequest:
     network: Part
     recipe: Recipe
     limit: float | None = None
+    fitted: tuple[FittedPart, ...] = ()
     first: Mapping[str, Any] | None = None
 
 
@@ -369,6 +377,76 @@ def _kernel_record(fitted: FittedKernel, training: Training) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def fit_nearest_neighbors(request: PartRequest) -> FittedPart | None:
+    """Fit a nearest-neighbours model to the training rows.
+
+    Unless it was asked for, its training ends early if the parts that were fitted before hardly need it. Without folds the
+    validation rows decide the number of epochs. A replay trains as many epochs as the first run did.
+    """
+    training = request.training
+    rows, folds = _rows_in_folds(training.prepared)
+    size = prepared_size(training.prepared)._replace(rows=len(rows.row))
+    options = neighbors_for(request.recipe, size)
+    if options is None:
+        return None
+    if (first := request.first) is not None:
+        options |= {"epochs": int(first["epochs"]), "patience": None}
+    elif NeighborsPart.name not in request.recipe.asked:
+        options["worth"] = _worth(request, rows)
+    fitted = fit_neighbors(
+        **_arrays(training, rows), folds_N=folds, time_limit=request.limit, **options
+    )
+    out_of_fold = _held_out(training, NeighborsPart, fitted.held_out)
+    part = NeighborsPart(fitted.neighbors)
+    record = _neighbors_record(fitted, training)
+    if first is not None:
+        record["stopped"] = first["stopped"]
+    return FittedPart(part, out_of_fold, record)
+
+
+def _worth(request: PartRequest, rows: Batch) -> Worth:
+    """Return what says whether a part's held-out predictions of some rows are worth it beside the parts that were fitted before."""
+    training = request.training
+    task, valid = training.task, training.prepared.valid
+    weighted = with_class_weights(rows, training.settings.class_weights, task)
+    least = NEIGHBORS_WORTH * least_gain(request.recipe, NeighborsPart.name)
+    others: dict[str, Tensor] = {}
+    for one in request.fitted:
+        if (values := one.out_of_fold) is None:  # no folds: the last rows are the validation rows
+            with evaluating(one.part.module):
+                values = one.part.values(task, valid.numeric, valid.categorical)
+            missing = torch.full((len(rows.row) - len(values), values.shape[1]), torch.nan)
+            values = torch.cat([missing, values])
+        others[one.part.name] = values
+
+    def worth(held_out: np.ndarray) -> bool:
+        own = NeighborsPart.in_unit(task, torch.from_numpy(held_out))
+        every = {**others, NeighborsPart.name: own}
+        known = ~torch.stack([values.isnan().any(dim=1) for values in every.values()]).any(dim=0)
+        used = map_tensors(weighted, lambda x: x[known])
+        with_it, without = (
+            blended_loss(task, {name: values[known].numpy().astype(np.float64) for name, values in parts.items()}, used)
+            for parts in (every, others)
+        )  # fmt: skip
+        return without > (1 + least) * with_it
+
+    return worth
+
+
+def _neighbors_record(fitted: FittedNeighbors, training: Training) -> dict[str, Any]:
+    """Return the body of the record "train/neighbors"."""
+    sentence = (
+        f"A nearest-neighbours model, which compares a row with {counted(fitted.references, 'training row')} in each fold: "
+        f"{counted(len(fitted.history), 'epoch')}, the weights of epoch {fitted.best_epoch} are kept"
+    )
+    return {
+        "references": fitted.references, "epochs": len(fitted.history), "best_epoch": fitted.best_epoch,
+        "stopped": fitted.stopped, "history": [list(one) for one in fitted.history],
+        "fingerprint": weights_fingerprint(fitted.neighbors), "seconds": fitted.seconds,
+        **_compared(sentence, fitted.held_out_loss, training),
+    }  # fmt: skip
+
+
 PART_FITS: dict[str, Callable[[PartRequest], FittedPart | None]] = {
     NetworkPart.name: fit_network,
     SecondNetworkPart.name: fit_second_network,
@@ -376,5 +454,6 @@ PART_FITS: dict[str, Callable[[PartRequest], FittedPart | None]] = {
     SymmetricTreesPart.name: fit_symmetric_trees,
     ForestPart.name: fit_random_forest,
     KernelPart.name: fit_kernel_model,
+    NeighborsPart.name: fit_nearest_neighbors,
 }
 """By the name of each entry of `PARTS`, in the same order, the function that fits it."""

@@ -22,7 +22,7 @@ from sightline.build.networks import NetworkMaker, make_network
 from sightline.build.statistics import MANY_VALUES, MOST_CLASSES
 from sightline.build.symmetric import SymmetricOptions
 from sightline.contracts import Batch, FitOptions, Spec, TrainingSettings, traits_of
-from sightline.contracts.options import Quality
+from sightline.contracts.options import PARTS_OF_ANY_NETWORK, Quality
 from sightline.errors import OptionError, counted
 from sightline.load.batches import map_tensors
 from sightline.load.divide import group_rows
@@ -92,6 +92,18 @@ KERNEL_ROWS = {"fast": 5_000, "default": 5_000, "best": 20_000}
 KERNEL_LANDMARKS = 2_000
 KERNEL_WORTH = 1.3
 """All landmarks are used if the held-out loss with few is at most so many times the network's."""
+NEIGHBORS_SHARE = 0.1
+"""Share of a time limit that the nearest-neighbours model may take."""
+NEIGHBORS_ROWS = {"fast": 10_000, "default": 10_000, "best": 50_000}
+"""With more training rows there is no nearest-neighbours model: each of its epochs takes too long."""
+NEIGHBORS_REFERENCES = 3_000
+NEIGHBORS_FEATURES = 300
+"""With more features there is none either: each value of a category has a place of its own in each fold."""
+NEIGHBORS_WORTH = 0.5
+"""Its training goes on after two epochs if it brings this share of what it has to bring in the end. Where it helps at all, the
+held-out loss is then 2 to 16 % higher without it."""
+COSTS = {"neighbors": 4.0}
+"""How many times as much a part has to bring as others, because its predictions take longer."""
 LEAST_GAIN = {"fast": 0.005, "default": 0.005, "best": 0.001}
 """A part that was not asked for stays in the model if the held-out loss without it is higher by this share."""
 SECOND_WIDTHS = [128, 128, 128]
@@ -113,6 +125,7 @@ class Recipe:
         symmetric_trees: Whether boosted symmetric trees are added.
         forest: Whether a forest of randomised trees is added.
         kernel: Whether a kernel model is added.
+        neighbors: Whether a nearest-neighbours model is added.
         asked: The parts that were asked for, which stay in the model whatever they bring.
         calibrate: Whether probabilities are calibrated on rows that the model did not learn from.
         statistics: Whether trees see target statistics in place of a category of many values; of older runs they do not.
@@ -135,6 +148,7 @@ class Recipe:
     symmetric_trees: bool = False
     forest: bool = False
     kernel: bool = False
+    neighbors: bool = False
     asked: Sequence[str] = ()
     calibrate: bool = False
     whole_groups: bool = False
@@ -156,13 +170,13 @@ class Recipe:
         quality: Any = None if own else model.quality or "default"
         wanted = (
             not own
-            or bool(model.trees or model.symmetric_trees or model.forest or model.kernel)
+            or any(getattr(model, name) for name in PARTS_OF_ANY_NETWORK)
             or model.threshold is not None
         )
         others = not own and quality != "fast" and model.calibrate is not False
         optional = {
-            "second_network": others, "trees": not own,
-            "symmetric_trees": others, "forest": others, "kernel": others,
+            "second_network": others, "trees": not own, "symmetric_trees": others, "forest": others,
+            "kernel": others, "neighbors": others,
         }  # fmt: skip
         given = {name: getattr(model, name) for name in optional}
         optional |= {name: wish for name, wish in given.items() if wish is not None}
@@ -401,6 +415,20 @@ def kernel_for(recipe: Recipe, size: Size) -> dict[str, Any] | None:
     if not recipe.kernel or size.outputs > TREES_CLASSES or size.rows > KERNEL_ROWS[quality]:
         return None
     return {"landmarks": KERNEL_LANDMARKS}
+
+
+def neighbors_for(recipe: Recipe, size: Size) -> dict[str, Any] | None:
+    """Return how a nearest-neighbours model of a quality is fitted to a table of a size; None if there is none."""
+    quality = recipe.quality or "default"
+    wide = size.outputs > TREES_CLASSES or size.features > NEIGHBORS_FEATURES
+    if not recipe.neighbors or wide or size.rows > NEIGHBORS_ROWS[quality]:
+        return None
+    return {"references": NEIGHBORS_REFERENCES}
+
+
+def least_gain(recipe: Recipe, part: str) -> float:
+    """Return by what share the held-out loss has to be higher without a part, so that the model keeps it."""
+    return LEAST_GAIN[recipe.quality or "default"] * COSTS.get(part, 1.0)
 
 
 def make_settings(recipe: Recipe, options: FitOptions, size: Size) -> TrainingSettings:

@@ -30,14 +30,17 @@ class Selection:
 
 
 def select_parts(
-    parts: Mapping[str, np.ndarray], always: Collection[str], least_gain: float, loss_of: Losses
+    parts: Mapping[str, np.ndarray],
+    always: Collection[str],
+    least_gain: Callable[[str], float],
+    loss_of: Losses,
 ) -> Selection:
     """Leave out the parts that bring too little.
 
     Args:
         parts: By part, its values of the held-out rows, as `loss_of` takes them.
         always: The parts that stay whatever they bring.
-        least_gain: A part leaves if the loss without it is higher by less than this share.
+        least_gain: Returns, by name, by what share the loss has to be higher without a part so that it stays.
         loss_of: Fits a blend of some parts, and returns its held-out loss.
 
     Example:
@@ -47,10 +50,11 @@ def select_parts(
         >>> parts = {"network": truth + [1, -1, 1, -1, 1, -1], "trees": truth + [-1, 1, -1, 1, -1, 1], "forest": truth * 0}
         >>> def loss_of(parts):
         ...     return float(np.square(np.mean(list(parts.values()), axis=0) - truth).mean()) + 1
-        >>> select_parts(parts, ["network"], 0.005, loss_of).kept
+        >>> select_parts(parts, ["network"], lambda name: 0.005, loss_of).kept
         ('network', 'trees')
     """
     kept, gains = dict(parts), dict[str, float]()
+    least = {name: least_gain(name) for name in parts}
     loss = loss_of(kept)
     while optional := [name for name in kept if name not in always]:
         without = {
@@ -61,8 +65,8 @@ def select_parts(
         gains |= {name: _gain(other, loss) for name, other in without.items()}
         if not without:
             break
-        idle = min(without, key=without.__getitem__)
-        if not gains[idle] < least_gain:
+        idle = min(without, key=lambda name: gains[name] - least[name])
+        if not gains[idle] < least[idle]:
             break
         del kept[idle]
         loss = without[idle]

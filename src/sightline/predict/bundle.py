@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sightline import archive
 from sightline.build.modes import usual_settings
 from sightline.build.networks import NetworkMaker
+from sightline.build.restore import restored
 from sightline.contracts import Spec
 from sightline.contracts.exported import ONNX_MEMBER
 from sightline.errors import BundleError, UserError
@@ -134,7 +135,7 @@ def fitted(path: Path) -> Fitted:
         BundleError: The file does not exist, is damaged or foreign, or is newer than this version.
     """
     opened = archive.read(path, "model")
-    return _checked(path, lambda: _fitted(opened))
+    return _checked(path, lambda: _fitted(opened, path))
 
 
 def _checked(path: Path, read: Callable[[], T]) -> T:
@@ -151,7 +152,7 @@ def _checked(path: Path, read: Callable[[], T]) -> T:
 def _contents(
     opened: archive.Archive, path: Path, network: nn.Module | NetworkMaker | str | None
 ) -> Contents:
-    manifest, fitted = opened.manifest, _fitted(opened)
+    manifest, fitted = opened.manifest, _fitted(opened, path)
     context = LoadContext(path, fitted.spec, network)
     parts = tuple(
         part.load(SavedPart(manifest[name], opened.tensors[part.member]), context)
@@ -188,10 +189,10 @@ def _contents(
     )  # fmt: skip
 
 
-def _fitted(opened: archive.Archive) -> Fitted:
+def _fitted(opened: archive.Archive, path: Path) -> Fitted:
     spec, prepare = Spec.from_json(opened.json["spec"]), opened.json["prepare"]
-    transform = Transform(**prepare["transform"])
-    transform.load_state_dict(dict(opened.tensors["transform"]))
+    make = lambda: Transform(**prepare["transform"])  # noqa: E731
+    transform = restored(make, opened.tensors["transform"], path, "preparation")
     return Fitted(
         spec, Encoder.from_json(prepare["encoder"]), transform,
         Task(spec.target, **opened.manifest["task"]), opened.tensors["rows"],

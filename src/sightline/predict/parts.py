@@ -1,4 +1,4 @@
-"""The parts of a model, networks, boosted trees, a forest and a kernel model, and the registry that lists them.
+"""The parts of a model, such as networks, boosted trees and a forest, and the registry that lists them.
 
 Each part predicts alone. The blend (`calibration.py`) weights the parts' predictions. Adding a part
 takes an entry in `PARTS` below, which says how it predicts and how the bundle keeps it, and an entry of
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from sightline.build.ensemble import Ensemble
 from sightline.build.forest import Forest
 from sightline.build.kernel import Kernel
+from sightline.build.neighbors import Neighbors
 from sightline.build.networks import BUILT_IN, NetworkMaker, describe_network, make_network
 from sightline.build.trees import Trees
 from sightline.contracts import Spec
@@ -29,6 +30,7 @@ from sightline.errors import BundleError
 from sightline.export.forest import write_forest
 from sightline.export.graph import Graph
 from sightline.export.kernel import write_kernel
+from sightline.export.neighbors import write_neighbors
 from sightline.export.networks import write_network
 from sightline.export.preparation import Prepared
 from sightline.export.trees import write_trees
@@ -195,7 +197,7 @@ class SecondNetworkPart(NetworkPart):
 class OtherPart(Part):
     """A part that is no network: it gives log-probabilities, or numbers on the scale of the training target."""
 
-    module: Trees | Forest | Kernel
+    module: Trees | Forest | Kernel | Neighbors
 
     @property
     def thread_safe(self) -> bool:
@@ -242,9 +244,7 @@ class TreesPart(OtherPart):
     @classmethod
     def load(cls, saved: SavedPart, context: LoadContext) -> Self:
         """Make trees of the saved sizes and fill them."""
-        trees = Trees.from_config(saved.config)
-        trees.load_state_dict(dict(saved.tensors))
-        return cls(trees)
+        return cls(Trees.restored(saved.config, saved.tensors, context.path))
 
 
 class SymmetricTreesPart(TreesPart):
@@ -292,14 +292,40 @@ class KernelPart(OtherPart):
     @classmethod
     def load(cls, saved: SavedPart, context: LoadContext) -> Self:
         """Make a kernel model of the saved sizes, fill it, and check that it fits the columns and classes."""
-        kernel, spec = Kernel.restored(saved.config, saved.tensors, context.path), context.spec
+        kernel = Kernel.restored(saved.config, saved.tensors, context.path)
         sizes = (len(kernel.center), kernel.landmark_codes.shape[1], len(kernel.intercept))
-        if sizes != (len(spec.numeric), len(spec.categorical), spec.outputs):
-            raise BundleError(
-                f"{context.path}'s kernel model does not fit its columns and classes.",
-                "Use another copy, or save the model again.",
-            )
+        _check_sizes(sizes, context, "kernel model")
         return cls(kernel)
+
+
+class NeighborsPart(OtherPart):
+    """A nearest-neighbours model."""
+
+    name = "neighbors"
+    member = "neighbors"
+    module: Neighbors
+
+    def write_outputs(self, graph: Graph, prepared: Prepared) -> str:
+        """Write the nearest-neighbours model."""
+        return write_neighbors(graph, self.module, prepared)
+
+    @classmethod
+    def load(cls, saved: SavedPart, context: LoadContext) -> Self:
+        """Make a model of the saved sizes, fill it, and check that it fits the columns and classes."""
+        made = Neighbors.restored(saved.config, saved.tensors, context.path)
+        sizes = (len(made.center), len(made.starts) - 1, made.outputs)
+        _check_sizes(sizes, context, "nearest-neighbours model")
+        return cls(made)
+
+
+def _check_sizes(sizes: tuple[int, int, int], context: LoadContext, name: str) -> None:
+    """Refuse a part whose numbers, categories and outputs are not those of the file's columns and classes."""
+    spec = context.spec
+    if sizes != (len(spec.numeric), len(spec.categorical), spec.outputs):
+        raise BundleError(
+            f"{context.path}'s {name} does not fit its columns and classes.",
+            "Use another copy, or save the model again.",
+        )
 
 
 PARTS: dict[str, type[Part]] = {
@@ -311,6 +337,7 @@ PARTS: dict[str, type[Part]] = {
         SymmetricTreesPart,
         ForestPart,
         KernelPart,
+        NeighborsPart,
     )
 }
 """Every kind of part by name, in the order in which they are fitted, blended and shown."""

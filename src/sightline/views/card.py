@@ -181,6 +181,12 @@ def _made(
     kernel = last.get(("train", "kernel"))
     if kernel and kernel.get("kept", True):
         yield f"- The file holds the features of {counted(kernel['landmarks'], 'training row')}, with which the kernel model compares a row."
+    neighbors = last.get(("train", "neighbors"))
+    if neighbors and neighbors.get("kept", True):
+        yield (
+            f"- The file holds the targets of up to {counted(neighbors['references'], 'training row')} for each fold, and where the "
+            "nearest-neighbours model places these rows."
+        )
     yield f"- Seed {start['seed']}; options: `{json.dumps(start.get('options', {}).get('training', {}), ensure_ascii=False)}`, quality {start.get('options', {}).get('model', {}).get('quality') or 'default'}."
     versions = ", ".join(f"{name} {version}" for name, version in start["versions"].items())
     yield f"- Versions: {versions}."

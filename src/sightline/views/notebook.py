@@ -54,7 +54,15 @@ def of_run(records: Sequence[Record], steps: tuple[int, int] | None = None) -> s
     if end is not None:
         kept = f"the weights of epoch {end['best_epoch']} are kept"
         lines.append(sentence(f"Training: {end['stopped']}; {kept}."))
-    for part in ("second_network", "trees", "symmetric_trees", "forest", "kernel", "time_limit"):
+    for part in (
+        "second_network",
+        "trees",
+        "symmetric_trees",
+        "forest",
+        "kernel",
+        "neighbors",
+        "time_limit",
+    ):
         if body := _last(records, "train", part):
             lines.append(sentence(f"{body['said']}."))
     if metrics := _last(records, "predict", "metrics"):

@@ -153,7 +153,9 @@ class TerminalView(TablePrinter):
     def _train_trees(self, body: Body) -> None:
         self.say(f"{body['said']}; {duration(float(body['seconds']))}.")
 
-    _train_second_network = _train_symmetric_trees = _train_forest = _train_kernel = _train_trees
+    _train_second_network = _train_symmetric_trees = _train_forest = _train_kernel = (
+        _train_neighbors
+    ) = _train_trees
 
     def _train_time_limit(self, body: Body) -> None:
         self.say(f"{body['said']}.")

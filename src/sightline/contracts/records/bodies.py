@@ -39,6 +39,7 @@ BODIES: Mapping[tuple[str, str], type[Any]] = {
     ("train", "symmetric_trees"): train.TrainSymmetricTrees,
     ("train", "forest"): train.TrainForest,
     ("train", "kernel"): train.TrainKernel,
+    ("train", "neighbors"): train.TrainNeighbors,
     ("train", "time_limit"): train.TrainTimeLimit,
     ("train", "replay"): train.TrainReplay,
     ("predict", "example"): predict.PredictExample,

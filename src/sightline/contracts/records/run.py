@@ -90,6 +90,7 @@ class RecipeBody(TypedDict):
     symmetric_trees: NotRequired[Annotated[bool, "whether boosted symmetric trees are grown too"]]
     forest: NotRequired[Annotated[bool, "whether a forest is grown too"]]
     kernel: NotRequired[Annotated[bool, "whether a kernel model is fitted too"]]
+    neighbors: NotRequired[Annotated[bool, "whether a nearest-neighbours model is fitted too"]]
     asked: NotRequired[Annotated[list[str], "parts that stay in the model whatever they bring"]]
     calibrate: Annotated[bool, "whether probabilities are calibrated on held-out rows"]
     statistics: NotRequired[Annotated[

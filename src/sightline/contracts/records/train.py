@@ -298,6 +298,16 @@ class TrainKernel(_Beside):
     ]
 
 
+class TrainNeighbors(_Beside):
+    """A nearest-neighbours model was fitted."""
+
+    references: Annotated[int, "most training rows that a fold compares a row with"]
+    epochs: Annotated[int, "epochs that it trained"]
+    best_epoch: Annotated[int, "epoch whose weights were kept"]
+    stopped: Annotated[str, "why it ended"]
+    history: Annotated[list[tuple[int, float, float]], "epoch, training loss, held-out loss"]
+
+
 class PartLeftOut(TypedDict):
     """A part that was not made for want of time."""
 

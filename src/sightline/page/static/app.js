@@ -17,16 +17,16 @@ import * as training from "./training.js";
 import { trust, worth } from "./trust.js";
 
 const { opening, strip, load, prepare, build, train, predict, code, shapes, maths } = flow;
-const { learning, second, trees, symmetric, forest, kernel, layers, glass, epochs, events } = training;
+const { learning, second, trees, symmetric, forest, kernel, neighbors, layers, glass, epochs, events } = training;
 
 // Each view: its title, what it shows, and its blocks in order: [block, depth]. "fold": when the run has ended, it shows its title until it is opened.
 const VIEWS = {
-  story: ["Story", "what happened, in order", [[result], [opening], [strip], [load], [prepare], [build], [train], [learning, "full"], [second, "fold"], [trees, "fold"], [symmetric, "fold"], [forest, "fold"], [kernel, "fold"], [layers, "fold"], [glass, "fold"], [epochs, "fold"], [events, "fold"], [predict], [prediction, "fold"], [results, "figures"], [thresholds], [worth, "fold"], [trust, "fold"], [slices, "fold"], [dependence, "fold"], [insight], [terms, "fold"], [quiz]]],
+  story: ["Story", "what happened, in order", [[result], [opening], [strip], [load], [prepare], [build], [train], [learning, "full"], [second, "fold"], [trees, "fold"], [symmetric, "fold"], [forest, "fold"], [kernel, "fold"], [neighbors, "fold"], [layers, "fold"], [glass, "fold"], [epochs, "fold"], [events, "fold"], [predict], [prediction, "fold"], [results, "figures"], [thresholds], [worth, "fold"], [trust, "fold"], [slices, "fold"], [dependence, "fold"], [insight], [terms, "fold"], [quiz]]],
   pipeline: ["Pipeline", "the input and output of each stage", [[strip], [load, "open"], [prepare, "open"], [build, "open"], [train, "open"], [predict], [results, "brief"], [worth, "brief"]]],
   code: ["Code", "the Python code of each stage", [[strip], [code], [settings]]],
   shapes: ["Shapes", "the shape of each tensor", [[strip], [shapes], [build, "open"]]],
   maths: ["Maths", "the formulas, with this run's numbers", [[maths], [glass], [terms]]],
-  training: ["Training", "how the network learned", [[train], [learning, "full"], [second], [trees], [symmetric], [forest], [kernel], [layers], [glass], [epochs, "full"], [events]]],
+  training: ["Training", "how the network learned", [[train], [learning, "full"], [second], [trees], [symmetric], [forest], [kernel], [neighbors], [layers], [glass], [epochs, "full"], [events]]],
   prediction: ["Prediction", "how a prediction is made, and how reliable it is", [[prediction, "full"], [predict, "brief"], [results, "full"], [thresholds], [worth], [trust], [slices], [dependence]]],
   experiment: ["Experiment", "the settings, and what was changed during training", [[controls], [learning, "full"], [events], [settings], [layers]]],
   quiz: ["Quiz", "three questions about this run", [[quiz], [terms], [insight]]],

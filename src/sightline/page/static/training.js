@@ -82,29 +82,37 @@ function value(name, number) {
 }
 
 /** The second network, whose predictions are combined with the first one's. */
-export const second = {
-  id: "second", title: "Second network", uses: ["train/second_network"],
-  render({ run }) {
-    const body = run.last("train/second_network");
+export const second = trained("second_network", "second", "Second network", "the second network",
+  "The first network also learns a weight for each value and each piece of a number. This one sees numbers as they are, so that its predictions change smoothly with them. ",
+  ({ network: { class: kind, config }, parameters }) => [["network", kind], ["members", num(config.members)], ["hidden layers", config.hidden.join(", ")], ["weights", num(parameters)]]);
+
+/** The nearest-neighbours model, whose predictions are combined with the networks'. */
+export const neighbors = trained("neighbors", "neighbors", "Nearest neighbours", "the nearest-neighbours model",
+  "In each fold a network places rows so that rows of like targets are near each other. A prediction is the mean of the targets of training rows, the nearer the more. ",
+  (body) => [["training rows to compare with", num(body.references)]]);
+
+/** A part that was trained in epochs. */
+function trained(name, id, title, called, about, first) {
+  return { id, title, uses: [`train/${name}`], render({ run }) {
+    const body = run.last(`train/${name}`);
     if (!body) return null;
     const [x, train, held] = [0, 1, 2].map((i) => body.history.map((epoch) => epoch[i]));
     const chart = x.length > 1 && curves({
-      label: `Losses of the second network after each epoch: training from ${num(train[0])} to ${num(train.at(-1))}, held out from ${num(held[0])} to ${num(held.at(-1))}`,
+      label: `Losses of ${called} after each epoch: training from ${num(train[0])} to ${num(train.at(-1))}, held out from ${num(held[0])} to ${num(held.at(-1))}`,
       xLabel: "epoch", yLabel: "loss", height: 220,
       read: (i) => (body.history[i] ? [el("b", {}, `Epoch ${num(x[i])}: `), `training loss ${num(train[i])}, held-out loss ${num(held[i])}.`] : []),
     });
-    const { class: kind, config } = body.network;
-    const facts = [["network", kind], ["members", num(config.members)], ["hidden layers", config.hidden.join(", ")], ["weights", num(body.parameters)], ["epochs", num(body.epochs)],
+    const facts = [...first(body), ["epochs", num(body.epochs)],
       ["held-out loss", num(body.held_out_loss)], ["first network's held-out loss", num(body.network_held_out_loss)], ["time", `${num(body.seconds, 3)} s`]];
-    const node = el("section", { class: "trees" }, el("h2", {}, "Second network"),
-      el("p", {}, "The first network also learns a weight for each value and each piece of a number. This one sees numbers as they are, so that its predictions change smoothly with them. ", data(body.said, 600), "."),
+    const node = el("section", { class: "trees" }, el("h2", {}, title),
+      el("p", {}, about, data(body.said, 600), "."),
       el("dl", { class: "facts" }, facts.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text)))),
       chart && el("div", {}, legend([["line0", "training"], ["line1", "held out", "dashed"]]), chart));
     node.grow = () => chart && chart.draw({ x, marks: [{ at: body.best_epoch, kind: "best", label: `kept: epoch ${num(body.best_epoch)}` }], series: both("held-out", "loss", train, held) });
     node.close = () => chart && chart.close();
     return node;
-  },
-};
+  } };
+}
 
 /** Boosted trees, whose predictions are combined with the network's. */
 export const trees = boosted("trees", "Boosted trees");
