@@ -199,15 +199,19 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+WORDS = {"kernel": "kernel model", "neighbors": "nearest neighbours"}
+"""Identifiers that are no words by themselves; `spelled` in page/static/dom.js has the same."""
+
+
 def spelled(name: str) -> str:
     """Write an identifier, such as the name of a part of a model, as words.
 
     Example:
         >>> from sightline.errors import spelled
-        >>> spelled("second_network")
-        'second network'
+        >>> spelled("second_network"), spelled("neighbors")
+        ('second network', 'nearest neighbours')
     """
-    return name.replace("_", " ")
+    return WORDS.get(name, name.replace("_", " "))
 
 
 def listed(names: Sequence[str], most: int, noun: str = "") -> str:

@@ -206,6 +206,20 @@ def test_symmetric_trees_are_for_best_and_for_categories_of_many_values():
     assert symmetric_trees_for(choose(), many._replace(rows=10**6)) is None
 
 
+def test_trees_of_several_classes_on_few_rows_take_half_as_many_rounds():
+    choose = lambda **options: Recipe.choose(FitOptions.of("y", **options))  # noqa: E731
+
+    def grown(size, **options):
+        trees = trees_for(choose(**options), size)
+        return trees["learning_rate"], trees["iterations"]
+
+    few = Size(1_999, 10, 5)
+    assert grown(few) == (0.2, 100)
+    assert grown(few._replace(outputs=4)) == (0.1, 200)
+    assert grown(few._replace(rows=2_000)) == (0.1, 200)
+    assert grown(few, quality="best") == (0.05, 600)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"quality": "better"}, "Did you mean 'best'"), ({"trees": 1}, "trees is 1"),

@@ -50,6 +50,8 @@ TREES_CLASSES = 50
 """With more classes there are no boosted trees: one tree per class and round costs more than it gains."""
 SMALL_ROWS = 2_000
 """With fewer training rows, trees are small, and members too if there are few classes."""
+SEVERAL_CLASSES = 5
+"""With so many classes and few rows, the trees of the default model take half as many rounds, at twice the rate."""
 FEW_CLASSES = 8
 CALIBRATION_ROWS = 20
 """With fewer validation rows than this, none are kept for calibration."""
@@ -361,6 +363,8 @@ def trees_for(recipe: Recipe, size: Size) -> dict[str, Any]:
     trees = {"fast": (300, 120), "default": (300, 120), "best": (6_000, 600)}[quality]
     rate = {"fast": 0.2, "default": 0.1, "best": 0.05}[quality]
     rounds = {"fast": 60, "default": 200, "best": 600}[quality]
+    if quality == "default" and small and outputs >= SEVERAL_CLASSES:
+        rate, rounds = 2 * rate, rounds // 2
     work_per_round = round_work(size)
     one_fold = work_per_round * rounds > WORK[quality] * TREES_WORK
     affordable = max(

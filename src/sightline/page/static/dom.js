@@ -32,9 +32,11 @@ export function data(value, most = 80) {
   return el("bdi", {}, cut(value, most));
 }
 
+const WORDS = { kernel: "kernel model", neighbors: "nearest neighbours" };
+
 /** The name of a part as words: second_network becomes second network. */
 export function spelled(name) {
-  return String(name).replaceAll("_", " ");
+  return Object.hasOwn(WORDS, name) ? WORDS[name] : String(name).replaceAll("_", " ");
 }
 
 export function cut(value, most = 80) {
