@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sightline.build.kernel import Kernel
 from sightline.build.modes import threads_set
-from sightline.build.standard import scales_of
+from sightline.build.standard import relative_weights, scales_of
 from sightline.build.trees import CODES, map_in_threads
 from sightline.errors import OptionError
 
@@ -127,10 +127,7 @@ def fit_kernel(
             "A kernel model is fitted in folds, and there are none.",
             "Give each row's fold, from 0.",
         )
-    weight = np.ones(len(target_N)) if weight_N is None else weight_N.astype(np.float64)
-    if weight.any():
-        weight = weight / weight.max()
-        weight /= weight[weight > 0].mean()
+    weight = relative_weights(weight_N, len(target_N))
     rows = _Rows(
         torch.from_numpy(numeric_ND), torch.from_numpy(categorical_NC), target_N, folds_N, weight, classification, outputs
     )  # fmt: skip

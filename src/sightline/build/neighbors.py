@@ -29,7 +29,7 @@ LEAST_SHARE = 1e-3
 
 
 class Embedding(NamedTuple):
-    """What places a row for one fold, or stacked for several.
+    """What places a row for one fold.
 
     Attributes:
         first: Of the numbers, [D, E].
@@ -77,17 +77,18 @@ class Embedding(NamedTuple):
         return Embedding(*(tensor.double() for tensor in self))
 
 
-def nearness(z_BE: Tensor, places_RE: Tensor, pull_BR: Tensor) -> Tensor:
-    """Return how much each reference counts for each row, as logarithms: [B, R].
+def mean_of_neighbors(z_BE: Tensor, places_RE: Tensor, pull_BR: Tensor, truth_RK: Tensor) -> Tensor:
+    """Return the mean of what references are, the nearer the more: float32 [B, K].
 
     Args:
         z_BE, places_RE: Places of rows and of references.
         pull_BR: The logarithm of the references' weights, [B, R] or [1, R]; minus infinity leaves one out.
+        truth_RK: What the references are: 1 for their class and 0 for others, or their number.
     """
     squares_BR = torch.addmm(places_RE.square().sum(dim=1) + FLAT, z_BE, places_RE.T, alpha=-2)
     squares_BR += z_BE.square().sum(dim=1, keepdim=True)
     distance_BR = squares_BR.float().clamp(min=FLAT).sqrt()  # less is rounding
-    return pull_BR - distance_BR
+    return (pull_BR - distance_BR).softmax(dim=1) @ truth_RK
 
 
 def log_shares(shares_BK: Tensor) -> Tensor:
@@ -156,10 +157,10 @@ class Neighbors(nn.Module):
 
         def run(rows: slice) -> Tensor:
             x_BD, cells_BC = self.inputs(numeric_BD[rows], categorical_BC[rows])
-            means = []
-            for embedding, places, pulls, truth in folds:
-                near_BR = nearness(embedding.place(x_BD, cells_BC), places, pulls)
-                means.append(near_BR.softmax(dim=1) @ truth)
+            means = [
+                mean_of_neighbors(embedding.place(x_BD, cells_BC), places, pulls, truth)
+                for embedding, places, pulls, truth in folds
+            ]
             return torch.stack(means).mean(dim=0)
 
         values_BK = torch.cat(map_in_threads(run, chunks, torch.get_num_threads()))

@@ -26,9 +26,9 @@ from sightline.build.neighbors import (
     Embedding,
     Neighbors,
     log_shares,
-    nearness,
+    mean_of_neighbors,
 )
-from sightline.build.standard import scales_of
+from sightline.build.standard import relative_weights, scales_of
 from sightline.build.trees import CODES, map_in_threads
 from sightline.errors import OptionError
 
@@ -137,11 +137,9 @@ def fit_neighbors(
             "A nearest-neighbours model is fitted in folds, and there are none.",
             "Give each row's fold, from 0.",
         )
-    weight_N = np.ones(len(target_N)) if weight_N is None else weight_N.astype(np.float64)
+    weight_N = relative_weights(weight_N, len(target_N))
     if not weight_N.any():
         weight_N = np.ones(len(target_N))
-    weight_N = weight_N / weight_N.max()
-    weight_N /= weight_N[weight_N > 0].mean()
     learns = [_learns(weight_N, folds_N == fold) for fold in range(int(folds_N.max()) + 1)]
     history: list[tuple[int, float, float]] = []
     lowest, since, stopped = float("inf"), 0, f"all {epochs} epochs done"
@@ -265,8 +263,7 @@ class _Fold:
                 places = self._embedding.place(
                     rows.x[together], rows.cells[together], self._dropout(len(together))
                 )
-                near = nearness(places[: len(own)], places, pulls)
-                means = near.softmax(dim=1) @ rows.truth[together]
+                means = mean_of_neighbors(places[: len(own)], places, pulls, rows.truth[together])
                 values = log_shares(means) if means.shape[1] > 1 else means
                 weight = rows.weight[own]
                 loss = (rows.losses(values, own) * weight).sum() / weight.sum().clamp(
@@ -288,7 +285,7 @@ class _Fold:
         truth, means = self.rows.truth[self._references], []
         for some in torch.split(self.held, LOSS_ROWS):
             own = self._embedding.place(self.rows.x[some], self.rows.cells[some])
-            means.append(nearness(own, places, pulls).softmax(dim=1) @ truth)
+            means.append(mean_of_neighbors(own, places, pulls, truth))
         values = torch.cat(means) if means else torch.zeros(0, truth.shape[1])
         return log_shares(values) if values.shape[1] > 1 else values
 

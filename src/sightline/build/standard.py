@@ -1,4 +1,4 @@
-"""Numbers in standard deviations from their mean, for models that compare rows.
+"""What models that compare rows have in common: numbers in standard deviations from their mean, and relative weights.
 
 Letters: N rows, D numbers.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,3 +53,19 @@ def scales_of(numeric_ND: Tensor) -> Scales:
 def standardised(numeric_BD: Tensor, center: Tensor, scale: Tensor) -> Tensor:
     """Return numbers in standard deviations from their mean, at most `FARTHEST`, in the type of the scales."""
     return ((numeric_BD.to(scale.dtype) - center) / scale).clamp_(-FARTHEST, FARTHEST)
+
+
+def relative_weights(weight_N: np.ndarray | None, rows: int) -> np.ndarray:
+    """Return rows' weights so that the mean of those above 0 is 1, float64 [N]; 1 without weights, 0 if all are 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from sightline.build.standard import relative_weights
+        >>> relative_weights(np.array([0, 2, 6]), 3).tolist(), relative_weights(None, 2).tolist()
+        ([0.0, 0.5, 1.5], [1.0, 1.0])
+    """
+    weight = np.ones(rows) if weight_N is None else weight_N.astype(np.float64)
+    if weight.any():
+        weight = weight / weight.max()  # a sum of large weights may overflow
+        weight /= weight[weight > 0].mean()
+    return weight
